@@ -1,0 +1,97 @@
+"""`rbm-models`: look after a model repository; needs neither torch nor a running service."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rbm_bundle.bundle import read_bundle
+from rbm_bundle.errors import BundleError
+from rbm_bundle.repository import ModelRepository
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it did what was asked, 1 with the reason when not."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except BundleError as error:
+        print(f"rbm-models: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rbm-models", description="Look after a model repository.")
+    parser.add_argument("--models-dir", type=Path, default=Path("models"), help="default: models")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    listing = commands.add_parser("list", help="models, versions, and which one is promoted")
+    listing.set_defaults(command=_list)
+
+    verify = commands.add_parser("verify", help="check every byte of a bundle folder or of NAME [VERSION]")
+    verify.add_argument("target", help="a bundle folder, or the name of a published model")
+    verify.add_argument("version", type=int, nargs="?", help="default: every version of the model")
+    verify.set_defaults(command=_verify)
+
+    publish = commands.add_parser("publish", help="copy a bundle into the repository as the next version")
+    publish.add_argument("bundle", type=Path)
+    publish.add_argument("--name", help="default: the name in the manifest")
+    publish.add_argument("--promote", action="store_true", help="serve it from now on")
+    publish.set_defaults(command=_publish)
+
+    promote = commands.add_parser("promote", help="make a version the one that is served")
+    promote.add_argument("name")
+    promote.add_argument("version", type=int)
+    promote.set_defaults(command=_promote)
+
+    rollback = commands.add_parser("rollback", help="promote the next lower version")
+    rollback.add_argument("name")
+    rollback.set_defaults(command=_rollback)
+    return parser
+
+
+def _list(options: argparse.Namespace) -> None:
+    repository = ModelRepository(options.models_dir)
+    names = repository.names()
+    if not names:
+        print(f"no models in {options.models_dir}")
+    for name in names:
+        current = repository.current(name)
+        for version in repository.versions(name):
+            print(f"{name:24} {version:>5}  {'current' if version == current else ''}".rstrip())
+
+
+def _verify(options: argparse.Namespace) -> None:
+    repository = ModelRepository(options.models_dir)
+    versions = [options.version] if options.version else repository.versions(options.target)
+    folders = [repository.path_of(options.target, version) for version in versions] or [Path(options.target)]
+    for folder in folders:
+        bundle = read_bundle(folder)
+        bundle.golden()
+        num_files = len(bundle.manifest.files) + 1
+        print(f"{folder}: good, {num_files} files, bundle {bundle.manifest.bundle_id[:12]}")
+
+
+def _publish(options: argparse.Namespace) -> None:
+    repository = ModelRepository(options.models_dir)
+    name = options.name or read_bundle(options.bundle).manifest.name
+    version = repository.publish(options.bundle, name)
+    print(f"published {name} version {version}")
+    if options.promote:
+        repository.promote(name, version)
+        print(f"promoted {name} version {version}")
+
+
+def _promote(options: argparse.Namespace) -> None:
+    ModelRepository(options.models_dir).promote(options.name, options.version)
+    print(f"promoted {options.name} version {options.version}")
+
+
+def _rollback(options: argparse.Namespace) -> None:
+    version = ModelRepository(options.models_dir).rollback(options.name)
+    print(f"rolled {options.name} back to version {version}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,137 @@
+"""A bundle: the folder that training writes and the service reads, whole or not at all."""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from rbm_bundle.errors import BundleError
+from rbm_bundle.folders import incoming_folder, sync_folder, write_synced
+from rbm_bundle.golden import GoldenRows, read_golden
+from rbm_bundle.manifest import MANIFEST_FILE, FileEntry, Manifest, parse_manifest, seal
+from rbm_bundle.nodes import NodeTable, node_table_arrays, open_node_table
+
+MODEL_CARD_FILE = "MODEL_CARD.md"
+GOLDEN_FILE = "golden.npz"
+
+Provider = Literal["cpu", "cuda"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A verified bundle: its manifest and its mapped node table."""
+
+    path: Path
+    manifest: Manifest
+    nodes: NodeTable
+
+    def graph_path(self, provider: Provider) -> Path:
+        """The ONNX graph for an execution provider.
+
+        Raises:
+            BundleError: the bundle has none for it.
+        """
+        entry = self.manifest.graphs.get(provider)
+        if entry is None:
+            have = ", ".join(self.manifest.graphs) or "none"
+            raise BundleError(self.path / MANIFEST_FILE, f"graphs for {have}", f"a graph for {provider}")
+        return self.path / entry.file
+
+    def golden(self) -> GoldenRows:
+        """The rows with which a session proves itself."""
+        path = self.path / self.manifest.golden.file
+        rows = read_golden(path)
+        if len(rows) != self.manifest.golden.num_rows:
+            raise BundleError(path, f"{len(rows)} rows", f"{self.manifest.golden.num_rows} rows")
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class BundleDraft:
+    """What a bundle is made of, before digests: graphs are file name → serialised ONNX."""
+
+    manifest: Manifest
+    graphs: dict[str, bytes]
+    nodes: NodeTable
+    golden: GoldenRows
+    model_card: str
+
+
+def write_bundle(folder: Path, draft: BundleDraft) -> Bundle:
+    """Write a bundle; `folder` appears complete or, whatever happens, not at all.
+
+    Raises:
+        BundleError: `folder` exists already.
+    """
+    if folder.exists():
+        raise BundleError(folder, "a folder", "a new path: a bundle is never overwritten")
+    with incoming_folder(folder.parent) as incoming:
+        files = {}
+        for name, content in _contents(draft):
+            write_synced(incoming / name, content)
+            digest = hashlib.sha256(content).hexdigest()
+            files[name] = FileEntry(size_bytes=len(content), sha256=digest)
+        write_synced(incoming / MANIFEST_FILE, seal(draft.manifest.model_copy(update={"files": files})))
+        sync_folder(incoming)
+        read_bundle(incoming).golden()
+        incoming.rename(folder)
+    sync_folder(folder.parent)
+    return read_bundle(folder)
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Open a bundle after checking every byte of it against the manifest.
+
+    Raises:
+        BundleError: no manifest, an unknown format, a file missing, added or altered, or arrays that are
+            not what the manifest promises.
+    """
+    path = folder / MANIFEST_FILE
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise BundleError(path, f"nothing readable ({error.strerror})", "the manifest of a bundle") from error
+    manifest = parse_manifest(raw, str(path))
+    _check_files(folder, manifest)
+    return Bundle(folder, manifest, open_node_table(folder, manifest))
+
+
+def _contents(draft: BundleDraft) -> list[tuple[str, bytes]]:
+    arrays = []
+    for name, array in node_table_arrays(draft.nodes).items():
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        arrays.append((name, buffer.getvalue()))
+    golden = (GOLDEN_FILE, draft.golden.to_bytes())
+    return [*draft.graphs.items(), *arrays, golden, (MODEL_CARD_FILE, draft.model_card.encode())]
+
+
+def _check_files(folder: Path, manifest: Manifest) -> None:
+    found = {entry.name for entry in folder.iterdir()} - {MANIFEST_FILE}
+    listed = set(manifest.files)
+    if missing := sorted(listed - found):
+        raise BundleError(folder, f"no {', '.join(missing)}", "every file the manifest lists")
+    if strangers := sorted(found - listed):
+        raise BundleError(folder, f"{', '.join(strangers)} besides", "only files the manifest lists")
+    named = {graph.file for graph in manifest.graphs.values()} | {manifest.golden.file}
+    if unlisted := sorted(named - listed):
+        raise BundleError(
+            folder / MANIFEST_FILE, f"{', '.join(unlisted)} without a digest", "a digest for each file"
+        )
+    for name, entry in manifest.files.items():
+        _check_file(folder / name, entry)
+
+
+def _check_file(path: Path, entry: FileEntry) -> None:
+    if path.is_symlink() or not path.is_file():
+        raise BundleError(path, "a link or folder", "a plain file")
+    size = path.stat().st_size
+    if size != entry.size_bytes:
+        raise BundleError(path, f"{size} bytes", f"{entry.size_bytes} bytes")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != entry.sha256:
+        raise BundleError(path, f"sha256 {digest[:12]}…", f"sha256 {entry.sha256[:12]}…")

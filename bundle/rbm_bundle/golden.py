@@ -1,0 +1,139 @@
+"""Golden rows: inputs and the outputs the trained student gave, so that a session can prove itself.
+
+Dimension letters: G golden rows, F features, P position width, C classes, L layers, K experts per row.
+"""
+
+import io
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rbm_bundle.errors import BundleError
+from rbm_bundle.manifest import GoldenSpec
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenRows:
+    """Inputs and reference outputs of the student, computed in float64.
+
+    Shapes: features (G, F), positions (G, P), logits and probabilities (G, C), experts, weights and
+    similarity (G, L, K), routing_gap (G,).
+    """
+
+    features: Floats
+    positions: Floats
+    logits: Floats
+    probabilities: Floats
+    experts: Integers
+    weights: Floats
+    similarity: Floats
+    routing_gap: Floats
+
+    def __len__(self) -> int:
+        return int(self.features.shape[0])
+
+    def to_bytes(self) -> bytes:
+        """The rows as an uncompressed `.npz`."""
+        buffer = io.BytesIO()
+        arrays: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        np.savez(buffer, **arrays)
+        return buffer.getvalue()
+
+
+def read_golden(path: Path) -> GoldenRows:
+    """Read `golden.npz`.
+
+    Raises:
+        BundleError: an array is missing, unreadable or of another length.
+    """
+    wanted = [field.name for field in fields(GoldenRows)]
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise BundleError(path, f"no readable archive ({error})", "arrays " + ", ".join(wanted)) from error
+    if sorted(arrays) != sorted(wanted):
+        raise BundleError(path, "arrays " + ", ".join(sorted(arrays)), ", ".join(sorted(wanted)))
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) != 1:
+        raise BundleError(path, f"lengths {lengths}", "one length")
+    return GoldenRows(**arrays)
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How far a session's outputs are from the reference, over the rows that are not exempt."""
+
+    num_rows: int
+    num_exempt: int
+    num_routed_otherwise: int
+    worst_logits_error: float
+    worst_probability_error: float
+
+
+def measure_parity(golden: GoldenRows, outputs: dict[str, npt.NDArray[Any]], routing_margin: float) -> Parity:
+    """Compare a session's `logits`, `probabilities` and `experts` with the golden rows.
+
+    Routing sets are compared first; the logits error of a row is ‖Δlogits‖ / ‖logits‖. Non-finite outputs
+    count as infinitely wrong.
+    """
+    exempt = golden.routing_gap < routing_margin  # (G,)
+    kept = ~exempt
+    same_experts = (np.sort(outputs["experts"], axis=-1) == np.sort(golden.experts, axis=-1)).all(axis=(1, 2))
+    compared = kept & same_experts
+    return Parity(
+        num_rows=len(golden),
+        num_exempt=int(exempt.sum()),
+        num_routed_otherwise=int((kept & ~same_experts).sum()),
+        worst_logits_error=_worst(relative_row_error(outputs["logits"], golden.logits)[compared]),
+        worst_probability_error=_worst(
+            np.abs(outputs["probabilities"] - golden.probabilities).max(axis=1)[compared]
+        ),
+    )
+
+
+def relative_row_error(found: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """‖found − wanted‖ / ‖wanted‖ of each row, shape (G,)."""
+    difference = np.asarray(found, np.float64) - np.asarray(wanted, np.float64)
+    norm = np.linalg.norm(np.asarray(wanted, np.float64), axis=1)
+    return np.asarray(np.linalg.norm(difference, axis=1) / np.maximum(norm, 1e-12))
+
+
+def check_parity(parity: Parity, spec: GoldenSpec, file: Path | str) -> None:
+    """Refuse outputs that are not within the manifest's tolerances.
+
+    Raises:
+        BundleError: too many exempt rows, another routing, or an error above the tolerance.
+    """
+    exempt_share = parity.num_exempt / parity.num_rows
+    if exempt_share > spec.max_exempt_share:
+        raise BundleError(
+            file, f"{exempt_share:.1%} rows too near a routing tie", f"at most {spec.max_exempt_share:.1%}"
+        )
+    if parity.num_routed_otherwise:
+        raise BundleError(
+            file,
+            f"{parity.num_routed_otherwise} of {parity.num_rows} golden rows routed to other experts",
+            "the recorded experts",
+        )
+    if not parity.worst_logits_error <= spec.rtol:
+        raise BundleError(
+            file, f"relative logits error {parity.worst_logits_error:.2e}", f"<= {spec.rtol:.0e}"
+        )
+    if not parity.worst_probability_error <= spec.atol:
+        raise BundleError(
+            file, f"probability error {parity.worst_probability_error:.2e}", f"<= {spec.atol:.0e}"
+        )
+
+
+def _worst(errors: npt.NDArray[Any]) -> float:
+    if errors.size == 0:
+        return 0.0
+    return float(errors.max()) if np.isfinite(errors).all() else float("inf")

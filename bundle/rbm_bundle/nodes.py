@@ -1,0 +1,204 @@
+"""The nodes a bundle knows: id → row → position and, where cached, features.
+
+Arrays are read through `mmap`, so a table of any size opens at once and costs the rows that are asked for.
+Dimension letters: N nodes, B batch, F features, P position width.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from rbm_bundle.errors import BundleError
+from rbm_bundle.manifest import Manifest
+
+UNKNOWN = -1
+NODE_IDS_FILE = "node_ids.npy"
+POSITIONS_FILE = "positions.npy"
+DENSE_FEATURES_FILE = "features.dense.npy"
+CSR_FILES = ("features.indptr.npy", "features.indices.npy", "features.values.npy")
+
+NodeId = int | str
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+FeatureKind = Literal["dense", "csr"] | None
+IdKind = Literal["range", "integer", "string"]
+
+
+@dataclass(frozen=True, slots=True)
+class CsrFeatures:
+    """Features in compressed sparse rows: indptr (N+1,), indices and values (nnz,), F columns."""
+
+    indptr: Integers
+    indices: Integers
+    values: Floats
+    num_features: int
+
+    def dense_rows(self, rows: Integers) -> Floats:
+        """The rows asked for as a dense (B, F) matrix."""
+        out = np.zeros((len(rows), self.num_features), np.float32)
+        for target, row in enumerate(rows):
+            span = slice(int(self.indptr[row]), int(self.indptr[row + 1]))
+            out[target, self.indices[span]] = self.values[span]
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTable:
+    """Ids, positions and optional features of N known nodes.
+
+    Shapes: ids (N,) sorted, int64 or fixed-width UTF-8 bytes, or None when the ids are 0..N-1;
+    positions (N, P) float32, row i belongs to ids[i].
+    """
+
+    ids: npt.NDArray[Any] | None
+    positions: Floats
+    features: Floats | CsrFeatures | None = None
+
+    @property
+    def num_nodes(self) -> int:
+        """N."""
+        return int(self.positions.shape[0])
+
+    @property
+    def position_width(self) -> int:
+        """P."""
+        return int(self.positions.shape[1])
+
+    @property
+    def id_kind(self) -> IdKind:
+        """What an id is: a row number, any integer, or a string."""
+        if self.ids is None:
+            return "range"
+        return "string" if self.ids.dtype.kind == "S" else "integer"
+
+    @property
+    def cached_features(self) -> FeatureKind:
+        """How features are cached, if they are."""
+        if self.features is None:
+            return None
+        return "csr" if isinstance(self.features, CsrFeatures) else "dense"
+
+    def rows_of(self, ids: list[NodeId]) -> Integers:
+        """Row of each id, `UNKNOWN` (-1) where the table has no such node; shape (B,)."""
+        if self.ids is None:
+            rows = [i if isinstance(i, int) and 0 <= i < self.num_nodes else UNKNOWN for i in ids]
+            return np.array(rows, np.int64)
+        if self.id_kind == "integer":
+            fits = [isinstance(node_id, int) and -(2**63) <= node_id < 2**63 for node_id in ids]
+            keys = [node_id if fit else 0 for node_id, fit in zip(ids, fits, strict=True)]
+            return self._search(np.array(keys, np.int64), np.array(fits, bool))
+        encoded = [str(node_id).encode() for node_id in ids]
+        width = self.ids.dtype.itemsize
+        # Fixed-width bytes cut long ids and drop trailing NULs: such an id would match a stranger's.
+        fits = [len(key) <= width and not key.endswith(b"\0") for key in encoded]
+        return self._search(np.array(encoded, dtype=self.ids.dtype), np.array(fits, bool))
+
+    def positions_of(self, rows: Integers) -> Floats:
+        """Positions of known rows, shape (B, P)."""
+        return np.asarray(self.positions[rows])
+
+    def features_of(self, rows: Integers) -> Floats:
+        """Cached features of known rows as a dense (B, F) matrix.
+
+        Raises:
+            LookupError: the bundle caches no features.
+        """
+        if self.features is None:
+            raise LookupError("this bundle caches no node features")
+        if isinstance(self.features, CsrFeatures):
+            return self.features.dense_rows(rows)
+        return np.asarray(self.features[rows])
+
+    def _search(self, keys: npt.NDArray[Any], comparable: npt.NDArray[np.bool_]) -> Integers:
+        assert self.ids is not None
+        if self.num_nodes == 0:
+            return np.full(len(keys), UNKNOWN, np.int64)
+        rows = np.minimum(np.searchsorted(self.ids, keys), self.num_nodes - 1)
+        return np.where(comparable & (self.ids[rows] == keys), rows, UNKNOWN).astype(np.int64)
+
+
+def mean_of_known_neighbors(positions: Floats, neighbor_rows: list[Integers]) -> tuple[Floats, Integers]:
+    """Positions of unseen nodes: the mean over their *known* neighbours, zeros where none is known.
+
+    The one rule that training (when it measures unseen nodes) and the service share. Unknown neighbours are
+    left out of the mean, not counted as zeros (docs/method.md, section "Unseen nodes").
+
+    Args:
+        positions: (N, P) positions of the known nodes.
+        neighbor_rows: for each of B unseen nodes, the rows of its neighbours; `UNKNOWN` ones are ignored.
+
+    Returns:
+        The (B, P) positions, and (B,) how many neighbours were known.
+    """
+    means = np.zeros((len(neighbor_rows), positions.shape[1]), np.float32)
+    num_known = np.zeros(len(neighbor_rows), np.int64)
+    for row, neighbors in enumerate(neighbor_rows):
+        known = neighbors[neighbors != UNKNOWN]
+        num_known[row] = len(known)
+        if len(known):
+            means[row] = positions[known].mean(axis=0, dtype=np.float64)
+    return means, num_known
+
+
+def node_table_arrays(table: NodeTable) -> dict[str, npt.NDArray[Any]]:
+    """The table as the files of a bundle: file name → array."""
+    arrays: dict[str, npt.NDArray[Any]] = {POSITIONS_FILE: table.positions}
+    if table.ids is not None:
+        arrays[NODE_IDS_FILE] = table.ids
+    if isinstance(table.features, CsrFeatures):
+        parts = (table.features.indptr, table.features.indices, table.features.values)
+        arrays.update(zip(CSR_FILES, parts, strict=True))
+    elif table.features is not None:
+        arrays[DENSE_FEATURES_FILE] = table.features
+    return arrays
+
+
+def open_node_table(folder: Path, manifest: Manifest) -> NodeTable:
+    """Map the node arrays of a bundle and check them against its manifest.
+
+    Raises:
+        BundleError: a dtype, shape or order that the manifest does not promise.
+    """
+    nodes, features = manifest.nodes, manifest.features
+    positions = _open(folder / POSITIONS_FILE, "f", np.float32, (nodes.num_nodes, nodes.position_width))
+    ids = None
+    if nodes.id_kind != "range":
+        kind = "S" if nodes.id_kind == "string" else "i"
+        ids = _open(folder / NODE_IDS_FILE, kind, None, (nodes.num_nodes,))
+        if not (ids[:-1] < ids[1:]).all():
+            raise BundleError(folder / NODE_IDS_FILE, "ids out of order or repeated", "strictly rising ids")
+    return NodeTable(
+        ids, positions, _open_features(folder, nodes.num_nodes, features.num_features, features.cached)
+    )
+
+
+def _open_features(
+    folder: Path, num_nodes: int, num_features: int, kind: FeatureKind
+) -> Floats | CsrFeatures | None:
+    if kind is None:
+        return None
+    if kind == "dense":
+        return _open(folder / DENSE_FEATURES_FILE, "f", np.float32, (num_nodes, num_features))
+    indptr = _open(folder / CSR_FILES[0], "i", np.int64, (num_nodes + 1,))
+    nnz = int(indptr[-1])
+    if indptr[0] != 0 or (np.diff(indptr) < 0).any():
+        raise BundleError(folder / CSR_FILES[0], "row bounds that fall", "rising bounds from 0")
+    indices = _open(folder / CSR_FILES[1], "i", np.int64, (nnz,))
+    if nnz and not (indices.min() >= 0 and indices.max() < num_features):
+        raise BundleError(folder / CSR_FILES[1], "a column outside the features", f"0..{num_features - 1}")
+    return CsrFeatures(indptr, indices, _open(folder / CSR_FILES[2], "f", np.float32, (nnz,)), num_features)
+
+
+def _open(path: Path, kind: str, dtype: npt.DTypeLike | None, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    try:
+        # mmap cannot map zero bytes; such an array is read whole.
+        mode: Literal["r"] | None = "r" if 0 not in shape else None
+        array: npt.NDArray[Any] = np.load(path, mmap_mode=mode, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise BundleError(path, f"no readable array ({error})", f"an array of shape {shape}") from error
+    if array.shape != shape or array.dtype.kind != kind or (dtype is not None and array.dtype != dtype):
+        raise BundleError(path, f"{array.dtype} of shape {array.shape}", f"{dtype or kind} of shape {shape}")
+    return array

@@ -1,0 +1,131 @@
+"""The model repository: `<root>/<name>/<version>/` and one `CURRENT` file a name.
+
+Readers and writers need no lock. A version is a folder renamed into place after it was copied, synced and
+verified; `CURRENT` is the only file that ever changes, and it is replaced by rename.
+"""
+
+import errno
+import re
+from pathlib import Path
+
+from rbm_bundle.bundle import Bundle, read_bundle
+from rbm_bundle.errors import BundleError
+from rbm_bundle.folders import copy_synced, incoming_folder, replace_file, sync_folder
+
+CURRENT_FILE = "CURRENT"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_VERSION = re.compile(r"[1-9][0-9]*")
+
+
+class ModelRepository:
+    """Versions of models under one folder.
+
+    Folders that start with a dot, are no integer or have leading zeros do not exist for a reader.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def names(self) -> list[str]:
+        """Names of the models that have at least one version, sorted."""
+        if not self.root.is_dir():
+            return []
+        return sorted(entry.name for entry in self.root.iterdir() if self.versions(entry.name))
+
+    def versions(self, name: str) -> list[int]:
+        """Published versions of a model, rising; empty for an unknown name."""
+        folder = self.root / name
+        if not _NAME.fullmatch(name) or not folder.is_dir():
+            return []
+        entries = (entry for entry in folder.iterdir() if entry.is_dir() and not entry.is_symlink())
+        return sorted(int(entry.name) for entry in entries if _VERSION.fullmatch(entry.name))
+
+    def current(self, name: str) -> int | None:
+        """The promoted version, or None when there is none.
+
+        Raises:
+            BundleError: `CURRENT` holds no version, or one that is not there.
+        """
+        path = self.root / name / CURRENT_FILE
+        try:
+            text = path.read_text().strip()
+        except FileNotFoundError:
+            return None
+        if not _VERSION.fullmatch(text) or int(text) not in self.versions(name):
+            raise BundleError(path, repr(text), f"one of the versions {self.versions(name)}")
+        return int(text)
+
+    def path_of(self, name: str, version: int) -> Path:
+        """Folder of a published version.
+
+        Raises:
+            BundleError: there is no such version.
+        """
+        if version not in self.versions(name):
+            have = ", ".join(map(str, self.versions(name))) or "none"
+            raise BundleError(self.root / name, f"versions: {have}", f"version {version}")
+        return self.root / name / str(version)
+
+    def publish(self, bundle_folder: Path, name: str | None = None) -> int:
+        """Copy a bundle in as the next version and return it; a failed or killed copy leaves no version.
+
+        Raises:
+            BundleError: the bundle does not verify, or the name is not one.
+        """
+        bundle = read_bundle(bundle_folder)
+        name = name or bundle.manifest.name
+        if not _NAME.fullmatch(name):
+            raise BundleError(self.root, f"model name {name!r}", "letters, digits, '.', '_' and '-'")
+        folder = self.root / name
+        with incoming_folder(folder) as incoming:
+            _copy(bundle, incoming)
+            version = self._claim(name, incoming)
+        sync_folder(folder)
+        return version
+
+    def promote(self, name: str, version: int) -> None:
+        """Make a version the one that is served, after verifying it.
+
+        Raises:
+            BundleError: there is no such version, or it does not verify.
+        """
+        read_bundle(self.path_of(name, version))
+        replace_file(self.root / name / CURRENT_FILE, f"{version}\n".encode())
+
+    def rollback(self, name: str) -> int:
+        """Promote the next lower version and return it.
+
+        Raises:
+            BundleError: nothing is promoted, or nothing lower exists.
+        """
+        current = self.current(name)
+        lower = [version for version in self.versions(name) if current is not None and version < current]
+        if not lower:
+            raise BundleError(
+                self.root / name,
+                f"current version {current}, versions {self.versions(name)}",
+                "a lower version",
+            )
+        self.promote(name, lower[-1])
+        return lower[-1]
+
+    def _claim(self, name: str, incoming: Path) -> int:
+        version = max(self.versions(name), default=0) + 1
+        while True:
+            try:
+                incoming.rename(self.root / name / str(version))
+            except OSError as error:  # another publisher took this number
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    raise
+                version += 1
+            else:
+                return version
+
+
+def _copy(bundle: Bundle, incoming: Path) -> None:
+    for entry in sorted(bundle.path.iterdir()):
+        copy_synced(entry, incoming / entry.name)
+    sync_folder(incoming)
+    copied = read_bundle(incoming).manifest.bundle_id
+    if copied != bundle.manifest.bundle_id:
+        raise BundleError(bundle.path, "another bundle than at the start of the copy", "a folder left alone")
