@@ -1,0 +1,103 @@
+"""`rbm-train`: run experiments, look at finished ones."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from rbm_bundle.errors import BundleError
+from rbm_training.config import ConfigError, load_config
+from rbm_training.datasets import load_dataset
+from rbm_training.graph import GraphError
+from rbm_training.pipeline import BUNDLE_FOLDER, RunFolderError, run
+from rbm_training.report import REPORT_FILE, report_table
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when done, 1 with the reason when not, 130 when interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except (BundleError, ConfigError, GraphError, RunFolderError) as error:
+        print(f"rbm-train: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("rbm-train: interrupted; no bundle was written", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rbm-train", description="Distil a GNN into a graph-free student and export it."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    running = commands.add_parser("run", help="dataset → teacher → positions → student → bundle and report")
+    _add_experiment(running)
+    running.add_argument("--out", type=Path, required=True, metavar="DIR", help="run folder, a new one")
+    running.set_defaults(command=_run)
+
+    show = commands.add_parser("show", help="the report of a finished run, as a table")
+    show.add_argument("folder", type=Path)
+    show.set_defaults(command=_show)
+
+    datasets = commands.add_parser("datasets", help="what an experiment's dataset holds, without training")
+    _add_experiment(datasets)
+    datasets.set_defaults(command=_datasets)
+    return parser
+
+
+def _add_experiment(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("experiment", type=Path, metavar="FILE", help="an experiment, TOML")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a field, as in --set distill.temperature=2; a value is TOML, else a string",
+    )
+
+
+def _run(options: argparse.Namespace) -> None:
+    config = load_config(options.experiment, options.overrides)
+    run(config, options.out, Console(stderr=True))
+    console = Console()
+    console.print(report_table(options.out / REPORT_FILE))
+    console.print(f"bundle: {options.out / BUNDLE_FOLDER}")
+
+
+def _show(options: argparse.Namespace) -> None:
+    path = options.folder / REPORT_FILE
+    if not path.is_file():
+        raise RunFolderError(f"{options.folder}: found no {REPORT_FILE}; wanted the folder of a finished run")
+    Console().print(report_table(path))
+
+
+def _datasets(options: argparse.Namespace) -> None:
+    config = load_config(options.experiment, options.overrides)
+    task = load_dataset(config.dataset).task(config.dataset, config.seeds[0])
+    table = Table(title=f"{task.graph.name}, {task.setting}", show_header=False)
+    facts = {
+        "nodes": task.graph.num_nodes,
+        "undirected edges": task.graph.adjacency.nnz // 2,
+        "features": task.graph.num_features,
+        "classes": task.graph.num_classes,
+        "training nodes": len(task.train),
+        "validation nodes": len(task.val),
+        "observed test nodes": len(task.test),
+        "unseen nodes": len(task.unseen),
+    }
+    for name, count in facts.items():
+        table.add_row(name, f"{count:,}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,60 @@
+"""Who is learnt from, validated on, tested and held out."""
+
+import numpy as np
+
+from rbm_training.config import DatasetConfig
+from rbm_training.datasets.files import PublishedSplit
+from rbm_training.graph import UNLABELLED, Graph, GraphError, Integers, Split
+
+NOBODY = np.array([], np.int64)
+
+
+def draw_split(graph: Graph, config: DatasetConfig, seed: int) -> Split:
+    """Draw a fixed number of training and validation nodes a class; all other labelled nodes are test nodes.
+
+    In the inductive setting a share of the test nodes is held out as unseen.
+
+    Raises:
+        GraphError: a class has fewer labels than training and validation ask for.
+    """
+    generator = np.random.default_rng(seed)
+    wanted = config.train_per_class + config.val_per_class
+    train, val, rest = [], [], []
+    for label, name in enumerate(graph.class_names):
+        members = generator.permutation(np.flatnonzero(graph.labels == label))
+        if len(members) <= wanted:
+            raise GraphError(
+                graph.name,
+                f"{len(members)} labelled nodes of class {name!r}",
+                f"more than {wanted} (dataset.train_per_class + dataset.val_per_class)",
+            )
+        train.append(members[: config.train_per_class])
+        val.append(members[config.train_per_class : wanted])
+        rest.append(members[wanted:])
+    others = np.sort(np.concatenate(rest))
+    test, unseen = _hold_out(others, config, generator)
+    return Split(np.sort(np.concatenate(train)), np.sort(np.concatenate(val)), test, unseen)
+
+
+def published_split(graph: Graph, published: PublishedSplit, config: DatasetConfig, seed: int) -> Split:
+    """The masks that came with the graph; of several splits, the seed's.
+
+    Inductive: the whole test mask is unseen, and labelled nodes in no mask are the observed test nodes.
+    """
+    which = seed % published.train.shape[0]
+    masks = (published.train[which], published.val[which], published.test[which])
+    train, val, test = (np.flatnonzero(mask) for mask in masks)
+    if config.setting == "transductive":
+        return Split(train, val, test, NOBODY)
+    in_no_mask = ~np.logical_or.reduce(masks) & (graph.labels != UNLABELLED)
+    return Split(train, val, np.flatnonzero(in_no_mask), test)
+
+
+def _hold_out(
+    nodes: Integers, config: DatasetConfig, generator: np.random.Generator
+) -> tuple[Integers, Integers]:
+    if config.setting == "transductive":
+        return nodes, NOBODY
+    num_unseen = max(1, round(config.unseen_fraction * len(nodes)))
+    shuffled = generator.permutation(nodes)
+    return np.sort(shuffled[num_unseen:]), np.sort(shuffled[:num_unseen])

@@ -1,0 +1,102 @@
+"""The last step of a run: graphs, parity, manifest, bundle."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from rbm_bundle.bundle import GOLDEN_FILE, Bundle, BundleDraft, write_bundle
+from rbm_bundle.golden import GoldenRows
+from rbm_bundle.manifest import (
+    Architecture,
+    FeatureSpec,
+    GraphEntry,
+    Manifest,
+    Metrics,
+    NodesSpec,
+    Provenance,
+)
+from rbm_bundle.nodes import NodeTable
+from rbm_training.export.graphs import build_graph, tensor_specs
+from rbm_training.export.model_card import render_model_card
+from rbm_training.export.parity import check_graphs, draw_golden_inputs, golden_spec, reference_rows
+from rbm_training.graph import Floats
+from rbm_training.students.rbm import RbMStudent
+
+GROUPED_FILE = "student.grouped.onnx"
+DENSE_FILE = "student.dense.onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """A trained student and all that its bundle says of it.
+
+    Shapes: features (N, F) and positions (N, P) of observed nodes, for golden rows and parity.
+    """
+
+    name: str
+    student: RbMStudent
+    nodes: NodeTable
+    features: Floats
+    positions: Floats
+    labels: tuple[str, ...]
+    metrics: Metrics
+    provenance: Provenance
+
+
+def export_bundle(folder: Path, request: ExportRequest) -> Bundle:
+    """Write the bundle of a student, or nothing.
+
+    Raises:
+        BundleError: a graph does not reproduce the student, or `folder` exists.
+    """
+    student, seed = request.student, request.provenance.seed
+    graphs = {GROUPED_FILE: build_graph(student, "grouped"), DENSE_FILE: build_graph(student, "dense")}
+    check_graphs(student, graphs, request.features, request.positions, seed)
+    golden = reference_rows(student, *draw_golden_inputs(request.features, request.positions, seed))
+    manifest = _describe(request, golden)
+    draft = BundleDraft(manifest, graphs, request.nodes, golden, render_model_card(manifest))
+    return write_bundle(folder, draft)
+
+
+def _describe(request: ExportRequest, golden: GoldenRows) -> Manifest:
+    inputs, outputs = tensor_specs(request.student)
+    return Manifest(
+        name=request.name,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        labels=request.labels,
+        graphs={
+            "cpu": GraphEntry(file=GROUPED_FILE, inputs=inputs, outputs=outputs),
+            "cuda": GraphEntry(file=DENSE_FILE, inputs=inputs, outputs=outputs),
+        },
+        features=FeatureSpec(
+            num_features=request.features.shape[1],
+            form="dense",
+            scaling=request.student.scaling.features,
+            cached=request.nodes.cached_features,
+        ),
+        nodes=NodesSpec(
+            num_nodes=request.nodes.num_nodes,
+            id_kind=request.nodes.id_kind,
+            position_width=request.nodes.position_width,
+            unseen_rule="mean_of_known_neighbors",
+        ),
+        golden=golden_spec(GOLDEN_FILE, len(golden)),
+        architecture=describe_architecture(request.student),
+        metrics=request.metrics,
+        provenance=request.provenance,
+    )
+
+
+def describe_architecture(student: RbMStudent) -> Architecture:
+    """Widths and experts of a student."""
+    layers = student.routed_layers()
+    return Architecture(
+        student="rbm",
+        layer_widths=(layers[0].weight.shape[1], *(layer.weight.shape[2] for layer in layers)),
+        num_experts=tuple(layer.num_experts for layer in layers),
+        experts_per_row=layers[0].experts_per_row,
+        num_parameters=student.num_parameters(),
+        temperature=float(np.float32(student.temperature.item())),
+    )

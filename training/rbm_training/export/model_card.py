@@ -1,0 +1,60 @@
+"""`MODEL_CARD.md`: the manifest in words, for whoever finds the bundle."""
+
+from rbm_bundle.manifest import Manifest
+
+
+def render_model_card(manifest: Manifest) -> str:
+    """The card of a bundle, as Markdown."""
+    metrics, source, student = manifest.metrics, manifest.provenance, manifest.architecture
+    lines = [
+        f"# {manifest.name}",
+        "",
+        f"{student.student.upper()}: a graph-free student distilled from a GraphSAGE teacher on"
+        f" `{source.dataset}`, {source.setting} setting. It classifies a node into"
+        f" {len(manifest.labels)} classes from {manifest.features.num_features} raw features and a cached"
+        f" position of width {manifest.nodes.position_width}.",
+        "",
+        "| measured at the epoch of best validation | |",
+        "|---|--:|",
+        *_metric_rows(manifest),
+        "",
+        f"Accuracies are means over {metrics.num_runs} run(s);"
+        " the exported student is the one best on validation.",
+        "",
+        "## Student",
+        "",
+        f"Layer widths {' → '.join(map(str, student.layer_widths))}; experts a layer"
+        f" {', '.join(map(str, student.num_experts))}, {student.experts_per_row} of them a row;"
+        f" {student.num_parameters:,} parameters; temperature {student.temperature:.3f}.",
+        "",
+        "## Nodes",
+        "",
+        f"{manifest.nodes.num_nodes:,} known nodes. Any other node is placed at the mean of its"
+        " known neighbours' positions, or at zero when none is known.",
+        "",
+        "## Classes",
+        "",
+        ", ".join(manifest.labels),
+        "",
+        "## Provenance",
+        "",
+        f"Made {manifest.created_at} from dataset sha256 `{source.dataset_sha256[:16]}`, seed {source.seed},"
+        f" commit `{source.git_commit or 'unknown'}`."
+        " The resolved experiment and library versions are in the manifest.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _metric_rows(manifest: Manifest) -> list[str]:
+    metrics = manifest.metrics
+    named = {
+        "validation accuracy": metrics.val_accuracy,
+        "test accuracy": metrics.test_accuracy,
+        "test accuracy, standard deviation over runs": metrics.test_accuracy_std,
+        "teacher's test accuracy": metrics.teacher_test_accuracy,
+        "unseen-node accuracy": metrics.unseen_accuracy,
+        "teacher's unseen-node accuracy": metrics.teacher_unseen_accuracy,
+        "expected calibration error": metrics.calibration_error,
+    }
+    return [f"| {name} | {value:.4f} |" for name, value in named.items() if value is not None]

@@ -1,0 +1,106 @@
+"""Proof that the graphs compute what the student computes: golden rows and the checks before a bundle.
+
+Dimension letters: G golden rows, B batch, F features, P position width, L layers, K experts per row.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import torch
+
+from rbm_bundle.golden import GoldenRows, Parity, check_parity, measure_parity
+from rbm_bundle.manifest import GoldenSpec
+from rbm_training.students.rbm import RbMStudent
+
+CHECKED_BATCHES: Final = (1, 2, 7, 64, 1000)
+NUM_GOLDEN_ROWS: Final = 64
+RTOL: Final = 2e-6
+ATOL: Final = 1e-5
+ROUTING_MARGIN: Final = 1e-5
+MAX_EXEMPT_SHARE: Final = 0.05
+
+Floats = npt.NDArray[np.float32]
+
+
+def golden_spec(file: str, num_rows: int) -> GoldenSpec:
+    """The tolerances every session has to keep."""
+    return GoldenSpec(
+        file=file,
+        num_rows=num_rows,
+        rtol=RTOL,
+        atol=ATOL,
+        routing_margin=ROUTING_MARGIN,
+        max_exempt_share=MAX_EXEMPT_SHARE,
+    )
+
+
+@torch.no_grad()
+def reference_rows(student: RbMStudent, features: Floats, positions: Floats) -> GoldenRows:
+    """What the student says in float64 about features (G, F) and positions (G, P)."""
+    exact = copy.deepcopy(student).cpu().double().eval()
+    output = exact(torch.from_numpy(features).double(), torch.from_numpy(positions).double())
+    gaps = torch.stack([layer.gap for layer in output.layers], dim=1).amin(dim=1)
+    return GoldenRows(
+        features=features,
+        positions=positions,
+        logits=_float32(output.logits),
+        probabilities=_float32((output.logits / exact.temperature).softmax(dim=1)),
+        experts=torch.stack([layer.experts for layer in output.layers], dim=1).numpy(),
+        weights=_float32(torch.stack([layer.weights for layer in output.layers], dim=1)),
+        similarity=_float32(torch.stack([layer.similarity for layer in output.layers], dim=1)),
+        routing_gap=_float32(gaps),
+    )
+
+
+def draw_golden_inputs(features: Floats, positions: Floats, seed: int) -> tuple[Floats, Floats]:
+    """Rows of the observed nodes to record, and one all-zero row, whose routing is defined too."""
+    count = min(NUM_GOLDEN_ROWS - 1, len(features))
+    rows = np.sort(np.random.default_rng(seed).choice(len(features), count, replace=False))
+    return (
+        np.concatenate([features[rows], np.zeros((1, features.shape[1]), np.float32)]),
+        np.concatenate([positions[rows], np.zeros((1, positions.shape[1]), np.float32)]),
+    )
+
+
+def check_graphs(
+    student: RbMStudent, graphs: Mapping[str, bytes], features: Floats, positions: Floats, seed: int
+) -> dict[str, list[Parity]]:
+    """Run every graph against the float64 student, at each batch size of `CHECKED_BATCHES`.
+
+    Raises:
+        BundleError: a graph is outside the tolerances, or routes a row otherwise.
+    """
+    generator = np.random.default_rng(seed)
+    found: dict[str, list[Parity]] = {file: [] for file in graphs}
+    sessions = {file: open_session(graph) for file, graph in graphs.items()}
+    for num_rows in CHECKED_BATCHES:
+        rows = generator.integers(len(features), size=num_rows)
+        reference = reference_rows(student, features[rows], positions[rows])
+        for file, session in sessions.items():
+            parity = measure_parity(reference, run_session(session, reference), ROUTING_MARGIN)
+            check_parity(parity, golden_spec(file, num_rows), f"{file} at {num_rows} rows")
+            found[file].append(parity)
+    return found
+
+
+def open_session(graph: bytes) -> onnxruntime.InferenceSession:
+    """A quiet one-thread CPU session."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def run_session(session: onnxruntime.InferenceSession, rows: GoldenRows) -> dict[str, npt.NDArray[Any]]:
+    """Every output of a session for the inputs of some golden rows."""
+    feeds = {item.name: getattr(rows, item.name) for item in session.get_inputs()}
+    names = [item.name for item in session.get_outputs()]
+    return dict(zip(names, session.run(names, feeds), strict=True))
+
+
+def _float32(values: torch.Tensor) -> Floats:
+    return values.numpy().astype(np.float32)

@@ -1,0 +1,165 @@
+"""The graph, the split of its nodes, and what a run may look at.
+
+Dimension letters: N nodes, M directed edges, F features, C classes.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+Setting = Literal["transductive", "inductive"]
+
+UNLABELLED = -1
+
+
+class GraphError(Exception):
+    """A graph, or a split of it, that nothing can be learnt from."""
+
+    def __init__(self, source: str, found: str, wanted: str) -> None:
+        super().__init__(f"{source}: found {found}; wanted {wanted}")
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """An undirected graph with node features and labels.
+
+    Shapes: adjacency (N, N) sparse, symmetric, ones, empty diagonal; features (N, F) dense or sparse;
+    labels (N,), `UNLABELLED` (-1) where there is none; node_ids (N,) int64 or str, in any order.
+    """
+
+    name: str
+    adjacency: sp.csr_array
+    features: Floats | sp.csr_array
+    labels: Integers
+    node_ids: npt.NDArray[Any]
+    class_names: tuple[str, ...]
+
+    @property
+    def num_nodes(self) -> int:
+        """N."""
+        return int(self.labels.shape[0])
+
+    @property
+    def num_features(self) -> int:
+        """F."""
+        return int(self.features.shape[1])
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return len(self.class_names)
+
+    @property
+    def edge_index(self) -> Integers:
+        """(2, M): source and target of each edge, both directions."""
+        return np.stack(self.adjacency.nonzero()).astype(np.int64)
+
+    @property
+    def mean_degree(self) -> float:
+        """M / N."""
+        return float(self.adjacency.nnz / max(self.num_nodes, 1))
+
+    def dense_features(self) -> Floats:
+        """Features as a dense (N, F) matrix."""
+        if isinstance(self.features, np.ndarray):
+            return self.features
+        return np.asarray(self.features.toarray(), np.float32)
+
+    def neighbors_of(self, node: int) -> Integers:
+        """Neighbours of one node."""
+        span = slice(self.adjacency.indptr[node], self.adjacency.indptr[node + 1])
+        return self.adjacency.indices[span].astype(np.int64)
+
+    def subgraph(self, nodes: Integers) -> "Graph":
+        """The graph on `nodes`, in their order, with the edges that run among them."""
+        return Graph(
+            self.name,
+            sp.csr_array(self.adjacency[nodes][:, nodes]),
+            self.features[nodes],
+            self.labels[nodes],
+            self.node_ids[nodes],
+            self.class_names,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Which nodes do what; four disjoint arrays of node indices.
+
+    `unseen` nodes are held out of everything but the last measurement (inductive setting).
+    """
+
+    train: Integers
+    val: Integers
+    test: Integers
+    unseen: Integers
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a run may look at: the observed graph, and apart from it the nodes it has never seen.
+
+    `observed` is the node-induced subgraph without the unseen nodes (the whole graph in the transductive
+    setting); train, val and test index its rows, `observed_nodes` and `unseen` index the full graph.
+    """
+
+    graph: Graph
+    observed: Graph
+    observed_nodes: Integers
+    train: Integers
+    val: Integers
+    test: Integers
+    unseen: Integers
+
+    @property
+    def setting(self) -> Setting:
+        """Inductive when nodes are held out."""
+        return "inductive" if len(self.unseen) else "transductive"
+
+    def rows_in_observed(self, nodes: Integers) -> Integers:
+        """Row in the observed graph of each node of the full graph, -1 for unseen ones."""
+        rows = np.full(self.graph.num_nodes, -1, np.int64)
+        rows[self.observed_nodes] = np.arange(len(self.observed_nodes))
+        return np.asarray(rows[nodes])
+
+
+def make_task(graph: Graph, split: Split) -> Task:
+    """Cut the observed graph out: every edge that touches an unseen node is gone from it.
+
+    Raises:
+        GraphError: sets that overlap, an empty train or validation set, or a class without a training label.
+    """
+    _check_split(graph, split)
+    observed_nodes = np.setdiff1d(np.arange(graph.num_nodes), split.unseen)
+    rows = np.full(graph.num_nodes, -1, np.int64)
+    rows[observed_nodes] = np.arange(len(observed_nodes))
+    observed = graph.subgraph(observed_nodes) if len(split.unseen) else graph
+    return Task(
+        graph, observed, observed_nodes, rows[split.train], rows[split.val], rows[split.test], split.unseen
+    )
+
+
+def _check_split(graph: Graph, split: Split) -> None:
+    parts = {"train": split.train, "val": split.val, "test": split.test, "unseen": split.unseen}
+    for name in ("train", "val"):
+        if not len(parts[name]):
+            raise GraphError(graph.name, f"no {name} node", f"at least one labelled {name} node")
+    for name, nodes in parts.items():
+        if (graph.labels[nodes] == UNLABELLED).any():
+            raise GraphError(graph.name, f"unlabelled nodes among {name}", "labelled nodes only")
+    everything = np.concatenate(list(parts.values()))
+    if len(np.unique(everything)) != len(everything):
+        raise GraphError(graph.name, "a node in two of train, val, test, unseen", "disjoint sets")
+    if not len(split.test) and not len(split.unseen):
+        raise GraphError(graph.name, "no test node", "at least one labelled node outside train and val")
+    missing = np.setdiff1d(np.arange(graph.num_classes), graph.labels[split.train])
+    if len(missing):
+        names = ", ".join(repr(graph.class_names[index]) for index in missing[:5])
+        raise GraphError(
+            graph.name, f"no training label for class {names}", "a training label for each class"
+        )

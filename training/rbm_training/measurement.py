@@ -1,0 +1,113 @@
+"""From what was trained to what is reported: the same three groups of nodes for student, teacher, baseline.
+
+Dimension letters: N observed nodes, U unseen nodes, F features, C classes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rbm_training.distill import DistilledStudent, StudentInputs, answer
+from rbm_training.evaluate import accuracy, calibration_error, fit_baseline
+from rbm_training.graph import Task
+from rbm_training.report import SeedReport
+from rbm_training.routing import expert_usage
+from rbm_training.scaling import InputScaling
+from rbm_training.teacher import TeacherResult
+
+
+@dataclass(frozen=True, slots=True)
+class GroupAccuracies:
+    """Accuracy on validation, observed test and unseen nodes; None for a group without nodes."""
+
+    val: float
+    observed_test: float | None
+    unseen: float | None
+
+    @property
+    def test(self) -> float:
+        """Accuracy on the setting's test nodes: the unseen ones where there are any."""
+        value = self.unseen if self.unseen is not None else self.observed_test
+        assert value is not None, "a task has test nodes"
+        return value
+
+
+def measure_seed(
+    seed: int,
+    task: Task,
+    inputs: StudentInputs,
+    teacher: TeacherResult,
+    distilled: DistilledStudent,
+    scaling: InputScaling,
+    seconds: float,
+) -> SeedReport:
+    """Everything that is reported of one seed."""
+    student = distilled.student
+    logits = answer(student, inputs.features, inputs.positions)
+    unseen_logits = answer(student, inputs.unseen_features, inputs.unseen_positions)
+    groups = _group_accuracies(inputs, logits, unseen_logits)
+    teacher_groups = _group_accuracies(inputs, teacher.logits, teacher.unseen_logits)
+    baseline = _measure_baseline(inputs, scaling)
+    test_logits, test_labels = logits[inputs.test], inputs.labels[inputs.test]
+    if len(task.unseen):
+        test_logits, test_labels = unseen_logits, inputs.unseen_labels
+    inductive = task.setting == "inductive"
+    return SeedReport(
+        seed=seed,
+        selected_epoch=distilled.selected.epoch,
+        num_epochs=len(distilled.history),
+        val_accuracy=groups.val,
+        test_accuracy=groups.test,
+        test_accuracy_max=distilled.test_accuracy_max,
+        unseen_accuracy=groups.unseen,
+        observed_test_accuracy=groups.observed_test if inductive else None,
+        teacher_val_accuracy=teacher_groups.val,
+        teacher_test_accuracy=teacher_groups.test,
+        teacher_unseen_accuracy=teacher_groups.unseen,
+        teacher_observed_test_accuracy=teacher_groups.observed_test if inductive else None,
+        baseline_val_accuracy=baseline.val,
+        baseline_test_accuracy=baseline.test,
+        baseline_observed_test_accuracy=baseline.observed_test if inductive else None,
+        calibration_error=calibration_error((test_logits / student.temperature).softmax(dim=1), test_labels),
+        calibration_error_uncalibrated=calibration_error(test_logits.softmax(dim=1), test_labels),
+        expert_usage=_usage(distilled, inputs),
+        seconds=round(seconds, 3),
+    )
+
+
+def _group_accuracies(inputs: StudentInputs, logits: Tensor, unseen_logits: Tensor) -> GroupAccuracies:
+    def observed(rows: Tensor) -> float:
+        return accuracy(logits[rows], inputs.labels[rows])
+
+    return _by_group(inputs, observed, lambda: accuracy(unseen_logits, inputs.unseen_labels))
+
+
+def _measure_baseline(inputs: StudentInputs, scaling: InputScaling) -> GroupAccuracies:
+    features, labels = scaling.scale_features(inputs.features).cpu().numpy(), inputs.labels.cpu().numpy()
+    unseen = scaling.scale_features(inputs.unseen_features).cpu().numpy()
+    train, val = inputs.train.cpu().numpy(), inputs.val.cpu().numpy()
+    baseline = fit_baseline(features[train], labels[train], features[val], labels[val])
+
+    def observed(rows: Tensor) -> float:
+        nodes = rows.cpu().numpy()
+        return baseline.accuracy(features[nodes], labels[nodes])
+
+    return _by_group(inputs, observed, lambda: baseline.accuracy(unseen, inputs.unseen_labels.cpu().numpy()))
+
+
+def _by_group(
+    inputs: StudentInputs, observed: Callable[[Tensor], float], unseen: Callable[[], float]
+) -> GroupAccuracies:
+    return GroupAccuracies(
+        val=observed(inputs.val),
+        observed_test=observed(inputs.test) if len(inputs.test) else None,
+        unseen=unseen() if len(inputs.unseen_labels) else None,
+    )
+
+
+@torch.no_grad()
+def _usage(distilled: DistilledStudent, inputs: StudentInputs) -> list[list[float]]:
+    distilled.student.eval()
+    return expert_usage(distilled.student(inputs.features, inputs.positions).layers)

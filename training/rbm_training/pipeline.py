@@ -1,0 +1,153 @@
+"""The method, told in order: dataset, teacher, positions, student, measurement, bundle, report."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomli_w
+import torch
+from rich.console import Console
+
+from rbm_bundle.bundle import Bundle
+from rbm_bundle.manifest import Metrics, Provenance
+from rbm_training.config import ExperimentConfig
+from rbm_training.datasets import Dataset, load_dataset
+from rbm_training.distill import DistilledStudent, student_inputs, train_student
+from rbm_training.export import ExportRequest, build_node_table, export_bundle
+from rbm_training.graph import Floats, Task
+from rbm_training.measurement import measure_seed
+from rbm_training.positions import encode_positions, positions_of_unseen
+from rbm_training.report import REPORT_FILE, RunReport, SeedReport, summarise, write_report
+from rbm_training.run_log import RunLog
+from rbm_training.runtime import describe_environment, git_commit, pick_device, seed_everything
+from rbm_training.scaling import InputScaling
+from rbm_training.teacher import train_teacher
+
+BUNDLE_FOLDER = "bundle"
+CONFIG_FILE = "config.toml"
+
+
+class RunFolderError(Exception):
+    """A run folder that must not be written to."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """A finished run: its bundle and its report."""
+
+    bundle: Bundle
+    report: RunReport
+
+
+@dataclass(frozen=True, slots=True)
+class SeedResult:
+    """One seed, whole. Shapes: positions (N, P) of the observed nodes."""
+
+    task: Task
+    positions: Floats
+    distilled: DistilledStudent
+    report: SeedReport
+
+
+def run(config: ExperimentConfig, folder: Path, console: Console | None = None) -> RunResult:
+    """Run an experiment for each of its seeds and export the seed best on validation.
+
+    Raises:
+        RunFolderError: the folder holds a finished run.
+        GraphError: the dataset is malformed.
+        BundleError: the exported graphs do not reproduce the student.
+    """
+    dataset = load_dataset(config.dataset)
+    _prepare_folder(config, folder)
+    with RunLog(folder, console) as log:
+        log.event("dataset", dataset=dataset.graph.name, num_nodes=dataset.graph.num_nodes)
+        results = [run_seed(config, dataset, seed, log) for seed in config.seeds]
+        best = max(results, key=lambda result: result.report.val_accuracy)
+        bundle = export_bundle(folder / BUNDLE_FOLDER, _export_request(config, dataset, results, best))
+        log.event("bundle", bundle_id=bundle.manifest.bundle_id)
+        report = _report(config, dataset, results, best, bundle)
+        write_report(folder, report)
+    return RunResult(bundle, report)
+
+
+def _prepare_folder(config: ExperimentConfig, folder: Path) -> None:
+    """Make the run folder and write the resolved experiment into it, over an unfinished run's."""
+    for finished in (REPORT_FILE, BUNDLE_FOLDER):
+        if (folder / finished).exists():
+            raise RunFolderError(
+                f"{folder}: found {finished} of a finished run; wanted a new folder for this one"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    resolved = config.model_dump(mode="json", exclude_none=True)
+    (folder / CONFIG_FILE).write_text(tomli_w.dumps(resolved))
+
+
+def run_seed(config: ExperimentConfig, dataset: Dataset, seed: int, log: RunLog) -> SeedResult:
+    """Teacher, positions, student and their measurement, for one seed."""
+    started = time.monotonic()
+    device = pick_device()
+    seed_everything(seed, config.num_threads)
+    task = dataset.task(config.dataset, seed)
+    scaling = fit_scaling(config, task).to(device)
+    teacher = train_teacher(task, scaling, config.teacher, device, log)
+    positions = encode_positions(task.observed, config.positions, seed, log)
+    inputs = student_inputs(task, positions, positions_of_unseen(task, positions), device)
+    edges = torch.from_numpy(task.observed.edge_index).to(device)
+    distilled = train_student(inputs, teacher, edges, config, seed, log)
+    seconds = time.monotonic() - started
+    report = measure_seed(seed, task, inputs, teacher, distilled, scaling, seconds)
+    log.event("seed", seed=seed, val_accuracy=report.val_accuracy, test_accuracy=report.test_accuracy)
+    return SeedResult(task, positions, distilled, report)
+
+
+def fit_scaling(config: ExperimentConfig, task: Task) -> InputScaling:
+    """The input scaling of an experiment, fitted on observed features."""
+    scaling = InputScaling(task.graph.num_features, config.scaling.features, config.scaling.position_norm)
+    return scaling.fit(torch.from_numpy(task.observed.dense_features()))
+
+
+def _export_request(
+    config: ExperimentConfig, dataset: Dataset, results: list[SeedResult], best: SeedResult
+) -> ExportRequest:
+    observed = best.task.observed
+    return ExportRequest(
+        name=config.export.name or config.name,
+        student=best.distilled.student.cpu().eval(),
+        nodes=build_node_table(observed, best.positions, config.export.cache_features),
+        features=observed.dense_features(),
+        positions=best.positions,
+        labels=dataset.graph.class_names,
+        metrics=_metrics(results),
+        provenance=Provenance(
+            git_commit=git_commit(),
+            dataset=dataset.graph.name,
+            dataset_sha256=dataset.sha256(),
+            setting=config.dataset.setting,
+            seed=best.report.seed,
+            config=config.model_dump(mode="json"),
+            versions=describe_environment(),
+        ),
+    )
+
+
+def _metrics(results: list[SeedResult]) -> Metrics:
+    summary = summarise([result.report for result in results])
+    names = Metrics.model_fields.keys() - {"num_runs"}
+    return Metrics.model_validate({name: summary[name] for name in names} | {"num_runs": len(results)})
+
+
+def _report(
+    config: ExperimentConfig, dataset: Dataset, results: list[SeedResult], best: SeedResult, bundle: Bundle
+) -> RunReport:
+    return RunReport(
+        name=config.name,
+        dataset=dataset.graph.name,
+        setting=config.dataset.setting,
+        student=bundle.manifest.architecture.student,
+        num_parameters=bundle.manifest.architecture.num_parameters,
+        exported_seed=best.report.seed,
+        bundle_id=bundle.manifest.bundle_id,
+        git_commit=bundle.manifest.provenance.git_commit,
+        versions=bundle.manifest.provenance.versions,
+        runs=[result.report for result in results],
+    )

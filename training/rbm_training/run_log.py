@@ -1,0 +1,76 @@
+"""What a run tells while it works: JSON lines in its folder, and progress on the terminal."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from io import TextIOWrapper
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+LOG_FILE = "log.jsonl"
+Value = str | int | float | bool | None
+
+
+class Stage:
+    """A stretch of work of known length."""
+
+    def __init__(self, progress: Progress, title: str, total: int) -> None:
+        self._progress = progress
+        self._task = progress.add_task(title, total=total, note="")
+
+    def advance(self, note: str = "") -> None:
+        """One step done; the note stands beside the bar."""
+        self._progress.update(self._task, advance=1, note=note)
+
+
+class RunLog:
+    """Events of one run. Use it as a context manager; events are on disk as soon as they are told."""
+
+    def __init__(self, folder: Path, console: Console | None = None) -> None:
+        self._path = folder / LOG_FILE
+        self._console = console or Console(stderr=True, quiet=True)
+        self._file: TextIOWrapper | None = None
+        self._progress = Progress(
+            TextColumn("{task.description:22}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self._console,
+        )
+
+    def __enter__(self) -> "RunLog":
+        self._file = self._path.open("w", encoding="utf-8", buffering=1)
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.event("stopped", reason=kind.__name__)
+        self._progress.stop()
+        if self._file:
+            self._file.close()
+
+    def event(self, name: str, **fields: Value) -> None:
+        """One JSON line, with the time."""
+        line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": name, **fields}
+        if self._file:
+            self._file.write(json.dumps(line) + "\n")
+
+    @contextmanager
+    def stage(self, title: str, total: int, **fields: Value) -> Iterator[Stage]:
+        """A timed stage: a bar on the terminal, `stage_started` and `stage_finished` in the log."""
+        started = time.monotonic()
+        self.event("stage_started", stage=title, **fields)
+        stage = Stage(self._progress, title, total)
+        yield stage
+        self._progress.update(stage._task, total=self._progress.tasks[stage._task].completed)
+        seconds = round(time.monotonic() - started, 3)
+        self.event("stage_finished", stage=title, seconds=seconds, **fields)

@@ -1,0 +1,67 @@
+"""Which epoch is kept: decided on validation, never on test.
+
+A better epoch has a strictly higher validation accuracy, or the same and a lower validation loss.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+
+@dataclass(frozen=True, slots=True)
+class EpochMetrics:
+    """One epoch, measured in evaluation mode. `test_accuracy` is recorded, never selected on."""
+
+    epoch: int
+    val_accuracy: float
+    val_loss: float
+    test_accuracy: float
+
+    def better_than(self, other: "EpochMetrics | None") -> bool:
+        """Whether validation prefers this epoch."""
+        if other is None or self.val_accuracy > other.val_accuracy:
+            return True
+        return self.val_accuracy == other.val_accuracy and self.val_loss < other.val_loss
+
+
+class Selection:
+    """Keeps the best state of a model, and says when waiting for a better one is over."""
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+        self.history: list[EpochMetrics] = []
+        self.best: EpochMetrics | None = None
+        self._state: dict[str, Any] | None = None
+        self._waited = 0
+
+    def observe(self, metrics: EpochMetrics, model: nn.Module) -> None:
+        """Take an epoch in; keeps a copy of the model's state if it is the best so far."""
+        self.history.append(metrics)
+        self._waited += 1
+        if metrics.better_than(self.best):
+            self.best = metrics
+            self._state = copy.deepcopy(model.state_dict())
+            self._waited = 0
+
+    def forget_best(self) -> None:
+        """Start choosing afresh, with full patience; the history stays."""
+        self.best, self._state, self._waited = None, None, 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether patience ran out."""
+        return self._waited >= self.patience
+
+    def restore(self, model: nn.Module) -> EpochMetrics:
+        """Load the best state back and return its metrics."""
+        if self.best is None or self._state is None:
+            raise ValueError("no epoch was observed")
+        model.load_state_dict(self._state)
+        return self.best
+
+    @property
+    def test_accuracy_max(self) -> float:
+        """Highest test accuracy of any epoch: what the paper's released code reports. Inflated."""
+        return max(metrics.test_accuracy for metrics in self.history)
