@@ -1,0 +1,63 @@
+# Everything a fresh machine needs; `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+EXPERIMENT ?= training/experiments/digits.toml
+OUT ?= runs/$(basename $(notdir $(EXPERIMENT)))-$(shell date +%Y%m%d-%H%M%S)
+MODELS ?= models
+MODEL ?=
+DEVICE ?= cpu
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[training,service,cpu,dev]"
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.installed ## create .venv with everything, for the CPU
+
+.PHONY: demo
+demo: setup ## train on real digits, publish, serve, classify, show: end to end
+	$(BIN)/python examples/digits_demo.py
+
+.PHONY: test
+test: setup ## all tests, after the checks
+	@$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest
+
+.PHONY: check
+check: setup ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+.PHONY: fix
+fix: setup ## format and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: train
+train: setup ## run EXPERIMENT (default: digits) into OUT
+	$(BIN)/rbm-train run $(EXPERIMENT) --out $(OUT)
+
+.PHONY: publish
+publish: setup ## publish and promote the bundle of RUN=<run folder>
+	@test -n "$(RUN)" || { echo "make publish: give RUN=<run folder>, as in RUN=runs/digits-20260101-120000"; exit 2; }
+	$(BIN)/rbm-models --models-dir $(MODELS) publish $(RUN)/bundle --promote
+
+.PHONY: serve
+serve: setup ## serve a published model on DEVICE (default: cpu); MODEL=<name> when there are several
+	$(if $(MODEL),RBM_MODEL=$(MODEL)) RBM_MODELS_DIR=$(MODELS) RBM_DEVICE=$(DEVICE) $(BIN)/rbm-serve
+
+.PHONY: bench
+bench: setup ## measure the graphs against each other and against torch; writes bench.json
+	$(BIN)/python tests/load/bench.py bench.json

@@ -1,0 +1,45 @@
+import pytest
+
+from rbm_bundle.__main__ import main
+
+
+@pytest.fixture
+def models(tmp_path):
+    def call(*arguments):
+        return main(["--models-dir", str(tmp_path / "models"), *map(str, arguments)])
+
+    return call
+
+
+def test_the_life_of_a_model_from_the_command_line(models, tiny_bundle, capsys):
+    assert models("publish", tiny_bundle, "--promote") == 0
+    assert models("publish", tiny_bundle) == 0
+    assert models("promote", "tiny", 2) == 0
+    assert models("rollback", "tiny") == 0
+    capsys.readouterr()
+    assert models("list") == 0
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["tiny", "1", "current"],
+        ["tiny", "2"],
+    ]
+
+
+def test_verify_takes_a_folder_a_name_or_a_version(models, tiny_bundle, capsys):
+    models("publish", tiny_bundle)
+    models("publish", tiny_bundle)
+    capsys.readouterr()
+    for arguments, num_lines in (([tiny_bundle], 1), (["tiny"], 2), (["tiny", 2], 1)):
+        assert models("verify", *arguments) == 0
+        assert len(capsys.readouterr().out.splitlines()) == num_lines
+
+
+def test_verify_says_what_is_wrong_and_exits_1(models, tiny_bundle, capsys):
+    path = tiny_bundle / "student.dense.onnx"
+    path.write_bytes(path.read_bytes()[::-1])
+    assert models("verify", tiny_bundle) == 1
+    assert "student.dense.onnx: found sha256" in capsys.readouterr().err
+
+
+def test_an_empty_repository_is_said_to_be_empty(models, capsys):
+    assert models("list") == 0
+    assert "no models" in capsys.readouterr().out

@@ -1,0 +1,46 @@
+import json
+
+import pytest
+
+from rbm_bundle.errors import BundleError
+from rbm_bundle.manifest import Manifest, parse_manifest, seal
+
+
+@pytest.fixture
+def raw(tiny_bundle):
+    return (tiny_bundle / "manifest.json").read_bytes()
+
+
+def test_a_sealed_manifest_reads_back_as_it_was(raw):
+    manifest = parse_manifest(raw)
+    assert parse_manifest(seal(manifest)) == manifest
+    assert seal(manifest) == raw
+
+
+def test_another_format_is_refused_and_says_which_is_read(raw):
+    document = json.loads(raw) | {"format_version": 2}
+    with pytest.raises(BundleError, match="format_version 2; wanted format_version 1"):
+        parse_manifest(json.dumps(document).encode())
+
+
+def test_an_unknown_field_is_refused_by_name(raw):
+    document = json.loads(raw) | {"surprise": 1}
+    with pytest.raises(BundleError, match="surprise"):
+        parse_manifest(json.dumps(document).encode())
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"{", b"\xff\xfe", b"null"])
+def test_what_is_no_manifest_is_refused(content):
+    with pytest.raises(BundleError):
+        parse_manifest(content)
+
+
+def test_an_edit_that_keeps_the_meaning_is_refused_too(raw):
+    with pytest.raises(BundleError, match="bundle_id"):
+        parse_manifest(raw + b" ")
+
+
+def test_a_name_that_is_a_path_is_refused(raw):
+    manifest = parse_manifest(raw)
+    with pytest.raises(ValueError, match="name"):
+        Manifest.model_validate(manifest.model_dump() | {"name": "../up"})

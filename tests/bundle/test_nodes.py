@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+from rbm_bundle.bundle import read_bundle
+from rbm_bundle.nodes import UNKNOWN, CsrFeatures, NodeTable, mean_of_known_neighbors
+
+POSITIONS = np.arange(12, dtype=np.float32).reshape(4, 3)
+
+
+def rows(table, *ids):
+    return table.rows_of(list(ids)).tolist()
+
+
+def test_range_ids_are_their_own_rows():
+    table = NodeTable(None, POSITIONS)
+    assert rows(table, 0, 3, 4, -1, 2**80, "0") == [0, 3, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN]
+
+
+def test_integer_ids_are_searched():
+    table = NodeTable(np.array([-5, 0, 7, 2**62]), POSITIONS)
+    assert rows(table, 7, -5, 2**62, 0) == [2, 0, 3, 1]
+    assert rows(table, 1, 2**63, -(2**70), "7") == [UNKNOWN] * 4
+
+
+def test_string_ids_are_searched_whole():
+    table = NodeTable(np.array([b"a", b"ab", b"z", b"\xc3\xa9"], "S2"), POSITIONS)
+    assert rows(table, "é", "z", "ab", "a") == [3, 2, 1, 0]
+    assert rows(table, "abc", "a\0", "", "aé") == [UNKNOWN] * 4
+
+
+def test_an_empty_table_knows_nobody():
+    table = NodeTable(np.array([], np.int64), np.zeros((0, 3), np.float32))
+    assert rows(table, 1, 2) == [UNKNOWN, UNKNOWN]
+
+
+def test_cached_features_are_the_same_dense_and_sparse():
+    dense = np.array([[0, 2, 0], [0, 0, 0], [1, 0, 3], [0, 0, 4]], np.float32)
+    csr = CsrFeatures(
+        np.array([0, 1, 1, 3, 4]), np.array([1, 0, 2, 2]), np.array([2, 1, 3, 4], np.float32), num_features=3
+    )
+    asked = np.array([2, 0, 1, 3, 2])
+    for features in (dense, csr):
+        np.testing.assert_array_equal(NodeTable(None, POSITIONS, features).features_of(asked), dense[asked])
+
+
+def test_features_that_are_not_cached_are_refused():
+    with pytest.raises(LookupError, match="no node features"):
+        NodeTable(None, POSITIONS).features_of(np.array([0]))
+
+
+def test_an_unseen_node_stands_at_the_mean_of_its_known_neighbors():
+    neighbors = [
+        np.array([0, 1]),
+        np.array([2, UNKNOWN, UNKNOWN, UNKNOWN]),
+        np.array([UNKNOWN]),
+        np.array([], int),
+    ]
+    means, known = mean_of_known_neighbors(POSITIONS, neighbors)
+    np.testing.assert_array_equal(means, [[1.5, 2.5, 3.5], [6, 7, 8], [0, 0, 0], [0, 0, 0]])
+    assert known.tolist() == [2, 1, 0, 0]
+
+
+def test_the_table_of_a_bundle_is_mapped_not_read(tiny_bundle):
+    table = read_bundle(tiny_bundle).nodes
+    assert isinstance(table.positions, np.memmap)
+    assert isinstance(table.ids, np.memmap)
+    assert (table.id_kind, table.cached_features, table.num_nodes) == ("integer", "dense", 20)

@@ -1,0 +1,115 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from rbm_bundle.bundle import read_bundle
+from rbm_bundle.errors import BundleError
+from rbm_bundle.repository import ModelRepository
+
+
+@pytest.fixture
+def repository(tmp_path):
+    return ModelRepository(tmp_path / "models")
+
+
+def test_versions_count_up_and_one_is_promoted(repository, tiny_bundle):
+    assert [repository.publish(tiny_bundle), repository.publish(tiny_bundle)] == [1, 2]
+    assert repository.current("tiny") is None
+    repository.promote("tiny", 2)
+    assert repository.current("tiny") == 2
+    assert repository.names() == ["tiny"]
+    assert read_bundle(repository.path_of("tiny", 1)).manifest.name == "tiny"
+
+
+def test_rollback_promotes_the_next_lower_version(repository, tiny_bundle):
+    for _ in range(3):
+        repository.publish(tiny_bundle)
+    repository.promote("tiny", 3)
+    assert [repository.rollback("tiny"), repository.rollback("tiny")] == [2, 1]
+    with pytest.raises(BundleError, match="wanted a lower version"):
+        repository.rollback("tiny")
+    assert repository.current("tiny") == 1
+
+
+def test_a_version_that_is_not_there_is_not_promoted(repository, tiny_bundle):
+    repository.publish(tiny_bundle)
+    with pytest.raises(BundleError, match="versions: 1; wanted version 7"):
+        repository.promote("tiny", 7)
+
+
+def test_a_version_that_rotted_is_not_promoted(repository, tiny_bundle):
+    for _ in range(2):
+        repository.publish(tiny_bundle)
+    repository.promote("tiny", 1)
+    positions = repository.path_of("tiny", 2) / "positions.npy"
+    positions.write_bytes(positions.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(BundleError, match="sha256"):
+        repository.promote("tiny", 2)
+    assert repository.current("tiny") == 1
+
+
+def test_a_bad_bundle_is_not_published(repository, tiny_bundle):
+    (tiny_bundle / "golden.npz").unlink()
+    with pytest.raises(BundleError):
+        repository.publish(tiny_bundle)
+    assert repository.versions("tiny") == []
+
+
+def test_a_name_that_leaves_the_repository_is_refused(repository, tiny_bundle):
+    with pytest.raises(BundleError, match="model name"):
+        repository.publish(tiny_bundle, "../outside")
+    assert repository.versions("..") == []
+
+
+@pytest.mark.parametrize("stranger", [".incoming-1", "01", "0", "latest", "1.5", "-1"])
+def test_folders_that_are_no_versions_do_not_exist(repository, tiny_bundle, stranger):
+    repository.publish(tiny_bundle)
+    (repository.root / "tiny" / stranger).mkdir()
+    assert repository.versions("tiny") == [1]
+
+
+@pytest.mark.parametrize("content", ["", "seven", "3", "01", "1\n2"])
+def test_a_current_file_that_names_no_version_is_refused(repository, tiny_bundle, content):
+    repository.publish(tiny_bundle)
+    (repository.root / "tiny" / "CURRENT").write_text(content)
+    with pytest.raises(BundleError, match=r"versions \[1\]"):
+        repository.current("tiny")
+
+
+def test_concurrent_publishers_each_get_a_version(repository, tiny_bundle):
+    with ThreadPoolExecutor(8) as pool:
+        versions = list(pool.map(lambda _: repository.publish(tiny_bundle), range(24)))
+    assert sorted(versions) == repository.versions("tiny") == list(range(1, 25))
+    for version in versions:
+        read_bundle(repository.path_of("tiny", version))
+
+
+def test_publishers_killed_at_any_moment_leave_nothing_that_loads_wrong(repository, tiny_bundle):
+    command = [
+        sys.executable,
+        "-m",
+        "rbm_bundle",
+        "--models-dir",
+        str(repository.root),
+        "publish",
+        str(tiny_bundle),
+    ]
+    ready = repository.root / "tiny"
+    num_killed = 0
+    for attempt in range(12):
+        before = set(ready.iterdir()) if ready.exists() else set()
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            while process.poll() is None and (not ready.exists() or set(ready.iterdir()) <= before):
+                time.sleep(0.0005)  # until the copy has begun
+            time.sleep(0.0004 * attempt)
+            os.kill(process.pid, signal.SIGKILL) if process.poll() is None else None
+        num_killed += process.returncode == -signal.SIGKILL
+        for version in repository.versions("tiny"):
+            read_bundle(repository.path_of("tiny", version)).golden()
+    assert num_killed
+    assert repository.publish(tiny_bundle) == len(repository.versions("tiny"))
