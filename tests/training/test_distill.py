@@ -1,0 +1,91 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from tests.training.conftest import routed_student
+
+from rbm_training.config import RoutingConfig
+from rbm_training.distill import Distiller, train_student
+from rbm_training.selection import EpochMetrics, Selection
+
+
+def epoch_gradient(prepared, batch_rows, accumulate):
+    """The first epoch's gradient of a routed student, for a batch size."""
+    P, C = prepared.positions.shape[1], prepared.task.graph.num_classes
+    student = routed_student(prepared.task.graph.num_features, P, widths=(8, C), gains=False)
+    config = prepared.config.distill.model_copy(
+        update={"batch_rows": batch_rows, "accumulate": accumulate, "pairs": "reliable"}
+    )
+    routing = RoutingConfig(load_balance=0.0)  # the one term that is not linear in its rows
+    torch.manual_seed(5)
+    distiller = Distiller(student, prepared.inputs, prepared.teacher, prepared.edges, config, routing)
+    distiller.routing_started = True
+    distiller.accumulate_gradients()
+    return torch.cat([parameter.grad.flatten() for parameter in student.parameters()])
+
+
+@pytest.mark.parametrize("batch_rows", [1, 7, 100, 10_000])
+def test_the_epoch_gradient_does_not_depend_on_the_batch_size(prepared, batch_rows):
+    whole = epoch_gradient(prepared, None, "weighted_mean")
+    torch.testing.assert_close(
+        epoch_gradient(prepared, batch_rows, "weighted_mean"), whole, atol=1e-5, rtol=1e-4
+    )
+
+
+def test_the_released_accumulation_does_depend_on_the_batch_size(prepared):
+    whole = epoch_gradient(prepared, None, "sum_of_means")
+    torch.testing.assert_close(whole, epoch_gradient(prepared, None, "weighted_mean"))
+    assert (epoch_gradient(prepared, 50, "sum_of_means") - whole).norm() > 0.5 * whole.norm()
+
+
+def distil(prepared, inputs=None):
+    torch.manual_seed(0)
+    return train_student(
+        inputs or prepared.inputs, prepared.teacher, prepared.edges, prepared.config, seed=0, log=prepared.log
+    )
+
+
+def test_two_runs_of_one_seed_are_the_same_to_the_last_bit(prepared):
+    first, second = distil(prepared), distil(prepared)
+    assert first.history == second.history
+    for name, value in first.student.state_dict().items():
+        assert torch.equal(value, second.student.state_dict()[name]), name
+
+
+def test_a_late_spike_of_test_accuracy_does_not_change_the_chosen_epoch(prepared, monkeypatch):
+    plain = distil(prepared)
+    last = plain.history[-1].epoch
+    assert plain.selected.epoch < last
+    observe = Selection.observe
+
+    def spiked(self: Selection, metrics: EpochMetrics, model: torch.nn.Module) -> None:
+        observe(self, replace(metrics, test_accuracy=1.0) if metrics.epoch == last else metrics, model)
+
+    monkeypatch.setattr(Selection, "observe", spiked)
+    planted = distil(prepared)
+    assert planted.test_accuracy_max == 1.0 > plain.test_accuracy_max
+    assert planted.selected == plain.selected
+    for name, value in plain.student.state_dict().items():
+        assert torch.equal(value, planted.student.state_dict()[name]), name
+
+
+def test_test_labels_touch_nothing_but_the_reported_maximum(prepared):
+    shuffled = replace(prepared.inputs, unseen_labels=prepared.inputs.unseen_labels.flip(0))
+    plain, other = distil(prepared), distil(prepared, shuffled)
+    for name, value in plain.student.state_dict().items():
+        assert torch.equal(value, other.student.state_dict()[name]), name
+
+
+def test_the_kept_epoch_is_a_routed_one(prepared):
+    distilled = distil(prepared)
+    assert distilled.selected.epoch >= prepared.config.distill.warmup_epochs
+    assert all(bool(layer.routed) for layer in distilled.student.routed_layers())
+
+
+def test_the_student_learns_from_its_teacher(prepared):
+    distilled = distil(prepared)
+    assert distilled.selected.val_accuracy > 0.6 > 2 / prepared.task.graph.num_classes
+
+
+def test_the_temperature_is_fitted_on_validation(prepared):
+    assert float(distil(prepared).student.temperature) != 1.0
