@@ -55,7 +55,7 @@ def read_golden(path: Path) -> GoldenRows:
     """
     wanted = [field.name for field in fields(GoldenRows)]
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BundleError(path, f"no readable archive ({error})", "arrays " + ", ".join(wanted)) from error

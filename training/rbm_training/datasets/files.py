@@ -62,7 +62,7 @@ def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     if not path.is_file():
         raise GraphError(str(path), "no file", "an .npz with edge_index, x (or feat_*), y")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise GraphError(
@@ -180,7 +180,7 @@ class _Reader:
         ids = ids.astype(str) if ids.dtype.kind in "US" else ids.astype(np.int64)
         unique, counts = np.unique(ids, return_counts=True)
         if len(unique) != num_nodes:
-            raise self.error(f"node id {unique[counts > 1][0]!r} twice", "different node_ids")
+            raise self.error(f"node id {unique[counts > 1][0].item()!r} twice", "different node_ids")
         return ids
 
     def published_split(self, num_nodes: int) -> PublishedSplit | None:

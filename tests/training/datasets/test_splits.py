@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+
+from rbm_training.config import DatasetConfig
+from rbm_training.datasets import load_dataset
+from rbm_training.datasets.files import PublishedSplit
+from rbm_training.datasets.splits import draw_split, published_split
+from rbm_training.datasets.synthetic import generate_graph
+from rbm_training.graph import GraphError, Split, make_task
+
+GRAPH = generate_graph(seed=1)
+
+
+def config(**fields):
+    return DatasetConfig(kind="synthetic", **{"train_per_class": 10, "val_per_class": 20} | fields)
+
+
+def test_each_class_gets_its_share_and_all_others_are_test_nodes():
+    split = draw_split(GRAPH, config(), seed=3)
+    assert np.bincount(GRAPH.labels[split.train]).tolist() == [10] * 4
+    assert np.bincount(GRAPH.labels[split.val]).tolist() == [20] * 4
+    everyone = np.concatenate([split.train, split.val, split.test, split.unseen])
+    assert sorted(everyone) == list(range(GRAPH.num_nodes))
+
+
+def test_a_seed_fixes_the_split_and_another_seed_changes_it():
+    first, again, other = (draw_split(GRAPH, config(), seed) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first.train, again.train)
+    assert not np.array_equal(first.train, other.train)
+
+
+def test_the_inductive_setting_holds_a_share_of_the_test_nodes_out():
+    split = draw_split(GRAPH, config(setting="inductive", unseen_fraction=0.25), seed=3)
+    assert (len(split.unseen), len(split.test)) == (70, 210)
+
+
+def test_a_class_with_too_few_labels_is_refused_by_name():
+    with pytest.raises(GraphError, match=r"100 labelled nodes of class 'class 0'; wanted more than 120"):
+        draw_split(GRAPH, config(train_per_class=100), seed=0)
+
+
+def masks(*parts):
+    rows = np.zeros((3, GRAPH.num_nodes), bool)
+    for row, part in zip(rows, parts, strict=True):
+        row[part] = True
+    return PublishedSplit(*(row[None] for row in rows))
+
+
+def test_a_published_test_mask_is_held_out_whole():
+    published = masks(np.arange(40), np.arange(40, 80), np.arange(80, 120))
+    transductive = published_split(GRAPH, published, config(), seed=0)
+    assert (transductive.test.tolist(), len(transductive.unseen)) == (list(range(80, 120)), 0)
+    inductive = published_split(GRAPH, published, config(setting="inductive"), seed=0)
+    assert (inductive.unseen.tolist(), len(inductive.test)) == (list(range(80, 120)), 280)
+
+
+NOBODY = np.array([], np.int64)
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        (Split(NOBODY, np.arange(5), np.arange(5, 9), NOBODY), "no train node"),
+        (Split(np.arange(40), NOBODY, np.arange(50, 90), NOBODY), "no val node"),
+        (Split(np.arange(40), np.arange(40, 50), NOBODY, NOBODY), "no test node"),
+        (Split(np.arange(40), np.arange(30, 50), np.arange(60, 70), NOBODY), "a node in two of"),
+        (
+            Split(np.flatnonzero(GRAPH.labels == 1), np.flatnonzero(GRAPH.labels == 2), np.arange(3), NOBODY),
+            "a node in two of|no training label for class 'class 0', 'class 2', 'class 3'",
+        ),
+    ],
+)
+def test_a_split_nothing_can_be_learnt_from_is_refused(split, message):
+    with pytest.raises(GraphError, match=message):
+        make_task(GRAPH, split)
+
+
+def test_the_digits_are_the_promised_graph():
+    dataset = load_dataset(DatasetConfig(kind="digits"))
+    graph = dataset.graph
+    assert (graph.num_nodes, graph.num_features, graph.num_classes) == (1797, 64, 10)
+    assert np.diff(graph.adjacency.indptr).min() >= 10
+    assert dataset.sha256() == load_dataset(DatasetConfig(kind="digits")).sha256()
+
+
+def test_the_largest_component_is_used_where_no_split_is_published(graph_data_root):
+    named = {"kind": "named", "root": graph_data_root}
+    assert load_dataset(DatasetConfig(name="amazon-photo", **named)).graph.num_nodes == 7487
+    cora = load_dataset(DatasetConfig(name="cora", **named))
+    assert cora.graph.num_nodes == 2708
+    task = cora.task(DatasetConfig(name="cora", **named), seed=5)
+    assert (len(task.train), len(task.val), len(task.test)) == (140, 500, 1000)

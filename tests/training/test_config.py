@@ -1,0 +1,69 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from rbm_training.config import ConfigError, ExperimentConfig, load_config
+
+EXPERIMENTS = sorted((Path(__file__).parents[2] / "training" / "experiments").glob("*.toml"))
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('name = "mine"\n[student]\nhidden = 32\n')
+    return path
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_every_shipped_experiment_loads_under_its_own_name(path):
+    assert load_config(path).name == path.stem
+
+
+def test_overrides_are_toml_or_else_strings(file):
+    overrides = [
+        "seeds=[1, 2]",
+        "student.hidden=8",
+        "dataset.kind=named",
+        "dataset.name=cora",
+        "dataset.root=/d",
+    ]
+    config = load_config(file, overrides)
+    assert (config.seeds, config.student.hidden, config.dataset.root) == ((1, 2), 8, Path("/d"))
+
+
+def test_the_resolved_experiment_reads_back_as_itself(file):
+    config = load_config(file, ["distill.batch_rows=64"])
+    text = tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+    assert ExperimentConfig.model_validate(tomllib.loads(text)) == config
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("student.hiden=8", r"student\.hiden: Extra inputs"),
+        ("student.hidden=-1", r"student\.hidden: .*greater than or equal to 1 \(found -1\)"),
+        ("student.hidden=wide", r"student\.hidden: .*integer.*found 'wide'"),
+        ("student.experts_per_row=9", "experts_per_row = 9 exceeds num_experts = 4"),
+        ("dataset.kind=files", r"needs dataset\.path"),
+        ("dataset.kind=named", r"needs dataset\.name and dataset\.root"),
+        ("distill.temperature=0", "greater than 0"),
+        ("distill.temperature=nan", "finite number"),
+        ("seeds=[]", "at least 1 item"),
+        ("nonsense", "found no KEY=VALUE"),
+        ("name.x=1", "is a value, not a table"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_by_name(file, override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(file, [override])
+
+
+def test_a_file_that_is_no_toml_or_not_there_is_refused(tmp_path):
+    path = tmp_path / "mine.toml"
+    with pytest.raises(ConfigError, match="No such file"):
+        load_config(path)
+    path.write_text("name = ")
+    with pytest.raises(ConfigError, match="no TOML"):
+        load_config(path)
