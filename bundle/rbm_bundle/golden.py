@@ -39,6 +39,15 @@ class GoldenRows:
     def __len__(self) -> int:
         return int(self.features.shape[0])
 
+    def first(self, num_rows: int) -> "GoldenRows":
+        """The first rows alone."""
+        return GoldenRows(*(getattr(self, field.name)[:num_rows] for field in fields(self)))
+
+    @property
+    def logit_scale(self) -> float:
+        """Median norm of the logits: what an error is small against in a row whose own logits cancel."""
+        return float(np.median(np.linalg.norm(self.logits.astype(np.float64), axis=1)))
+
     def to_bytes(self) -> bytes:
         """The rows as an uncompressed `.npz`."""
         buffer = io.BytesIO()
@@ -78,12 +87,21 @@ class Parity:
     worst_probability_error: float
 
 
-def measure_parity(golden: GoldenRows, outputs: dict[str, npt.NDArray[Any]], routing_margin: float) -> Parity:
+def measure_parity(
+    golden: GoldenRows,
+    outputs: dict[str, npt.NDArray[Any]],
+    routing_margin: float,
+    logit_scale: float | None = None,
+) -> Parity:
     """Compare a session's `logits`, `probabilities` and `experts` with the golden rows.
 
-    Routing sets are compared first; the logits error of a row is ‖Δlogits‖ / ‖logits‖. Non-finite outputs
-    count as infinitely wrong.
+    Routing sets are compared first; the logits error of a row is ‖Δlogits‖ / max(‖logits‖, logit_scale).
+    Non-finite outputs count as infinitely wrong.
+
+    Args:
+        logit_scale: unset, that of the golden rows.
     """
+    scale = golden.logit_scale if logit_scale is None else logit_scale
     exempt = golden.routing_gap < routing_margin  # (G,)
     kept = ~exempt
     same_experts = (np.sort(outputs["experts"], axis=-1) == np.sort(golden.experts, axis=-1)).all(axis=(1, 2))
@@ -92,18 +110,20 @@ def measure_parity(golden: GoldenRows, outputs: dict[str, npt.NDArray[Any]], rou
         num_rows=len(golden),
         num_exempt=int(exempt.sum()),
         num_routed_otherwise=int((kept & ~same_experts).sum()),
-        worst_logits_error=_worst(relative_row_error(outputs["logits"], golden.logits)[compared]),
+        worst_logits_error=_worst(relative_row_error(outputs["logits"], golden.logits, scale)[compared]),
         worst_probability_error=_worst(
             np.abs(outputs["probabilities"] - golden.probabilities).max(axis=1)[compared]
         ),
     )
 
 
-def relative_row_error(found: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """‖found − wanted‖ / ‖wanted‖ of each row, shape (G,)."""
+def relative_row_error(
+    found: npt.NDArray[Any], wanted: npt.NDArray[Any], scale: float
+) -> npt.NDArray[np.float64]:
+    """‖found − wanted‖ / max(‖wanted‖, scale) of each row, shape (G,)."""
     difference = np.asarray(found, np.float64) - np.asarray(wanted, np.float64)
     norm = np.linalg.norm(np.asarray(wanted, np.float64), axis=1)
-    return np.asarray(np.linalg.norm(difference, axis=1) / np.maximum(norm, 1e-12))
+    return np.asarray(np.linalg.norm(difference, axis=1) / np.maximum(norm, max(scale, 1e-12)))
 
 
 def check_parity(parity: Parity, spec: GoldenSpec, file: Path | str) -> None:

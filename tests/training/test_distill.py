@@ -79,7 +79,7 @@ def test_test_labels_touch_nothing_but_the_reported_maximum(prepared):
 def test_the_kept_epoch_is_a_routed_one(prepared):
     distilled = distil(prepared)
     assert distilled.selected.epoch >= prepared.config.distill.warmup_epochs
-    assert all(bool(layer.routed) for layer in distilled.student.routed_layers())
+    assert all(layer.routed for layer in distilled.student.routed_layers())
 
 
 def test_the_student_learns_from_its_teacher(prepared):

@@ -90,7 +90,7 @@ def test_an_idle_expert_takes_over_the_worst_served_input():
 def test_routing_starts_without_changing_what_the_student_says():
     student = routed_student(gains=False)
     for layer in student.routed_layers():
-        layer.routed.fill_(False)
+        layer.routed = False
         layer.log_scale.data.zero_()
     features, positions = torch.randn(60, 6), torch.randn(60, 4)
     before = student(features, positions)

@@ -37,7 +37,6 @@ class RbMLayer(nn.Module):
     """
 
     memory: Tensor
-    routed: Tensor
 
     def __init__(
         self,
@@ -52,12 +51,12 @@ class RbMLayer(nn.Module):
         self.num_experts = num_experts
         self.experts_per_row = experts_per_row
         self.dropout = dropout
+        self.routed = False
         self.weight = nn.Parameter(torch.empty(num_experts, in_width, out_width))
         self.bias = nn.Parameter(torch.zeros(num_experts, out_width))
         self.log_scale = nn.Parameter(torch.zeros(()))
         self.log_gain = nn.Parameter(torch.zeros(num_experts, in_width)) if gains else None
         self.register_buffer("memory", torch.zeros(num_experts, in_width))
-        self.register_buffer("routed", torch.zeros((), dtype=torch.bool))
         for expert in self.weight.data:
             nn.init.xavier_uniform_(expert, gain=nn.init.calculate_gain("relu"))
 
@@ -67,7 +66,7 @@ class RbMLayer(nn.Module):
         self.weight.copy_(self.weight[:1].expand_as(self.weight))
         self.bias.copy_(self.bias[:1].expand_as(self.bias))
         self.memory.copy_(unit_rows(memory))
-        self.routed.fill_(True)
+        self.routed = True
 
     def route(self, x: Tensor) -> LayerRouting:
         """Choose experts for x (B, D); an all-zero row has similarity 0 and goes to experts 0..K-1."""

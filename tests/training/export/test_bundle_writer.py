@@ -1,0 +1,132 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from tests.training.conftest import routed_student
+
+from rbm_bundle.bundle import read_bundle
+from rbm_bundle.errors import BundleError
+from rbm_bundle.golden import check_parity, measure_parity
+from rbm_bundle.manifest import Metrics, Provenance
+from rbm_training.export import ExportRequest, build_node_table, export_bundle
+from rbm_training.export.graphs import build_graph
+from rbm_training.export.parity import open_session, run_session
+from rbm_training.graph import Graph
+
+N, F, P = 30, 6, 4
+METRICS = Metrics(
+    val_accuracy=0.9,
+    test_accuracy=0.8,
+    test_accuracy_std=0.01,
+    teacher_test_accuracy=0.85,
+    unseen_accuracy=0.8,
+    teacher_unseen_accuracy=0.85,
+    calibration_error=0.02,
+    num_runs=3,
+)
+PROVENANCE = Provenance(
+    git_commit="abc",
+    dataset="toy",
+    dataset_sha256="1" * 64,
+    setting="inductive",
+    seed=0,
+    config={},
+    versions={},
+)
+
+
+def graph_of(node_ids, features=None):
+    generator = np.random.default_rng(0)
+    dense = generator.standard_normal((N, F)).astype(np.float32)
+    names = ("a", "b", "c")
+    labels = np.zeros(N, np.int64)
+    return Graph(
+        "toy", sp.csr_array((N, N)), dense if features is None else features, labels, node_ids, names
+    )
+
+
+@pytest.fixture
+def request_to_export():
+    generator = np.random.default_rng(1)
+    positions = generator.standard_normal((N, P)).astype(np.float32)
+    graph = graph_of(generator.permutation(N) + 7)
+    return ExportRequest(
+        name="toy",
+        student=routed_student(F, P),
+        nodes=build_node_table(graph, positions, cache_features=True),
+        features=graph.dense_features(),
+        positions=positions,
+        labels=graph.class_names,
+        metrics=METRICS,
+        provenance=PROVENANCE,
+    )
+
+
+def test_an_exported_bundle_proves_itself_with_both_graphs(request_to_export, tmp_path):
+    export_bundle(tmp_path / "bundle", request_to_export)
+    bundle = read_bundle(tmp_path / "bundle")
+    golden = bundle.golden()
+    assert not golden.features[-1].any()
+    for provider in ("cpu", "cuda"):
+        path = bundle.graph_path(provider)
+        outputs = run_session(open_session(path.read_bytes()), golden)
+        check_parity(measure_parity(golden, outputs, 1e-5), bundle.manifest.golden, path)
+
+
+def test_the_card_says_what_the_manifest_says(request_to_export, tmp_path):
+    bundle = export_bundle(tmp_path / "bundle", request_to_export)
+    card = (bundle.path / "MODEL_CARD.md").read_text()
+    for words in ("# toy", "| test accuracy | 0.8000 |", "3 run(s)", "10 → 8 → 3", "a, b, c", "`abc`"):
+        assert words in card
+    assert bundle.manifest.metrics == METRICS
+
+
+def test_a_student_that_a_graph_does_not_reproduce_is_not_exported(request_to_export, tmp_path, monkeypatch):
+    other = routed_student(F, P, seed=5)
+    monkeypatch.setattr(
+        "rbm_training.export.bundle_writer.build_graph", lambda _, form: build_graph(other, form)
+    )
+    with pytest.raises(BundleError, match=r"student\.grouped\.onnx at 1 rows"):
+        export_bundle(tmp_path / "bundle", request_to_export)
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_go_in_by_sorted_id():
+    ids = np.array([30, 10, 20, *range(100, 100 + N - 3)])
+    positions = np.arange(N * P, dtype=np.float32).reshape(N, P)
+    graph = graph_of(ids)
+    table = build_node_table(graph, positions, cache_features=True)
+    rows = table.rows_of([10, 20, 30, 100])
+    np.testing.assert_array_equal(table.positions_of(rows), positions[[1, 2, 0, 3]])
+    np.testing.assert_array_equal(table.features_of(rows), graph.dense_features()[[1, 2, 0, 3]])
+
+
+def test_string_ids_go_in_as_utf8():
+    ids = np.array([f"node é{index:02}" for index in reversed(range(N))])
+    positions = np.arange(N * P, dtype=np.float32).reshape(N, P)
+    table = build_node_table(graph_of(ids), positions, cache_features=False)
+    assert (table.id_kind, table.cached_features) == ("string", None)
+    assert (table.rows_of(list(ids)) == np.arange(N)[::-1]).all()
+
+
+def test_ids_that_count_up_need_no_file():
+    table = build_node_table(graph_of(np.arange(N)), np.zeros((N, P), np.float32), cache_features=False)
+    assert table.id_kind == "range"
+
+
+@pytest.mark.parametrize(("density", "kind"), [(0.05, "csr"), (0.5, "dense")])
+def test_sparse_features_are_cached_sparse(density, kind):
+    generator = np.random.default_rng(0)
+    features = sp.random_array((N, 40), density=density, rng=generator, dtype=np.float32, format="csr")
+    graph = graph_of(generator.permutation(N), sp.csr_array(features))
+    table = build_node_table(graph, np.zeros((N, P), np.float32), cache_features=True)
+    assert table.cached_features == kind
+    rows = table.rows_of(graph.node_ids.tolist())
+    np.testing.assert_array_equal(table.features_of(rows), graph.dense_features())
+
+
+def test_an_existing_folder_is_left_alone(request_to_export, tmp_path):
+    (tmp_path / "bundle").mkdir()
+    with pytest.raises(BundleError, match="never overwritten"):
+        export_bundle(tmp_path / "bundle", replace(request_to_export, name="other"))

@@ -1,0 +1,192 @@
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnxscript import opset18 as op
+from tests.training.conftest import routed_student
+
+from rbm_bundle.golden import measure_parity, relative_row_error
+from rbm_training.export.graphs import build_graph, tensor_specs
+from rbm_training.export.parity import (
+    ATOL,
+    CHECKED_BATCHES,
+    ROUTING_MARGIN,
+    RTOL,
+    open_session,
+    reference_rows,
+    run_session,
+)
+from rbm_training.students.rbm import RbMStudent
+
+FORMS = ("grouped", "dense")
+F, P = 6, 4
+
+
+def sessions_of(student: RbMStudent):
+    return {form: open_session(build_graph(student, form)) for form in FORMS}
+
+
+def rows_of(student, features, positions):
+    return reference_rows(student, np.asarray(features, np.float32), np.asarray(positions, np.float32))
+
+
+def random_rows(student, num_rows, seed=0):
+    generator = np.random.default_rng(seed)
+    return rows_of(
+        student, 3 * generator.standard_normal((num_rows, F)), generator.standard_normal((num_rows, P))
+    )
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("features", ["none", "l2", "standardised"])
+@pytest.mark.parametrize("position_norm", [None, 0.5])
+def test_both_graphs_agree_with_the_float64_student_at_every_batch_size(form, features, position_norm):
+    student = routed_student(F, P, (16, 12, 3), 8, 2, features, position_norm)
+    session = open_session(build_graph(student, form))
+    rows = random_rows(student, max(CHECKED_BATCHES))
+    for num_rows in CHECKED_BATCHES:
+        batch = rows.first(num_rows)
+        parity = measure_parity(batch, run_session(session, batch), ROUTING_MARGIN, rows.logit_scale)
+        assert parity.num_routed_otherwise == 0
+        assert parity.num_exempt <= 0.01 * num_rows
+        assert parity.worst_logits_error <= RTOL
+        assert parity.worst_probability_error <= ATOL
+
+
+@pytest.mark.parametrize(("num_experts", "experts_per_row"), [(1, 1), (2, 1), (3, 3), (5, 4), (16, 2)])
+def test_any_number_of_experts_can_be_exported(num_experts, experts_per_row):
+    student = routed_student(F, P, (9, 3), num_experts, experts_per_row)
+    rows = random_rows(student, 50)
+    for session in sessions_of(student).values():
+        parity = measure_parity(rows, run_session(session, rows), ROUTING_MARGIN)
+        assert (parity.num_routed_otherwise, parity.worst_logits_error <= RTOL) == (0, True)
+
+
+def test_weights_and_similarity_are_those_of_the_student():
+    student = routed_student(F, P)
+    rows = random_rows(student, 40)
+    for session in sessions_of(student).values():
+        outputs = run_session(session, rows)
+        clear = rows.routing_gap > ROUTING_MARGIN
+        np.testing.assert_allclose(outputs["weights"][clear], rows.weights[clear], atol=1e-6)
+        np.testing.assert_allclose(outputs["similarity"][clear], rows.similarity[clear], atol=1e-6)
+
+
+def test_ties_go_to_the_lowest_index_in_torch_and_in_both_graphs():
+    student = routed_student(F, P, (3,), 6, 2, features="none", position_norm=None)
+    layer = student.routed_layers()[0]
+    layer.memory.copy_(torch.eye(6, F + P))
+    features = np.array([[0, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 2, 2], [0, 0, 1, 0, 0, 1]])
+    rows = rows_of(student, features, np.zeros((4, P)))
+    wanted = [[1, 2], [0, 1], [4, 5], [2, 5]]
+    assert rows.experts[:, 0].tolist() == wanted
+    for session in sessions_of(student).values():
+        outputs = run_session(session, rows)
+        assert outputs["experts"][:, 0].tolist() == wanted
+        assert relative_row_error(outputs["logits"], rows.logits, 0).max() <= RTOL
+
+
+def test_all_zero_rows_are_defined_and_alike():
+    student = routed_student(F, P)
+    rows = rows_of(student, np.zeros((3, F)), np.zeros((3, P)))
+    assert rows.experts[:, 0].tolist() == [[0, 1]] * 3
+    for session in sessions_of(student).values():
+        outputs = run_session(session, rows)
+        assert outputs["experts"][:, 0].tolist() == [[0, 1]] * 3
+        assert np.abs(outputs["similarity"][:, 0]).max() == 0
+        assert relative_row_error(outputs["logits"], rows.logits, 0).max() <= RTOL
+
+
+def test_a_hidden_layer_that_relu_silences_is_defined_and_alike():
+    student = routed_student(F, P)
+    student.routed_layers()[0].bias.data.fill_(-1e3)
+    rows = random_rows(student, 5)
+    assert rows.experts[:, 1].tolist() == [[0, 1]] * 5
+    for session in sessions_of(student).values():
+        outputs = run_session(session, rows)
+        assert outputs["experts"][:, 1].tolist() == [[0, 1]] * 5
+        assert relative_row_error(outputs["logits"], rows.logits, 0).max() <= RTOL
+
+
+def test_a_row_does_not_depend_on_its_batch_mates():
+    student = routed_student(F, P, (16, 3), 8, 2)
+    rows = random_rows(student, 64)
+    for session in sessions_of(student).values():
+        together = run_session(session, rows)["probabilities"]
+        for index in (0, 17, 63):
+            feeds = {
+                "features": rows.features[index : index + 1],
+                "positions": rows.positions[index : index + 1],
+            }
+            alone = session.run(["probabilities"], feeds)[0]
+            np.testing.assert_allclose(alone[0], together[index], atol=1e-6)
+
+
+def test_a_student_without_positions_has_no_such_input():
+    student = routed_student(F, 0)
+    inputs, _ = tensor_specs(student)
+    assert [spec.name for spec in inputs] == ["features"]
+    rows = rows_of(student, np.random.default_rng(0).standard_normal((9, F)), np.zeros((9, 0)))
+    for session in sessions_of(student).values():
+        assert [item.name for item in session.get_inputs()] == ["features"]
+        assert (
+            relative_row_error(run_session(session, rows)["logits"], rows.logits, rows.logit_scale).max()
+            <= RTOL
+        )
+
+
+def test_the_dense_graph_has_no_shape_that_depends_on_data():
+    model = onnx.load_from_string(build_graph(routed_student(F, P), "dense"))
+    operators = {node.op_type for node in model.graph.node}
+    assert not operators & {"Shape", "NonZero", "If", "Loop", "Scan", "Range", "Compress", "Unique", "Where"}
+    constants = {tensor.name for tensor in model.graph.initializer}
+    splits = [node for node in model.graph.node if node.op_type == "Split"]
+    assert splits
+    assert all(node.input[1] in constants for node in splits)
+
+
+def test_the_graphs_are_self_contained_and_use_standard_operators_only():
+    for form in FORMS:
+        model = onnx.load_from_string(build_graph(routed_student(F, P), form))
+        assert {opset.domain for opset in model.opset_import} == {""}
+        assert not any(tensor.external_data for tensor in model.graph.initializer)
+
+
+class Logits(torch.nn.Module):
+    """The student's logits alone, as torch's own exporter wants them."""
+
+    def __init__(self, student: RbMStudent) -> None:
+        super().__init__()
+        self.student = student
+
+    def forward(self, features: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        return self.student(features, positions).logits
+
+
+def stable_sort(values, stable=True, dim=-1, descending=False):
+    """torch's exporter knows no stable sort; TopK over all is one, since ties go to the lower index."""
+    size = op.Reshape(op.Gather(op.Shape(values), op.Constant(value_int=1)), op.Constant(value_ints=[1]))
+    return op.TopK(values, size, axis=1, largest=1, sorted=1)
+
+
+def test_torchs_own_export_agrees_with_the_hand_built_graphs():
+    student = routed_student(F, P, (16, 3), 8, 2)
+    example = (torch.randn(5, F), torch.randn(5, P))
+    program = torch.onnx.export(
+        Logits(student).eval(),
+        example,
+        dynamo=True,
+        dynamic_shapes=({0: torch.export.Dim.DYNAMIC}, {0: torch.export.Dim.DYNAMIC}),
+        input_names=["features", "positions"],
+        output_names=["logits"],
+        verbose=False,
+        custom_translation_table={torch.ops.aten.sort.stable: stable_sort},
+    )
+    independent = open_session(program.model_proto.SerializeToString())
+    rows = random_rows(student, 33)
+    feeds = {"features": rows.features, "positions": rows.positions}
+    independent_logits = independent.run(["logits"], feeds)[0]
+    clear = rows.routing_gap > ROUTING_MARGIN
+    for session in sessions_of(student).values():
+        logits = run_session(session, rows)["logits"]
+        assert relative_row_error(logits, independent_logits, rows.logit_scale)[clear].max() <= 2 * RTOL

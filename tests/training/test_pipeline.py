@@ -1,0 +1,135 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from rbm_bundle.bundle import read_bundle
+from rbm_training.__main__ import main
+from rbm_training.config import load_config
+from rbm_training.pipeline import run
+
+
+def train(experiment, folder, *overrides):
+    arguments = [word for override in overrides for word in ("--set", override)]
+    return main(["run", str(experiment), "--out", str(folder), *arguments])
+
+
+@pytest.fixture
+def report(small_experiment, tmp_path):
+    assert train(small_experiment, tmp_path / "run", "seeds=[0, 1]") == 0
+    return json.loads((tmp_path / "run" / "report.json").read_text())
+
+
+def test_a_run_reports_means_deviations_and_every_seed(report):
+    assert report["seeds"] == [0, 1]
+    runs = report["runs"]
+    for name in ("test_accuracy", "teacher_test_accuracy", "val_accuracy", "unseen_accuracy"):
+        values = [run[name] for run in runs]
+        assert report[name] == pytest.approx(np.mean(values))
+        assert report[f"{name}_std"] == pytest.approx(np.std(values, ddof=1))
+    assert all(run["test_accuracy"] <= run["test_accuracy_max"] for run in runs)
+    assert all(run["unseen_accuracy"] == run["test_accuracy"] for run in runs)
+    assert len(report["expert_usage"]) == 2
+    assert all(sum(layer) == pytest.approx(1) for layer in report["expert_usage"])
+
+
+def test_the_seed_best_on_validation_is_exported(report, tmp_path):
+    best = max(report["runs"], key=lambda run: run["val_accuracy"])["seed"]
+    bundle = read_bundle(tmp_path / "run" / "bundle")
+    assert report["exported_seed"] == bundle.manifest.provenance.seed == best
+    assert report["bundle_id"] == bundle.manifest.bundle_id
+    assert bundle.manifest.metrics.test_accuracy == pytest.approx(report["test_accuracy"])
+
+
+def test_only_observed_nodes_are_in_the_bundle(report, tmp_path):
+    bundle = read_bundle(tmp_path / "run" / "bundle")
+    num_unseen = round(0.2 * (400 - 4 * 16))
+    assert bundle.nodes.num_nodes == 400 - num_unseen
+    assert bundle.nodes.id_kind == "integer"
+
+
+def test_the_run_folder_tells_how_it_came_to_be(report, tmp_path):
+    folder = tmp_path / "run"
+    assert load_config(folder / "config.toml").seeds == (0, 1)
+    events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    stages = [event["stage"] for event in events if event["event"] == "stage_finished"]
+    assert stages == ["teacher", "positions", "student"] * 2
+    assert {"dataset", "epoch", "seed", "bundle"} <= {event["event"] for event in events}
+
+
+def test_a_transductive_run_has_no_unseen_accuracy(small_experiment, tmp_path, capsys):
+    assert train(small_experiment, tmp_path / "run", "dataset.setting=transductive") == 0
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["unseen_accuracy"] is None
+    assert report["observed_test_accuracy"] is None
+    assert report["test_accuracy_std"] is None
+    assert "test nodes" in capsys.readouterr().out
+
+
+def test_a_finished_run_is_never_overwritten(small_experiment, report, tmp_path, capsys):
+    before = (tmp_path / "run" / "report.json").read_bytes()
+    assert train(small_experiment, tmp_path / "run") == 1
+    assert "found report.json of a finished run" in capsys.readouterr().err
+    assert (tmp_path / "run" / "report.json").read_bytes() == before
+
+
+def test_a_run_is_the_same_to_the_last_bit_for_a_seed(small_config, tmp_path):
+    first, second = (run(small_config, tmp_path / name).bundle for name in ("one", "two"))
+    for name in ("student.grouped.onnx", "student.dense.onnx", "positions.npy", "golden.npz"):
+        assert first.manifest.files[name] == second.manifest.files[name], name
+
+
+def test_a_run_without_positions_works(small_experiment, tmp_path):
+    assert train(small_experiment, tmp_path / "run", "positions.kind=none") == 0
+    assert read_bundle(tmp_path / "run" / "bundle").nodes.position_width == 0
+
+
+def test_mistakes_are_told_in_one_line_and_leave_no_folder(small_experiment, tmp_path, capsys):
+    assert train(small_experiment, tmp_path / "run", "student.hiden=3") == 1
+    assert train(small_experiment, tmp_path / "run", "dataset.train_per_class=500") == 1
+    assert train(small_experiment, tmp_path / "run", "dataset.kind=files", "dataset.path=none.npz") == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
+    assert [line.split(":")[0] for line in errors] == ["rbm-train"] * 3
+    assert "none.npz: found no file" in errors[2]
+    assert not (tmp_path / "run" / "bundle").exists()
+
+
+def test_show_and_datasets_print_tables(small_experiment, report, tmp_path, capsys):
+    assert main(["show", str(tmp_path / "run")]) == 0
+    assert "unseen nodes" in capsys.readouterr().out
+    assert main(["datasets", str(small_experiment)]) == 0
+    assert "400" in capsys.readouterr().out
+    assert main(["show", str(tmp_path)]) == 1
+    assert "found no report.json" in capsys.readouterr().err
+
+
+def test_an_interrupt_leaves_no_half_bundle(small_experiment, tmp_path):
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "rbm_training", "run", str(small_experiment), "--out", str(folder)]
+    endless = ["--set", "distill.max_epochs=1000000", "--set", "distill.patience=1000000"]
+    with subprocess.Popen([*command, *endless], stderr=subprocess.PIPE, text=True) as process:
+        log = folder / "log.jsonl"
+        while not log.exists() or '"epoch"' not in log.read_text():
+            assert process.poll() is None
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; no bundle was written" in errors
+    assert sorted(path.name for path in folder.iterdir()) == ["config.toml", "log.jsonl"]
+    assert '"stopped"' in log.read_text()
+
+
+@pytest.mark.slow
+def test_cora_reaches_its_accuracy(graph_data_root, tmp_path):
+    experiment = "training/experiments/cora.toml"
+    assert train(experiment, tmp_path / "run", f"dataset.root={graph_data_root}") == 0
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["test_accuracy"] >= 0.80
+    assert report["test_accuracy"] >= report["teacher_test_accuracy"] - 0.02
+    assert report["test_accuracy"] > report["baseline_test_accuracy"] + 0.15
