@@ -9,6 +9,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def main(path: Path) -> None:
     results = {}
     for num_rows in BATCHES:
         feeds = inputs(num_rows)
-        sides = compare(lambda: grouped.run(OUTPUTS, feeds), lambda: dense.run(OUTPUTS, feeds))
+        sides = compare(partial(grouped.run, OUTPUTS, feeds), partial(dense.run, OUTPUTS, feeds))
         results[f"grouped_over_dense_b{num_rows}"] = report(f"grouped over dense, {num_rows} rows", *sides)
     feeds = inputs(1)
     features, positions = torch.from_numpy(feeds["features"]), torch.from_numpy(feeds["positions"])
@@ -44,7 +45,7 @@ def main(path: Path) -> None:
         with torch.inference_mode():
             student(features, positions)
 
-    sides = compare(lambda: grouped.run(OUTPUTS, feeds), eager)
+    sides = compare(partial(grouped.run, OUTPUTS, feeds), eager)
     results["ort_over_torch_eager_b1"] = report("ONNX Runtime over torch eager, 1 row", *sides)
     path.write_text(json.dumps(results, indent=2) + "\n")
     print(f"written: {path}")
