@@ -140,7 +140,9 @@ def wait_until_ready(client: Client, process: "subprocess.Popen[bytes]") -> None
             time.sleep(0.1)
         else:
             info = json.loads(client.get("/info"))
-            console.print(f"ready: {info['model']['name']} version {info['model']['version']} on {info['provider']}")
+            console.print(
+                f"ready: {info['model']['name']} version {info['model']['version']} on {info['provider']}"
+            )
             return
     raise SystemExit(f"the service was not ready within {START_SECONDS} seconds")
 

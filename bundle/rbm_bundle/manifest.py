@@ -6,9 +6,9 @@ zeros; those bytes hold the digest of every other file, so one id fixes the whol
 
 import hashlib
 import json
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rbm_bundle.errors import BundleError
 
@@ -131,6 +131,23 @@ class Manifest(_Record):
     metrics: Metrics
     provenance: Provenance
     files: dict[str, FileEntry] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        """What is said twice must be said alike: a service that trusts one would fail on the other."""
+        shapes = {
+            "features": (None, self.features.num_features),
+            "positions": (None, self.nodes.position_width),
+            "probabilities": (None, len(self.labels)),
+            "logits": (None, len(self.labels)),
+            "experts": (None, len(self.architecture.num_experts), self.architecture.experts_per_row),
+        }
+        for provider, graph in self.graphs.items():
+            for tensor in (*graph.inputs, *graph.outputs):
+                wanted = shapes.get(tensor.name, tensor.shape)
+                if tensor.shape != wanted:
+                    raise ValueError(f"{provider} graph: {tensor.name} {tensor.shape}, elsewhere {wanted}")
+        return self
 
 
 def seal(manifest: Manifest) -> bytes:

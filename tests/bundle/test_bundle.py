@@ -4,25 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.bundles import draft_of
 
-from rbm_bundle.bundle import BundleDraft, read_bundle, write_bundle
+from rbm_bundle.bundle import read_bundle, write_bundle
 from rbm_bundle.errors import BundleError
 from rbm_bundle.folders import INCOMING_PREFIX
-from rbm_bundle.manifest import UNSEALED
 
 TINY_FILES = sorted(path.name for path in (Path(__file__).parents[1] / "data" / "tiny_bundle").iterdir())
 
 
-def draft_of(folder: Path) -> BundleDraft:
-    bundle = read_bundle(folder)
-    graphs = {graph.file: (folder / graph.file).read_bytes() for graph in bundle.manifest.graphs.values()}
-    card = (folder / "MODEL_CARD.md").read_text()
-    manifest = bundle.manifest.model_copy(update={"bundle_id": UNSEALED, "files": {}})
-    return BundleDraft(manifest, graphs, bundle.nodes, bundle.golden(), card)
-
-
 def test_a_bundle_written_again_is_the_same_bundle(tiny_bundle, tmp_path):
-    copy = write_bundle(tmp_path / "copy", draft_of(tiny_bundle))
+    copy = write_bundle(tmp_path / "copy", draft_of(read_bundle(tiny_bundle)))
     assert copy.manifest == read_bundle(tiny_bundle).manifest
 
 
@@ -81,11 +73,11 @@ def test_a_link_in_place_of_a_file_is_refused(tiny_bundle, tmp_path):
 
 def test_an_existing_folder_is_never_overwritten(tiny_bundle):
     with pytest.raises(BundleError, match="never overwritten"):
-        write_bundle(tiny_bundle, draft_of(tiny_bundle))
+        write_bundle(tiny_bundle, draft_of(read_bundle(tiny_bundle)))
 
 
 def test_a_draft_that_contradicts_itself_leaves_nothing(tiny_bundle, tmp_path):
-    draft = draft_of(tiny_bundle)
+    draft = draft_of(read_bundle(tiny_bundle))
     unsorted = replace(draft.nodes, ids=np.asarray(draft.nodes.ids)[::-1].copy())
     with pytest.raises(BundleError, match="out of order"):
         write_bundle(tmp_path / "fresh" / "bundle", replace(draft, nodes=unsorted))
@@ -96,7 +88,7 @@ def test_an_interrupt_while_writing_leaves_nothing(tiny_bundle, tmp_path, monkey
     def interrupted(folder):
         raise KeyboardInterrupt
 
-    draft = draft_of(tiny_bundle)
+    draft = draft_of(read_bundle(tiny_bundle))
     monkeypatch.setattr("rbm_bundle.bundle.read_bundle", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_bundle(tmp_path / "fresh" / "bundle", draft)

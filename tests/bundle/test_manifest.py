@@ -40,6 +40,29 @@ def test_an_edit_that_keeps_the_meaning_is_refused_too(raw):
         parse_manifest(raw + b" ")
 
 
+@pytest.mark.parametrize(
+    ("part", "field", "value"),
+    [
+        ("features", "num_features", 13),
+        ("nodes", "position_width", 5),
+        ("architecture", "experts_per_row", 3),
+        ("architecture", "num_experts", [4, 4, 4]),
+    ],
+)
+def test_a_manifest_that_contradicts_its_graphs_is_refused(raw, part, field, value):
+    document = json.loads(raw)
+    document[part][field] = value
+    with pytest.raises(BundleError, match=r"cpu graph: .* elsewhere"):
+        parse_manifest(json.dumps(document).encode())
+
+
+def test_labels_and_classes_must_be_as_many(raw):
+    document = json.loads(raw)
+    document["labels"].append("violet")
+    with pytest.raises(BundleError, match="cpu graph: logits"):
+        parse_manifest(json.dumps(document).encode())
+
+
 def test_a_name_that_is_a_path_is_refused(raw):
     manifest = parse_manifest(raw)
     with pytest.raises(ValueError, match="name"):

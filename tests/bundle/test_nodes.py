@@ -62,6 +62,6 @@ def test_an_unseen_node_stands_at_the_mean_of_its_known_neighbors():
 
 def test_the_table_of_a_bundle_is_mapped_not_read(tiny_bundle):
     table = read_bundle(tiny_bundle).nodes
-    assert isinstance(table.positions, np.memmap)
-    assert isinstance(table.ids, np.memmap)
+    assert isinstance(table.positions.base, np.memmap)
+    assert isinstance(table.ids.base, np.memmap)
     assert (table.id_kind, table.cached_features, table.num_nodes) == ("integer", "dense", 20)

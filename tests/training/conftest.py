@@ -1,87 +1,29 @@
-"""Small real objects that the training tests share."""
+"""Fixtures of the training tests."""
 
-from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
+from tests.training.objects import SMALL_EXPERIMENT, Prepared, prepare
 
 from rbm_training.config import DatasetConfig, ExperimentConfig, load_config
 from rbm_training.datasets import load_dataset
-from rbm_training.distill import StudentInputs, student_inputs
 from rbm_training.graph import Task
-from rbm_training.pipeline import fit_scaling
-from rbm_training.positions import encode_positions, positions_of_unseen
-from rbm_training.run_log import RunLog
-from rbm_training.runtime import seed_everything
-from rbm_training.scaling import InputScaling
-from rbm_training.students.rbm import RbMStudent, build_student
-from rbm_training.teacher import TeacherResult, train_teacher
-
-CPU = torch.device("cpu")
-
-SMALL_EXPERIMENT = """
-name = "small"
-[dataset]
-kind = "synthetic"
-setting = "inductive"
-train_per_class = 8
-val_per_class = 8
-[teacher]
-hidden = 16
-max_epochs = 30
-[positions]
-width = 8
-walk_length = 10
-walks_per_node = 2
-[student]
-hidden = 16
-[distill]
-warmup_epochs = 5
-max_epochs = 25
-"""
 
 
 @pytest.fixture
-def small_experiment(tmp_path):
+def small_experiment(tmp_path: Path) -> Path:
     path = tmp_path / "small.toml"
     path.write_text(SMALL_EXPERIMENT)
     return path
 
 
 @pytest.fixture
-def small_config(small_experiment) -> ExperimentConfig:
+def small_config(small_experiment: Path) -> ExperimentConfig:
     return load_config(small_experiment)
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """Everything up to the student, for one seed of the small experiment."""
-
-    config: ExperimentConfig
-    task: Task
-    scaling: InputScaling
-    teacher: TeacherResult
-    positions: np.ndarray
-    inputs: StudentInputs
-    edges: torch.Tensor
-    log: RunLog
-
-
-def prepare(config: ExperimentConfig, task: Task, folder, seed: int = 0) -> Prepared:
-    seed_everything(seed, num_threads=1)
-    log = RunLog(folder)
-    scaling = fit_scaling(config, task)
-    teacher = train_teacher(task, scaling, config.teacher, CPU, log)
-    positions = encode_positions(task.observed, config.positions, seed, log)
-    inputs = student_inputs(task, positions, positions_of_unseen(task, positions), CPU)
-    return Prepared(
-        config, task, scaling, teacher, positions, inputs, torch.from_numpy(task.observed.edge_index), log
-    )
-
-
 @pytest.fixture
-def prepared(small_config, tmp_path) -> Prepared:
+def prepared(small_config: ExperimentConfig, tmp_path: Path) -> Prepared:
     task = load_dataset(small_config.dataset).task(small_config.dataset, seed=0)
     return prepare(small_config, task, tmp_path)
 
@@ -90,32 +32,3 @@ def prepared(small_config, tmp_path) -> Prepared:
 def synthetic_task() -> Task:
     config = DatasetConfig(kind="synthetic", setting="inductive", train_per_class=8, val_per_class=8)
     return load_dataset(config).task(config, seed=0)
-
-
-def routed_student(
-    num_features: int = 6,
-    position_width: int = 4,
-    widths: tuple[int, ...] = (8, 3),
-    num_experts: int = 4,
-    experts_per_row: int = 2,
-    features: str = "l2",
-    position_norm: float | None = 0.5,
-    gains: bool = True,
-    seed: int = 0,
-) -> RbMStudent:
-    """A student with random weights, memories, scales and gains, in evaluation mode."""
-    torch.manual_seed(seed)
-    scaling = InputScaling(num_features, features, position_norm)
-    scaling.fit(torch.randn(50, num_features) * 3 + 1)
-    student = build_student(
-        scaling, [num_features + position_width, *widths], num_experts, experts_per_row, 0.0, gains
-    )
-    for layer in student.routed_layers():
-        layer.start_routing(torch.randn_like(layer.memory))
-        torch.nn.init.normal_(layer.weight)
-        torch.nn.init.normal_(layer.bias)
-        torch.nn.init.normal_(layer.log_scale, std=0.2)
-        if layer.log_gain is not None:
-            torch.nn.init.normal_(layer.log_gain, std=0.2)
-    student.temperature.fill_(1.7)
-    return student.eval()

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.training.conftest import routed_student
+from tests.training.objects import routed_student
 
 from rbm_training.config import RoutingConfig
 from rbm_training.distill import Distiller, train_student

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from tests.training.conftest import prepare
+from tests.training.objects import prepare
 
 from rbm_training.datasets.edges import undirected
 from rbm_training.distill import train_student

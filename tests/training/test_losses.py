@@ -1,6 +1,6 @@
 import pytest
 import torch
-from tests.training.conftest import routed_student
+from tests.training.objects import routed_student
 
 from rbm_training.losses import (
     commitment,

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from tests.training.conftest import routed_student
+from tests.training.objects import routed_student
 
 from rbm_bundle.bundle import read_bundle
 from rbm_bundle.errors import BundleError

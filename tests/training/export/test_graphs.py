@@ -3,7 +3,7 @@ import onnx
 import pytest
 import torch
 from onnxscript import opset18 as op
-from tests.training.conftest import routed_student
+from tests.training.objects import routed_student
 
 from rbm_bundle.golden import measure_parity, relative_row_error
 from rbm_training.export.graphs import build_graph, tensor_specs

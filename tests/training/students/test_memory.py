@@ -1,5 +1,5 @@
 import torch
-from tests.training.conftest import routed_student
+from tests.training.objects import routed_student
 
 from rbm_training.config import RoutingConfig
 from rbm_training.scaling import unit_rows

@@ -1,0 +1,101 @@
+"""`rbm-serve`: read the settings, set up the log, serve."""
+
+import argparse
+import signal
+import sys
+import textwrap
+from collections.abc import Sequence
+from types import FrameType
+
+import structlog
+import uvicorn
+import uvloop
+from prometheus_client import disable_created_metrics
+from pydantic import ValidationError
+
+from rbm_bundle import BundleError
+from rbm_service.app import create_app
+from rbm_service.engine import EngineError
+from rbm_service.logs import configure_logging
+from rbm_service.settings import ENV_PREFIX, Settings
+
+log = structlog.get_logger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until told to stop.
+
+    Returns:
+        0 after being told to stop, 1 when the model cannot be served, 2 when the settings are wrong.
+    """
+    _parser().parse_args(arguments)
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        print(_settings_message(error), file=sys.stderr)
+        return 2
+    configure_logging(settings.log_format, settings.log_level)
+    disable_created_metrics()  # type: ignore[no-untyped-call] # one more series for every counter, which nobody reads
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    try:
+        uvloop.run(_serve(settings))
+    except (BundleError, EngineError, OSError) as error:
+        log.error("cannot serve", reason=str(error))
+        return 1
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    """Run the lifespan around the server, so that what it raises arrives here and not in the server's log."""
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+    )
+    async with app.router.lifespan_context(app):
+        await uvicorn.Server(config).serve()
+
+
+def _stop(signal_number: int, frame: FrameType | None) -> None:
+    """Before and after the server handles signals itself: leave, with everything closed behind us."""
+    raise SystemExit(0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog="rbm-serve",
+        description="Serve the promoted version of a model over HTTP. Settings are environment variables:",
+        epilog="\n".join(_described_settings()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _described_settings() -> list[str]:
+    lines = []
+    for name, field in Settings.model_fields.items():
+        default = "unset" if field.default is None else field.default
+        lines.append(f"  {ENV_PREFIX}{name.upper()} (default: {default})")
+        lines += textwrap.wrap(
+            field.description or "", 100, initial_indent=" " * 6, subsequent_indent=" " * 6
+        )
+    return lines
+
+
+def _settings_message(error: ValidationError) -> str:
+    lines = ["rbm-serve: these settings are wrong:"]
+    for item in error.errors(include_url=False):
+        message = item["msg"].removeprefix("Value error, ")
+        variables = [f"{ENV_PREFIX}{str(name).upper()}={item['input']}: " for name in item["loc"]]
+        lines.append("  " + "".join(variables) + message)
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,136 @@
+"""`POST /classify`: the classes of a batch of nodes."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+from pydantic import ValidationError
+from pydantic_core import to_json
+from starlette.requests import ClientDisconnect
+
+from rbm_service.api.parts import Parts, parts_of
+from rbm_service.api.schemas import ClassifyRequest, ClassifyResponse, problem_responses
+from rbm_service.api.timing import Stopwatch
+from rbm_service.codec import EncodedRows, Query, check_options, decode, encode
+from rbm_service.errors import (
+    FailureReason,
+    FieldError,
+    InvalidJsonError,
+    InvalidRequestError,
+    ServiceError,
+    UnknownNodeError,
+    UnsupportedMediaTypeError,
+)
+from rbm_service.slot import ServedModel
+
+MAX_LISTED_ERRORS: Final = 20
+MAX_SHOWN_KEY: Final = 100  # characters of a key that the caller made up
+
+REQUEST_BODY: Final = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ClassifyRequest"}}},
+    }
+}
+
+router = APIRouter(tags=["classify"])
+
+
+@router.post(
+    "/classify",
+    response_class=Response,
+    responses={
+        200: {"model": ClassifyResponse, "description": "One prediction per node, in order"},
+        **problem_responses(400, 404, 413, 415, 422, 429, 500, 503),
+    },
+    openapi_extra=REQUEST_BODY,
+)
+async def classify(request: Request) -> Response:
+    """Classify nodes by id, features, neighbours or positions; times are in the header `Server-Timing`."""
+    parts = parts_of(request)
+    try:
+        check_media_type(request.headers)
+        return await _answer(await request.body(), parts)
+    except BaseException as error:
+        parts.metrics.inference_failures.labels(_reason(error)).inc()
+        raise
+
+
+async def _answer(raw: bytes, parts: Parts) -> Response:
+    model = parts.slot.current()
+    labels = model.bundle.manifest.labels
+    watch = Stopwatch()
+    body = parse(raw)
+    query, options = body.query(), body.options()
+    check_options(options, len(labels))
+    watch.lap("parse")
+    rows = _encode(query, model, parts)
+    watch.lap("position_lookup")
+    answer = await model.batcher.submit(rows.feeds, rows.num_rows, explain=options.explain)
+    watch.take({"queue": answer.queue_seconds, "inference": answer.inference_seconds})
+    decoded = decode(answer.outputs, query, rows, options, labels)
+    content = to_json(
+        {"model": {"name": model.name, "version": model.version}, "predictions": decoded.predictions}
+    )
+    watch.lap("serialize")
+    model.metrics.observe_stages(watch.seconds)
+    model.metrics.count_predictions(decoded.class_index, decoded.confidence)
+    model.metrics.abstained.inc(decoded.num_abstained)
+    return Response(content, media_type="application/json", headers={"Server-Timing": watch.header()})
+
+
+def check_media_type(headers: Mapping[str, str]) -> None:
+    """Refuse a body that is not plain JSON.
+
+    Raises:
+        UnsupportedMediaTypeError: another content type, none, or an encoding on top.
+    """
+    media_type = headers.get("content-type", "").split(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise UnsupportedMediaTypeError("the content type must be application/json")
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMediaTypeError("the body must come without a content encoding")
+
+
+def parse(raw: bytes) -> ClassifyRequest:
+    """Read a body.
+
+    Raises:
+        InvalidJsonError: it is no JSON.
+        InvalidRequestError: it does not fit the schema.
+    """
+    try:
+        return ClassifyRequest.model_validate_json(raw)
+    except ValidationError as error:
+        raise _refusal(error) from None
+
+
+def _refusal(error: ValidationError) -> ServiceError:
+    if error.error_count() > MAX_LISTED_ERRORS:
+        return InvalidRequestError(f"{error.error_count()} things are wrong with the body")
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    if found[0]["type"] == "json_invalid":
+        return InvalidJsonError(found[0]["msg"])
+    listed = [FieldError(_shown(item["loc"]), item["msg"]) for item in found]
+    return InvalidRequestError("; ".join(map(str, listed)), errors=listed)
+
+
+def _shown(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    return tuple(part[:MAX_SHOWN_KEY] if isinstance(part, str) else part for part in loc)
+
+
+def _encode(query: Query, model: ServedModel, parts: Parts) -> EncodedRows:
+    try:
+        rows = encode(query, model.bundle, parts.settings.max_request_rows)
+    except UnknownNodeError as error:
+        parts.metrics.position_lookups.labels("missing").inc(error.num_unknown)
+        raise
+    parts.metrics.count_positions(rows.sources)
+    return rows
+
+
+def _reason(error: BaseException) -> FailureReason:
+    if isinstance(error, ServiceError):
+        return error.reason
+    return "canceled" if isinstance(error, asyncio.CancelledError | ClientDisconnect) else "other"

@@ -1,0 +1,64 @@
+"""Routes for those who run the service: is it alive, is it ready, what does it serve, how is it doing."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from rbm_service.api.parts import parts_of
+from rbm_service.api.schemas import Health, Info, Limits, ModelRef, problem_responses
+
+router = APIRouter(tags=["operations"])
+metrics_router = APIRouter(tags=["operations"])
+
+
+@router.get("/livez")
+async def livez() -> Health:
+    """Answers as long as the event loop turns."""
+    return Health(status="alive")
+
+
+@router.get("/readyz", responses=problem_responses(503))
+async def readyz(request: Request) -> Health:
+    """200 while a model is in service, else 503."""
+    parts_of(request).slot.current()
+    return Health(status="ready")
+
+
+@router.get("/info", responses=problem_responses(503))
+async def info(request: Request) -> Info:
+    """The model in service, what it takes and how well it did in training."""
+    parts = parts_of(request)
+    model = parts.slot.current()
+    manifest, settings = model.bundle.manifest, parts.settings
+    return Info(
+        model=ModelRef(name=model.name, version=model.version),
+        bundle_id=manifest.bundle_id,
+        created_at=manifest.created_at,
+        labels=manifest.labels,
+        features=manifest.features,
+        nodes=manifest.nodes,
+        architecture=manifest.architecture,
+        metrics=manifest.metrics,
+        device=model.device,
+        provider=model.engine.provider,
+        onnxruntime_version=model.engine.runtime_version,
+        limits=Limits(
+            max_batch_rows=settings.max_batch_rows,
+            max_queued_rows=settings.max_queued_rows,
+            max_request_rows=settings.max_request_rows,
+            max_body_bytes=settings.max_body_bytes,
+        ),
+    )
+
+
+METRICS_TEXT: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Prometheus text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
+}
+
+
+@metrics_router.get("/metrics", response_class=Response, responses=METRICS_TEXT)
+async def metrics(request: Request) -> Response:
+    """Every metric, in the text format of Prometheus."""
+    registry = parts_of(request).metrics.registry
+    return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

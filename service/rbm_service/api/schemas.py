@@ -1,0 +1,182 @@
+"""The bodies of requests and answers; what `/openapi.json` shows comes from here.
+
+Dimension letters: B rows, F features, P position width, C classes, L layers, K experts per row.
+"""
+
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import models_json_schema
+
+from rbm_bundle.manifest import Architecture, FeatureSpec, Metrics, NodesSpec
+from rbm_service.codec import AnswerOptions, Query
+
+NodeId = int | str
+# One error says enough: a body of a million wrong numbers is not answered with a million errors.
+FIRST_ERROR_ONLY = Field(fail_fast=True)
+Numbers = Annotated[list[float], FIRST_ERROR_ONLY]
+NodeIds = Annotated[list[NodeId], FIRST_ERROR_ONLY]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class ClassifyRequest(_Body):
+    """B nodes to classify, column by column; at least one column gives B."""
+
+    node_ids: NodeIds | None = None
+    """[B] ids of nodes; optional when `neighbors` or `positions` are given."""
+
+    features: Annotated[list[Numbers], FIRST_ERROR_ONLY] | None = None
+    """[B][F] raw node features; optional when the model caches them for all of these ids."""
+
+    neighbors: Annotated[list[NodeIds | None], FIRST_ERROR_ONLY] | None = None
+    """[B] ids of each node's neighbours; its position is the mean of the known ones'. Null: look it up."""
+
+    positions: Annotated[list[Numbers], FIRST_ERROR_ONLY] | None = None
+    """[B][P] positional encodings, when the caller has them; they win over `neighbors` and over the table."""
+
+    top_k: int = Field(default=1, ge=1)
+    """How many classes to list for each node, most probable first."""
+
+    explain: bool = False
+    """Whether to name the experts that each node was routed to."""
+
+    return_probabilities: bool = False
+    """Whether to give the probability of every class."""
+
+    min_confidence: float | None = Field(default=None, ge=0, le=1)
+    """Below this probability the answer abstains: no label."""
+
+    def query(self) -> Query:
+        """The columns."""
+        return Query(self.node_ids, self.features, self.neighbors, self.positions)
+
+    def options(self) -> AnswerOptions:
+        """What the answer should hold."""
+        return AnswerOptions(self.top_k, self.explain, self.return_probabilities, self.min_confidence)
+
+
+class ModelRef(_Body):
+    """The model that answered."""
+
+    name: str
+    version: int
+
+
+class RankedClass(_Body):
+    """A class and its probability."""
+
+    label: str
+    class_index: int
+    probability: float
+
+
+class ChosenExpert(_Body):
+    """An expert that a node was routed to: its share of the layer's output, and how similar its memory is."""
+
+    layer: int
+    expert: int
+    weight: float
+    similarity: float
+
+
+class Prediction(_Body):
+    """The answer for one node."""
+
+    node_id: NodeId | None
+    label: str | None
+    class_index: int
+    confidence: float
+    position: Literal["cached", "neighbors", "supplied", "default"]
+    """Where the node's position came from; `default` (zeros) when none of its neighbours is known."""
+
+    top_k: list[RankedClass] | None = None
+    """Only when more than one class was asked for."""
+
+    probabilities: list[float] | None = None
+    """Only when asked for; in the order of the labels of `/info`."""
+
+    abstained: bool | None = None
+    """Only when `min_confidence` was given; the label is null when true."""
+
+    experts: list[ChosenExpert] | None = None
+    """Only when asked for; L layers of K experts."""
+
+
+class ClassifyResponse(_Body):
+    """One prediction per node, in the order of the request."""
+
+    model: ModelRef
+    predictions: list[Prediction]
+
+
+class ProblemField(_Body):
+    """One thing wrong with a request."""
+
+    loc: list[str | int]
+    msg: str
+
+
+class Problem(_Body):
+    """An error (RFC 9457); programs go by `code`."""
+
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: list[ProblemField] | None = None
+
+
+class Health(_Body):
+    """Whether the service lives or is ready."""
+
+    status: Literal["alive", "ready"]
+
+
+class Limits(_Body):
+    """How much the service takes at once."""
+
+    max_batch_rows: int
+    max_queued_rows: int
+    max_request_rows: int
+    max_body_bytes: int
+
+
+class Info(_Body):
+    """The model in service, and on what it runs."""
+
+    model: ModelRef
+    bundle_id: str
+    created_at: str
+    labels: tuple[str, ...]
+    features: FeatureSpec
+    nodes: NodesSpec
+    architecture: Architecture
+    metrics: Metrics
+    device: Literal["cuda", "cpu"]
+    provider: str
+    onnxruntime_version: str
+    limits: Limits
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI entries for answers that are problems."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    content = {"application/problem+json": {"schema": schema}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+
+
+def extra_components() -> dict[str, Any]:
+    """Schemas that no route declares by itself: the body it parses, the problems it raises."""
+    _, schema = models_json_schema(
+        [(ClassifyRequest, "validation"), (Problem, "serialization")],
+        ref_template="#/components/schemas/{model}",
+    )
+    return dict(schema["$defs"])

@@ -1,0 +1,30 @@
+"""How long each stage of a request took, for metrics and for the `Server-Timing` header."""
+
+from collections.abc import Mapping
+from time import perf_counter
+
+from rbm_service.metrics import Stage
+
+
+class Stopwatch:
+    """Seconds of each stage, from the moment it is made."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[Stage, float] = {}
+        self._started = self._last = perf_counter()
+
+    def lap(self, stage: Stage) -> None:
+        """What passed since the last stage was this one."""
+        now = perf_counter()
+        self.seconds[stage] = now - self._last
+        self._last = now
+
+    def take(self, measured: Mapping[Stage, float]) -> None:
+        """What passed since the last stage was measured elsewhere."""
+        self.seconds.update(measured)
+        self._last = perf_counter()
+
+    def header(self) -> str:
+        """The value of `Server-Timing`: milliseconds of each stage, and in total."""
+        stages = [*self.seconds.items(), ("total", self._last - self._started)]
+        return ", ".join(f"{stage};dur={1000 * seconds:.3f}" for stage, seconds in stages)

@@ -1,0 +1,125 @@
+"""The application: the only place where the parts of the service are put together."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.routing import APIRoute
+from prometheus_client import start_http_server
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from rbm_service.api import classify, operations
+from rbm_service.api.parts import Parts
+from rbm_service.api.schemas import extra_components
+from rbm_service.errors import MethodNotAllowedError, NotFoundError, ServiceError
+from rbm_service.metrics import Metrics
+from rbm_service.middleware import BodyLimit, Observation, RequestId, problem_response
+from rbm_service.settings import Settings
+from rbm_service.slot import ModelSlot, load_model
+
+DESCRIPTION = "Classifies the nodes of a graph without the graph, by a distilled Routing-by-Memory student."
+OPENAPI_URL = "/openapi.json"
+DOCS_URL = "/docs"
+
+
+class Service(FastAPI):
+    """FastAPI, with the schemas of the bodies that routes parse and raise by themselves."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        document = super().openapi()
+        document["components"]["schemas"].update(extra_components())
+        return document
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """A service with these settings; it loads its model when its lifespan begins.
+
+    Raises:
+        BundleError, EngineError: from the lifespan, when the model cannot be served.
+    """
+    metrics = Metrics()
+    routers = [classify.router, operations.router]
+    if settings.metrics_port is None:
+        routers.append(operations.metrics_router)
+    app = Service(
+        title="Routing by Memory",
+        description=DESCRIPTION,
+        version=_version(),
+        openapi_url=OPENAPI_URL,
+        docs_url=DOCS_URL,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+        middleware=[
+            Middleware(RequestId),
+            Middleware(Observation, metrics=metrics, routes=_paths(routers)),
+            Middleware(BodyLimit, max_body_bytes=settings.max_body_bytes),
+        ],
+        exception_handlers={ServiceError: _on_service_error, HTTPException: _on_http_exception},
+    )
+    app.state.parts = Parts(settings, metrics, ModelSlot(metrics))
+    for router in routers:
+        app.include_router(router)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    parts: Parts = app.state.parts
+    with _metrics_server(parts):
+        parts.slot.put(load_model(parts.settings, parts.metrics))
+        try:
+            yield
+        finally:
+            parts.slot.close()
+
+
+@contextmanager
+def _metrics_server(parts: Parts) -> Iterator[None]:
+    """/metrics on a port of its own, where that is wanted."""
+    if parts.settings.metrics_port is None:
+        yield
+        return
+    server, thread = start_http_server(
+        parts.settings.metrics_port, parts.settings.host, parts.metrics.registry
+    )
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+async def _on_service_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError)
+    return problem_response(error, request.scope)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """Starlette's own two: no such route, and not by this method."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == MethodNotAllowedError.status:
+        problem: ServiceError = MethodNotAllowedError(
+            "this route does not take the method", headers=error.headers
+        )
+    else:
+        problem = NotFoundError("no such route")
+    return problem_response(problem, request.scope)
+
+
+def _paths(routers: Sequence[APIRouter]) -> list[str]:
+    declared = [route.path for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    return [OPENAPI_URL, DOCS_URL, *declared]
+
+
+def _version() -> str:
+    try:
+        return version("routing-by-memory")
+    except PackageNotFoundError:
+        return "0+source"

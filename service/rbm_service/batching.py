@@ -1,0 +1,216 @@
+"""The batcher: requests wait in a bounded queue, and whatever waits when the engine is free runs together.
+
+There is no timer: under load, batches form while the engine is busy; without load, a request runs at once.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+
+from rbm_service.errors import BackendError, OverloadedError, WarmingError
+from rbm_service.metrics import ModelMetrics
+
+Tensors = Mapping[str, npt.NDArray[Any]]
+Run = Callable[[Tensors, Sequence[str]], Tensors]
+
+ALWAYS: Final = ("probabilities", "experts")
+EXPLAINED: Final = (*ALWAYS, "weights", "similarity")
+INLINE_ROWS: Final = 32  # up to here, handing over to a thread costs more than the forward pass
+MAX_RETRY_AFTER_SECONDS: Final = 60.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The outputs for the rows of one request, and how long they took."""
+
+    outputs: Tensors
+    queue_seconds: float
+    inference_seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """A request that waits; each of its feeds has `num_rows` rows."""
+
+    feeds: Tensors
+    num_rows: int
+    explain: bool
+    submitted: float
+    future: asyncio.Future[Answer]
+
+
+def take_batch(waiting: deque[Job], max_rows: int) -> list[Job]:
+    """Remove from the queue what runs next: as many requests as fit, in order.
+
+    Requests whose caller has gone are dropped. A request that alone exceeds `max_rows` is a batch of its own.
+    """
+    batch: list[Job] = []
+    num_rows = 0
+    while waiting:
+        if waiting[0].future.cancelled():
+            waiting.popleft()
+            continue
+        if batch and num_rows + waiting[0].num_rows > max_rows:
+            break
+        batch.append(waiting.popleft())
+        num_rows += batch[-1].num_rows
+    return batch
+
+
+def stack(parts: Sequence[Tensors]) -> Tensors:
+    """Tensors of the same names, one below the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def split(tensors: Tensors, sizes: Sequence[int]) -> list[Tensors]:
+    """The reverse of `stack`: views of `sizes` rows each."""
+    spans = [slice(end - size, end) for size, end in zip(sizes, accumulate(sizes), strict=True)]
+    return [{name: tensor[span] for name, tensor in tensors.items()} for span in spans]
+
+
+class Batcher:
+    """Merges requests into batches and runs one batch at a time; belongs to one event loop."""
+
+    def __init__(self, run: Run, metrics: ModelMetrics, *, max_batch_rows: int, max_queued_rows: int) -> None:
+        self._run = run
+        self._metrics = metrics
+        self._max_batch_rows = max_batch_rows
+        self._max_queued_rows = max_queued_rows
+        self._waiting: deque[Job] = deque()
+        self._queued_rows = 0
+        self._rows_per_second: float | None = None
+        self._drain_scheduled = False
+        self._thread_busy = False
+        self._closed = False
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rbm-engine")
+        metrics.queue_capacity_rows.set(max_queued_rows)
+
+    async def submit(self, feeds: Tensors, num_rows: int, *, explain: bool = False) -> Answer:
+        """The outputs for `num_rows` rows, once it is their turn.
+
+        Raises:
+            OverloadedError: the queue has no room for them.
+            BackendError: the batch they were in failed.
+            WarmingError: the batcher is closed.
+        """
+        if self._closed:
+            raise WarmingError
+        if self._queued_rows + num_rows > self._max_queued_rows:
+            raise OverloadedError(self._seconds_until_empty())
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append(Job(feeds, num_rows, explain, time.perf_counter(), future))
+        self._show_queue(self._queued_rows + num_rows)
+        self._schedule_drain()
+        return await future
+
+    def close(self) -> None:
+        """Fail what waits, let the batch that runs finish, and stop the thread."""
+        self._closed = True
+        for job in self._waiting:
+            if not job.future.done():
+                job.future.set_exception(WarmingError())
+        self._waiting.clear()
+        self._show_queue(0)
+        self._thread.shutdown()
+
+    def _schedule_drain(self) -> None:
+        if not self._drain_scheduled and not self._thread_busy:
+            self._drain_scheduled = True
+            asyncio.get_running_loop().call_soon(self._drain)
+
+    def _drain(self) -> None:
+        self._drain_scheduled = False
+        batch = take_batch(self._waiting, self._max_batch_rows)
+        self._show_queue(sum(job.num_rows for job in self._waiting))
+        if not batch:
+            return
+        if len(batch) == 1 and not self._waiting and batch[0].num_rows <= INLINE_ROWS:
+            self._run_inline(batch)
+        else:
+            self._run_in_thread(batch)
+
+    def _run_inline(self, batch: Sequence[Job]) -> None:
+        try:
+            answers = self._compute(batch)
+        except Exception as error:  # noqa: BLE001 - the unit of work is this batch
+            _fail(batch, error)
+        else:
+            _deliver(batch, answers)
+
+    def _run_in_thread(self, batch: Sequence[Job]) -> None:
+        self._thread_busy = True
+        computing = asyncio.get_running_loop().run_in_executor(self._thread, self._compute, batch)
+        computing.add_done_callback(partial(self._on_computed, batch))
+
+    def _on_computed(self, batch: Sequence[Job], computing: asyncio.Future[list[Answer]]) -> None:
+        self._thread_busy = False
+        if error := computing.exception():
+            _fail(batch, error)
+        else:
+            _deliver(batch, computing.result())
+        self._schedule_drain()
+
+    def _compute(self, batch: Sequence[Job]) -> list[Answer]:
+        """Everything about a batch that can fail; never runs twice at the same time."""
+        started = time.perf_counter()
+        sizes = [job.num_rows for job in batch]
+        names = EXPLAINED if any(job.explain for job in batch) else ALWAYS
+        outputs = self._forward(stack([job.feeds for job in batch]), sum(sizes), names)
+        seconds = time.perf_counter() - started
+        self._record(len(batch), sum(sizes), seconds, outputs)
+        shares = zip(batch, split(outputs, sizes), strict=True)
+        return [Answer(share, started - job.submitted, seconds) for job, share in shares]
+
+    def _forward(self, feeds: Tensors, num_rows: int, names: Sequence[str]) -> Tensors:
+        parts = []
+        for start in range(0, num_rows, self._max_batch_rows):
+            end = min(start + self._max_batch_rows, num_rows)
+            self._metrics.count_execution(end - start)
+            parts.append(self._run({name: rows[start:end] for name, rows in feeds.items()}, names))
+        return stack(parts)
+
+    def _record(self, num_requests: int, num_rows: int, seconds: float, outputs: Tensors) -> None:
+        self._metrics.requests.inc(num_requests)
+        self._metrics.rows.inc(num_rows)
+        self._metrics.count_experts(outputs["experts"])
+        rate = num_rows / seconds
+        known = self._rows_per_second
+        self._rows_per_second = rate if known is None else 0.8 * known + 0.2 * rate
+
+    def _seconds_until_empty(self) -> float:
+        if self._rows_per_second is None:
+            return 1.0
+        return min(self._queued_rows / self._rows_per_second, MAX_RETRY_AFTER_SECONDS)
+
+    def _show_queue(self, queued_rows: int) -> None:
+        self._queued_rows = queued_rows
+        self._metrics.queue_rows.set(queued_rows)
+        self._metrics.queue_requests.set(len(self._waiting))
+
+
+def _deliver(batch: Sequence[Job], answers: Sequence[Answer]) -> None:
+    for job, answer in zip(batch, answers, strict=True):
+        if not job.future.done():
+            job.future.set_result(answer)
+
+
+def _fail(batch: Sequence[Job], error: BaseException) -> None:
+    num_rows = sum(job.num_rows for job in batch)
+    log.error("batch failed", num_requests=len(batch), num_rows=num_rows, exc_info=error)
+    for job in batch:
+        if not job.future.done():
+            job.future.set_exception(BackendError())

@@ -1,0 +1,272 @@
+"""Between a request and the graph: ids → rows → positions going in, outputs → predictions coming out.
+
+Pure functions of the request and the bundle. Everything a caller can get wrong is refused here, before its
+rows share a batch with anyone else's. Dimension letters: B rows, F features, P position width, C classes,
+L layers, K experts per row.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from rbm_bundle import Bundle, NodeTable
+from rbm_bundle.nodes import UNKNOWN, Floats, Integers, NodeId, mean_of_known_neighbors
+from rbm_service.errors import InvalidRequestError, UnknownNodeError
+
+Tensors = Mapping[str, npt.NDArray[Any]]
+PositionSource = Literal["cached", "neighbors", "supplied", "default"]
+Column = Sequence[Any]
+
+MAX_NEIGHBORS: Final = 65_536  # neighbour ids in one request: each costs a lookup and a gathered position
+FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The rows a caller asks about; every column is B long or absent."""
+
+    node_ids: list[NodeId] | None = None
+    features: list[list[float]] | None = None
+    neighbors: list[list[NodeId] | None] | None = None
+    positions: list[list[float]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerOptions:
+    """What a caller wants to read about each row."""
+
+    top_k: int = 1
+    explain: bool = False
+    return_probabilities: bool = False
+    min_confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedRows:
+    """Positions (B, P), and for each of the B rows where its position came from."""
+
+    positions: Floats
+    sources: list[PositionSource]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedRows:
+    """Rows ready for the graph: features (B, F), and the parts of `PlacedRows`."""
+
+    features: Floats
+    positions: Floats
+    sources: list[PositionSource]
+
+    @property
+    def num_rows(self) -> int:
+        """B."""
+        return len(self.sources)
+
+    @property
+    def feeds(self) -> Tensors:
+        """The arrays by the names of the graph's inputs."""
+        return {"features": self.features, "positions": self.positions}
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedRows:
+    """Predictions as a caller reads them; class_index (B,), confidence (B,) and num_abstained for metrics."""
+
+    predictions: list[dict[str, Any]]
+    class_index: Integers
+    confidence: Floats
+    num_abstained: int
+
+
+def check_options(options: AnswerOptions, num_classes: int) -> None:
+    """Refuse options that this model cannot honour.
+
+    Raises:
+        InvalidRequestError: more classes asked for than there are.
+    """
+    if options.top_k > num_classes:
+        raise InvalidRequestError.at(
+            "top_k", msg=f"found {options.top_k}, wanted at most {num_classes} (classes)"
+        )
+
+
+def encode(query: Query, bundle: Bundle, max_rows: int) -> EncodedRows:
+    """Check a query and look up whatever it leaves to the bundle.
+
+    Raises:
+        InvalidRequestError: lengths, widths, ids or numbers that do not fit the bundle.
+        UnknownNodeError: ids without a position, and nothing to compute one from.
+    """
+    nodes = bundle.nodes
+    B = _num_rows(query, max_rows)
+    known = _known_rows(query, nodes, B)  # (B,), UNKNOWN where the bundle has no such node
+    placed = _place(query, nodes, known)
+    return EncodedRows(_features(query, bundle, known), placed.positions, placed.sources)
+
+
+def decode(
+    outputs: Tensors, query: Query, rows: EncodedRows, options: AnswerOptions, labels: Sequence[str]
+) -> DecodedRows:
+    """Predictions from the graph's outputs: a column for everything asked for, then one object per row."""
+    probabilities = outputs["probabilities"]  # (B, C)
+    class_index = probabilities.argmax(axis=1)  # (B,)
+    confidence = probabilities[np.arange(rows.num_rows), class_index]  # (B,)
+    abstained = confidence < (options.min_confidence or 0.0)  # (B,)
+    columns: dict[str, Column] = {
+        "node_id": query.node_ids or [None] * rows.num_rows,
+        "label": [
+            None if abstains else labels[index]
+            for index, abstains in zip(class_index.tolist(), abstained.tolist(), strict=True)
+        ],
+        "class_index": class_index.tolist(),
+        "confidence": confidence.tolist(),
+        "position": rows.sources,
+    }
+    if options.top_k > 1:
+        columns["top_k"] = _top_k(probabilities, options.top_k, labels)
+    if options.return_probabilities:
+        columns["probabilities"] = probabilities.tolist()
+    if options.min_confidence is not None:
+        columns["abstained"] = abstained.tolist()
+    if options.explain:
+        columns["experts"] = _experts(outputs)
+    predictions = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return DecodedRows(predictions, class_index, confidence, int(abstained.sum()))
+
+
+def _num_rows(query: Query, max_rows: int) -> int:
+    columns = {
+        "node_ids": query.node_ids,
+        "features": query.features,
+        "neighbors": query.neighbors,
+        "positions": query.positions,
+    }
+    lengths = {name: len(column) for name, column in columns.items() if column is not None}
+    if not lengths:
+        raise InvalidRequestError(f"give at least one of {', '.join(columns)}")
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise InvalidRequestError(f"columns of one length wanted, found {found}")
+    name, B = next(iter(lengths.items()))
+    if not 1 <= B <= max_rows:
+        raise InvalidRequestError.at(name, msg=f"found {B} rows, wanted 1 to {max_rows}")
+    return B
+
+
+def _known_rows(query: Query, nodes: NodeTable, B: int) -> Integers:
+    if query.node_ids is None:
+        return np.full(B, UNKNOWN, np.int64)
+    _check_ids(query.node_ids, nodes, "node_ids")
+    return nodes.rows_of(query.node_ids)
+
+
+def _check_ids(ids: list[NodeId], nodes: NodeTable, *loc: str | int) -> None:
+    wanted = str if nodes.id_kind == "string" else int
+    for index, node_id in enumerate(ids):
+        if type(node_id) is not wanted:
+            kind = "string" if wanted is str else "integer"
+            raise InvalidRequestError.at(*loc, index, msg=f"ids of this model are {kind}s")
+
+
+def _place(query: Query, nodes: NodeTable, known: Integers) -> PlacedRows:
+    B, P = len(known), nodes.position_width
+    neighbor_rows = None if query.neighbors is None else _neighbor_rows(query.neighbors, nodes)
+    if query.positions is not None:
+        return PlacedRows(_matrix("positions", query.positions, P), ["supplied"] * B)
+    if P == 0:
+        return PlacedRows(np.zeros((B, 0), np.float32), ["default"] * B)
+    if neighbor_rows is None:
+        _refuse_unplaced(query, known == UNKNOWN)
+        return PlacedRows(nodes.positions_of(known), ["cached"] * B)
+    by_neighbors = np.array([rows is not None for rows in neighbor_rows])  # (B,)
+    _refuse_unplaced(query, ~by_neighbors & (known == UNKNOWN))
+    means, num_known = mean_of_known_neighbors(
+        nodes.positions, [rows for rows in neighbor_rows if rows is not None]
+    )
+    positions = np.empty((B, P), np.float32)
+    positions[by_neighbors] = means
+    positions[~by_neighbors] = nodes.positions_of(known[~by_neighbors])
+    sources: list[PositionSource] = ["cached"] * B
+    for row, count in zip(np.flatnonzero(by_neighbors).tolist(), num_known.tolist(), strict=True):
+        sources[row] = "neighbors" if count else "default"
+    return PlacedRows(positions, sources)
+
+
+def _neighbor_rows(neighbors: list[list[NodeId] | None], nodes: NodeTable) -> list[Integers | None]:
+    """Table rows of each node's neighbours, None where it names none; one lookup for all of them."""
+    named = [ids or [] for ids in neighbors]
+    sizes = [len(ids) for ids in named]
+    if sum(sizes) > MAX_NEIGHBORS:
+        raise InvalidRequestError.at(
+            "neighbors", msg=f"found {sum(sizes)} ids, wanted at most {MAX_NEIGHBORS}"
+        )
+    for row, ids in enumerate(named):
+        _check_ids(ids, nodes, "neighbors", row)
+    rows = nodes.rows_of([node_id for ids in named for node_id in ids])
+    shares = np.split(rows, np.cumsum(sizes)[:-1])
+    return [None if ids is None else share for ids, share in zip(neighbors, shares, strict=True)]
+
+
+def _refuse_unplaced(query: Query, unplaced: npt.NDArray[np.bool_]) -> None:
+    rows = np.flatnonzero(unplaced).tolist()
+    if rows and query.node_ids is None:
+        raise InvalidRequestError(f"no node id, neighbors or position for {_listed(rows)}")
+    if rows and query.node_ids is not None:
+        raise UnknownNodeError([query.node_ids[row] for row in rows])
+
+
+def _features(query: Query, bundle: Bundle, known: Integers) -> Floats:
+    if query.features is not None:
+        return _matrix("features", query.features, bundle.manifest.features.num_features)
+    if bundle.nodes.cached_features is None:
+        raise InvalidRequestError.at("features", msg="required: this model caches no node features")
+    if unknown := np.flatnonzero(known == UNKNOWN).tolist():
+        raise InvalidRequestError.at(
+            "features", msg=f"required: no cached node features for {_listed(unknown)}"
+        )
+    return bundle.nodes.features_of(known)
+
+
+def _matrix(name: str, rows: list[list[float]], width: int) -> Floats:
+    for index, row in enumerate(rows):
+        if len(row) != width:
+            raise InvalidRequestError.at(name, index, msg=f"found {len(row)} numbers, wanted {width}")
+    matrix = np.array(rows, np.float64).reshape(len(rows), width)
+    outside = np.argwhere(~(np.abs(matrix) <= FLOAT32_MAX))  # a NaN is outside as well
+    if len(outside):
+        raise InvalidRequestError.at(
+            name, *outside[0].tolist(), msg="not a finite number in the range of float32"
+        )
+    return matrix.astype(np.float32)
+
+
+def _listed(rows: list[int]) -> str:
+    shown = ", ".join(str(row) for row in rows[:5])
+    return f"{len(rows)} of the rows ({shown}{', ...' if len(rows) > 5 else ''})"
+
+
+def _top_k(probabilities: Floats, k: int, labels: Sequence[str]) -> Column:
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]  # (B, k), ties by lowest index
+    chosen = np.take_along_axis(probabilities, order, axis=1)  # (B, k)
+    return [
+        [
+            {"label": labels[index], "class_index": index, "probability": probability}
+            for index, probability in zip(indices, row, strict=True)
+        ]
+        for indices, row in zip(order.tolist(), chosen.tolist(), strict=True)
+    ]
+
+
+def _experts(outputs: Tensors) -> Column:
+    parts = [outputs[name].tolist() for name in ("experts", "weights", "similarity")]  # (B, L, K) each
+    return [
+        [
+            {"layer": layer, "expert": expert, "weight": weight, "similarity": similarity}
+            for layer, chosen in enumerate(zip(*row, strict=True))
+            for expert, weight, similarity in zip(*chosen, strict=True)
+        ]
+        for row in zip(*parts, strict=True)
+    ]

@@ -1,0 +1,158 @@
+"""The engine: one ONNX Runtime session on the device that was asked for, or none at all.
+
+Dimension letters: B batch, C classes, L layers, K experts per row.
+"""
+
+import contextlib
+import ctypes
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from rbm_bundle import Bundle, BundleError
+from rbm_bundle.bundle import Provider
+from rbm_bundle.golden import check_parity, measure_parity
+from rbm_bundle.manifest import TensorSpec
+
+Tensors = Mapping[str, npt.NDArray[Any]]
+
+PROVIDERS: Final[Mapping[Provider, tuple[str, dict[str, str]]]] = {
+    "cpu": ("CPUExecutionProvider", {}),
+    # TF32 keeps ten bits of a factor, too few to keep two close experts apart.
+    "cuda": ("CUDAExecutionProvider", {"use_tf32": "0"}),
+}
+ONNX_TYPES: Final = {"float32": "tensor(float)", "int64": "tensor(int64)"}
+FATAL_ONLY: Final = 4  # what goes wrong is raised with a reason; the runtime's own lines would come on top
+
+
+class EngineError(Exception):
+    """The runtime cannot run the graph where it was asked to, or computed nothing usable."""
+
+
+class Engine:
+    """A session over a bundle's graph for one device.
+
+    Raises:
+        BundleError: the graph cannot be read, or is not what the manifest says.
+        EngineError: the device is not there.
+    """
+
+    def __init__(self, bundle: Bundle, device: Provider, intra_op_threads: int) -> None:
+        self._path = bundle.graph_path(device)
+        self._entry = bundle.manifest.graphs[device]
+        self._session = _open_session(self._path, device, intra_op_threads)
+        _check_tensors(self._path, "input", self._session.get_inputs(), self._entry.inputs)
+        _check_tensors(self._path, "output", self._session.get_outputs(), self._entry.outputs)
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that really runs the graph."""
+        return str(self._session.get_providers()[0])
+
+    @property
+    def runtime_version(self) -> str:
+        """Version of ONNX Runtime."""
+        return str(ort.__version__)
+
+    def run(self, feeds: Tensors, outputs: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+        """Compute the named outputs; feeds that the graph does not take are left out.
+
+        Raises:
+            EngineError: a probability is not finite.
+        """
+        computed = self._compute(feeds, outputs)
+        if "probabilities" in computed and not np.isfinite(computed["probabilities"]).all():
+            raise EngineError("the model gave probabilities that are not finite")
+        return computed
+
+    def self_test(self, bundle: Bundle) -> None:
+        """Reproduce the golden rows on the provider in use.
+
+        Raises:
+            BundleError: the outputs are not within the manifest's tolerances.
+        """
+        spec, golden = bundle.manifest.golden, bundle.golden()
+        feeds = {"features": golden.features, "positions": golden.positions}
+        outputs = self._compute(feeds, ("logits", "probabilities", "experts"))
+        check_parity(measure_parity(golden, outputs, spec.routing_margin), spec, self._path)
+
+    def warm_up(self, max_rows: int) -> None:
+        """Run every power-of-two batch up to `max_rows`, largest first so that memory is claimed once."""
+        outputs = [spec.name for spec in self._entry.outputs]
+        for power in reversed(range(max_rows.bit_length())):
+            self.run(_zeros(self._entry.inputs, 2**power), outputs)
+
+    def _compute(self, feeds: Tensors, outputs: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+        taken = {spec.name: feeds[spec.name] for spec in self._entry.inputs}
+        return dict(zip(outputs, self._session.run(list(outputs), taken), strict=True))
+
+
+def _zeros(specs: Sequence[TensorSpec], num_rows: int) -> dict[str, npt.NDArray[Any]]:
+    return {
+        spec.name: np.zeros([num_rows if size is None else size for size in spec.shape], spec.dtype)
+        for spec in specs
+    }
+
+
+def _open_session(path: Path, device: Provider, intra_op_threads: int) -> ort.InferenceSession:
+    name, provider_options = PROVIDERS[device]
+    if name not in ort.get_available_providers():
+        raise EngineError(
+            "RBM_DEVICE=cuda, but the installed onnxruntime is built without CUDA: install the extra `gpu` "
+            "instead of `cpu`, or set RBM_DEVICE=cpu"
+        )
+    options = _session_options(intra_op_threads)
+    ort.set_default_logger_severity(FATAL_ONLY)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # what the runtime prints is raised below instead
+            if device == "cuda":
+                ort.preload_dlls()
+            session = ort.InferenceSession(path, options, providers=[(name, provider_options)])
+    except Exception as error:  # the unit of work is this session; ONNX Runtime has no base class for errors
+        raise BundleError(path, f"a graph that ONNX Runtime refuses ({error})", "a graph") from error
+    if session.get_providers()[0] != name:
+        raise EngineError(_why_no_cuda())
+    session.disable_fallback()  # or a failing run would repeat itself on the CPU, in silence
+    return session
+
+
+def _session_options(intra_op_threads: int) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = intra_op_threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = FATAL_ONLY
+    if intra_op_threads > 1:
+        # Threads that spin while they wait take the processor from everyone else on a shared machine.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _why_no_cuda() -> str:
+    library = Path(ort.__file__).parent / "capi" / "libonnxruntime_providers_cuda.so"
+    try:
+        ctypes.CDLL(str(library))
+    except OSError as error:
+        return (
+            f"RBM_DEVICE=cuda, but a library is missing ({error}): the extra `gpu` brings those of CUDA and "
+            "cuDNN, the driver the rest; or set RBM_DEVICE=cpu"
+        )
+    return "RBM_DEVICE=cuda, but no GPU can be used here: look at its driver, or set RBM_DEVICE=cpu"
+
+
+def _check_tensors(path: Path, kind: str, found: Sequence[ort.NodeArg], wanted: Sequence[TensorSpec]) -> None:
+    has = [_described(tensor.name, tensor.type, tensor.shape) for tensor in found]
+    promised = [_described(spec.name, ONNX_TYPES[spec.dtype], spec.shape) for spec in wanted]
+    if sorted(has) != sorted(promised):
+        raise BundleError(path, f"{kind}s {', '.join(has)}", ", ".join(promised))
+
+
+def _described(name: str, onnx_type: str, shape: Sequence[int | str | None]) -> str:
+    """A tensor as text; a size that is not a number is free."""
+    sizes = ", ".join(str(size) if isinstance(size, int) else "*" for size in shape)
+    return f"{name} {onnx_type} [{sizes}]"

@@ -1,0 +1,159 @@
+"""What a caller can be told went wrong, and the `application/problem+json` body that says it (RFC 9457).
+
+A detail speaks of the request alone; what the runtime or the disk has to say stays in the log.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from typing import Any, ClassVar, Literal
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+
+FailureReason = Literal["rejected", "canceled", "backend", "validation", "too_large", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One thing wrong with a request: where in the body, and what."""
+
+    loc: tuple[str | int, ...]
+    msg: str
+
+    def __str__(self) -> str:
+        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.loc)
+        return f"{place.lstrip('.')}: {self.msg}" if place else self.msg
+
+
+class ServiceError(Exception):
+    """A request that gets an error for an answer.
+
+    Attributes:
+        status: the HTTP status.
+        code: the word by which a program recognises the error.
+        reason: the label under which `rbm_inference_failures_total` counts it.
+    """
+
+    status: ClassVar[HTTPStatus]
+    code: ClassVar[str]
+    reason: ClassVar[FailureReason] = "other"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.headers = dict(headers or {})
+
+    def body(self, request_id: str) -> bytes:
+        """The problem as JSON."""
+        problem: dict[str, Any] = {
+            "type": "about:blank",
+            "title": self.status.phrase,
+            "status": int(self.status),
+            "detail": self.detail,
+            "code": self.code,
+            "request_id": request_id,
+        }
+        if self.errors:
+            problem["errors"] = [asdict(error) for error in self.errors]
+        return json.dumps(problem, separators=(",", ":")).encode()
+
+
+class InvalidJsonError(ServiceError):
+    """The body is not JSON."""
+
+    status, code, reason = HTTPStatus.BAD_REQUEST, "invalid_json", "validation"
+
+
+class InvalidRequestError(ServiceError):
+    """The body is JSON, but not a request this model can answer."""
+
+    status, code, reason = HTTPStatus.UNPROCESSABLE_ENTITY, "validation", "validation"
+
+    @classmethod
+    def at(cls, *loc: str | int, msg: str) -> "InvalidRequestError":
+        """One thing wrong at one place of the body."""
+        error = FieldError(loc, msg)
+        return cls(str(error), errors=[error])
+
+
+class UnknownNodeError(ServiceError):
+    """Ids the bundle has never seen, without neighbours or positions to place them by."""
+
+    status, code, reason = HTTPStatus.NOT_FOUND, "unknown_node", "validation"
+
+    def __init__(self, unknown: Sequence[int | str]) -> None:
+        shown = ", ".join(_shortened(node_id) for node_id in unknown[:5])
+        more = ", ..." if len(unknown) > 5 else ""
+        super().__init__(f"{len(unknown)} unknown: {shown}{more}; give neighbors or positions for such nodes")
+        self.num_unknown = len(unknown)
+
+
+class NotFoundError(ServiceError):
+    """No such route."""
+
+    status, code = HTTPStatus.NOT_FOUND, "not_found"
+
+
+class MethodNotAllowedError(ServiceError):
+    """The route exists, but not for this method."""
+
+    status, code = HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed"
+
+
+class PayloadTooLargeError(ServiceError):
+    """The body is longer than the service reads."""
+
+    status, code, reason = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "payload_too_large", "too_large"
+
+    def __init__(self, max_body_bytes: int) -> None:
+        super().__init__(f"the body is longer than {max_body_bytes} bytes")
+
+
+class UnsupportedMediaTypeError(ServiceError):
+    """The body is of a type or an encoding the service does not read."""
+
+    status, code, reason = HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "validation"
+
+
+class OverloadedError(ServiceError):
+    """The queue is full; the request may come back later."""
+
+    status, code, reason = HTTPStatus.TOO_MANY_REQUESTS, "overloaded", "rejected"
+
+    def __init__(self, retry_after_seconds: float) -> None:
+        seconds = max(1, math.ceil(retry_after_seconds))
+        super().__init__(
+            f"the queue is full; try again in {seconds} s", headers={"Retry-After": str(seconds)}
+        )
+
+
+class BackendError(ServiceError):
+    """The service failed; the log says why."""
+
+    status, code, reason = HTTPStatus.INTERNAL_SERVER_ERROR, "backend", "backend"
+
+    def __init__(self) -> None:
+        super().__init__("the request could not be computed")
+
+
+class WarmingError(ServiceError):
+    """No model is in service at the moment."""
+
+    status, code = HTTPStatus.SERVICE_UNAVAILABLE, "warming"
+
+    def __init__(self) -> None:
+        super().__init__("no model is in service yet", headers={"Retry-After": "1"})
+
+
+def _shortened(node_id: int | str) -> str:
+    text = repr(node_id)
+    return text if len(text) <= 50 else text[:50] + "..."

@@ -1,0 +1,91 @@
+"""Settings of the service: environment variables with the prefix `RBM_`, read once at start."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ENV_PREFIX = "RBM_"
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseSettings):
+    """What an operator decides. An empty variable counts as unset; an unknown `RBM_*` is refused."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+    models_dir: Path = Path("models")
+    """The model repository."""
+
+    model: str | None = None
+    """Name of the model to serve; may be left out when the repository holds only one."""
+
+    device: Literal["cuda", "cpu"] = "cuda"
+    """`cuda` or `cpu`: where the model runs. The service never falls back from one to the other."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+
+    port: Port = 8000
+    """Port of the API."""
+
+    metrics_port: Port | None = None
+    """Port for /metrics alone; when unset, /metrics is served on the port of the API."""
+
+    max_batch_rows: Count = 1024
+    """Most rows in one forward pass."""
+
+    max_queued_rows: Count = 8192
+    """Most rows that may wait; a request that does not fit is answered with 429."""
+
+    max_request_rows: Count = 1024
+    """Most rows in one request."""
+
+    max_body_bytes: Count = 16 * 1024 * 1024
+    """Longest request body."""
+
+    intra_op_threads: Count = 1
+    """Threads of ONNX Runtime within one operator."""
+
+    log_format: Literal["json", "console"] = "json"
+    """`json`, one object a line, or `console`, for a human."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe level that is written: `debug`, `info`, `warning` or `error`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_variables(cls, values: object) -> object:
+        known = {ENV_PREFIX + name.upper() for name in cls.model_fields}
+        given = {name for name in os.environ if name.upper().startswith(ENV_PREFIX)}
+        if unknown := sorted(name for name in given if name.upper() not in known):
+            raise ValueError("; ".join(_unknown_variable(name, known) for name in unknown))
+        return values
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.max_request_rows > self.max_queued_rows:
+            raise ValueError(
+                f"RBM_MAX_REQUEST_ROWS={self.max_request_rows} exceeds RBM_MAX_QUEUED_ROWS="
+                f"{self.max_queued_rows}: such a request could never be queued"
+            )
+        if self.metrics_port == self.port:
+            raise ValueError(f"RBM_METRICS_PORT={self.metrics_port} is the port of the API as well")
+        return self
+
+
+def _unknown_variable(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name.upper(), known, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    return f"{name} is not a setting{hint}"

@@ -1,0 +1,128 @@
+"""Variants of the tiny bundle, each a real bundle on disk."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from rbm_bundle import Bundle, BundleDraft, GoldenRows, NodeTable, write_bundle
+from rbm_bundle.bundle import MODEL_CARD_FILE
+from rbm_bundle.manifest import GraphEntry, TensorSpec
+
+TINY = Path(__file__).parent / "data" / "tiny_bundle"
+KNOWN_IDS = list(range(100, 200, 5))
+STRING_IDS = [f"node-{node_id}" for node_id in KNOWN_IDS]  # sorts as the numbers do
+
+
+def draft_of(bundle: Bundle) -> BundleDraft:
+    """What the bundle was written from."""
+    names = {entry.file for entry in bundle.manifest.graphs.values()}
+    return BundleDraft(
+        manifest=bundle.manifest,
+        graphs={name: (bundle.path / name).read_bytes() for name in names},
+        nodes=bundle.nodes,
+        golden=bundle.golden(),
+        model_card=(bundle.path / MODEL_CARD_FILE).read_text(),
+    )
+
+
+def with_string_ids(bundle: Bundle, folder: Path) -> Bundle:
+    nodes = bundle.manifest.nodes.model_copy(update={"id_kind": "string"})
+    table = NodeTable(np.array(STRING_IDS, "S"), bundle.nodes.positions, bundle.nodes.features)
+    draft = draft_of(bundle)
+    manifest = draft.manifest.model_copy(update={"nodes": nodes})
+    return write_bundle(folder, replace(draft, manifest=manifest, nodes=table))
+
+
+def without_cached_features(bundle: Bundle, folder: Path) -> Bundle:
+    features = bundle.manifest.features.model_copy(update={"cached": None})
+    draft = draft_of(bundle)
+    manifest = draft.manifest.model_copy(update={"features": features})
+    return write_bundle(folder, replace(draft, manifest=manifest, nodes=replace(bundle.nodes, features=None)))
+
+
+def with_golden(bundle: Bundle, folder: Path, golden: GoldenRows) -> Bundle:
+    return write_bundle(folder, replace(draft_of(bundle), golden=golden))
+
+
+def with_cpu_graph(bundle: Bundle, folder: Path, content: bytes) -> Bundle:
+    draft = draft_of(bundle)
+    name = bundle.manifest.graphs["cpu"].file
+    return write_bundle(folder, replace(draft, graphs={**draft.graphs, name: content}))
+
+
+def without_positions(bundle: Bundle, folder: Path) -> Bundle:
+    """A linear model of the features alone; its two "experts" are the two most probable classes."""
+    manifest, golden = bundle.manifest, bundle.golden()
+    F, C = manifest.features.num_features, len(manifest.labels)
+    weight = np.random.default_rng(0).standard_normal((F, C)).astype(np.float32)
+    logits = golden.features @ weight
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+    experts = np.argsort(-probabilities, axis=1)[:, None, :2]
+    weights = np.take_along_axis(probabilities, experts[:, 0], axis=1)[:, None]
+    rows = replace(
+        golden,
+        positions=np.zeros((len(golden), 0), np.float32),
+        logits=logits,
+        probabilities=probabilities,
+        experts=experts.astype(np.int64),
+        weights=weights,
+        similarity=weights,
+        routing_gap=np.ones(len(golden), np.float32),
+    )
+    shapes = {
+        "logits": (C,),
+        "probabilities": (C,),
+        "experts": (1, 2),
+        "weights": (1, 2),
+        "similarity": (1, 2),
+    }
+    entry = GraphEntry(
+        file="linear.onnx",
+        inputs=(TensorSpec(name="features", dtype="float32", shape=(None, F)),),
+        outputs=tuple(
+            TensorSpec(name=name, dtype="int64" if name == "experts" else "float32", shape=(None, *shape))
+            for name, shape in shapes.items()
+        ),
+    )
+    update = {
+        "graphs": {"cpu": entry},
+        "nodes": manifest.nodes.model_copy(update={"position_width": 0}),
+        "architecture": manifest.architecture.model_copy(update={"num_experts": (C,)}),
+    }
+    nodes = replace(bundle.nodes, positions=np.zeros((bundle.nodes.num_nodes, 0), np.float32))
+    graphs = {entry.file: _linear_graph(weight, entry)}
+    return write_bundle(
+        folder, BundleDraft(manifest.model_copy(update=update), graphs, nodes, rows, "A linear model.")
+    )
+
+
+def _linear_graph(weight: np.ndarray, entry: GraphEntry) -> bytes:
+    nodes = [
+        helper.make_node("MatMul", ["features", "weight"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"]),
+        helper.make_node("TopK", ["probabilities", "two"], ["values", "indices"]),
+        helper.make_node("Unsqueeze", ["values", "axis"], ["weights"]),
+        helper.make_node("Identity", ["weights"], ["similarity"]),
+        helper.make_node("Unsqueeze", ["indices", "axis"], ["experts"]),
+    ]
+    constants = [
+        numpy_helper.from_array(weight, "weight"),
+        numpy_helper.from_array(np.array([2]), "two"),
+        numpy_helper.from_array(np.array([1]), "axis"),
+    ]
+    graph = helper.make_graph(nodes, "linear", _infos(entry.inputs), _infos(entry.outputs), constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def _infos(specs: Sequence[TensorSpec]) -> list[onnx.ValueInfoProto]:
+    kinds = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
+    return [
+        helper.make_tensor_value_info(spec.name, kinds[spec.dtype], ["B", *spec.shape[1:]]) for spec in specs
+    ]

@@ -1,0 +1,69 @@
+"""What the tests of the service share: the tiny bundle in a repository, an engine over it, a client."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+from tests.bundles import TINY
+
+from rbm_bundle import Bundle, ModelRepository, read_bundle
+from rbm_service.app import create_app
+from rbm_service.engine import Engine
+from rbm_service.metrics import Metrics, ModelMetrics
+from rbm_service.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.upper().startswith("RBM_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Bundle:
+    return read_bundle(TINY)
+
+
+@pytest.fixture(scope="session")
+def engine(bundle: Bundle) -> Engine:
+    return Engine(bundle, "cpu", intra_op_threads=1)
+
+
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("models")
+    repository = ModelRepository(root)
+    repository.promote("tiny", repository.publish(TINY))
+    return root
+
+
+@pytest.fixture
+def settings(models_dir: Path) -> Settings:
+    return Settings(models_dir=models_dir, device="cpu", max_batch_rows=64)
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[TestClient]:
+    with TestClient(create_app(settings)) as client:
+        yield client
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def model_metrics(metrics: Metrics, bundle: Bundle) -> ModelMetrics:
+    manifest = bundle.manifest
+    return ModelMetrics(metrics, "tiny", "1", manifest.labels, manifest.architecture.num_experts)

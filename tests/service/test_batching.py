@@ -1,0 +1,277 @@
+import asyncio
+import threading
+from collections import deque
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from rbm_service.batching import INLINE_ROWS, Batcher, Job, split, stack, take_batch
+from rbm_service.errors import BackendError, OverloadedError, WarmingError
+
+
+class Gate:
+    """Runs like the engine it is given, but waits inside until it is opened; keeps the sizes it was given."""
+
+    def __init__(self, run):
+        self.run = run
+        self.entered = threading.Event()
+        self.opened = threading.Event()
+        self.sizes = []
+
+    def __call__(self, feeds, outputs):
+        self.sizes.append(len(feeds["features"]))
+        self.entered.set()
+        assert self.opened.wait(10)
+        return self.run(feeds, outputs)
+
+
+@pytest.fixture
+def gate(engine):
+    return Gate(engine.run)
+
+
+@pytest.fixture
+def make_batcher(model_metrics):
+    batchers = []
+
+    def make(run, *, max_batch_rows=64, max_queued_rows=256):
+        batchers.append(
+            Batcher(run, model_metrics, max_batch_rows=max_batch_rows, max_queued_rows=max_queued_rows)
+        )
+        return batchers[-1]
+
+    yield make
+    for batcher in batchers:
+        batcher.close()
+
+
+def rows_of(bundle, start, num_rows):
+    rows = np.arange(start, start + num_rows) % bundle.nodes.num_nodes
+    return {"features": bundle.nodes.features_of(rows), "positions": bundle.nodes.positions_of(rows)}
+
+
+async def occupy(batcher, gate, bundle):
+    """A request too big to run inline, and now inside the engine thread."""
+    running = asyncio.create_task(batcher.submit(rows_of(bundle, 0, INLINE_ROWS + 1), INLINE_ROWS + 1))
+    await asyncio.to_thread(gate.entered.wait, 10)
+    return running
+
+
+def queued(*sizes):
+    loop = asyncio.new_event_loop()
+    jobs = deque(Job({}, size, False, 0.0, loop.create_future()) for size in sizes)
+    loop.close()
+    return jobs
+
+
+def test_a_batch_is_as_many_requests_as_fit_in_order():
+    waiting = queued(3, 4, 2, 1)
+    assert [job.num_rows for job in take_batch(waiting, 8)] == [3, 4]
+    assert [job.num_rows for job in take_batch(waiting, 8)] == [2, 1]
+    assert take_batch(waiting, 8) == []
+
+
+def test_a_request_larger_than_a_batch_is_a_batch_of_its_own():
+    waiting = queued(20, 1)
+    assert [job.num_rows for job in take_batch(waiting, 8)] == [20]
+    assert len(waiting) == 1
+
+
+def test_requests_of_callers_who_left_are_not_taken():
+    waiting = queued(3, 4, 2)
+    waiting[0].future.cancel()
+    waiting[2].future.cancel()
+    assert [job.num_rows for job in take_batch(waiting, 8)] == [4]
+    assert not waiting
+
+
+def test_splitting_undoes_stacking():
+    parts = [{"x": np.arange(3)}, {"x": np.arange(1)}, {"x": np.arange(2)}]
+    again = split(stack(parts), [3, 1, 2])
+    assert [part["x"].tolist() for part in again] == [[0, 1, 2], [0], [0, 1]]
+
+
+def test_a_small_request_alone_runs_on_the_loop_and_a_large_one_in_the_engine_thread(
+    make_batcher, engine, bundle
+):
+    names = []
+
+    def run(feeds, outputs):
+        names.append(threading.current_thread().name)
+        return engine.run(feeds, outputs)
+
+    async def scenario():
+        batcher = make_batcher(run)
+        await batcher.submit(rows_of(bundle, 0, 1), 1)
+        await batcher.submit(rows_of(bundle, 0, INLINE_ROWS + 1), INLINE_ROWS + 1)
+
+    asyncio.run(scenario())
+    assert names[0] == threading.main_thread().name
+    assert names[1].startswith("rbm-engine")
+
+
+def test_merged_requests_get_the_same_answers_as_alone(make_batcher, gate, engine, bundle, metrics):
+    sizes = [1, 7, 2, 30]
+
+    async def scenario():
+        batcher = make_batcher(gate)
+        running = await occupy(batcher, gate, bundle)
+        waiting = [
+            asyncio.create_task(batcher.submit(rows_of(bundle, size, size), size, explain=size == 7))
+            for size in sizes
+        ]
+        await asyncio.sleep(0)
+        gate.opened.set()
+        await running
+        return await asyncio.gather(*waiting)
+
+    answers = asyncio.run(scenario())
+    assert gate.sizes == [INLINE_ROWS + 1, sum(sizes)]
+    for size, answer in zip(sizes, answers, strict=True):
+        alone = engine.run(rows_of(bundle, size, size), ("probabilities", "experts"))
+        assert (answer.outputs["experts"] == alone["experts"]).all()
+        assert answer.outputs["probabilities"] == pytest.approx(alone["probabilities"], abs=1e-6)
+        assert answer.queue_seconds > 0
+        assert answer.inference_seconds > 0
+    assert answers[1].outputs["weights"].shape == (7, 2, 2)
+    labels = {"model_name": "tiny", "model_version": "1"}
+    assert metrics.registry.get_sample_value("rbm_inference_executions_total", labels) == 2
+    assert metrics.registry.get_sample_value("rbm_inference_requests_total", labels) == 5
+    assert metrics.registry.get_sample_value("rbm_inference_rows_total", labels) == INLINE_ROWS + 1 + sum(
+        sizes
+    )
+
+
+def test_a_batch_never_exceeds_its_limit_and_a_larger_request_runs_in_several_passes(
+    make_batcher, engine, bundle
+):
+    sizes = []
+
+    def run(feeds, outputs):
+        sizes.append(len(feeds["features"]))
+        return engine.run(feeds, outputs)
+
+    answer = asyncio.run(make_batcher(run, max_batch_rows=8).submit(rows_of(bundle, 0, 20), 20))
+    assert sizes == [8, 8, 4]
+    alone = engine.run(rows_of(bundle, 0, 20), ("probabilities", "experts"))
+    assert (answer.outputs["experts"] == alone["experts"]).all()
+    assert answer.outputs["probabilities"] == pytest.approx(alone["probabilities"], abs=1e-6)
+
+
+@pytest.mark.parametrize("num_rows", [1, INLINE_ROWS + 1])
+def test_a_poisonous_batch_fails_its_own_callers_and_the_next_request_works(
+    make_batcher, engine, bundle, num_rows
+):
+    async def scenario():
+        batcher = make_batcher(engine.run)
+        poison = rows_of(bundle, 0, num_rows)
+        poison["features"] = np.full_like(poison["features"], np.nan)
+        with capture_logs() as logs, pytest.raises(BackendError):
+            await batcher.submit(poison, num_rows)
+        assert logs[0]["event"] == "batch failed"
+        assert "not finite" in str(logs[0]["exc_info"])
+        return await batcher.submit(rows_of(bundle, 0, num_rows), num_rows)
+
+    assert asyncio.run(scenario()).outputs["probabilities"].shape == (num_rows, 3)
+
+
+def test_a_failing_batch_leaves_the_batch_behind_it_alone(make_batcher, engine, bundle):
+    def run(feeds, outputs):
+        if len(feeds["features"]) == 40:
+            raise RuntimeError("no")
+        return engine.run(feeds, outputs)
+
+    async def scenario():
+        batcher = make_batcher(run, max_batch_rows=40)
+        tasks = [asyncio.create_task(batcher.submit(rows_of(bundle, 0, size), size)) for size in (40, 30, 9)]
+        with capture_logs():
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+    first, second, third = asyncio.run(scenario())
+    assert isinstance(first, BackendError)
+    assert second.outputs["probabilities"].shape == (30, 3)
+    assert third.outputs["probabilities"].shape == (9, 3)
+
+
+def test_a_full_queue_refuses_and_says_when_to_come_back(make_batcher, gate, bundle, metrics):
+    async def scenario():
+        batcher = make_batcher(gate, max_queued_rows=40)
+        running = await occupy(batcher, gate, bundle)
+        waiting = asyncio.create_task(batcher.submit(rows_of(bundle, 0, 39), 39))
+        await asyncio.sleep(0)
+        with pytest.raises(OverloadedError) as refusal:
+            await batcher.submit(rows_of(bundle, 0, 2), 2)
+        assert int(refusal.value.headers["Retry-After"]) >= 1
+        fits = asyncio.create_task(batcher.submit(rows_of(bundle, 0, 1), 1))
+        await asyncio.sleep(0)
+        assert metrics.registry.get_sample_value("rbm_queue_rows", {"model_name": "tiny"}) == 40
+        assert metrics.registry.get_sample_value("rbm_queue_requests", {"model_name": "tiny"}) == 2
+        gate.opened.set()
+        await asyncio.gather(running, waiting, fits)
+        assert metrics.registry.get_sample_value("rbm_queue_rows", {"model_name": "tiny"}) == 0
+
+    asyncio.run(scenario())
+
+
+def test_retry_after_follows_the_measured_speed(make_batcher, engine, bundle, monkeypatch):
+    clock = iter(np.arange(0, 1000, 5.0).tolist())
+    monkeypatch.setattr("rbm_service.batching.time.perf_counter", lambda: next(clock))
+
+    async def scenario():
+        batcher = make_batcher(engine.run, max_queued_rows=40)
+        await batcher.submit(rows_of(bundle, 0, 10), 10)  # 10 rows in 5 seconds
+        waiting = asyncio.create_task(batcher.submit(rows_of(bundle, 0, 40), 40))
+        await asyncio.sleep(0)
+        with pytest.raises(OverloadedError) as refusal:
+            await batcher.submit(rows_of(bundle, 0, 1), 1)
+        await waiting
+        return refusal.value
+
+    assert asyncio.run(scenario()).headers == {"Retry-After": "20"}
+
+
+def test_a_caller_who_left_is_skipped_before_running(make_batcher, gate, bundle):
+    async def scenario():
+        batcher = make_batcher(gate)
+        running = await occupy(batcher, gate, bundle)
+        leaving = asyncio.create_task(batcher.submit(rows_of(bundle, 0, 5), 5))
+        staying = asyncio.create_task(batcher.submit(rows_of(bundle, 0, 2), 2))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        gate.opened.set()
+        await asyncio.gather(running, staying)
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+
+    asyncio.run(scenario())
+    assert gate.sizes == [INLINE_ROWS + 1, 2]
+
+
+def test_a_caller_who_leaves_while_it_runs_harms_nobody(make_batcher, gate, bundle):
+    async def scenario():
+        batcher = make_batcher(gate)
+        running = await occupy(batcher, gate, bundle)
+        running.cancel()
+        gate.opened.set()
+        return await batcher.submit(rows_of(bundle, 0, 2), 2)
+
+    assert asyncio.run(scenario()).outputs["probabilities"].shape == (2, 3)
+
+
+def test_closing_fails_what_waits_finishes_what_runs_and_takes_nothing_more(make_batcher, gate, bundle):
+    async def scenario():
+        batcher = make_batcher(gate)
+        running = await occupy(batcher, gate, bundle)
+        waiting = asyncio.create_task(batcher.submit(rows_of(bundle, 0, 2), 2))
+        await asyncio.sleep(0)
+        gate.opened.set()
+        batcher.close()
+        with pytest.raises(WarmingError):
+            await waiting
+        with pytest.raises(WarmingError):
+            await batcher.submit(rows_of(bundle, 0, 2), 2)
+        return await running
+
+    assert asyncio.run(scenario()).outputs["probabilities"].shape == (INLINE_ROWS + 1, 3)
+    assert not any(thread.name.startswith("rbm-engine") for thread in threading.enumerate())

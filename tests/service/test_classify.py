@@ -1,0 +1,274 @@
+import asyncio
+import re
+import threading
+from dataclasses import replace
+
+import httpx2
+import pytest
+from starlette.testclient import TestClient
+from structlog.testing import capture_logs
+from tests.bundles import STRING_IDS, with_string_ids, without_positions
+
+from rbm_bundle import ModelRepository
+from rbm_service.api.parts import Parts
+from rbm_service.api.schemas import ClassifyResponse, Problem
+from rbm_service.app import create_app
+from rbm_service.batching import Batcher
+from rbm_service.settings import Settings
+
+FEATURES = [0.5] * 12
+POSITION = [1.0, -1.0, 0.25, 0.0]
+
+
+def classify(client, **body):
+    answer = client.post("/classify", json=body)
+    assert answer.status_code == 200, answer.text
+    ClassifyResponse.model_validate_json(answer.content)
+    return answer.json()["predictions"]
+
+
+def refused(client, status, code, **request):
+    answer = client.post("/classify", **request)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = Problem.model_validate_json(answer.content)
+    assert problem.code == code
+    assert problem.status == status
+    assert problem.request_id == answer.headers["x-request-id"]
+    return answer.json()
+
+
+def serve(bundle, root):
+    repository = ModelRepository(root)
+    repository.promote("tiny", repository.publish(bundle.path))
+    return TestClient(create_app(Settings(models_dir=root, device="cpu", max_batch_rows=4)))
+
+
+def replace_run(app, run, **limits):
+    """Put another way to run the graph behind the model in service."""
+    parts: Parts = app.state.parts
+    model = parts.slot.current()
+    limits = {"max_batch_rows": 64, "max_queued_rows": 256} | limits
+    model.batcher.close()
+    parts.slot.put(replace(model, batcher=Batcher(run, model.metrics, **limits)))
+
+
+def test_known_ids_are_all_it_takes(client, engine, bundle):
+    answer = client.post("/classify", json={"node_ids": [105, 100]})
+    assert answer.json()["model"] == {"name": "tiny", "version": 1}
+    feeds = {"features": bundle.nodes.features[[1, 0]], "positions": bundle.nodes.positions[[1, 0]]}
+    expected = engine.run(feeds, ("probabilities",))["probabilities"]
+    for prediction, row in zip(answer.json()["predictions"], expected, strict=True):
+        assert prediction["class_index"] == row.argmax()
+        assert prediction["confidence"] == pytest.approx(row.max())
+        assert prediction["label"] == bundle.manifest.labels[row.argmax()]
+    assert [prediction["node_id"] for prediction in answer.json()["predictions"]] == [105, 100]
+
+
+def test_every_row_says_where_its_position_came_from(client):
+    predictions = classify(
+        client, node_ids=[100, 1, 2], neighbors=[None, [100, 3], [3]], features=[FEATURES] * 3
+    )
+    assert [prediction["position"] for prediction in predictions] == ["cached", "neighbors", "default"]
+    supplied = classify(client, positions=[POSITION], features=[FEATURES])
+    assert supplied[0]["position"] == "supplied"
+    assert supplied[0]["node_id"] is None
+
+
+def test_an_answer_holds_what_was_asked_for_and_nothing_else(client):
+    plain = classify(client, node_ids=[100])[0]
+    assert set(plain) == {"node_id", "label", "class_index", "confidence", "position"}
+    full = classify(
+        client, node_ids=[100], top_k=3, explain=True, return_probabilities=True, min_confidence=1.0
+    )[0]
+    assert set(full) - set(plain) == {"top_k", "probabilities", "abstained", "experts"}
+    assert full["label"] is None
+    assert full["abstained"] is True
+    assert sum(full["probabilities"]) == pytest.approx(1)
+    assert full["top_k"][0]["class_index"] == full["class_index"]
+    assert len(full["experts"]) == 2 * 2
+    for layer in (0, 1):
+        weights = [expert["weight"] for expert in full["experts"] if expert["layer"] == layer]
+        assert sum(weights) == pytest.approx(1)
+
+
+def test_a_model_with_string_ids_answers_by_string(bundle, tmp_path):
+    with serve(with_string_ids(bundle, tmp_path / "strings"), tmp_path / "models") as client:
+        assert classify(client, node_ids=STRING_IDS[:1])[0]["node_id"] == "node-100"
+        refused(client, 422, "validation", json={"node_ids": [100]})
+
+
+def test_a_model_without_positions_answers(bundle, tmp_path):
+    with serve(without_positions(bundle, tmp_path / "linear"), tmp_path / "models") as client:
+        assert classify(client, features=[FEATURES], explain=True)[0]["position"] == "default"
+        assert classify(client, node_ids=[100])[0]["node_id"] == 100
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"node_ids": [1]} x', b"[" * 1000])
+def test_a_body_that_is_no_json_is_400(client, content):
+    refused(client, 400, "invalid_json", content=content, headers={"Content-Type": "application/json"})
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ({"node_ids": [100], "tok_k": 2}, ["tok_k"]),
+        ({"node_ids": [True]}, ["node_ids", 0, "int"]),
+        ({"node_ids": [1.5]}, ["node_ids", 0, "int"]),
+        ({"node_ids": 100}, ["node_ids"]),
+        ({"features": [["0.5"] * 12]}, ["features", 0, 0]),
+        ({"features": [[True] * 12]}, ["features", 0, 0]),
+        ({"positions": [[1, 2, None, 4]]}, ["positions", 0, 2]),
+        ({"node_ids": [100], "top_k": 0}, ["top_k"]),
+        ({"node_ids": [100], "top_k": 4}, ["top_k"]),
+        ({"node_ids": [100], "top_k": 1.0}, ["top_k"]),
+        ({"node_ids": [100], "explain": 1}, ["explain"]),
+        ({"node_ids": [100], "min_confidence": 1.5}, ["min_confidence"]),
+        ({"node_ids": ["a"]}, ["node_ids", 0]),
+        ({"features": [[0.5]], "node_ids": [100]}, ["features", 0]),
+    ],
+)
+def test_a_body_that_does_not_fit_is_422_and_the_place_is_named(client, body, place):
+    problem = refused(client, 422, "validation", json=body)
+    assert problem["errors"][0]["loc"] == place
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "1e39"])
+def test_numbers_that_are_not_finite_in_float32_are_422(client, number):
+    body = f'{{"positions": [[1, 2, 3, {number}]], "features": [{FEATURES}]}}'
+    problem = refused(client, 422, "validation", content=body, headers={"Content-Type": "application/json"})
+    assert problem["errors"][0]["loc"] == ["positions", 0, 3]
+
+
+def test_a_body_that_is_no_object_is_422(client):
+    assert "object" in refused(client, 422, "validation", json=[1])["detail"]
+
+
+def test_a_million_wrong_things_get_a_short_answer(client):
+    problem = refused(client, 422, "validation", json={"features": [["x"] * 1000] * 100})
+    assert len(problem["errors"]) == 1
+    problem = refused(client, 422, "validation", json={f"key{n}": 1 for n in range(1000)})
+    assert problem["detail"] == "1000 things are wrong with the body"
+    problem = refused(client, 422, "validation", json={"k" * 10_000: 1})
+    assert len(problem["detail"]) < 300
+
+
+def test_an_unknown_node_is_404(client):
+    problem = refused(client, 404, "unknown_node", json={"node_ids": [100, 7]})
+    assert problem["detail"].startswith("1 unknown: 7;")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": ""},
+        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+    ],
+)
+def test_anything_but_plain_json_is_415(client, headers):
+    refused(client, 415, "unsupported_media_type", content=b'{"node_ids": [100]}', headers=headers)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "application/json; charset=utf-8"},
+        {"Content-Type": "Application/JSON"},
+        {"Content-Type": "application/json", "Content-Encoding": "identity"},
+    ],
+)
+def test_json_may_be_declared_in_several_ways(client, headers):
+    answer = client.post("/classify", content=b'{"node_ids": [100]}', headers=headers)
+    assert answer.status_code == 200
+
+
+def test_without_a_model_the_answer_is_503(settings):
+    client = TestClient(create_app(settings))  # its lifespan has not begun
+    refused(client, 503, "warming", json={"node_ids": [100]})
+
+
+def test_a_failing_engine_is_500_without_a_word_about_the_cause(client):
+    def fail(feeds, outputs):
+        raise RuntimeError("/secret/path")
+
+    replace_run(client.app, fail)
+    with capture_logs() as logs:
+        problem = refused(client, 500, "backend", json={"node_ids": [100]})
+    assert "secret" not in str(problem)
+    assert "/secret/path" in str(next(line for line in logs if line["event"] == "batch failed")["exc_info"])
+
+
+def test_a_full_queue_is_429_with_a_time_to_come_back(settings, engine):
+    entered, opened = threading.Event(), threading.Event()
+
+    def wait_and_run(feeds, outputs):
+        entered.set()
+        assert opened.wait(10)
+        return engine.run(feeds, outputs)
+
+    async def scenario():
+        app = create_app(settings)
+        transport = httpx2.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx2.AsyncClient(transport=transport, base_url="http://test") as client,
+        ):
+            replace_run(app, wait_and_run, max_queued_rows=40)
+            running = asyncio.create_task(client.post("/classify", json={"node_ids": [100] * 40}))
+            await asyncio.to_thread(entered.wait, 10)
+            waiting = asyncio.create_task(client.post("/classify", json={"node_ids": [100] * 40}))
+            value = app.state.parts.metrics.registry.get_sample_value
+            while value("rbm_queue_rows", {"model_name": "tiny"}) < 40:
+                await asyncio.sleep(0)
+            full = await client.post("/classify", json={"node_ids": [100]})
+            opened.set()
+            return full, await running, await waiting
+
+    full, running, waiting = asyncio.run(scenario())
+    assert (full.status_code, full.json()["code"]) == (429, "overloaded")
+    assert int(full.headers["retry-after"]) >= 1
+    assert running.status_code == waiting.status_code == 200
+
+
+def test_the_stages_are_timed_in_a_header(client):
+    header = client.post("/classify", json={"node_ids": [100]}).headers["server-timing"]
+    names = ["parse", "position_lookup", "queue", "inference", "serialize", "total"]
+    assert re.fullmatch(", ".join(rf"{name};dur=\d+\.\d+" for name in names), header)
+
+
+def test_the_counters_tell_what_happened(client):
+    classify(client, node_ids=[100, 105], min_confidence=1.0)
+    classify(client, node_ids=[100, 1], neighbors=[None, [105]], features=[FEATURES] * 2)
+    classify(client, positions=[POSITION], neighbors=[[100]], features=[FEATURES])
+    classify(client, neighbors=[[1]], features=[FEATURES])
+    refused(client, 404, "unknown_node", json={"node_ids": [1, 2, 100]})
+    refused(client, 422, "validation", json={"node_ids": []})
+    refused(client, 415, "unsupported_media_type", content=b"", headers={"Content-Type": "text/plain"})
+
+    def value(name, **labels):
+        return client.app.state.parts.metrics.registry.get_sample_value(name, labels)
+
+    model = {"model_name": "tiny", "model_version": "1"}
+    assert value("rbm_inference_requests_total", **model) == 4
+    assert value("rbm_inference_rows_total", **model) == 6
+    assert value("rbm_inference_executions_total", **model) == 4
+    assert value("rbm_batch_rows_sum", model_name="tiny") == 6
+    assert value("rbm_abstained_total", **model) == 2
+    assert value("rbm_inference_failures_total", reason="validation") == 3
+    positions = {"cached": 3, "neighbors": 1, "supplied": 1, "default": 1, "missing": 2}
+    assert {result: value("rbm_position_lookups_total", result=result) for result in positions} == positions
+    for layer in "01":
+        selected = [value("rbm_expert_selected_total", layer=layer, expert=expert) for expert in "0123"]
+        assert sum(selected) == 6 * 2
+    labels = ("red", "green", "blue")
+    assert sum(value("rbm_prediction_class_total", label=label) for label in labels) == 6
+    assert sum(value("rbm_confidence_count", label=label) for label in labels) == 6
+    for stage in ("parse", "position_lookup", "queue", "inference", "serialize"):
+        assert value("rbm_stage_duration_seconds_count", stage=stage, **model) == 4
+    http = {"route": "/classify", "method": "POST"}
+    assert value("rbm_http_requests_total", code="200", **http) == 4
+    assert value("rbm_http_requests_total", code="404", **http) == 1
+    assert value("rbm_http_request_duration_seconds_count", route="/classify") == 7
+    assert value("rbm_http_requests_in_progress", route="/classify") == 0

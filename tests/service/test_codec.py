@@ -1,0 +1,226 @@
+import numpy as np
+import pytest
+from tests.bundles import STRING_IDS, with_string_ids, without_cached_features, without_positions
+
+from rbm_service.codec import MAX_NEIGHBORS, AnswerOptions, Query, check_options, decode, encode
+from rbm_service.errors import InvalidRequestError, UnknownNodeError
+
+MAX_ROWS = 8
+FEATURES = [0.5] * 12
+POSITION = [1.0, -1.0, 0.25, 0.0]
+
+
+def position_of(bundle, *ids):
+    rows = [(node_id - 100) // 5 for node_id in ids]
+    return bundle.nodes.positions[rows].mean(axis=0)
+
+
+def refusal(query, bundle):
+    with pytest.raises(InvalidRequestError) as refused:
+        encode(query, bundle, MAX_ROWS)
+    return refused.value.detail
+
+
+def test_a_known_id_finds_its_position_and_its_cached_features(bundle):
+    rows = encode(Query(node_ids=[105, 195]), bundle, MAX_ROWS)
+    assert rows.sources == ["cached", "cached"]
+    assert (rows.positions == bundle.nodes.positions[[1, 19]]).all()
+    assert (rows.features == bundle.nodes.features[[1, 19]]).all()
+    assert rows.features.dtype == rows.positions.dtype == np.float32
+
+
+def test_features_of_the_caller_win_over_cached_ones(bundle):
+    rows = encode(Query(node_ids=[105], features=[FEATURES]), bundle, MAX_ROWS)
+    assert rows.features.tolist() == [FEATURES]
+
+
+def test_supplied_positions_win_over_neighbours_and_over_the_table(bundle):
+    query = Query(node_ids=[105], neighbors=[[110]], positions=[POSITION])
+    rows = encode(query, bundle, MAX_ROWS)
+    assert rows.sources == ["supplied"]
+    assert rows.positions.tolist() == [POSITION]
+
+
+def test_the_position_of_an_unseen_node_is_the_mean_of_its_known_neighbours(bundle):
+    query = Query(neighbors=[[100, 110], [105]], features=[FEATURES] * 2)
+    rows = encode(query, bundle, MAX_ROWS)
+    assert rows.sources == ["neighbors", "neighbors"]
+    assert rows.positions[0] == pytest.approx(position_of(bundle, 100, 110))
+    assert rows.positions[1] == pytest.approx(position_of(bundle, 105))
+
+
+def test_unknown_neighbours_are_left_out_of_the_mean(bundle):
+    rows = encode(Query(neighbors=[[100, 1, 110, 2**70]], features=[FEATURES]), bundle, MAX_ROWS)
+    assert rows.sources == ["neighbors"]
+    assert rows.positions[0] == pytest.approx(position_of(bundle, 100, 110))
+
+
+@pytest.mark.parametrize("neighbors", [[], [1, 2]])
+def test_without_any_known_neighbour_the_position_is_zeros_and_says_so(bundle, neighbors):
+    rows = encode(Query(neighbors=[neighbors], features=[FEATURES]), bundle, MAX_ROWS)
+    assert rows.sources == ["default"]
+    assert not rows.positions.any()
+
+
+def test_null_neighbours_mean_look_it_up(bundle):
+    query = Query(node_ids=[100, 1, 100, 2], neighbors=[None, [110], [110], []], features=[FEATURES] * 4)
+    rows = encode(query, bundle, MAX_ROWS)
+    assert rows.sources == ["cached", "neighbors", "neighbors", "default"]
+    assert rows.positions[0] == pytest.approx(position_of(bundle, 100))
+    assert rows.positions[2] == pytest.approx(position_of(bundle, 110))
+
+
+def test_unknown_ids_without_neighbours_are_named(bundle):
+    query = Query(node_ids=[100, 7, 8, 9], neighbors=[None, None, [100], None])
+    with pytest.raises(UnknownNodeError, match=r"2 unknown: 7, 9;"):
+        encode(query, bundle, MAX_ROWS)
+
+
+def test_rows_with_neither_id_nor_neighbours_nor_position_are_refused(bundle):
+    assert refusal(Query(features=[FEATURES]), bundle) == (
+        "no node id, neighbors or position for 1 of the rows (0)"
+    )
+    assert "2 of the rows (0, 2)" in refusal(Query(neighbors=[None, [100], None]), bundle)
+
+
+def test_missing_features_of_unknown_ids_are_refused_by_row(bundle):
+    query = Query(node_ids=[1, 100, 2], neighbors=[[100], None, [100]])
+    assert refusal(query, bundle) == "features: required: no cached node features for 2 of the rows (0, 2)"
+
+
+def test_missing_features_are_refused_when_the_bundle_caches_none(bundle, tmp_path):
+    bare = without_cached_features(bundle, tmp_path / "bare")
+    assert "this model caches no node features" in refusal(Query(node_ids=[100]), bare)
+    assert encode(Query(node_ids=[100], features=[FEATURES]), bare, MAX_ROWS).sources == ["cached"]
+
+
+def test_an_empty_query_is_refused(bundle):
+    assert "at least one of node_ids, features, neighbors, positions" in refusal(Query(), bundle)
+
+
+@pytest.mark.parametrize("num_rows", [0, MAX_ROWS + 1])
+def test_the_number_of_rows_is_bounded(bundle, num_rows):
+    found = refusal(Query(node_ids=[100] * num_rows), bundle)
+    assert found == f"node_ids: found {num_rows} rows, wanted 1 to {MAX_ROWS}"
+
+
+def test_as_many_rows_as_allowed_are_taken(bundle):
+    assert encode(Query(node_ids=[100] * MAX_ROWS), bundle, MAX_ROWS).num_rows == MAX_ROWS
+
+
+def test_columns_of_different_lengths_are_refused(bundle):
+    query = Query(node_ids=[100, 105], features=[FEATURES])
+    assert refusal(query, bundle) == "columns of one length wanted, found node_ids 2, features 1"
+
+
+def test_rows_of_the_wrong_width_are_refused(bundle):
+    narrow = Query(node_ids=[100, 105], features=[FEATURES, [0.5] * 11])
+    assert refusal(narrow, bundle) == "features[1]: found 11 numbers, wanted 12"
+    wide = Query(positions=[[*POSITION, 0.0]], features=[FEATURES])
+    assert refusal(wide, bundle) == "positions[0]: found 5 numbers, wanted 4"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e39, -1e39])
+@pytest.mark.parametrize("column", ["features", "positions"])
+def test_numbers_that_float32_cannot_hold_are_refused(bundle, column, value):
+    columns = {"features": [list(FEATURES)], "positions": [list(POSITION)]}
+    columns[column][0][2] = value
+    found = refusal(Query(**columns), bundle)
+    assert found == f"{column}[0][2]: not a finite number in the range of float32"
+
+
+def test_string_ids_are_refused_by_a_model_with_integer_ids(bundle):
+    assert refusal(Query(node_ids=[100, "105"]), bundle) == "node_ids[1]: ids of this model are integers"
+    query = Query(neighbors=[None, [100, "105"]], node_ids=[100, 105])
+    assert refusal(query, bundle) == "neighbors[1][1]: ids of this model are integers"
+
+
+def test_a_model_with_string_ids_looks_them_up_and_refuses_integers(bundle, tmp_path):
+    strings = with_string_ids(bundle, tmp_path / "strings")
+    rows = encode(Query(node_ids=STRING_IDS[:3], neighbors=[None, ["node-100"], ["x"]]), strings, MAX_ROWS)
+    assert rows.sources == ["cached", "neighbors", "default"]
+    assert (rows.positions[:2] == bundle.nodes.positions[0]).all()
+    assert refusal(Query(node_ids=[100]), strings) == "node_ids[0]: ids of this model are strings"
+    with pytest.raises(UnknownNodeError, match="'node-10'"):
+        encode(Query(node_ids=["node-10"]), strings, MAX_ROWS)
+
+
+def test_the_number_of_neighbours_is_bounded(bundle):
+    query = Query(neighbors=[[100] * (MAX_NEIGHBORS + 1)], features=[FEATURES])
+    assert (
+        refusal(query, bundle) == f"neighbors: found {MAX_NEIGHBORS + 1} ids, wanted at most {MAX_NEIGHBORS}"
+    )
+
+
+def test_a_model_without_positions_needs_features_alone(bundle, tmp_path):
+    linear = without_positions(bundle, tmp_path / "linear")
+    for query in (
+        Query(features=[FEATURES]),
+        Query(node_ids=[7], features=[FEATURES]),
+        Query(node_ids=[100]),
+    ):
+        rows = encode(query, linear, MAX_ROWS)
+        assert rows.sources == ["default"]
+        assert rows.positions.shape == (1, 0)
+    assert "required" in refusal(Query(node_ids=[7]), linear)
+    supplied = Query(features=[FEATURES], positions=[POSITION])
+    assert refusal(supplied, linear) == "positions[0]: found 4 numbers, wanted 0"
+
+
+def test_more_classes_than_there_are_cannot_be_listed():
+    check_options(AnswerOptions(top_k=3), num_classes=3)
+    with pytest.raises(InvalidRequestError, match="top_k: found 4, wanted at most 3"):
+        check_options(AnswerOptions(top_k=4), num_classes=3)
+
+
+OUTPUTS = {
+    "probabilities": np.array([[0.25, 0.5, 0.25], [0.125, 0.125, 0.75]], np.float32),
+    "experts": np.array([[[3, 0], [1, 2]], [[0, 1], [2, 3]]]),
+    "weights": np.full((2, 2, 2), 0.5, np.float32),
+    "similarity": np.full((2, 2, 2), -0.25, np.float32),
+}
+LABELS = ("red", "green", "blue")
+
+
+def decoded(bundle, **options):
+    query = Query(node_ids=[100, 105])
+    rows = encode(query, bundle, MAX_ROWS)
+    return decode(OUTPUTS, query, rows, AnswerOptions(**options), LABELS)
+
+
+def test_a_prediction_holds_the_essentials_and_nothing_that_was_not_asked_for(bundle):
+    answer = decoded(bundle)
+    assert answer.predictions == [
+        {"node_id": 100, "label": "green", "class_index": 1, "confidence": 0.5, "position": "cached"},
+        {"node_id": 105, "label": "blue", "class_index": 2, "confidence": 0.75, "position": "cached"},
+    ]
+    assert answer.num_abstained == 0
+
+
+def test_rows_without_ids_have_none_in_the_answer(bundle):
+    query = Query(positions=[POSITION] * 2, features=[FEATURES] * 2)
+    answer = decode(OUTPUTS, query, encode(query, bundle, MAX_ROWS), AnswerOptions(), LABELS)
+    assert [prediction["node_id"] for prediction in answer.predictions] == [None, None]
+
+
+def test_classes_are_listed_by_probability_and_ties_by_index(bundle):
+    first = decoded(bundle, top_k=3).predictions[0]
+    assert [item["class_index"] for item in first["top_k"]] == [1, 0, 2]
+    assert first["top_k"][0] == {"label": "green", "class_index": 1, "probability": 0.5}
+
+
+def test_all_probabilities_are_given_when_asked_for(bundle):
+    assert decoded(bundle, return_probabilities=True).predictions[0]["probabilities"] == [0.25, 0.5, 0.25]
+
+
+def test_under_the_wanted_confidence_there_is_no_label(bundle):
+    answer = decoded(bundle, min_confidence=0.6)
+    assert [prediction["label"] for prediction in answer.predictions] == [None, "blue"]
+    assert [prediction["abstained"] for prediction in answer.predictions] == [True, False]
+    assert answer.num_abstained == 1
+
+
+def test_an_explanation_names_the_experts_of_every_layer(bundle):
+    experts = decoded(bundle, explain=True).predictions[0]["experts"]
+    assert [(item["layer"], item["expert"]) for item in experts] == [(0, 3), (0, 0), (1, 1), (1, 2)]
+    assert {(item["weight"], item["similarity"]) for item in experts} == {(0.5, -0.25)}

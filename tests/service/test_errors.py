@@ -1,0 +1,47 @@
+import json
+
+import pytest
+
+from rbm_service.errors import (
+    FieldError,
+    InvalidRequestError,
+    NotFoundError,
+    OverloadedError,
+    UnknownNodeError,
+)
+
+
+def test_a_problem_names_its_status_its_code_and_the_request():
+    assert json.loads(NotFoundError("no such route").body("abc")) == {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "no such route",
+        "code": "not_found",
+        "request_id": "abc",
+    }
+
+
+def test_a_refused_field_is_named_in_the_detail_and_in_the_errors():
+    problem = json.loads(InvalidRequestError.at("features", 3, 0, msg="too big").body("abc"))
+    assert problem["detail"] == "features[3][0]: too big"
+    assert problem["errors"] == [{"loc": ["features", 3, 0], "msg": "too big"}]
+
+
+def test_an_error_about_the_whole_body_has_no_place():
+    assert str(FieldError((), "not an object")) == "not an object"
+
+
+def test_unknown_nodes_are_counted_and_the_first_five_are_shown():
+    error = UnknownNodeError([1, 2, 3, 4, 5, 6])
+    assert error.detail.startswith("6 unknown: 1, 2, 3, 4, 5, ...;")
+    assert error.num_unknown == 6
+
+
+def test_a_long_id_is_not_repeated_to_the_caller():
+    assert len(UnknownNodeError(["x" * 100_000]).detail) < 200
+
+
+@pytest.mark.parametrize(("seconds", "header"), [(0.0, "1"), (1.0, "1"), (1.2, "2"), (40.0, "40")])
+def test_retry_after_is_a_whole_number_of_seconds_and_at_least_one(seconds, header):
+    assert OverloadedError(seconds).headers == {"Retry-After": header}

@@ -1,0 +1,41 @@
+import json
+import subprocess
+import sys
+
+PROGRAM = """
+import logging
+import structlog
+from rbm_service.logs import configure_logging
+configure_logging({log_format!r}, "info")
+log = structlog.get_logger()
+log.debug("hidden")
+log.info("loaded", model="tiny")
+logging.getLogger("uvicorn.error").info("running on port %d", 8000)
+try:
+    1 / 0
+except ZeroDivisionError:
+    log.exception("failed")
+"""
+
+
+def lines_of(log_format):
+    program = PROGRAM.format(log_format=log_format)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout == ""
+    return result.stderr
+
+
+def test_json_logs_are_one_object_a_line_on_stderr_the_web_servers_lines_included():
+    lines = [json.loads(line) for line in lines_of("json").splitlines()]
+    assert [line["event"] for line in lines] == ["loaded", "running on port 8000", "failed"]
+    assert lines[0]["model"] == "tiny"
+    assert {line["level"] for line in lines} == {"info", "error"}
+    assert all("timestamp" in line for line in lines)
+    assert "ZeroDivisionError" in lines[2]["exception"]
+
+
+def test_console_logs_are_for_a_human():
+    text = lines_of("console")
+    assert "loaded" in text
+    assert "model=tiny" in text
+    assert "hidden" not in text

@@ -1,0 +1,136 @@
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from tests.bundles import TINY
+
+from rbm_bundle import ModelRepository
+from rbm_service.settings import Settings
+
+COMMAND = [sys.executable, "-m", "rbm_service"]
+
+
+def environment(models_dir, **settings):
+    return {
+        **os.environ,
+        "RBM_MODELS_DIR": str(models_dir),
+        "RBM_DEVICE": "cpu",
+        "RBM_MAX_BATCH_ROWS": "4",
+        **settings,
+    }
+
+
+def run(env, *arguments):
+    return subprocess.run([*COMMAND, *arguments], env=env, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def server(models_dir, free_port):
+    process = subprocess.Popen(
+        COMMAND, env=environment(models_dir, RBM_PORT=str(free_port)), stderr=subprocess.PIPE, text=True
+    )
+    process.url = f"http://127.0.0.1:{free_port}"
+    try:
+        wait_until_ready(process)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_until_ready(process):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()
+        try:
+            return urllib.request.urlopen(f"{process.url}/readyz", timeout=10).close()
+        except urllib.error.URLError:
+            time.sleep(0.05)
+    raise AssertionError("never ready")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_answers_and_stops_when_it_is_told_to(server, number):
+    request = urllib.request.Request(
+        f"{server.url}/classify", b'{"node_ids": [100]}', {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert json.load(answer)["predictions"][0]["node_id"] == 100
+    server.send_signal(number)
+    _, log = server.communicate(timeout=30)
+    assert server.returncode == 0
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert "Traceback" not in log
+    assert any(line["event"] == "model loaded" and line["model"] == "tiny" for line in lines)
+    assert any(line["event"] == "request" and line["route"] == "/classify" for line in lines)
+
+
+def only_line(result):
+    (line,) = result.stderr.splitlines()
+    return json.loads(line)
+
+
+def test_a_missing_model_ends_it_with_one_line_that_says_so(tmp_path):
+    result = run(environment(tmp_path))
+    assert result.returncode == 1
+    line = only_line(result)
+    assert line["level"] == "error"
+    assert "found no model" in line["reason"]
+
+
+def test_a_flipped_bit_in_the_bundle_ends_it_with_one_line_that_names_the_file(tmp_path):
+    repository = ModelRepository(tmp_path)
+    repository.promote("tiny", repository.publish(TINY))
+    path = tmp_path / "tiny" / "1" / "student.grouped.onnx"
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    result = run(environment(tmp_path))
+    assert result.returncode == 1
+    assert "student.grouped.onnx: found sha256" in only_line(result)["reason"]
+
+
+def test_cuda_that_is_not_there_ends_it_with_one_line(models_dir):
+    result = run({**environment(models_dir, RBM_DEVICE="cuda"), "CUDA_VISIBLE_DEVICES": ""})
+    assert result.returncode == 1
+    assert only_line(result)["reason"].startswith("RBM_DEVICE=cuda, but")
+    assert result.stdout == ""
+
+
+def test_a_port_that_is_taken_ends_it_without_a_traceback(models_dir):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        result = run(environment(models_dir, RBM_PORT=str(taken.getsockname()[1])))
+    assert result.returncode != 0
+    assert "address already in use" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_wrong_settings_end_it_with_a_message_for_each(models_dir):
+    result = run(environment(models_dir, RBM_PORT="http", RBM_DEVICE="tpu"))
+    assert result.returncode == 2
+    assert "RBM_PORT=http: Input should be a valid integer" in result.stderr
+    assert "RBM_DEVICE=tpu: Input should be 'cuda' or 'cpu'" in result.stderr
+
+
+def test_an_unknown_setting_ends_it_by_name(models_dir):
+    result = run(environment(models_dir, RBM_PROT="8000"))
+    assert result.returncode == 2
+    assert "RBM_PROT is not a setting (did you mean RBM_PORT?)" in result.stderr
+
+
+def test_help_tells_every_setting_with_its_meaning_and_default(models_dir):
+    result = run(environment(models_dir), "--help")
+    assert result.returncode == 0
+    for name, field in Settings.model_fields.items():
+        assert f"RBM_{name.upper()}" in result.stdout
+        assert field.description.split()[0] in result.stdout
+    assert "RBM_MAX_BATCH_ROWS (default: 1024)" in result.stdout

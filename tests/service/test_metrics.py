@@ -1,0 +1,46 @@
+import numpy as np
+from prometheus_client import generate_latest
+
+from rbm_service.metrics import Metrics
+
+
+def test_two_services_in_one_process_count_apart():
+    one, other = Metrics(), Metrics()
+    one.http_requests.labels("/classify", "POST", 200).inc()
+    assert b'rbm_http_requests_total{code="200"' in generate_latest(one.registry)
+    assert b'rbm_http_requests_total{code="200"' not in generate_latest(other.registry)
+
+
+def test_failures_and_lookups_start_at_zero(metrics):
+    value = metrics.registry.get_sample_value
+    assert value("rbm_inference_failures_total", {"reason": "rejected"}) == 0
+    assert value("rbm_position_lookups_total", {"result": "missing"}) == 0
+
+
+def test_positions_are_counted_by_where_they_came_from(metrics):
+    metrics.count_positions(["cached", "neighbors", "cached"])
+    value = metrics.registry.get_sample_value
+    assert value("rbm_position_lookups_total", {"result": "cached"}) == 2
+    assert value("rbm_position_lookups_total", {"result": "neighbors"}) == 1
+
+
+def test_experts_are_counted_by_layer(metrics, model_metrics):
+    model_metrics.count_experts(np.array([[[0, 1], [3, 2]], [[0, 2], [3, 1]]]))
+    value = metrics.registry.get_sample_value
+    counts = [
+        [
+            value("rbm_expert_selected_total", {"layer": str(layer), "expert": str(expert)})
+            for expert in range(4)
+        ]
+        for layer in range(2)
+    ]
+    assert counts == [[2, 1, 1, 0], [0, 1, 1, 2]]
+
+
+def test_predictions_are_counted_by_class_with_their_confidence(metrics, model_metrics):
+    model_metrics.count_predictions(np.array([0, 2, 0]), np.array([0.5, 0.25, 1.0]))
+    value = metrics.registry.get_sample_value
+    assert value("rbm_prediction_class_total", {"label": "red"}) == 2
+    assert value("rbm_prediction_class_total", {"label": "green"}) == 0
+    assert value("rbm_confidence_sum", {"label": "red"}) == 1.5
+    assert value("rbm_confidence_count", {"label": "blue"}) == 1

@@ -1,0 +1,27 @@
+import re
+
+import pytest
+
+from rbm_service.api.timing import Stopwatch
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Advances by ten milliseconds every time it is read."""
+    times = iter(range(100))
+    monkeypatch.setattr("rbm_service.api.timing.perf_counter", lambda: next(times) / 100)
+
+
+def test_stages_are_what_passed_between_laps_or_what_was_measured_elsewhere(clock):
+    watch = Stopwatch()
+    watch.lap("parse")
+    watch.take({"queue": 0.5, "inference": 0.25})
+    watch.lap("serialize")
+    assert watch.seconds == pytest.approx({"parse": 0.01, "queue": 0.5, "inference": 0.25, "serialize": 0.01})
+
+
+def test_the_header_is_in_milliseconds_and_ends_with_the_total(clock):
+    watch = Stopwatch()
+    watch.lap("parse")
+    watch.lap("serialize")
+    assert re.fullmatch(r"parse;dur=10\.000, serialize;dur=10\.000, total;dur=20\.000", watch.header())
