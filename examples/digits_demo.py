@@ -41,11 +41,11 @@ console = Console()
 def main() -> int:
     """Run every step; 0 when the student is as good as promised."""
     folder = ROOT / "runs" / f"digits-demo-{time.strftime('%Y%m%d-%H%M%S')}"
-    step("1. Train", "graph → GraphSAGE teacher → DeepWalk positions → RbM student → two ONNX graphs")
+    step("1. Train", "GraphSAGE teacher → DeepWalk positions → RbM student → ONNX graphs")
     command("rbm-train", "run", str(EXPERIMENT), "--out", str(folder))
     report = json.loads((folder / "report.json").read_text())
 
-    step("2. Publish", "the bundle becomes the next version in the model repository, and the current one")
+    step("2. Publish", "the bundle becomes the next version in models/, and the current one")
     command("rbm-models", "--models-dir", str(MODELS), "publish", str(folder / "bundle"), "--promote")
 
     step("3. Serve", "FastAPI + ONNX Runtime on the CPU; no torch, no graph")
@@ -76,8 +76,10 @@ def relative(path: Path) -> Path:
 def command(program: str, *arguments: str) -> None:
     """Run one of the project's own commands and show it."""
     shown = " ".join(word.replace(f"{ROOT}/", "") for word in (program, *arguments))
-    console.print(f"$ {shown}", style="cyan", highlight=False)
-    subprocess.run([str(BIN / program), *arguments], cwd=ROOT, check=True)
+    console.print(f"$ {shown}", style="cyan", highlight=False, soft_wrap=True)
+    done = subprocess.run([str(BIN / program), *arguments], cwd=ROOT, check=False)
+    if done.returncode:
+        raise SystemExit(f"{program} failed with exit code {done.returncode}")
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ def classify(client: Client, seed: int) -> float:
     known = [int(node) for node in task.observed_nodes[[0, 1, 2]]]
     step("4. Classify", "three known images, by id alone")
     show_exchange(client, {"node_ids": known})
+    console.print(f"   (they are {', '.join(map(str, task.graph.labels[known]))})")
 
     held_out = held_out_request(task, task.unseen[:1])
     step("   ", "a held-out image: its pixels and the ids of its nearest known images")
@@ -216,13 +219,9 @@ def percentiles(samples: list[Any]) -> list[str]:
 
 def accuracy_table(report: dict[str, Any]) -> Table:
     """Logistic regression, teacher and student on the images that were in the graph and on those held out."""
-    table = Table(
-        "accuracy", "logistic regression on pixels", "teacher (needs the graph)", "student (served)"
-    )
-    for title, key in (
-        ("test images in the graph", "observed_test_accuracy"),
-        ("unseen images", "test_accuracy"),
-    ):
+    table = Table("accuracy", "logistic regression", "teacher", "student")
+    table.caption = "on the pixels alone; with the whole graph; served, without the graph"
+    for title, key in (("in the graph", "observed_test_accuracy"), ("unseen", "test_accuracy")):
         names = (f"baseline_{key}", f"teacher_{key}", key)
         table.add_row(title, *(f"{report[name]:.4f}" for name in names))
     return table
