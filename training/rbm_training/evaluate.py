@@ -37,7 +37,7 @@ def calibration_error(probabilities: Tensor, labels: Tensor) -> float:
     confidence, predicted = probabilities.double().max(dim=1)
     correct = (predicted == labels).double()
     bins = (confidence * NUM_CALIBRATION_BINS).long().clamp_max(NUM_CALIBRATION_BINS - 1)
-    gaps = torch.zeros(NUM_CALIBRATION_BINS, dtype=torch.float64).index_add(0, bins, correct - confidence)
+    gaps = torch.zeros(NUM_CALIBRATION_BINS).to(confidence).index_add(0, bins, correct - confidence)
     return float(gaps.abs().sum() / len(labels))
 
 
