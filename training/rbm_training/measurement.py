@@ -50,9 +50,6 @@ def measure_seed(
     groups = _group_accuracies(inputs, logits, unseen_logits)
     teacher_groups = _group_accuracies(inputs, teacher.logits, teacher.unseen_logits)
     baseline = _measure_baseline(inputs, scaling)
-    test_logits, test_labels = logits[inputs.test], inputs.labels[inputs.test]
-    if len(task.unseen):
-        test_logits, test_labels = unseen_logits, inputs.unseen_labels
     inductive = task.setting == "inductive"
     return SeedReport(
         seed=seed,
@@ -70,8 +67,8 @@ def measure_seed(
         baseline_val_accuracy=baseline.val,
         baseline_test_accuracy=baseline.test,
         baseline_observed_test_accuracy=baseline.observed_test if inductive else None,
-        calibration_error=calibration_error((test_logits / student.temperature).softmax(dim=1), test_labels),
-        calibration_error_uncalibrated=calibration_error(test_logits.softmax(dim=1), test_labels),
+        calibration_error=_calibration_error(inputs, logits, unseen_logits, float(student.temperature)),
+        calibration_error_uncalibrated=_calibration_error(inputs, logits, unseen_logits, temperature=1.0),
         expert_usage=_usage(distilled, inputs),
         seconds=round(seconds, 3),
     )
@@ -82,6 +79,16 @@ def _group_accuracies(inputs: StudentInputs, logits: Tensor, unseen_logits: Tens
         return accuracy(logits[rows], inputs.labels[rows])
 
     return _by_group(inputs, observed, lambda: accuracy(unseen_logits, inputs.unseen_labels))
+
+
+def _calibration_error(
+    inputs: StudentInputs, logits: Tensor, unseen_logits: Tensor, temperature: float
+) -> float:
+    """Of the setting's test nodes."""
+    labels, test_logits = inputs.unseen_labels, unseen_logits
+    if not len(labels):
+        labels, test_logits = inputs.labels[inputs.test], logits[inputs.test]
+    return calibration_error((test_logits / temperature).softmax(dim=1), labels)
 
 
 def _measure_baseline(inputs: StudentInputs, scaling: InputScaling) -> GroupAccuracies:

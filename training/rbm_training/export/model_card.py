@@ -9,7 +9,7 @@ def render_model_card(manifest: Manifest) -> str:
     lines = [
         f"# {manifest.name}",
         "",
-        f"{student.student.upper()}: a graph-free student distilled from a GraphSAGE teacher on"
+        f"A graph-free student (`{student.student}`) distilled from a GraphSAGE teacher on"
         f" `{source.dataset}`, {source.setting} setting. It classifies a node into"
         f" {len(manifest.labels)} classes from {manifest.features.num_features} raw features and a cached"
         f" position of width {manifest.nodes.position_width}.",
@@ -38,12 +38,19 @@ def render_model_card(manifest: Manifest) -> str:
         "",
         "## Provenance",
         "",
-        f"Made {manifest.created_at} from dataset sha256 `{source.dataset_sha256[:16]}`, seed {source.seed},"
-        f" commit `{source.git_commit or 'unknown'}`."
-        " The resolved experiment and library versions are in the manifest.",
+        _provenance(manifest),
         "",
     ]
     return "\n".join(lines)
+
+
+def _provenance(manifest: Manifest) -> str:
+    source = manifest.provenance
+    return (
+        f"Made {manifest.created_at} from dataset sha256 `{source.dataset_sha256[:16]}`, seed {source.seed},"
+        f" commit `{source.git_commit or 'unknown'}`."
+        " The resolved experiment and library versions are in the manifest."
+    )
 
 
 def _metric_rows(manifest: Manifest) -> list[str]:
