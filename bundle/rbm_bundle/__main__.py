@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
-    except BundleError as error:
+    except (BundleError, OSError) as error:
         print(f"rbm-models: {error}", file=sys.stderr)
         return 1
     return 0
@@ -57,14 +57,18 @@ def _list(options: argparse.Namespace) -> None:
     if not names:
         print(f"no models in {options.models_dir}")
     for name in names:
-        current = repository.current(name)
+        try:
+            current = repository.current(name)
+        except BundleError as error:
+            print(f"{name:24} {error}")
+            current = None
         for version in repository.versions(name):
             print(f"{name:24} {version:>5}  {'current' if version == current else ''}".rstrip())
 
 
 def _verify(options: argparse.Namespace) -> None:
     repository = ModelRepository(options.models_dir)
-    versions = [options.version] if options.version else repository.versions(options.target)
+    versions = [options.version] if options.version is not None else repository.versions(options.target)
     folders = [repository.path_of(options.target, version) for version in versions] or [Path(options.target)]
     for folder in folders:
         bundle = read_bundle(folder)

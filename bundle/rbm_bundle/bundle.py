@@ -90,6 +90,8 @@ def read_bundle(folder: Path) -> Bundle:
             not what the manifest promises.
     """
     path = folder / MANIFEST_FILE
+    if path.is_symlink():
+        raise BundleError(path, "a link", "a plain file")
     try:
         raw = path.read_bytes()
     except OSError as error:

@@ -13,13 +13,22 @@ INCOMING_PREFIX = ".incoming-"
 @contextmanager
 def incoming_folder(parent: Path) -> Iterator[Path]:
     """A fresh folder beside its destination, removed unless it was renamed away."""
-    parent.mkdir(parents=True, exist_ok=True)
+    _make_synced(parent)
     folder = parent / f"{INCOMING_PREFIX}{uuid4().hex}"
     folder.mkdir()
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_synced(folder: Path) -> None:
+    """Make a folder and those above it; a new one is on disk before anything is put into it."""
+    if folder.is_dir():
+        return
+    _make_synced(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
 
 
 def write_synced(path: Path, content: bytes) -> None:

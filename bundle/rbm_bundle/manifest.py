@@ -104,7 +104,7 @@ class Metrics(_Record):
 
 
 class Provenance(_Record):
-    """Where the bundle comes from, enough to make it again."""
+    """Where the bundle comes from; `git_commit` is that of the directory the run was started in."""
 
     git_commit: str | None
     dataset: str

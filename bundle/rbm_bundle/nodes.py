@@ -15,6 +15,7 @@ from rbm_bundle.errors import BundleError
 from rbm_bundle.manifest import Manifest
 
 UNKNOWN = -1
+MAX_MAGNITUDE = 1e15  # of a feature or position: beyond it, the squares of a row overflow float32
 NODE_IDS_FILE = "node_ids.npy"
 POSITIONS_FILE = "positions.npy"
 DENSE_FEATURES_FILE = "features.dense.npy"
@@ -90,7 +91,7 @@ class NodeTable:
             fits = [isinstance(node_id, int) and -(2**63) <= node_id < 2**63 for node_id in ids]
             keys = [node_id if fit else 0 for node_id, fit in zip(ids, fits, strict=True)]
             return self._search(np.array(keys, np.int64), np.array(fits, bool))
-        encoded = [str(node_id).encode() for node_id in ids]
+        encoded = [str(node_id).encode(errors="surrogatepass") for node_id in ids]
         width = self.ids.dtype.itemsize
         # Fixed-width bytes cut long ids and drop trailing NULs: such an id would match a stranger's.
         fits = [len(key) <= width and not key.endswith(b"\0") for key in encoded]

@@ -48,9 +48,11 @@ class ModelRepository:
         """
         path = self.root / name / CURRENT_FILE
         try:
-            text = path.read_text().strip()
+            text = path.read_bytes().decode("ascii", "replace").strip()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise BundleError(path, f"nothing readable ({error.strerror})", "a version") from error
         if not _VERSION.fullmatch(text) or int(text) not in self.versions(name):
             raise BundleError(path, repr(text), f"one of the versions {self.versions(name)}")
         return int(text)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbm_bundle import Bundle, NodeTable
-from rbm_bundle.nodes import UNKNOWN, Floats, Integers, NodeId, mean_of_known_neighbors
+from rbm_bundle.nodes import MAX_MAGNITUDE, UNKNOWN, Floats, Integers, NodeId, mean_of_known_neighbors
 from rbm_service.errors import InvalidRequestError, UnknownNodeError
 
 Tensors = Mapping[str, npt.NDArray[Any]]
@@ -21,7 +21,6 @@ PositionSource = Literal["cached", "neighbors", "supplied", "default"]
 Column = Sequence[Any]
 
 MAX_NEIGHBORS: Final = 65_536  # neighbour ids in one request: each costs a lookup and a gathered position
-FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,10 +234,10 @@ def _matrix(name: str, rows: list[list[float]], width: int) -> Floats:
         if len(row) != width:
             raise InvalidRequestError.at(name, index, msg=f"found {len(row)} numbers, wanted {width}")
     matrix = np.array(rows, np.float64).reshape(len(rows), width)
-    outside = np.argwhere(~(np.abs(matrix) <= FLOAT32_MAX))  # a NaN is outside as well
+    outside = np.argwhere(~(np.abs(matrix) <= MAX_MAGNITUDE))  # a NaN is outside as well
     if len(outside):
         raise InvalidRequestError.at(
-            name, *outside[0].tolist(), msg="not a finite number in the range of float32"
+            name, *outside[0].tolist(), msg=f"not a finite number within ±{MAX_MAGNITUDE:.0e}"
         )
     return matrix.astype(np.float32)
 

@@ -34,15 +34,6 @@ def test_one_flipped_bit_in_any_file_is_refused(tiny_bundle, name):
     read_bundle(tiny_bundle)
 
 
-def test_every_single_bit_of_the_manifest_counts(tiny_bundle):
-    path = tiny_bundle / "manifest.json"
-    raw = path.read_bytes()
-    for place in range(0, len(raw), 7):
-        path.write_bytes(raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :])
-        with pytest.raises(BundleError):
-            read_bundle(tiny_bundle)
-
-
 @pytest.mark.parametrize("name", TINY_FILES)
 def test_a_missing_file_is_refused_by_name(tiny_bundle, name):
     (tiny_bundle / name).unlink()
@@ -63,10 +54,11 @@ def test_a_truncated_file_is_refused_with_both_sizes(tiny_bundle):
         read_bundle(tiny_bundle)
 
 
-def test_a_link_in_place_of_a_file_is_refused(tiny_bundle, tmp_path):
-    path = tiny_bundle / "positions.npy"
-    path.rename(tmp_path / "elsewhere.npy")
-    path.symlink_to(tmp_path / "elsewhere.npy")
+@pytest.mark.parametrize("name", TINY_FILES)
+def test_a_link_in_place_of_a_file_is_refused(tiny_bundle, tmp_path, name):
+    path = tiny_bundle / name
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(BundleError, match="link"):
         read_bundle(tiny_bundle)
 

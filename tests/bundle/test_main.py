@@ -43,3 +43,26 @@ def test_verify_says_what_is_wrong_and_exits_1(models, tiny_bundle, capsys):
 def test_an_empty_repository_is_said_to_be_empty(models, capsys):
     assert models("list") == 0
     assert "no models" in capsys.readouterr().out
+
+
+def test_a_broken_current_file_is_told_and_the_other_models_are_listed(models, tiny_bundle, tmp_path, capsys):
+    for name in ("aaa", "zzz"):
+        models("publish", tiny_bundle, "--name", name, "--promote")
+    (tmp_path / "models" / "aaa" / "CURRENT").write_bytes(b"\xff")
+    capsys.readouterr()
+    assert models("list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "wanted one of the versions [1]" in lines[0]
+    assert [line.split() for line in lines[1:]] == [["aaa", "1"], ["zzz", "1", "current"]]
+
+
+def test_version_zero_is_a_version_that_is_not_there(models, tiny_bundle, capsys):
+    models("publish", tiny_bundle)
+    assert models("verify", "tiny", 0) == 1
+    assert "wanted version 0" in capsys.readouterr().err
+
+
+def test_a_disk_that_refuses_is_told_in_one_line(tiny_bundle, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["--models-dir", str(tmp_path / "file"), "publish", str(tiny_bundle)]) == 1
+    assert capsys.readouterr().err.startswith("rbm-models: ")

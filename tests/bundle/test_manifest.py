@@ -35,6 +35,14 @@ def test_what_is_no_manifest_is_refused(content):
         parse_manifest(content)
 
 
+def test_every_single_bit_of_the_manifest_counts(raw):
+    for place in range(len(raw)):
+        for bit in range(8):
+            flipped = raw[:place] + bytes([raw[place] ^ (1 << bit)]) + raw[place + 1 :]
+            with pytest.raises(BundleError):
+                parse_manifest(flipped)
+
+
 def test_an_edit_that_keeps_the_meaning_is_refused_too(raw):
     with pytest.raises(BundleError, match="bundle_id"):
         parse_manifest(raw + b" ")

@@ -25,7 +25,7 @@ def test_integer_ids_are_searched():
 def test_string_ids_are_searched_whole():
     table = NodeTable(np.array([b"a", b"ab", b"z", b"\xc3\xa9"], "S2"), POSITIONS)
     assert rows(table, "é", "z", "ab", "a") == [3, 2, 1, 0]
-    assert rows(table, "abc", "a\0", "", "aé") == [UNKNOWN] * 4
+    assert rows(table, "abc", "a\0", "", "aé", "\ud800") == [UNKNOWN] * 5
 
 
 def test_an_empty_table_knows_nobody():

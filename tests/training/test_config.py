@@ -51,6 +51,9 @@ def test_the_resolved_experiment_reads_back_as_itself(file):
         ("distill.temperature=0", "greater than 0"),
         ("distill.temperature=nan", "finite number"),
         ("seeds=[]", "at least 1 item"),
+        ("seeds=[0, 0]", "names a seed twice"),
+        ("seeds=[-1]", r"seeds\.0: .*greater than or equal to 0"),
+        ("export.name=two words", r"export\.name: .*pattern"),
         ("nonsense", "found no KEY=VALUE"),
         ("name.x=1", "is a value, not a table"),
     ],
@@ -64,6 +67,7 @@ def test_a_file_that_is_no_toml_or_not_there_is_refused(tmp_path):
     path = tmp_path / "mine.toml"
     with pytest.raises(ConfigError, match="No such file"):
         load_config(path)
-    path.write_text("name = ")
-    with pytest.raises(ConfigError, match="no TOML"):
-        load_config(path)
+    for content in (b"name = ", b"name = '\xff'"):
+        path.write_bytes(content)
+        with pytest.raises(ConfigError, match="no TOML"):
+            load_config(path)

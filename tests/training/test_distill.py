@@ -38,10 +38,17 @@ def test_the_released_accumulation_does_depend_on_the_batch_size(prepared):
     assert (epoch_gradient(prepared, 50, "sum_of_means") - whole).norm() > 0.5 * whole.norm()
 
 
-def distil(prepared, inputs=None):
+def distil(prepared, inputs=None, teacher=None, **distill):
     torch.manual_seed(0)
+    changed = prepared.config.distill.model_copy(update=distill)
     return train_student(
-        inputs or prepared.inputs, prepared.teacher, prepared.edges, prepared.config, seed=0, log=prepared.log
+        inputs or prepared.inputs,
+        prepared.scaling,
+        teacher or prepared.teacher,
+        prepared.edges,
+        prepared.config.model_copy(update={"distill": changed}),
+        seed=0,
+        log=prepared.log,
     )
 
 
@@ -82,9 +89,24 @@ def test_the_kept_epoch_is_a_routed_one(prepared):
     assert all(layer.routed for layer in distilled.student.routed_layers())
 
 
-def test_the_student_learns_from_its_teacher(prepared):
-    distilled = distil(prepared)
-    assert distilled.selected.val_accuracy > 0.6 > 2 / prepared.task.graph.num_classes
+def test_the_student_learns_from_its_teacher_alone(prepared):
+    taught = distil(prepared, hard_label_weight=0.0)
+    shifted = replace(prepared.teacher, logits=prepared.teacher.logits.roll(1, dims=1))
+    mistaught = distil(prepared, teacher=shifted, hard_label_weight=0.0)
+    assert taught.selected.val_accuracy > 0.6
+    assert mistaught.selected.val_accuracy < 0.4
+
+
+def test_the_memory_rests_while_one_expert_warms_up(prepared):
+    P, C = prepared.positions.shape[1], prepared.task.graph.num_classes
+    student = routed_student(prepared.task.graph.num_features, P, widths=(8, C), gains=False)
+    for layer in student.routed_layers():
+        layer.routed = False
+    config, inputs = prepared.config, prepared.inputs
+    distiller = Distiller(student, inputs, prepared.teacher, prepared.edges, config.distill, config.routing)
+    for _ in range(config.routing.revive_after + 2):
+        distiller.train_epoch()
+    assert all((average.idle_steps == 0).all() for average in distiller.memory.layers)
 
 
 def test_the_temperature_is_fitted_on_validation(prepared):

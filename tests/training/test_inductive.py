@@ -36,7 +36,13 @@ def test_nothing_about_unseen_nodes_reaches_teacher_positions_memory_or_student(
         prepared = prepare(small_config, task, tmp_path)
         torch.manual_seed(0)
         distilled = train_student(
-            prepared.inputs, prepared.teacher, prepared.edges, small_config, seed=0, log=prepared.log
+            prepared.inputs,
+            prepared.scaling,
+            prepared.teacher,
+            prepared.edges,
+            small_config,
+            seed=0,
+            log=prepared.log,
         )
         results.append((prepared, distilled))
     (first, student), (second, other_student) = results

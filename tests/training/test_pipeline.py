@@ -74,7 +74,7 @@ def test_a_transductive_run_has_no_unseen_accuracy(small_experiment, tmp_path, c
 def test_a_finished_run_is_never_overwritten(small_experiment, report, tmp_path, capsys):
     before = (tmp_path / "run" / "report.json").read_bytes()
     assert train(small_experiment, tmp_path / "run") == 1
-    assert "found report.json of a finished run" in capsys.readouterr().err
+    assert "found report.json of an earlier run" in capsys.readouterr().err
     assert (tmp_path / "run" / "report.json").read_bytes() == before
 
 
@@ -96,7 +96,13 @@ def test_mistakes_are_told_in_one_line_and_leave_no_folder(small_experiment, tmp
     errors = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
     assert [line.split(":")[0] for line in errors] == ["rbm-train"] * 3
     assert "none.npz: found no file" in errors[2]
-    assert not (tmp_path / "run" / "bundle").exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_folder_that_is_a_file_is_told_in_one_line(small_experiment, tmp_path, capsys):
+    (tmp_path / "run").write_text("")
+    assert train(small_experiment, tmp_path / "run") == 1
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith("rbm-train: ")
 
 
 def test_show_and_datasets_print_tables(small_experiment, report, tmp_path, capsys):
@@ -105,7 +111,7 @@ def test_show_and_datasets_print_tables(small_experiment, report, tmp_path, caps
     assert main(["datasets", str(small_experiment)]) == 0
     assert "400" in capsys.readouterr().out
     assert main(["show", str(tmp_path)]) == 1
-    assert "found no report.json" in capsys.readouterr().err
+    assert "found no readable report" in capsys.readouterr().err
 
 
 def test_an_interrupt_leaves_no_half_bundle(small_experiment, tmp_path):
@@ -120,7 +126,7 @@ def test_an_interrupt_leaves_no_half_bundle(small_experiment, tmp_path):
         os.kill(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "interrupted; no bundle was written" in errors
+    assert "interrupted; the run is unfinished" in errors
     assert sorted(path.name for path in folder.iterdir()) == ["config.toml", "log.jsonl"]
     assert '"stopped"' in log.read_text()
 
@@ -128,8 +134,7 @@ def test_an_interrupt_leaves_no_half_bundle(small_experiment, tmp_path):
 @pytest.mark.slow
 def test_cora_reaches_its_accuracy(graph_data_root, tmp_path):
     experiment = "training/experiments/cora.toml"
-    assert train(experiment, tmp_path / "run", f"dataset.root={graph_data_root}") == 0
+    assert train(experiment, tmp_path / "run", f"dataset.root={graph_data_root}", "seeds=[0, 1, 2]") == 0
     report = json.loads((tmp_path / "run" / "report.json").read_text())
-    assert report["test_accuracy"] >= 0.80
-    assert report["test_accuracy"] >= report["teacher_test_accuracy"] - 0.02
-    assert report["test_accuracy"] > report["baseline_test_accuracy"] + 0.15
+    assert report["test_accuracy"] >= 0.81
+    assert report["test_accuracy"] >= report["teacher_test_accuracy"] - 0.005

@@ -13,7 +13,7 @@ from rbm_training.config import ConfigError, load_config
 from rbm_training.datasets import load_dataset
 from rbm_training.graph import GraphError
 from rbm_training.pipeline import BUNDLE_FOLDER, RunFolderError, run
-from rbm_training.report import REPORT_FILE, report_table
+from rbm_training.report import REPORT_FILE, ReportError, report_table
 
 INTERRUPTED = 130
 
@@ -23,11 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
-    except (BundleError, ConfigError, GraphError, RunFolderError) as error:
+    except (BundleError, ConfigError, GraphError, ReportError, RunFolderError, OSError) as error:
         print(f"rbm-train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("rbm-train: interrupted; no bundle was written", file=sys.stderr)
+        print("rbm-train: interrupted; the run is unfinished", file=sys.stderr)
         return INTERRUPTED
     return 0
 
@@ -74,10 +74,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
-    path = options.folder / REPORT_FILE
-    if not path.is_file():
-        raise RunFolderError(f"{options.folder}: found no {REPORT_FILE}; wanted the folder of a finished run")
-    Console().print(report_table(path))
+    Console().print(report_table(options.folder / REPORT_FILE))
 
 
 def _datasets(options: argparse.Namespace) -> None:

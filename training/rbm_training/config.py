@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
 class ConfigError(Exception):
@@ -154,7 +156,7 @@ class DistillConfig(_Part):
 class ExportConfig(_Part):
     """What goes into the bundle besides the student."""
 
-    name: str | None = None
+    name: Name | None = None
     """Name of the model; unset: the experiment's."""
     cache_features: bool = True
     """Store the features of known nodes, so that an id alone suffices in a request."""
@@ -163,9 +165,9 @@ class ExportConfig(_Part):
 class ExperimentConfig(_Part):
     """One experiment, whole."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    name: Name
     """Names the run and, unless `export.name` says otherwise, the model."""
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     """One whole run each; accuracies are means, the seed best on validation is exported."""
     num_threads: Count = 2
     """Threads torch computes with; part of the experiment, since sums depend on it to the last bit."""
@@ -178,6 +180,14 @@ class ExperimentConfig(_Part):
     distill: DistillConfig = DistillConfig()
     export: ExportConfig = ExportConfig()
 
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> "ExperimentConfig":
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(
+                f"seeds = {list(self.seeds)} names a seed twice; a deviation needs different runs"
+            )
+        return self
+
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
     """Read an experiment and apply `key.path=value` overrides; a value is TOML, else a string.
@@ -189,7 +199,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
         document = tomllib.loads(path.read_text())
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: no TOML: {error}") from error
     for override in overrides:
         _apply(document, override)

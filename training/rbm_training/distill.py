@@ -79,6 +79,7 @@ def student_inputs(
 
 def train_student(
     inputs: StudentInputs,
+    scaling: InputScaling,
     teacher: TeacherResult,
     edge_index: Tensor,
     config: ExperimentConfig,
@@ -88,9 +89,10 @@ def train_student(
     """Distil the teacher into an RbM student and keep the epoch that validation prefers.
 
     Args:
+        scaling: of the inputs, fitted; becomes part of the student.
         edge_index: (2, M) edges of the observed graph, for reliable pairs.
     """
-    student = _new_student(inputs, teacher.logits.shape[1], config).to(inputs.features.device)
+    student = _new_student(inputs, scaling, teacher.logits.shape[1], config).to(inputs.features.device)
     distiller = Distiller(student, inputs, teacher, edge_index, config.distill, config.routing)
     selection = Selection(config.distill.patience)
     with log.stage("student", config.distill.warmup_epochs + config.distill.max_epochs) as stage:
@@ -110,10 +112,10 @@ def train_student(
     return DistilledStudent(student, selected, selection.history, selection.test_accuracy_max)
 
 
-def _new_student(inputs: StudentInputs, num_classes: int, config: ExperimentConfig) -> RbMStudent:
+def _new_student(
+    inputs: StudentInputs, scaling: InputScaling, num_classes: int, config: ExperimentConfig
+) -> RbMStudent:
     num_features, position_width = inputs.features.shape[1], inputs.positions.shape[1]
-    scaling = InputScaling(num_features, config.scaling.features, config.scaling.position_norm)
-    scaling.to(inputs.features.device).fit(inputs.features)
     shape = config.student
     hidden = [shape.hidden] * (shape.num_layers - 1)
     return build_student(
@@ -178,7 +180,8 @@ class Distiller:
         self._optimizer.zero_grad()
         self.accumulate_gradients()
         self._optimizer.step()
-        self.memory.step()
+        if self.routing_started:
+            self.memory.step()
         self._epochs_done += 1
 
     def accumulate_gradients(self) -> None:

@@ -59,11 +59,6 @@ class Graph:
         """(2, M): source and target of each edge, both directions."""
         return np.stack(self.adjacency.nonzero()).astype(np.int64)
 
-    @property
-    def mean_degree(self) -> float:
-        """M / N."""
-        return float(self.adjacency.nnz / max(self.num_nodes, 1))
-
     def dense_features(self) -> Floats:
         """Features as a dense (N, F) matrix."""
         if isinstance(self.features, np.ndarray):

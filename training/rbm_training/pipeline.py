@@ -58,10 +58,11 @@ def run(config: ExperimentConfig, folder: Path, console: Console | None = None) 
         BundleError: the exported graphs do not reproduce the student.
     """
     dataset = load_dataset(config.dataset)
+    tasks = [dataset.task(config.dataset, seed) for seed in config.seeds]  # a bad split costs no training
     _prepare_folder(config, folder)
     with RunLog(folder, console) as log:
         log.event("dataset", dataset=dataset.graph.name, num_nodes=dataset.graph.num_nodes)
-        results = [run_seed(config, dataset, seed, log) for seed in config.seeds]
+        results = [run_seed(config, task, seed, log) for task, seed in zip(tasks, config.seeds, strict=True)]
         best = max(results, key=lambda result: result.report.val_accuracy)
         bundle = export_bundle(folder / BUNDLE_FOLDER, _export_request(config, dataset, results, best))
         log.event("bundle", bundle_id=bundle.manifest.bundle_id)
@@ -75,25 +76,24 @@ def _prepare_folder(config: ExperimentConfig, folder: Path) -> None:
     for finished in (REPORT_FILE, BUNDLE_FOLDER):
         if (folder / finished).exists():
             raise RunFolderError(
-                f"{folder}: found {finished} of a finished run; wanted a new folder for this one"
+                f"{folder}: found {finished} of an earlier run; wanted a new folder for this one"
             )
     folder.mkdir(parents=True, exist_ok=True)
     resolved = config.model_dump(mode="json", exclude_none=True)
     (folder / CONFIG_FILE).write_text(tomli_w.dumps(resolved))
 
 
-def run_seed(config: ExperimentConfig, dataset: Dataset, seed: int, log: RunLog) -> SeedResult:
+def run_seed(config: ExperimentConfig, task: Task, seed: int, log: RunLog) -> SeedResult:
     """Teacher, positions, student and their measurement, for one seed."""
     started = time.monotonic()
     device = pick_device()
     seed_everything(seed, config.num_threads)
-    task = dataset.task(config.dataset, seed)
     scaling = fit_scaling(config, task).to(device)
     teacher = train_teacher(task, scaling, config.teacher, device, log)
     positions = encode_positions(task.observed, config.positions, seed, log)
     inputs = student_inputs(task, positions, positions_of_unseen(task, positions), device)
     edges = torch.from_numpy(task.observed.edge_index).to(device)
-    distilled = train_student(inputs, teacher, edges, config, seed, log)
+    distilled = train_student(inputs, scaling, teacher, edges, config, seed, log)
     seconds = time.monotonic() - started
     report = measure_seed(seed, task, inputs, teacher, distilled, scaling, seconds)
     log.event("seed", seed=seed, val_accuracy=report.val_accuracy, test_accuracy=report.test_accuracy)

@@ -6,6 +6,7 @@ Accuracies are 0..1, taken at the epoch of best validation; means over seeds, wi
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -14,6 +15,10 @@ from rbm_training.evaluate import mean_and_deviation
 from rbm_training.graph import Setting
 
 REPORT_FILE = "report.json"
+
+
+class ReportError(Exception):
+    """A report that cannot be shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +107,16 @@ def report_table(path: Path) -> Table:
     """A finished run's `report.json` as a table for the terminal.
 
     Raises:
-        FileNotFoundError: there is no report.
+        ReportError: there is no report, or it is not one of ours.
     """
-    document = json.loads(path.read_text())
+    try:
+        document = json.loads(path.read_bytes())
+        return _table(document)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ReportError(f"{path}: found no readable report; wanted that of a finished run") from error
+
+
+def _table(document: dict[str, Any]) -> Table:
     seeds = ", ".join(map(str, document["seeds"]))
     table = Table(title=f"{document['name']}: {document['dataset']}, {document['setting']}, seed {seeds}")
     table.add_column("accuracy at the epoch of best validation")

@@ -15,7 +15,8 @@ class LayerRouting:
     """How one layer routed a batch.
 
     Shapes: unit_input (B, D); experts (B, K) int64; weights and similarity (B, K), of the chosen experts;
-    gap (B,), similarity of the K-th minus that of the (K+1)-th expert, infinite when K = E.
+    gap (B,), similarity of the K-th minus that of the (K+1)-th expert, infinite where nothing is left to
+    rounding: when K = E, and for an all-zero input.
     """
 
     unit_input: Tensor
@@ -24,6 +25,11 @@ class LayerRouting:
     similarity: Tensor
     gap: Tensor
     num_experts: int
+
+    def gates(self) -> Tensor:
+        """The mixing weight of every expert, zero for those not chosen, (B, E)."""
+        nothing = self.weights.new_zeros(len(self.weights), self.num_experts)
+        return nothing.scatter(1, self.experts, self.weights)
 
 
 def expert_usage(layers: Sequence[LayerRouting]) -> list[list[float]]:

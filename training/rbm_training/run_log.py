@@ -23,6 +23,10 @@ class Stage:
         self._progress = progress
         self._task = progress.add_task(title, total=total, note="")
 
+    def finish(self) -> None:
+        """No more steps will come: what was done is all."""
+        self._progress.update(self._task, total=self._progress.tasks[self._task].completed)
+
     def advance(self, note: str = "") -> None:
         """One step done; the note stands beside the bar."""
         self._progress.update(self._task, advance=1, note=note)
@@ -71,6 +75,6 @@ class RunLog:
         self.event("stage_started", stage=title, **fields)
         stage = Stage(self._progress, title, total)
         yield stage
-        self._progress.update(stage._task, total=self._progress.tasks[stage._task].completed)
+        stage.finish()
         seconds = round(time.monotonic() - started, 3)
         self.event("stage_finished", stage=title, seconds=seconds, **fields)

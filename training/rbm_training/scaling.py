@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 EPSILON = 1e-12
+CONSTANT_SHARE = 1e-6
 FeatureScaling = Literal["none", "l2", "standardised"]
 
 
@@ -38,10 +39,16 @@ class InputScaling(nn.Module):
 
     @torch.no_grad()
     def fit(self, features: Tensor) -> "InputScaling":
-        """Take mean and deviation from observed features (N, F); constant columns keep deviation 1."""
-        deviation = features.std(dim=0, correction=0)
-        self.mean.copy_(features.mean(dim=0))
-        self.deviation.copy_(torch.where(deviation > EPSILON, deviation, torch.ones_like(deviation)))
+        """Take mean and deviation from observed features (N, F); constant columns keep deviation 1.
+
+        A column counts as constant when its deviation is below a millionth of its largest value: that much
+        is the rounding of float32.
+        """
+        exact = features.double()
+        deviation = exact.std(dim=0, correction=0)
+        varies = deviation > CONSTANT_SHARE * exact.abs().amax(dim=0)
+        self.mean.copy_(exact.mean(dim=0))
+        self.deviation.copy_(torch.where(varies, deviation, torch.ones_like(deviation)))
         return self
 
     def scale_features(self, features: Tensor) -> Tensor:

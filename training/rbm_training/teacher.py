@@ -61,7 +61,6 @@ class TeacherResult:
     logits: Tensor
     unseen_logits: Tensor
     entropy_shift: Tensor
-    selected: EpochMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +77,12 @@ def train_teacher(
     hidden = [config.hidden] * (config.num_layers - 1)
     widths = [task.graph.num_features, *hidden, task.graph.num_classes]
     model = GraphSage(widths, config.dropout).to(device)
-    selected = _fit(model, task, observed, full, config, log)
+    _fit(model, task, observed, full, config, log)
     logits, full_logits = _answer(model, observed), _answer(model, full)
     return TeacherResult(
         logits=logits,
         unseen_logits=full_logits[torch.from_numpy(task.unseen).to(device)],
         entropy_shift=_entropy_shift(model, observed, logits),
-        selected=selected,
     )
 
 
@@ -96,7 +94,7 @@ def _inputs(graph: Graph, scaling: InputScaling, device: torch.device) -> _Input
 
 def _fit(
     model: GraphSage, task: Task, observed: _Inputs, full: _Inputs, config: TeacherConfig, log: RunLog
-) -> EpochMetrics:
+) -> None:
     optimizer = torch.optim.Adam(model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     train, val = (torch.from_numpy(rows).to(observed.edges.device) for rows in (task.train, task.val))
     labels = torch.from_numpy(task.observed.labels).to(train.device)
@@ -118,7 +116,7 @@ def _fit(
             stage.advance(f"validation {metrics.val_accuracy:.3f}")
             if selection.exhausted:
                 break
-    return selection.restore(model)
+    selection.restore(model)
 
 
 def _test_accuracy(model: GraphSage, task: Task, logits: Tensor, full: _Inputs) -> float:

@@ -64,6 +64,7 @@ def test_ids_names_and_masks_are_taken_over(write):
     assert loaded.published.val.tolist() == [[False, False, True, True, False, False]]
 
 
+MASKS = {f"{role}_masks": np.ones((3, N), bool) for role in ("train", "val", "test")}
 CSR = {"x": None, "feat_indptr": np.array([0, 1, 1, 1, 1, 1, 1]), "feat_shape": np.array([N, F])}
 
 
@@ -88,6 +89,18 @@ CSR = {"x": None, "feat_indptr": np.array([0, 1, 1, 1, 1, 1, 1]), "feat_shape": 
         ({"class_names": np.array(["a", "a"])}, r"2 class_names \(1 different\)"),
         ({"node_ids": np.array([1, 2, 3, 4, 5, 5])}, "node id 5 twice"),
         ({"node_ids": np.arange(5)}, r"node_ids of shape \(5\)"),
+        ({"node_ids": np.array([2**63, 1, 2, 3, 4, 5], np.uint64)}, "node id 9223372036854775808"),
+        ({"node_ids": np.array([b"\xff", b"a", b"b", b"c", b"d", b"e"])}, "no text"),
+        ({"node_ids": np.array(["\ud800", *"abcde"])}, "no text"),
+        ({"y": np.array([0, 10**9, 0, 0, -1, 0])}, "class '1' without labels"),
+        ({"y": np.zeros(N, int)}, "one class; wanted at least two"),
+        ({"x": np.full((N, F), 1e16)}, r"x\[0, 0\] = 1e\+16; wanted finite numbers within"),
+        ({"x": None, "feat_indptr": np.array([0]), "feat_shape": np.array([0, F])}, "at least one node"),
+        ({"x": None, "feat_indptr": np.array([0]), "feat_shape": np.array([-1, F])}, "at least one node"),
+        (MASKS | {"val_masks": np.ones((2, N), bool)}, "train, val and test masks"),
+        ({name: np.ones((0, N), bool) for name in MASKS}, "train, val and test masks"),
+        ({"val_masks": np.ones((1, N), bool), "test_masks": np.ones((1, N), bool)}, "no train_masks"),
+        (MASKS | {"train_mask": np.ones(N, bool)}, r"both \*_mask and \*_masks"),
         ({"train_mask": np.ones(N, bool)}, "no val_mask"),
         ({"trian_mask": np.ones(N, bool)}, "unknown keys trian_mask"),
         ({"feat_indptr": np.zeros(N + 1, int)}, "both x and feat"),
@@ -110,7 +123,32 @@ def test_a_pickle_is_never_opened(tmp_path):
         load_npz(path, "mine")
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"text"])
+def test_names_and_ids_in_bytes_are_text(write):
+    names = {
+        "class_names": np.array([b"yes", "ñ".encode()]),
+        "node_ids": np.array([b"a", b"b", b"c", b"d", b"e", b"f"]),
+    }
+    graph = load_npz(write(**names), "mine").graph
+    assert graph.class_names == ("yes", "ñ")
+    assert graph.node_ids.tolist() == list("abcdef")
+
+
+def test_a_damaged_archive_is_refused_wherever_the_damage_is(write):
+    path = write()
+    arrays_in = dict(np.load(path))
+    np.savez_compressed(path, **arrays_in)
+    raw = path.read_bytes()
+    refused = 0
+    for place in range(30, len(raw), 11):
+        path.write_bytes(raw[:place] + bytes([raw[place] ^ 0x5A]) + raw[place + 1 :])
+        try:
+            load_npz(path, "mine")
+        except GraphError:
+            refused += 1
+    assert refused
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"text", b"\x93NUMPY"])
 def test_a_file_that_is_no_archive_is_refused(tmp_path, content):
     path = tmp_path / "mine.npz"
     path.write_bytes(content)

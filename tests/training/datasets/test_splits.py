@@ -54,6 +54,12 @@ def test_a_published_test_mask_is_held_out_whole():
     assert (inductive.unseen.tolist(), len(inductive.test)) == (list(range(80, 120)), 280)
 
 
+def test_an_inductive_run_without_a_test_mask_is_refused():
+    published = masks(np.arange(40), np.arange(40, 80), np.arange(0))
+    with pytest.raises(GraphError, match="nodes to hold out"):
+        published_split(GRAPH, published, config(setting="inductive"), seed=0)
+
+
 NOBODY = np.array([], np.int64)
 
 

@@ -11,7 +11,7 @@ from rbm_bundle.golden import check_parity, measure_parity
 from rbm_bundle.manifest import Metrics, Provenance
 from rbm_training.export import ExportRequest, build_node_table, export_bundle
 from rbm_training.export.graphs import build_graph
-from rbm_training.export.parity import open_session, run_session
+from rbm_training.export.parity import ROUTING_MARGIN, open_session, run_session
 from rbm_training.graph import Graph
 
 N, F, P = 30, 6, 4
@@ -90,6 +90,33 @@ def test_a_student_that_a_graph_does_not_reproduce_is_not_exported(request_to_ex
     with pytest.raises(BundleError, match=r"student\.grouped\.onnx at 1 rows"):
         export_bundle(tmp_path / "bundle", request_to_export)
     assert not list(tmp_path.iterdir())
+
+
+def test_silenced_and_all_zero_rows_can_be_exported(request_to_export, tmp_path):
+    request = request_to_export
+    request.student.routed_layers()[0].bias.data.fill_(-1e3)  # every hidden row is zero after ReLU
+    features = request.features.copy()
+    features[::3] = 0
+    bundle = export_bundle(tmp_path / "bundle", replace(request, features=features))
+    assert np.isinf(bundle.golden().routing_gap).any()
+
+
+def test_a_tiny_graph_gets_golden_rows_that_prove_its_bundle(request_to_export, tmp_path):
+    request = replace(
+        request_to_export,
+        features=request_to_export.features[:3],
+        positions=request_to_export.positions[:3],
+    )
+    golden = export_bundle(tmp_path / "bundle", request).golden()
+    assert len(golden) == 4
+    assert (golden.routing_gap >= ROUTING_MARGIN).all()
+
+
+def test_experts_that_nothing_tells_apart_are_not_exported(request_to_export, tmp_path):
+    for layer in request_to_export.student.routed_layers():
+        layer.memory.copy_(layer.memory[:1].expand_as(layer.memory))
+    with pytest.raises(BundleError, match="every row at a routing tie"):
+        export_bundle(tmp_path / "bundle", request_to_export)
 
 
 def test_rows_go_in_by_sorted_id():

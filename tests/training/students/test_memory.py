@@ -87,6 +87,19 @@ def test_an_idle_expert_takes_over_the_worst_served_input():
     torch.testing.assert_close(after[2], outlier[0])
 
 
+def test_a_revived_expert_computes_what_served_its_new_input():
+    student = routed_student(widths=(3,), gains=True)
+    layer = student.routed_layers()[0]
+    layer.memory.copy_(torch.eye(4, 10))
+    layer.memory[2:] = -layer.memory[:2]
+    averager = MemoryAverager(student, RoutingConfig(self_similarity=0.0, revive_after=1))
+    rows = unit_rows(torch.eye(10)[:2] + 0.1 * torch.eye(10)[7])
+    averager.accumulate(StudentOutput(rows, (layer.route(rows),)))
+    averager.step()
+    weight = layer.effective_weight()
+    assert any(torch.equal(weight[2], weight[serving]) for serving in (0, 1))
+
+
 def test_routing_starts_without_changing_what_the_student_says():
     student = routed_student(gains=False)
     for layer in student.routed_layers():

@@ -67,6 +67,7 @@ def test_an_all_zero_row_has_similarity_zero_and_goes_to_the_first_experts():
     assert routing.experts.tolist() == [[0, 1, 2]] * 2
     assert routing.similarity.abs().max() == 0
     torch.testing.assert_close(routing.weights, torch.full((2, 3), 1 / 3))
+    assert routing.gap.isinf().all()  # a tie, but one that no rounding can decide otherwise
 
 
 def test_a_student_counts_its_parameters_by_the_formula():
@@ -84,6 +85,13 @@ def test_scaled_inputs_do_not_depend_on_the_length_of_the_rows():
     torch.testing.assert_close(scaled[:, :3].norm(dim=1), torch.ones(5))
     torch.testing.assert_close(scaled[:, 3:].norm(dim=1), torch.full((5,), 0.5))
     assert scaling(torch.zeros(1, 3), torch.zeros(1, 2)).abs().sum() == 0
+
+
+@pytest.mark.parametrize("constant", [0.1, 1e6 + 0.3, 0.0, -3.7])
+def test_a_constant_column_is_shifted_and_never_blown_up(constant):
+    features = torch.full((400, 1), constant)
+    scaled = InputScaling(1, "standardised", None).fit(features).scale_features(features + 0.05)
+    assert scaled.abs().max() < 0.2
 
 
 def test_standardised_columns_have_mean_zero_and_deviation_one():

@@ -2,10 +2,8 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 
 from rbm_training.config import DatasetConfig
@@ -38,16 +36,16 @@ class Dataset:
         return make_task(self.graph, split)
 
     def sha256(self) -> str:
-        """Digest of edges, features and labels, whatever file they came from."""
+        """Digest of everything a run can read of the graph, whatever file it came from."""
+        graph, features = self.graph, sp.csr_array(self.graph.features)
+        parts = [graph.edge_index, graph.labels, graph.node_ids.astype(str), np.array(graph.class_names)]
+        parts += [np.array(features.shape), features.indptr.astype(np.int64)]
+        parts += [features.indices.astype(np.int64), features.data]
+        if self.published is not None:
+            parts += [self.published.train, self.published.val, self.published.test]
         digest = hashlib.sha256()
-        features = self.graph.features
-        parts: list[npt.NDArray[Any]] = [self.graph.edge_index, self.graph.labels]
-        if isinstance(features, np.ndarray):
-            parts.append(features)
-        else:
-            sparse = sp.csr_array(features)
-            parts += [sparse.indptr.astype(np.int64), sparse.indices.astype(np.int64), sparse.data]
         for part in parts:
+            digest.update(f"{part.dtype.kind}{part.shape}".encode())
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()
 

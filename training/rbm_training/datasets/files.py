@@ -6,7 +6,6 @@ and `feat_data` (ones when left out); `y` (N,), -1 for unlabelled. Optional: `tr
 (N,) integers or strings; `class_names` (C,). Nothing is unpickled.
 """
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from rbm_bundle.nodes import MAX_MAGNITUDE
 from rbm_training.datasets.edges import undirected
 from rbm_training.graph import UNLABELLED, Floats, Graph, GraphError, Integers
 
+MAX_NODE_ID: Final = 2**63 - 1
 Arrays = Mapping[str, npt.NDArray[Any]]
 _ROLES: Final = ("train", "val", "test")
 _CSR: Final = ("feat_indptr", "feat_indices", "feat_shape")
@@ -64,7 +65,7 @@ def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # the unit of work is this file; numpy, zip and zlib each fail their own way
         raise GraphError(
             str(path), f"no readable .npz ({error})", "plain arrays, no pickled objects"
         ) from error
@@ -118,16 +119,14 @@ class _Reader:
         if "x" in self.arrays and any(key in self.arrays for key in _CSR):
             raise self.error("both x and feat_* arrays", "features in one form")
         if "x" in self.arrays:
-            features = self.array("x", "fiub", (None, None)).astype(np.float32)
-            self.finite("x", features)
-            if 0 in features.shape:
-                raise self.error(f"x of shape {_shown(features.shape)}", "at least one node and one feature")
-            return features
+            features = self.array("x", "fiub", (None, None))
+            self.not_empty("x", features.shape)
+            return self.in_range("x", features)
         return self.sparse_features()
 
     def sparse_features(self) -> sp.csr_array:
-        shape = self.array("feat_shape", "iu", (2,)).astype(np.int64)
-        num_nodes, num_features = int(shape[0]), int(shape[1])
+        num_nodes, num_features = (int(size) for size in self.array("feat_shape", "iu", (2,)))
+        self.not_empty("feat_shape", (num_nodes, num_features))
         indptr = self.array("feat_indptr", "iu", (num_nodes + 1,)).astype(np.int64)
         if indptr[0] != 0 or (np.diff(indptr) < 0).any():
             raise self.error("feat_indptr that falls or does not start at 0", "rising row bounds from 0")
@@ -138,15 +137,21 @@ class _Reader:
             )
         data = np.ones(len(indices), np.float32)
         if "feat_data" in self.arrays:
-            data = self.array("feat_data", "fiub", (len(indices),)).astype(np.float32)
-        self.finite("feat_data", data)
+            data = self.in_range("feat_data", self.array("feat_data", "fiub", (len(indices),)))
         return sp.csr_array((data, indices, indptr), shape=(num_nodes, num_features))
 
-    def finite(self, key: str, values: Floats) -> None:
-        bad = ~np.isfinite(values)
+    def not_empty(self, key: str, shape: tuple[int, ...]) -> None:
+        if min(shape) < 1:
+            raise self.error(f"{key} of shape {_shown(shape)}", "at least one node and one feature")
+
+    def in_range(self, key: str, values: npt.NDArray[Any]) -> Floats:
+        bad = ~(np.abs(values) <= MAX_MAGNITUDE)  # a NaN is out of range as well
         if bad.any():
             place = [int(index) for index in np.argwhere(bad)[0]]
-            raise self.error(f"{key}{place} = {values[tuple(place)]}", "finite numbers")
+            raise self.error(
+                f"{key}{place} = {values[tuple(place)]}", f"finite numbers within ±{MAX_MAGNITUDE:.0e}"
+            )
+        return values.astype(np.float32)
 
     def labels(self, num_nodes: int) -> Integers:
         labels = self.array("y", "iu", (num_nodes,)).astype(np.int64)
@@ -157,40 +162,60 @@ class _Reader:
         return labels
 
     def class_names(self, labels: Integers) -> tuple[str, ...]:
-        num_classes = int(labels.max()) + 1
-        names = tuple(str(label) for label in range(num_classes))
-        if "class_names" in self.arrays:
-            names = tuple(str(name) for name in self.array("class_names", "US", (None,)))
-            if len(names) < num_classes or len(set(names)) != len(names):
-                raise self.error(
-                    f"{len(names)} class_names ({len(set(names))} different)",
-                    f"different names for classes 0..{num_classes - 1}",
-                )
-        absent = np.setdiff1d(np.arange(len(names)), labels)
-        if len(absent):
+        used = np.unique(labels[labels != UNLABELLED])
+        names = self.text("class_names") if "class_names" in self.arrays else None
+        num_classes = len(used) if names is None else len(names)
+        if names is not None and (len(names) <= used[-1] or len(set(names)) < len(names)):
             raise self.error(
-                f"class {names[absent[0]]!r} without labels", "at least one label for each class"
+                f"{len(names)} class_names ({len(set(names))} different)",
+                f"different names for classes 0..{used[-1]}",
             )
-        return names
+        skipped = np.setdiff1d(np.arange(num_classes), used)
+        if len(skipped):
+            name = str(skipped[0]) if names is None else names[skipped[0]]
+            raise self.error(f"class {name!r} without labels", "at least one label for each class")
+        if num_classes < 2:
+            raise self.error("one class", "at least two")
+        return tuple(names if names is not None else map(str, range(num_classes)))
 
     def node_ids(self, num_nodes: int) -> npt.NDArray[Any]:
         if "node_ids" not in self.arrays:
             return np.arange(num_nodes)
         ids = self.array("node_ids", "iuUS", (num_nodes,))
-        ids = ids.astype(str) if ids.dtype.kind in "US" else ids.astype(np.int64)
+        if ids.dtype.kind in "US":
+            ids = np.array(self.text("node_ids"))
+        elif ids.dtype.kind == "u" and ids.max() > MAX_NODE_ID:
+            raise self.error(f"node id {ids.max()}", f"integers up to {MAX_NODE_ID}, or text")
+        else:
+            ids = ids.astype(np.int64)
         unique, counts = np.unique(ids, return_counts=True)
         if len(unique) != num_nodes:
             raise self.error(f"node id {unique[counts > 1][0].item()!r} twice", "different node_ids")
         return ids
 
+    def text(self, key: str) -> list[str]:
+        """Strings, or bytes in UTF-8; all of them such that they can be written as UTF-8 again."""
+        values = self.array(key, "US", (None,)).tolist()
+        try:
+            decoded = [value if isinstance(value, str) else value.decode() for value in values]
+            "".join(decoded).encode()
+        except UnicodeError as error:
+            raise self.error(f"{key} that are no text ({error})", "UTF-8") from error
+        return decoded
+
     def published_split(self, num_nodes: int) -> PublishedSplit | None:
-        suffix = "masks" if "train_masks" in self.arrays else "mask"
-        keys = [f"{role}_{suffix}" for role in _ROLES]
-        if not any(key in self.arrays for key in keys):
+        given = {suffix: [f"{role}_{suffix}" for role in _ROLES] for suffix in ("mask", "masks")}
+        forms = [suffix for suffix, keys in given.items() if any(key in self.arrays for key in keys)]
+        if not forms:
             return None
-        shape = (None, num_nodes) if suffix == "masks" else (num_nodes,)
-        train, val, test = (np.atleast_2d(self.array(key, "biu", shape).astype(bool)) for key in keys)
-        return PublishedSplit(train, val, test)
+        if len(forms) == 2:
+            raise self.error("both *_mask and *_masks", "one published split, or several, not both")
+        shape = (None, num_nodes) if forms == ["masks"] else (num_nodes,)
+        masks = [np.atleast_2d(self.array(key, "biu", shape).astype(bool)) for key in given[forms[0]]]
+        counts = [len(mask) for mask in masks]
+        if min(counts) < 1 or len(set(counts)) > 1:
+            raise self.error(f"{counts} train, val and test masks", "as many of each, at least one")
+        return PublishedSplit(*masks)
 
 
 _KIND_NAMES: Final = {

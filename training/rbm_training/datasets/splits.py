@@ -40,12 +40,17 @@ def published_split(graph: Graph, published: PublishedSplit, config: DatasetConf
     """The masks that came with the graph; of several splits, the seed's.
 
     Inductive: the whole test mask is unseen, and labelled nodes in no mask are the observed test nodes.
+
+    Raises:
+        GraphError: inductive, and the test mask is empty.
     """
     which = seed % published.train.shape[0]
     masks = (published.train[which], published.val[which], published.test[which])
     train, val, test = (np.flatnonzero(mask) for mask in masks)
     if config.setting == "transductive":
         return Split(train, val, test, NOBODY)
+    if not len(test):
+        raise GraphError(graph.name, "no node in the test mask", "nodes to hold out (setting 'inductive')")
     in_no_mask = ~np.logical_or.reduce(masks) & (graph.labels != UNLABELLED)
     return Split(train, val, np.flatnonzero(in_no_mask), test)
 

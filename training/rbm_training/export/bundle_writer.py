@@ -20,7 +20,7 @@ from rbm_bundle.manifest import (
 from rbm_bundle.nodes import NodeTable
 from rbm_training.export.graphs import build_graph, tensor_specs
 from rbm_training.export.model_card import render_model_card
-from rbm_training.export.parity import check_graphs, draw_golden_inputs, golden_spec, reference_rows
+from rbm_training.export.parity import check_graphs, draw_reference, golden_spec, record_golden
 from rbm_training.graph import Floats
 from rbm_training.students.rbm import RbMStudent
 
@@ -53,8 +53,9 @@ def export_bundle(folder: Path, request: ExportRequest) -> Bundle:
     """
     student, seed = request.student, request.provenance.seed
     graphs = {GROUPED_FILE: build_graph(student, "grouped"), DENSE_FILE: build_graph(student, "dense")}
-    check_graphs(student, graphs, request.features, request.positions, seed)
-    golden = reference_rows(student, *draw_golden_inputs(request.features, request.positions, seed))
+    reference = draw_reference(student, request.features, request.positions, seed)
+    golden = record_golden(student, reference)
+    check_graphs(graphs, reference, golden)
     manifest = _describe(request, golden)
     draft = BundleDraft(manifest, graphs, request.nodes, golden, render_model_card(manifest))
     return write_bundle(folder, draft)

@@ -5,6 +5,7 @@ Dimension letters: N nodes, D layer input, E experts, K experts per row.
 """
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
@@ -37,12 +38,21 @@ def _cluster(unit_inputs: Tensor, num_experts: int, seed: int) -> Tensor:
     generator = np.random.default_rng(seed)
     if len(rows) > MAX_CLUSTERED_ROWS:
         rows = rows[np.sort(generator.choice(len(rows), MAX_CLUSTERED_ROWS, replace=False))]
-    if len(np.unique(rows, axis=0)) < num_experts:  # nothing to tell experts apart by: any directions do
+    if not _has_distinct(rows, num_experts):  # nothing to tell experts apart by: any directions do
         return torch.from_numpy(generator.standard_normal((num_experts, rows.shape[1]))).to(unit_inputs)
     # One thread: partial sums of several would be added in an order that changes from run to run.
     with threadpool_limits(limits=1):
         centers = KMeans(num_experts, n_init=4, random_state=seed).fit(rows).cluster_centers_
     return torch.from_numpy(centers).to(unit_inputs)
+
+
+def _has_distinct(rows: npt.NDArray[np.float32], wanted: int) -> bool:
+    seen: set[bytes] = set()
+    for row in rows:
+        seen.add(row.tobytes())
+        if len(seen) >= wanted:
+            return True
+    return False
 
 
 class MemoryAverager:
@@ -85,8 +95,7 @@ class _LayerAverage:
         self.worst_expert = 0
 
     def accumulate(self, routing: LayerRouting) -> None:
-        gates = torch.zeros_like(routing.unit_input[:, :1].expand(-1, routing.num_experts))
-        gates = gates.scatter(1, routing.experts, routing.weights.detach())  # (B, E)
+        gates = routing.gates()  # (B, E)
         self.sums += gates.T @ routing.unit_input.detach()
         self.mass += gates.sum(dim=0)
         self._remember_worst(routing)
@@ -123,6 +132,8 @@ class _LayerAverage:
         self.layer.memory[expert] = self.worst_input
         self.layer.weight[expert] = self.layer.weight[self.worst_expert]
         self.layer.bias[expert] = self.layer.bias[self.worst_expert]
+        if self.layer.log_gain is not None:
+            self.layer.log_gain[expert] = self.layer.log_gain[self.worst_expert]
         self.idle_steps[expert] = 0
 
 

@@ -75,13 +75,16 @@ class RbMLayer(nn.Module):
         ranked = similarity.sort(dim=1, descending=True, stable=True)
         K = self.experts_per_row
         chosen = ranked.values[:, :K]  # (B, K)
-        rest = ranked.values[:, K] if self.num_experts > K else torch.full_like(chosen[:, 0], -math.inf)
+        gap = torch.full_like(chosen[:, 0], math.inf)
+        if self.num_experts > K:
+            is_zero = unit_input.abs().amax(dim=1) == 0
+            gap = gap.where(is_zero, chosen[:, -1] - ranked.values[:, K]).detach()
         return LayerRouting(
             unit_input=unit_input,
             experts=ranked.indices[:, :K],
             weights=chosen.softmax(dim=1),
             similarity=chosen,
-            gap=(chosen[:, -1] - rest).detach(),
+            gap=gap,
             num_experts=self.num_experts,
         )
 
@@ -102,10 +105,9 @@ class RbMLayer(nn.Module):
             return dropped @ self.weight[0] + self.bias[0], None
         routing = self.route(x)
         E, D, H = self.weight.shape
-        gates = torch.zeros_like(x[:, :1].expand(-1, E)).scatter(1, routing.experts, routing.weights.detach())
         flat_weight = self.effective_weight().permute(1, 0, 2).reshape(D, E * H)
         every_expert = (dropped @ flat_weight).view(-1, E, H) + self.bias  # (B, E, H)
-        mixed = torch.bmm(gates.unsqueeze(1), every_expert).squeeze(1)  # (B, H)
+        mixed = torch.bmm(routing.gates().detach().unsqueeze(1), every_expert).squeeze(1)  # (B, H)
         return self.scale() * mixed, routing
 
 
