@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.bundles import draft_of
 
 from rbm_bundle.bundle import read_bundle, write_bundle
 from rbm_bundle.errors import BundleError
 from rbm_bundle.folders import INCOMING_PREFIX
+from tests.bundles import draft_of
 
 TINY_FILES = sorted(path.name for path in (Path(__file__).parents[1] / "data" / "tiny_bundle").iterdir())
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
-from tests.bundles import TINY
 
 from rbm_bundle import Bundle, ModelRepository, read_bundle
 from rbm_service.app import create_app
 from rbm_service.engine import Engine
 from rbm_service.metrics import Metrics, ModelMetrics
 from rbm_service.settings import Settings
+from tests.bundles import TINY
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,6 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
-from tests.bundles import STRING_IDS, with_string_ids, without_positions
 
 from rbm_bundle import ModelRepository
 from rbm_service.api.parts import Parts
@@ -15,6 +14,7 @@ from rbm_service.api.schemas import ClassifyResponse, Problem
 from rbm_service.app import create_app
 from rbm_service.batching import Batcher
 from rbm_service.settings import Settings
+from tests.bundles import STRING_IDS, with_string_ids, without_positions
 
 FEATURES = [0.5] * 12
 POSITION = [1.0, -1.0, 0.25, 0.0]

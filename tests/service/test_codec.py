@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from tests.bundles import STRING_IDS, with_string_ids, without_cached_features, without_positions
 
 from rbm_service.codec import MAX_NEIGHBORS, AnswerOptions, Query, check_options, decode, encode
 from rbm_service.errors import InvalidRequestError, UnknownNodeError
+from tests.bundles import STRING_IDS, with_string_ids, without_cached_features, without_positions
 
 MAX_ROWS = 8
 FEATURES = [0.5] * 12

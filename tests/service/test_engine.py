@@ -4,10 +4,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from tests.bundles import with_cpu_graph, with_golden, without_positions
 
 from rbm_bundle import Bundle, BundleError
 from rbm_service.engine import Engine, EngineError
+from tests.bundles import with_cpu_graph, with_golden, without_positions
 
 
 def feeds_of(bundle: Bundle, num_rows: int) -> dict[str, np.ndarray]:

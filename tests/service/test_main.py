@@ -9,10 +9,10 @@ import urllib.error
 import urllib.request
 
 import pytest
-from tests.bundles import TINY
 
 from rbm_bundle import ModelRepository
 from rbm_service.settings import Settings
+from tests.bundles import TINY
 
 COMMAND = [sys.executable, "-m", "rbm_service"]
 

@@ -1,12 +1,12 @@
 import asyncio
 
 import pytest
-from tests.bundles import TINY
 
 from rbm_bundle import BundleError, ModelRepository
 from rbm_service.errors import WarmingError
 from rbm_service.settings import Settings
 from rbm_service.slot import ModelSlot, load_model
+from tests.bundles import TINY
 
 
 def load(root, metrics, **settings):

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.training.objects import SMALL_EXPERIMENT, Prepared, prepare
 
 from rbm_training.config import DatasetConfig, ExperimentConfig, load_config
 from rbm_training.datasets import load_dataset
 from rbm_training.graph import Task
+from tests.training.objects import SMALL_EXPERIMENT, Prepared, prepare
 
 
 @pytest.fixture(autouse=True)

@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.training.objects import routed_student
 
 from rbm_training.config import RoutingConfig
 from rbm_training.distill import Distiller, train_student
 from rbm_training.selection import EpochMetrics, Selection
+from tests.training.objects import routed_student
 
 
 def epoch_gradient(prepared, batch_rows, accumulate):

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from tests.training.objects import prepare
 
 from rbm_training.datasets.edges import undirected
 from rbm_training.distill import train_student
 from rbm_training.graph import Split, make_task
 from rbm_training.positions import positions_of_unseen
+from tests.training.objects import prepare
 
 
 def with_other_unseen(task):

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from tests.training.objects import routed_student
 
 from rbm_training.losses import (
     commitment,
@@ -11,6 +10,7 @@ from rbm_training.losses import (
     tempered_log_probabilities,
 )
 from rbm_training.scaling import unit_rows
+from tests.training.objects import routed_student
 
 B, C = 7, 5
 

@@ -3,7 +3,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from tests.training.objects import routed_student
 
 from rbm_bundle.bundle import read_bundle
 from rbm_bundle.errors import BundleError
@@ -13,6 +12,7 @@ from rbm_training.export import ExportRequest, build_node_table, export_bundle
 from rbm_training.export.graphs import build_graph
 from rbm_training.export.parity import ROUTING_MARGIN, open_session, run_session
 from rbm_training.graph import Graph
+from tests.training.objects import routed_student
 
 N, F, P = 30, 6, 4
 METRICS = Metrics(

@@ -3,7 +3,6 @@ import onnx
 import pytest
 import torch
 from onnxscript import opset18 as op
-from tests.training.objects import routed_student
 
 from rbm_bundle.golden import measure_parity, relative_row_error
 from rbm_training.export.graphs import build_graph, tensor_specs
@@ -17,6 +16,7 @@ from rbm_training.export.parity import (
     run_session,
 )
 from rbm_training.students.rbm import RbMStudent
+from tests.training.objects import routed_student
 
 FORMS = ("grouped", "dense")
 F, P = 6, 4

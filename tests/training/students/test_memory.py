@@ -1,10 +1,10 @@
 import torch
-from tests.training.objects import routed_student
 
 from rbm_training.config import RoutingConfig
 from rbm_training.scaling import unit_rows
 from rbm_training.students.memory import MemoryAverager, repel, start_routing
 from rbm_training.students.rbm import StudentOutput
+from tests.training.objects import routed_student
 
 PURE_AVERAGE = RoutingConfig(self_similarity=0.0)
 
