@@ -56,6 +56,7 @@ async def _serve(settings: Settings) -> None:
         http="httptools",
         ws="none",
         lifespan="off",
+        proxy_headers=False,  # nothing here asks who the client is
         access_log=False,
         log_config=None,
     )
