@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rbm_bundle.bundle import read_bundle
+from rbm_bundle.bundle import read_bundle, read_manifest
 from rbm_bundle.errors import BundleError
 from rbm_bundle.repository import ModelRepository
 
@@ -79,7 +79,7 @@ def _verify(options: argparse.Namespace) -> None:
 
 def _publish(options: argparse.Namespace) -> None:
     repository = ModelRepository(options.models_dir)
-    name = options.name or read_bundle(options.bundle).manifest.name
+    name = options.name or read_manifest(options.bundle).name
     version = repository.publish(options.bundle, name)
     print(f"published {name} version {version}")
     if options.promote:

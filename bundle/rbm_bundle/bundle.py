@@ -4,20 +4,17 @@ import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from rbm_bundle.errors import BundleError
 from rbm_bundle.folders import incoming_folder, sync_folder, write_synced
 from rbm_bundle.golden import GoldenRows, read_golden
-from rbm_bundle.manifest import MANIFEST_FILE, FileEntry, Manifest, parse_manifest, seal
+from rbm_bundle.manifest import MANIFEST_FILE, FileEntry, Manifest, Provider, parse_manifest, seal
 from rbm_bundle.nodes import NodeTable, node_table_arrays, open_node_table
 
 MODEL_CARD_FILE = "MODEL_CARD.md"
 GOLDEN_FILE = "golden.npz"
-
-Provider = Literal["cpu", "cuda"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +86,17 @@ def read_bundle(folder: Path) -> Bundle:
         BundleError: no manifest, an unknown format, a file missing, added or altered, or arrays that are
             not what the manifest promises.
     """
+    manifest = read_manifest(folder)
+    _check_files(folder, manifest)
+    return Bundle(folder, manifest, open_node_table(folder, manifest))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a bundle alone, checked against itself; its files are not looked at.
+
+    Raises:
+        BundleError: there is none, or it is not what it should be.
+    """
     path = folder / MANIFEST_FILE
     if path.is_symlink():
         raise BundleError(path, "a link", "a plain file")
@@ -96,9 +104,7 @@ def read_bundle(folder: Path) -> Bundle:
         raw = path.read_bytes()
     except OSError as error:
         raise BundleError(path, f"nothing readable ({error.strerror})", "the manifest of a bundle") from error
-    manifest = parse_manifest(raw, str(path))
-    _check_files(folder, manifest)
-    return Bundle(folder, manifest, open_node_table(folder, manifest))
+    return parse_manifest(raw, str(path))
 
 
 def _contents(draft: BundleDraft) -> list[tuple[str, bytes]]:

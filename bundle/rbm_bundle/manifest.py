@@ -15,6 +15,13 @@ from rbm_bundle.errors import BundleError
 FORMAT_VERSION: Final = 1
 MANIFEST_FILE = "manifest.json"
 UNSEALED = "0" * 64
+NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+
+Provider = Literal["cpu", "cuda"]
+IdKind = Literal["range", "integer", "string"]
+CachedFeatures = Literal["dense", "csr"] | None
+FeatureScaling = Literal["none", "l2", "standardised"]
+Setting = Literal["transductive", "inductive"]
 
 Accuracy = float | None
 
@@ -51,15 +58,15 @@ class FeatureSpec(_Record):
 
     num_features: int = Field(ge=1)
     form: Literal["dense"]
-    scaling: Literal["none", "l2", "standardised"]
-    cached: Literal["dense", "csr"] | None
+    scaling: FeatureScaling
+    cached: CachedFeatures
 
 
 class NodesSpec(_Record):
     """The nodes the bundle knows, and what it does about those it does not."""
 
     num_nodes: int = Field(ge=0)
-    id_kind: Literal["range", "integer", "string"]
+    id_kind: IdKind
     position_width: int = Field(ge=0)
     unseen_rule: Literal["mean_of_known_neighbors"]
 
@@ -109,7 +116,7 @@ class Provenance(_Record):
     git_commit: str | None
     dataset: str
     dataset_sha256: str
-    setting: Literal["transductive", "inductive"]
+    setting: Setting
     seed: int
     config: dict[str, Any]
     versions: dict[str, str]
@@ -119,11 +126,11 @@ class Manifest(_Record):
     """Everything about a bundle but the arrays. Equations and names follow docs/method.md."""
 
     format_version: Literal[1] = FORMAT_VERSION
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    name: str = Field(pattern=NAME_PATTERN)
     bundle_id: str = Field(default=UNSEALED, pattern=r"^[0-9a-f]{64}$")
     created_at: str
     labels: tuple[str, ...] = Field(min_length=1)
-    graphs: dict[Literal["cpu", "cuda"], GraphEntry]
+    graphs: dict[Provider, GraphEntry]
     features: FeatureSpec
     nodes: NodesSpec
     golden: GoldenSpec

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbm_bundle.errors import BundleError
-from rbm_bundle.manifest import Manifest
+from rbm_bundle.manifest import CachedFeatures, IdKind, Manifest
 
 UNKNOWN = -1
 MAX_MAGNITUDE = 1e15  # of a feature or position: beyond it, the squares of a row overflow float32
@@ -24,8 +24,6 @@ CSR_FILES = ("features.indptr.npy", "features.indices.npy", "features.values.npy
 NodeId = int | str
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
-FeatureKind = Literal["dense", "csr"] | None
-IdKind = Literal["range", "integer", "string"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,7 @@ class NodeTable:
         return "string" if self.ids.dtype.kind == "S" else "integer"
 
     @property
-    def cached_features(self) -> FeatureKind:
+    def cached_features(self) -> CachedFeatures:
         """How features are cached, if they are."""
         if self.features is None:
             return None
@@ -177,7 +175,7 @@ def open_node_table(folder: Path, manifest: Manifest) -> NodeTable:
 
 
 def _open_features(
-    folder: Path, num_nodes: int, num_features: int, kind: FeatureKind
+    folder: Path, num_nodes: int, num_features: int, kind: CachedFeatures
 ) -> Floats | CsrFeatures | None:
     if kind is None:
         return None

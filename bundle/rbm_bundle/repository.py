@@ -11,9 +11,10 @@ from pathlib import Path
 from rbm_bundle.bundle import Bundle, read_bundle
 from rbm_bundle.errors import BundleError
 from rbm_bundle.folders import copy_synced, incoming_folder, replace_file, sync_folder
+from rbm_bundle.manifest import NAME_PATTERN
 
 CURRENT_FILE = "CURRENT"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_NAME = re.compile(NAME_PATTERN)
 _VERSION = re.compile(r"[1-9][0-9]*")
 
 

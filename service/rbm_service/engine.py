@@ -15,9 +15,8 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from rbm_bundle import Bundle, BundleError
-from rbm_bundle.bundle import Provider
 from rbm_bundle.golden import check_parity, measure_parity
-from rbm_bundle.manifest import TensorSpec
+from rbm_bundle.manifest import Provider, TensorSpec
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import structlog
 
 from rbm_bundle import Bundle, BundleError, ModelRepository, read_bundle
-from rbm_bundle.bundle import Provider
+from rbm_bundle.manifest import Provider
 from rbm_service.batching import Batcher
 from rbm_service.engine import Engine
 from rbm_service.errors import WarmingError

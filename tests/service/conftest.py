@@ -1,7 +1,6 @@
 """What the tests of the service share: the tiny bundle in a repository, an engine over it, a client."""
 
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from rbm_service.engine import Engine
 from rbm_service.metrics import Metrics, ModelMetrics
 from rbm_service.settings import Settings
 from tests.bundles import TINY
+from tests.servers import find_free_port
 
 
 @pytest.fixture(autouse=True)
@@ -53,9 +53,7 @@ def client(settings: Settings) -> Iterator[TestClient]:
 
 @pytest.fixture
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return find_free_port()
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
 
@@ -13,8 +11,7 @@ import pytest
 from rbm_bundle import ModelRepository
 from rbm_service.settings import Settings
 from tests.bundles import TINY
-
-COMMAND = [sys.executable, "-m", "rbm_service"]
+from tests.servers import SERVE, wait_until_ready
 
 
 def environment(models_dir, **settings):
@@ -28,32 +25,21 @@ def environment(models_dir, **settings):
 
 
 def run(env, *arguments):
-    return subprocess.run([*COMMAND, *arguments], env=env, capture_output=True, text=True, timeout=60)
+    return subprocess.run([*SERVE, *arguments], env=env, capture_output=True, text=True, timeout=60)
 
 
 @pytest.fixture
 def server(models_dir, free_port):
     process = subprocess.Popen(
-        COMMAND, env=environment(models_dir, RBM_PORT=str(free_port)), stderr=subprocess.PIPE, text=True
+        SERVE, env=environment(models_dir, RBM_PORT=str(free_port)), stderr=subprocess.PIPE, text=True
     )
     process.url = f"http://127.0.0.1:{free_port}"
     try:
-        wait_until_ready(process)
+        wait_until_ready(process.url, process)
         yield process
     finally:
         process.kill()
         process.communicate()
-
-
-def wait_until_ready(process):
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        assert process.poll() is None, process.stderr.read()
-        try:
-            return urllib.request.urlopen(f"{process.url}/readyz", timeout=10).close()
-        except urllib.error.URLError:
-            time.sleep(0.05)
-    raise AssertionError("never ready")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -2,10 +2,8 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 
 import numpy as np
@@ -13,6 +11,7 @@ import pytest
 
 from rbm_training.config import load_config
 from rbm_training.datasets import load_dataset
+from tests.servers import SERVE, find_free_port, wait_until_ready
 
 EXPERIMENT = """
 name = "path"
@@ -48,13 +47,11 @@ def run_folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def post(run_folder):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = find_free_port()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RBM_")}
     settings = {"RBM_MODELS_DIR": str(run_folder / "models"), "RBM_DEVICE": "cpu", "RBM_PORT": str(port)}
     url = f"http://127.0.0.1:{port}"
-    with subprocess.Popen(command("rbm_service"), env=kept | settings, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(SERVE, env=kept | settings, stderr=subprocess.DEVNULL) as process:
         wait_until_ready(url, process)
 
         def send(body):
@@ -66,18 +63,6 @@ def post(run_folder):
         yield send
         process.terminate()
     assert process.returncode == 0
-
-
-def wait_until_ready(url, process):
-    for _ in range(600):
-        assert process.poll() is None
-        try:
-            urllib.request.urlopen(f"{url}/readyz", timeout=5).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError("the service was not ready within a minute")
 
 
 @pytest.fixture(scope="module")

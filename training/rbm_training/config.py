@@ -7,11 +7,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from rbm_bundle.manifest import NAME_PATTERN, FeatureScaling, Setting
+
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Tempering = Literal["normalised", "raw_logprob"]
 
 
 class ConfigError(Exception):
@@ -34,7 +37,7 @@ class DatasetConfig(_Part):
     """Folder of `named` sets."""
     path: Path | None = None
     """The `.npz` of kind `files`."""
-    setting: Literal["transductive", "inductive"] = "transductive"
+    setting: Setting = "transductive"
     """`inductive` holds nodes out of graph, positions, teacher and distillation; they are the test nodes."""
     train_per_class: Count = 20
     """Labels a class to learn from, where the data brings no split of its own."""
@@ -56,7 +59,7 @@ class DatasetConfig(_Part):
 class ScalingConfig(_Part):
     """How raw inputs are scaled; part of the student and of its graphs, so callers send raw features."""
 
-    features: Literal["none", "l2", "standardised"] = "l2"
+    features: FeatureScaling = "l2"
     """`l2`: rows of norm 1; `standardised`: zero mean and unit deviation a column, over observed nodes."""
     position_norm: Annotated[float, Field(gt=0)] | None = 0.5
     """Norm that every non-zero row of positions is given; unset keeps the encoder's own scale."""
@@ -132,7 +135,7 @@ class DistillConfig(_Part):
     """λ: weight of the labels; the teacher gets 1 − λ."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """τ of the distillation targets."""
-    tempering: Literal["normalised", "raw_logprob"] = "normalised"
+    tempering: Tempering = "normalised"
     """`normalised`: KL of softmax(T/τ) and softmax(z/τ); `raw_logprob`: log-probabilities divided by τ and
     not normalised again, as the paper's released code does."""
     pairs: Literal["auto", "reliable", "self"] = "auto"

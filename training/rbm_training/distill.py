@@ -14,6 +14,7 @@ from rbm_training.config import DistillConfig, ExperimentConfig, RoutingConfig
 from rbm_training.evaluate import accuracy, fit_temperature
 from rbm_training.graph import Floats, Task
 from rbm_training.losses import (
+    TERM_NAMES,
     LossTerms,
     SoftTargets,
     commitment,
@@ -52,6 +53,15 @@ class StudentInputs:
     unseen_features: Tensor
     unseen_positions: Tensor
     unseen_labels: Tensor
+
+    @property
+    def test_labels(self) -> Tensor:
+        """Labels of the setting's test nodes: the unseen ones where there are any."""
+        return self.test_rows(self.labels, self.unseen_labels)
+
+    def test_rows(self, observed: Tensor, unseen: Tensor) -> Tensor:
+        """Of something said of the N observed and of the U unseen nodes, what was said of the test nodes."""
+        return unseen if len(self.unseen_labels) else observed[self.test]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +140,16 @@ def _new_student(
 
 @torch.no_grad()
 def _calibrate(student: RbMStudent, inputs: StudentInputs) -> None:
-    logits = answer(student, inputs.features, inputs.positions)[inputs.val]
+    logits = answer(student, inputs.features, inputs.positions).logits[inputs.val]
     student.temperature.fill_(fit_temperature(logits, inputs.labels[inputs.val]))
 
 
 @torch.no_grad()
-def answer(student: RbMStudent, features: Tensor, positions: Tensor) -> Tensor:
-    """Logits (B, C) in evaluation mode."""
+def answer(student: RbMStudent, features: Tensor, positions: Tensor) -> StudentOutput:
+    """What the student says in evaluation mode."""
     student.eval()
     output: StudentOutput = student(features, positions)
-    return output.logits.detach()
+    return output
 
 
 class Distiller:
@@ -188,35 +198,30 @@ class Distiller:
         """Add the epoch's gradient up, batch by batch; every observed node is seen once."""
         self.student.train()
         targets = self._targets()
-        sums = torch.zeros(4, dtype=torch.float64)
+        sums = torch.zeros(len(TERM_NAMES), dtype=torch.float64)
         for rows in self._batches():
             output = self.student(self.inputs.features[rows], self.inputs.positions[rows])
             terms = self._terms(output, rows, targets)
             terms.total().backward()
             if self.routing_started:
                 self.memory.accumulate(output)
-            parts = (terms.hard_label, terms.distillation, terms.commitment, terms.load_balance)
-            sums += torch.stack([part.detach().double().cpu() for part in parts])
-        self.last_terms = dict(zip(_TERM_NAMES, sums.tolist(), strict=True))
+            sums += torch.stack([getattr(terms, name).detach().double().cpu() for name in TERM_NAMES])
+        self.last_terms = dict(zip(TERM_NAMES, sums.tolist(), strict=True))
         self.last_terms["memory_similarity"] = self._memory_similarity()
 
     def measure(self, epoch: int) -> EpochMetrics:
         """Accuracies of this epoch; refits the pair sampler from the same answers."""
         inputs = self.inputs
-        logits = answer(self.student, inputs.features, inputs.positions)
+        logits = answer(self.student, inputs.features, inputs.positions).logits
+        unseen_logits = answer(self.student, inputs.unseen_features, inputs.unseen_positions).logits
         if self.sampler is not None and self._epochs_done >= REFIT_AFTER_EPOCHS:
             self.sampler.refit(logits.argmax(dim=1) == self.teacher_logits.argmax(dim=1))
         val_logits, val_labels = logits[inputs.val], inputs.labels[inputs.val]
-        if len(inputs.unseen_labels):
-            unseen = answer(self.student, inputs.unseen_features, inputs.unseen_positions)
-            test_accuracy = accuracy(unseen, inputs.unseen_labels)
-        else:
-            test_accuracy = accuracy(logits[inputs.test], inputs.labels[inputs.test])
         return EpochMetrics(
             epoch=epoch,
             val_accuracy=accuracy(val_logits, val_labels),
             val_loss=float(torch.nn.functional.cross_entropy(val_logits, val_labels)),
-            test_accuracy=test_accuracy,
+            test_accuracy=accuracy(inputs.test_rows(logits, unseen_logits), inputs.test_labels),
         )
 
     def _new_optimizer(self) -> torch.optim.Adam:
@@ -262,9 +267,6 @@ class Distiller:
             if output.layers
             else nothing,
         )
-
-
-_TERM_NAMES = ("hard_label", "distillation", "commitment", "load_balance")
 
 
 def _sampler(edge_index: Tensor, entropy_shift: Tensor, config: DistillConfig) -> ReliablePairSampler | None:

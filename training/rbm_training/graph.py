@@ -4,15 +4,16 @@ Dimension letters: N nodes, M directed edges, F features, C classes.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from rbm_bundle.manifest import Setting
+
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
-Setting = Literal["transductive", "inductive"]
 
 UNLABELLED = -1
 

@@ -4,16 +4,14 @@ Dimension letters: N nodes, B batch, E experts, K experts per row, C classes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rbm_training.config import Tempering
 from rbm_training.routing import LayerRouting
-
-Tempering = Literal["normalised", "raw_logprob"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +26,9 @@ class LossTerms:
     def total(self) -> Tensor:
         """Their sum."""
         return self.hard_label + self.distillation + self.commitment + self.load_balance
+
+
+TERM_NAMES = tuple(field.name for field in fields(LossTerms))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ Dimension letters: N observed nodes, U unseen nodes, F features, C classes.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from rbm_training.distill import DistilledStudent, StudentInputs, answer
@@ -45,8 +44,10 @@ def measure_seed(
 ) -> SeedReport:
     """Everything that is reported of one seed."""
     student = distilled.student
-    logits = answer(student, inputs.features, inputs.positions)
-    unseen_logits = answer(student, inputs.unseen_features, inputs.unseen_positions)
+    output = answer(student, inputs.features, inputs.positions)
+    logits = output.logits
+    unseen_logits = answer(student, inputs.unseen_features, inputs.unseen_positions).logits
+    test_logits = inputs.test_rows(logits, unseen_logits)
     groups = _group_accuracies(inputs, logits, unseen_logits)
     teacher_groups = _group_accuracies(inputs, teacher.logits, teacher.unseen_logits)
     baseline = _measure_baseline(inputs, scaling)
@@ -67,9 +68,11 @@ def measure_seed(
         baseline_val_accuracy=baseline.val,
         baseline_test_accuracy=baseline.test,
         baseline_observed_test_accuracy=baseline.observed_test if inductive else None,
-        calibration_error=_calibration_error(inputs, logits, unseen_logits, float(student.temperature)),
-        calibration_error_uncalibrated=_calibration_error(inputs, logits, unseen_logits, temperature=1.0),
-        expert_usage=_usage(distilled, inputs),
+        calibration_error=calibration_error(
+            (test_logits / student.temperature).softmax(dim=1), inputs.test_labels
+        ),
+        calibration_error_uncalibrated=calibration_error(test_logits.softmax(dim=1), inputs.test_labels),
+        expert_usage=expert_usage(output.layers),
         seconds=round(seconds, 3),
     )
 
@@ -79,16 +82,6 @@ def _group_accuracies(inputs: StudentInputs, logits: Tensor, unseen_logits: Tens
         return accuracy(logits[rows], inputs.labels[rows])
 
     return _by_group(inputs, observed, lambda: accuracy(unseen_logits, inputs.unseen_labels))
-
-
-def _calibration_error(
-    inputs: StudentInputs, logits: Tensor, unseen_logits: Tensor, temperature: float
-) -> float:
-    """Of the setting's test nodes."""
-    labels, test_logits = inputs.unseen_labels, unseen_logits
-    if not len(labels):
-        labels, test_logits = inputs.labels[inputs.test], logits[inputs.test]
-    return calibration_error((test_logits / temperature).softmax(dim=1), labels)
 
 
 def _measure_baseline(inputs: StudentInputs, scaling: InputScaling) -> GroupAccuracies:
@@ -112,9 +105,3 @@ def _by_group(
         observed_test=observed(inputs.test) if len(inputs.test) else None,
         unseen=unseen() if len(inputs.unseen_labels) else None,
     )
-
-
-@torch.no_grad()
-def _usage(distilled: DistilledStudent, inputs: StudentInputs) -> list[list[float]]:
-    distilled.student.eval()
-    return expert_usage(distilled.student(inputs.features, inputs.positions).layers)

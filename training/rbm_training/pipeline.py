@@ -53,7 +53,7 @@ def run(config: ExperimentConfig, folder: Path, console: Console | None = None) 
     """Run an experiment for each of its seeds and export the seed best on validation.
 
     Raises:
-        RunFolderError: the folder holds a finished run.
+        RunFolderError: the folder holds the report or bundle of an earlier run.
         GraphError: the dataset is malformed.
         BundleError: the exported graphs do not reproduce the student.
     """
@@ -73,10 +73,10 @@ def run(config: ExperimentConfig, folder: Path, console: Console | None = None) 
 
 def _prepare_folder(config: ExperimentConfig, folder: Path) -> None:
     """Make the run folder and write the resolved experiment into it, over an unfinished run's."""
-    for finished in (REPORT_FILE, BUNDLE_FOLDER):
-        if (folder / finished).exists():
+    for left in (REPORT_FILE, BUNDLE_FOLDER):
+        if (folder / left).exists():
             raise RunFolderError(
-                f"{folder}: found {finished} of an earlier run; wanted a new folder for this one"
+                f"{folder}: found {left} of an earlier run; wanted a new folder for this one"
             )
     folder.mkdir(parents=True, exist_ok=True)
     resolved = config.model_dump(mode="json", exclude_none=True)

@@ -11,8 +11,8 @@ from typing import Any
 from rich.table import Table
 
 from rbm_bundle.folders import replace_file
+from rbm_bundle.manifest import Setting
 from rbm_training.evaluate import mean_and_deviation
-from rbm_training.graph import Setting
 
 REPORT_FILE = "report.json"
 

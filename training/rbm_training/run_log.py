@@ -69,12 +69,12 @@ class RunLog:
             self._file.write(json.dumps(line) + "\n")
 
     @contextmanager
-    def stage(self, title: str, total: int, **fields: Value) -> Iterator[Stage]:
+    def stage(self, title: str, total: int) -> Iterator[Stage]:
         """A timed stage: a bar on the terminal, `stage_started` and `stage_finished` in the log."""
         started = time.monotonic()
-        self.event("stage_started", stage=title, **fields)
+        self.event("stage_started", stage=title)
         stage = Stage(self._progress, title, total)
         yield stage
         stage.finish()
         seconds = round(time.monotonic() - started, 3)
-        self.event("stage_finished", stage=title, seconds=seconds, **fields)
+        self.event("stage_finished", stage=title, seconds=seconds)

@@ -3,14 +3,13 @@
 Dimension letters: B batch, F features, P position width.
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
+from rbm_bundle.manifest import FeatureScaling
+
 EPSILON = 1e-12
 CONSTANT_SHARE = 1e-6
-FeatureScaling = Literal["none", "l2", "standardised"]
 
 
 def unit_rows(x: Tensor) -> Tensor:

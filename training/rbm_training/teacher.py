@@ -73,7 +73,8 @@ def train_teacher(
     task: Task, scaling: InputScaling, config: TeacherConfig, device: torch.device, log: RunLog
 ) -> TeacherResult:
     """Train on the observed graph; select on validation; answer for observed and unseen nodes."""
-    observed, full = _inputs(task.observed, scaling, device), _inputs(task.graph, scaling, device)
+    observed = _inputs(task.observed, scaling, device)
+    full = observed if task.observed is task.graph else _inputs(task.graph, scaling, device)
     hidden = [config.hidden] * (config.num_layers - 1)
     widths = [task.graph.num_features, *hidden, task.graph.num_classes]
     model = GraphSage(widths, config.dropout).to(device)

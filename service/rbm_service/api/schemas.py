@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
-from rbm_bundle.manifest import Architecture, FeatureSpec, Metrics, NodesSpec
-from rbm_service.codec import AnswerOptions, Query
+from rbm_bundle.manifest import Architecture, FeatureSpec, Metrics, NodesSpec, Provider
+from rbm_service.codec import AnswerOptions, PositionSource, Query
 
 NodeId = int | str
 # One error says enough: a body of a million wrong numbers is not answered with a million errors.
@@ -92,7 +92,7 @@ class Prediction(_Body):
     label: str | None
     class_index: int
     confidence: float
-    position: Literal["cached", "neighbors", "supplied", "default"]
+    position: PositionSource
     """Where the node's position came from; `default` (zeros) when none of its neighbours is known."""
 
     top_k: list[RankedClass] | None = None
@@ -160,7 +160,7 @@ class Info(_Body):
     nodes: NodesSpec
     architecture: Architecture
     metrics: Metrics
-    device: Literal["cuda", "cpu"]
+    device: Provider
     provider: str
     onnxruntime_version: str
     limits: Limits

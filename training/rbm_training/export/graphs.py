@@ -48,28 +48,27 @@ def fold_layers(student: RbMStudent) -> list[LayerWeights]:
         scale = layer.scale().double()
         folded.append(
             LayerWeights(
-                weight=_float32(scale * layer.effective_weight().double()),
-                bias=_float32(scale * layer.bias.double()),
-                memory=_float32(layer.memory),
+                weight=float32_array(scale * layer.effective_weight().double()),
+                bias=float32_array(scale * layer.bias.double()),
+                memory=float32_array(layer.memory),
                 experts_per_row=layer.experts_per_row,
             )
         )
     return folded
 
 
-def _float32(values: Tensor) -> npt.NDArray[np.float32]:
+def float32_array(values: Tensor) -> npt.NDArray[np.float32]:
+    """A tensor of any device and precision as a float32 array."""
     return values.detach().cpu().numpy().astype(np.float32)
 
 
 def tensor_specs(student: RbMStudent) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """Inputs and outputs that both graphs have; `positions` only where there are any."""
     layers = student.routed_layers()
-    num_features = student.scaling.mean.numel()
-    position_width = layers[0].weight.shape[1] - num_features
     num_classes = layers[-1].weight.shape[2]
-    inputs = [TensorSpec(name="features", dtype="float32", shape=(None, num_features))]
-    if position_width:
-        inputs.append(TensorSpec(name="positions", dtype="float32", shape=(None, position_width)))
+    inputs = [TensorSpec(name="features", dtype="float32", shape=(None, student.num_features))]
+    if student.position_width:
+        inputs.append(TensorSpec(name="positions", dtype="float32", shape=(None, student.position_width)))
     L, K = len(layers), layers[0].experts_per_row
     outputs = [
         TensorSpec(name="logits", dtype="float32", shape=(None, num_classes)),
@@ -166,19 +165,17 @@ def _row_norms(graph: _Graph, x: str, width: int) -> str:
 
 def _scaled_inputs(graph: _Graph, student: RbMStudent) -> str:
     scaling = student.scaling
-    num_features = scaling.mean.numel()
-    position_width = student.routed_layers()[0].weight.shape[1] - num_features
     features = "features"
     if scaling.features == "l2":
-        features = graph.add("Div", features, _row_norms(graph, features, num_features))
+        features = graph.add("Div", features, _row_norms(graph, features, student.num_features))
     elif scaling.features == "standardised":
         centred = graph.add("Sub", features, graph.constant(scaling.mean.cpu().numpy()))
         features = graph.add("Div", centred, graph.constant(scaling.deviation.cpu().numpy()))
-    if position_width == 0:
+    if student.position_width == 0:
         return features
     positions = "positions"
     if scaling.position_norm is not None:
-        unit = graph.add("Div", positions, _row_norms(graph, positions, position_width))
+        unit = graph.add("Div", positions, _row_norms(graph, positions, student.position_width))
         positions = graph.add("Mul", unit, graph.constant(scaling.position_norm))
     return graph.add("Concat", features, positions, axis=1)
 

@@ -15,6 +15,8 @@ import torch
 from rbm_bundle.errors import BundleError
 from rbm_bundle.golden import GoldenRows, check_parity, measure_parity
 from rbm_bundle.manifest import GoldenSpec
+from rbm_training.export.graphs import float32_array
+from rbm_training.graph import Floats
 from rbm_training.students.rbm import RbMStudent
 
 CHECKED_BATCHES: Final = (1, 2, 7, 64, 1000)
@@ -23,8 +25,6 @@ RTOL: Final = 2e-6
 ATOL: Final = 1e-5
 ROUTING_MARGIN: Final = 1e-5
 MAX_EXEMPT_SHARE: Final = 0.05
-
-Floats = npt.NDArray[np.float32]
 
 
 def golden_spec(file: str, num_rows: int) -> GoldenSpec:
@@ -48,12 +48,12 @@ def reference_rows(student: RbMStudent, features: Floats, positions: Floats) -> 
     return GoldenRows(
         features=features,
         positions=positions,
-        logits=_float32(output.logits),
-        probabilities=_float32((output.logits / exact.temperature).softmax(dim=1)),
+        logits=float32_array(output.logits),
+        probabilities=float32_array((output.logits / exact.temperature).softmax(dim=1)),
         experts=torch.stack([layer.experts for layer in output.layers], dim=1).numpy(),
-        weights=_float32(torch.stack([layer.weights for layer in output.layers], dim=1)),
-        similarity=_float32(torch.stack([layer.similarity for layer in output.layers], dim=1)),
-        routing_gap=_float32(gaps),
+        weights=float32_array(torch.stack([layer.weights for layer in output.layers], dim=1)),
+        similarity=float32_array(torch.stack([layer.similarity for layer in output.layers], dim=1)),
+        routing_gap=float32_array(gaps),
     )
 
 
@@ -70,7 +70,8 @@ def record_golden(student: RbMStudent, reference: GoldenRows) -> GoldenRows:
         BundleError: no row is clear of a tie.
     """
     clear = np.flatnonzero(reference.routing_gap >= ROUTING_MARGIN)
-    rows = np.unique(reference.features[clear], axis=0, return_index=True)[1][: NUM_GOLDEN_ROWS - 1]
+    first_seen = np.unique(reference.features[clear], axis=0, return_index=True)[1]
+    rows = np.sort(first_seen)[: NUM_GOLDEN_ROWS - 1]  # in the order drawn: a sample, not the smallest
     features, positions = reference.features[clear[rows]], reference.positions[clear[rows]]
     with_zero = reference_rows(
         student,
@@ -117,7 +118,3 @@ def run_session(session: onnxruntime.InferenceSession, rows: GoldenRows) -> dict
     feeds = {item.name: getattr(rows, item.name) for item in session.get_inputs()}
     names = [item.name for item in session.get_outputs()]
     return dict(zip(names, session.run(names, feeds), strict=True))
-
-
-def _float32(values: torch.Tensor) -> Floats:
-    return values.numpy().astype(np.float32)

@@ -1,6 +1,6 @@
 """How routing memories come to be and move: K-means at the switch, then one moving average a step.
 
-Memories are buffers, never parameters: the optimiser does not see them (docs/method.md, Q4, Q6, Q17).
+Memories are buffers, never parameters: the optimiser does not see them (docs/method.md, "Student").
 Dimension letters: N nodes, D layer input, E experts, K experts per row.
 """
 

@@ -139,6 +139,16 @@ class RbMStudent(nn.Module):
         """The layers, typed."""
         return [layer for layer in self.layers if isinstance(layer, RbMLayer)]
 
+    @property
+    def num_features(self) -> int:
+        """F."""
+        return self.scaling.mean.numel()
+
+    @property
+    def position_width(self) -> int:
+        """P."""
+        return self.routed_layers()[0].weight.shape[1] - self.num_features
+
     def forward(self, features: Tensor, positions: Tensor) -> StudentOutput:
         """Classify a batch from features and positions alone."""
         hidden = self.scaling(features, positions)
