@@ -59,14 +59,14 @@ def without_positions(bundle: Bundle, folder: Path) -> Bundle:
     manifest, golden = bundle.manifest, bundle.golden()
     F, C = manifest.features.num_features, len(manifest.labels)
     weight = np.random.default_rng(0).standard_normal((F, C)).astype(np.float32)
-    logits = golden.features @ weight
+    logits = golden.inputs["features"] @ weight
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
     experts = np.argsort(-probabilities, axis=1)[:, None, :2]
     weights = np.take_along_axis(probabilities, experts[:, 0], axis=1)[:, None]
     rows = replace(
         golden,
-        positions=np.zeros((len(golden), 0), np.float32),
+        inputs={"features": golden.inputs["features"]},
         logits=logits,
         probabilities=probabilities,
         experts=experts.astype(np.int64),

@@ -40,7 +40,8 @@ class Bundle:
     def golden(self) -> GoldenRows:
         """The rows with which a session proves itself."""
         path = self.path / self.manifest.golden.file
-        rows = read_golden(path)
+        inputs = {tensor.name for graph in self.manifest.graphs.values() for tensor in graph.inputs}
+        rows = read_golden(path, sorted(inputs))
         if len(rows) != self.manifest.golden.num_rows:
             raise BundleError(path, f"{len(rows)} rows", f"{self.manifest.golden.num_rows} rows")
         return rows

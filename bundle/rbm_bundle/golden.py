@@ -1,13 +1,14 @@
 """Golden rows: inputs and the outputs the trained student gave, so that a session can prove itself.
 
-Dimension letters: G golden rows, F features, P position width, C classes, L layers, K experts per row.
+Dimension letters: G golden rows, C classes, L layers, K experts per row.
 """
 
 import io
 import zipfile
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,14 +22,13 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class GoldenRows:
-    """Inputs and reference outputs of the student, computed in float64.
+    """Inputs, by the names of the graph's, and reference outputs of the student, computed in float64.
 
-    Shapes: features (G, F), positions (G, P), logits and probabilities (G, C), experts, weights and
-    similarity (G, L, K), routing_gap (G,).
+    Shapes: inputs (G, ...), logits and probabilities (G, C), experts, weights and similarity (G, L, K),
+    routing_gap (G,).
     """
 
-    features: Floats
-    positions: Floats
+    inputs: dict[str, npt.NDArray[Any]]
     logits: Floats
     probabilities: Floats
     experts: Integers
@@ -37,11 +37,12 @@ class GoldenRows:
     routing_gap: Floats
 
     def __len__(self) -> int:
-        return int(self.features.shape[0])
+        return int(self.logits.shape[0])
 
-    def first(self, num_rows: int) -> "GoldenRows":
-        """The first rows alone."""
-        return GoldenRows(*(getattr(self, field.name)[:num_rows] for field in fields(self)))
+    def take(self, rows: Integers) -> "GoldenRows":
+        """Some of the rows."""
+        inputs = {name: array[rows] for name, array in self.inputs.items()}
+        return GoldenRows(inputs, *(getattr(self, name)[rows] for name in OUTPUT_NAMES))
 
     @property
     def logit_scale(self) -> float:
@@ -51,18 +52,25 @@ class GoldenRows:
     def to_bytes(self) -> bytes:
         """The rows as an uncompressed `.npz`."""
         buffer = io.BytesIO()
-        arrays: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        outputs = {name: getattr(self, name) for name in OUTPUT_NAMES}
+        arrays: dict[str, Any] = {**self.inputs, **outputs}
         np.savez(buffer, **arrays)
         return buffer.getvalue()
 
 
-def read_golden(path: Path) -> GoldenRows:
+OUTPUT_NAMES: Final = tuple(field.name for field in fields(GoldenRows) if field.name != "inputs")
+
+
+def read_golden(path: Path, inputs: Collection[str]) -> GoldenRows:
     """Read `golden.npz`.
+
+    Args:
+        inputs: names of the graph's inputs.
 
     Raises:
         BundleError: an array is missing, unreadable or of another length.
     """
-    wanted = [field.name for field in fields(GoldenRows)]
+    wanted = [*inputs, *OUTPUT_NAMES]
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -73,7 +81,10 @@ def read_golden(path: Path) -> GoldenRows:
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) != 1:
         raise BundleError(path, f"lengths {lengths}", "one length")
-    return GoldenRows(**arrays)
+    return GoldenRows(
+        inputs={name: arrays[name] for name in inputs},
+        **{name: arrays[name] for name in OUTPUT_NAMES},
+    )
 
 
 @dataclass(frozen=True, slots=True)

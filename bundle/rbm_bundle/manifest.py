@@ -20,6 +20,7 @@ NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 Provider = Literal["cpu", "cuda"]
 IdKind = Literal["range", "integer", "string"]
 CachedFeatures = Literal["dense", "csr"] | None
+FeatureForm = Literal["dense", "sparse"]
 FeatureScaling = Literal["none", "l2", "standardised"]
 Setting = Literal["transductive", "inductive"]
 
@@ -54,12 +55,32 @@ class FileEntry(_Record):
 
 
 class FeatureSpec(_Record):
-    """The node features a caller sends: raw, since scaling is part of the graph."""
+    """The node features a caller sends: raw, since scaling is part of the graph.
+
+    `dense` graphs take `features` (B, F); `sparse` ones `feature_ids` (B, S), padded with F, and
+    `feature_values` (B, S), padded with 0, where S is whatever the longest row of a batch needs.
+    """
 
     num_features: int = Field(ge=1)
-    form: Literal["dense"]
+    form: FeatureForm
     scaling: FeatureScaling
     cached: CachedFeatures
+    max_nonzeros: int | None = Field(default=None, ge=0)
+    """Of a known node, in the sparse form alone; a caller's row may have more."""
+
+    @model_validator(mode="after")
+    def _form_fits(self) -> Self:
+        if (self.form == "sparse") != (self.max_nonzeros is not None):
+            raise ValueError(f"form {self.form} with max_nonzeros {self.max_nonzeros}")
+        if self.form == "sparse" and self.scaling == "standardised":
+            raise ValueError("sparse features that are standardised would be dense")
+        return self
+
+    def inputs(self) -> dict[str, tuple[int | None, ...]]:
+        """The graph inputs that carry features, and their shapes."""
+        if self.form == "dense":
+            return {"features": (None, self.num_features)}
+        return {"feature_ids": (None, None), "feature_values": (None, None)}
 
 
 class NodesSpec(_Record):
@@ -143,13 +164,20 @@ class Manifest(_Record):
     def _parts_agree(self) -> Self:
         """What is said twice must be said alike: a service that trusts one would fail on the other."""
         shapes = {
-            "features": (None, self.features.num_features),
+            **self.features.inputs(),
             "positions": (None, self.nodes.position_width),
             "probabilities": (None, len(self.labels)),
             "logits": (None, len(self.labels)),
             "experts": (None, len(self.architecture.num_experts), self.architecture.experts_per_row),
         }
+        position_inputs = {"positions"} if self.nodes.position_width else set()
+        wanted_inputs = {*self.features.inputs(), *position_inputs}
         for provider, graph in self.graphs.items():
+            found_inputs = {tensor.name for tensor in graph.inputs}
+            if found_inputs != wanted_inputs:
+                raise ValueError(
+                    f"{provider} graph: inputs {sorted(found_inputs)}, elsewhere {sorted(wanted_inputs)}"
+                )
             for tensor in (*graph.inputs, *graph.outputs):
                 wanted = shapes.get(tensor.name, tensor.shape)
                 if tensor.shape != wanted:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbm_bundle.errors import BundleError
+from rbm_bundle.features import CsrFeatures
 from rbm_bundle.manifest import CachedFeatures, IdKind, Manifest
 
 UNKNOWN = -1
@@ -24,24 +25,6 @@ CSR_FILES = ("features.indptr.npy", "features.indices.npy", "features.values.npy
 NodeId = int | str
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class CsrFeatures:
-    """Features in compressed sparse rows: indptr (N+1,), indices and values (nnz,), F columns."""
-
-    indptr: Integers
-    indices: Integers
-    values: Floats
-    num_features: int
-
-    def dense_rows(self, rows: Integers) -> Floats:
-        """The rows asked for as a dense (B, F) matrix."""
-        out = np.zeros((len(rows), self.num_features), np.float32)
-        for target, row in enumerate(rows):
-            span = slice(int(self.indptr[row]), int(self.indptr[row + 1]))
-            out[target, self.indices[span]] = self.values[span]
-        return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +82,8 @@ class NodeTable:
         """Positions of known rows, shape (B, P)."""
         return np.asarray(self.positions[rows])
 
-    def features_of(self, rows: Integers) -> Floats:
-        """Cached features of known rows as a dense (B, F) matrix.
+    def features_of(self, rows: Integers) -> Floats | CsrFeatures:
+        """Cached features of known rows, (B, F), in the form they are cached in.
 
         Raises:
             LookupError: the bundle caches no features.
@@ -108,7 +91,7 @@ class NodeTable:
         if self.features is None:
             raise LookupError("this bundle caches no node features")
         if isinstance(self.features, CsrFeatures):
-            return self.features.dense_rows(rows)
+            return self.features.take(rows)
         return np.asarray(self.features[rows])
 
     def _search(self, keys: npt.NDArray[Any], comparable: npt.NDArray[np.bool_]) -> Integers:
@@ -188,7 +171,8 @@ def _open_features(
     indices = _open(folder / CSR_FILES[1], "i", np.int64, (nnz,))
     if nnz and not (indices.min() >= 0 and indices.max() < num_features):
         raise BundleError(folder / CSR_FILES[1], "a column outside the features", f"0..{num_features - 1}")
-    return CsrFeatures(indptr, indices, _open(folder / CSR_FILES[2], "f", np.float32, (nnz,)), num_features)
+    values = _open(folder / CSR_FILES[2], "f", np.float32, (nnz,))
+    return CsrFeatures(indptr, indices, values, num_features)
 
 
 def _open(path: Path, kind: str, dtype: npt.DTypeLike | None, shape: tuple[int, ...]) -> npt.NDArray[Any]:

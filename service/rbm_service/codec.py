@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbm_bundle import Bundle, NodeTable
+from rbm_bundle.features import CsrFeatures
 from rbm_bundle.nodes import MAX_MAGNITUDE, UNKNOWN, Floats, Integers, NodeId, mean_of_known_neighbors
 from rbm_service.errors import InvalidRequestError, UnknownNodeError
 
@@ -226,7 +227,8 @@ def _features(query: Query, bundle: Bundle, known: Integers) -> Floats:
         raise InvalidRequestError.at(
             "features", msg=f"required: no cached node features for {_listed(unknown)}"
         )
-    return bundle.nodes.features_of(known)
+    cached = bundle.nodes.features_of(known)
+    return cached.to_dense() if isinstance(cached, CsrFeatures) else cached
 
 
 def _matrix(name: str, rows: list[list[float]], width: int) -> Floats:

@@ -76,8 +76,7 @@ class Engine:
             BundleError: the outputs are not within the manifest's tolerances.
         """
         spec, golden = bundle.manifest.golden, bundle.golden()
-        feeds = {"features": golden.features, "positions": golden.positions}
-        outputs = self._compute(feeds, ("logits", "probabilities", "experts"))
+        outputs = self._compute(golden.inputs, ("logits", "probabilities", "experts"))
         check_parity(measure_parity(golden, outputs, spec.routing_margin), spec, self._path)
 
     def warm_up(self, max_rows: int) -> None:

@@ -83,4 +83,4 @@ def test_an_archive_of_something_else_is_refused(tmp_path):
     path = tmp_path / "golden.npz"
     np.savez(path, features=np.zeros(3))
     with pytest.raises(BundleError, match="arrays features"):
-        read_golden(path)
+        read_golden(path, ["features", "positions"])

@@ -33,7 +33,13 @@ def test_it_says_what_it_serves(client, bundle):
     assert info["model"] == {"name": "tiny", "version": 1}
     assert info["bundle_id"] == bundle.manifest.bundle_id
     assert info["labels"] == ["red", "green", "blue"]
-    assert info["features"] == {"num_features": 12, "form": "dense", "scaling": "l2", "cached": "dense"}
+    assert info["features"] == {
+        "num_features": 12,
+        "form": "dense",
+        "scaling": "l2",
+        "cached": "dense",
+        "max_nonzeros": None,
+    }
     assert info["nodes"]["position_width"] == 4
     assert info["nodes"]["id_kind"] == "integer"
     assert info["architecture"]["num_experts"] == [4, 4]

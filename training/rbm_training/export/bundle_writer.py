@@ -54,7 +54,7 @@ def export_bundle(folder: Path, request: ExportRequest) -> Bundle:
     student, seed = request.student, request.provenance.seed
     graphs = {GROUPED_FILE: build_graph(student, "grouped"), DENSE_FILE: build_graph(student, "dense")}
     reference = draw_reference(student, request.features, request.positions, seed)
-    golden = record_golden(student, reference)
+    golden = record_golden(reference, len(request.features))
     check_graphs(graphs, reference, golden)
     manifest = _describe(request, golden)
     draft = BundleDraft(manifest, graphs, request.nodes, golden, render_model_card(manifest))

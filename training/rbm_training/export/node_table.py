@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from rbm_bundle.nodes import CsrFeatures, NodeTable
+from rbm_bundle.features import CsrFeatures
+from rbm_bundle.nodes import NodeTable
 from rbm_training.graph import Floats, Graph
 
 SPARSE_SHARE = 1 / 8

@@ -39,6 +39,11 @@ def golden_spec(file: str, num_rows: int) -> GoldenSpec:
     )
 
 
+def graph_inputs(features: Floats, positions: Floats) -> dict[str, npt.NDArray[Any]]:
+    """The arrays by the names of the graph's inputs."""
+    return {"features": features} | ({"positions": positions} if positions.shape[1] else {})
+
+
 @torch.no_grad()
 def reference_rows(student: RbMStudent, features: Floats, positions: Floats) -> GoldenRows:
     """What the student says in float64 about features (G, F) and positions (G, P)."""
@@ -46,8 +51,7 @@ def reference_rows(student: RbMStudent, features: Floats, positions: Floats) -> 
     output = exact(torch.from_numpy(features).double(), torch.from_numpy(positions).double())
     gaps = torch.stack([layer.gap for layer in output.layers], dim=1).amin(dim=1)
     return GoldenRows(
-        features=features,
-        positions=positions,
+        inputs=graph_inputs(features, positions),
         logits=float32_array(output.logits),
         probabilities=float32_array((output.logits / exact.temperature).softmax(dim=1)),
         experts=torch.stack([layer.experts for layer in output.layers], dim=1).numpy(),
@@ -58,30 +62,31 @@ def reference_rows(student: RbMStudent, features: Floats, positions: Floats) -> 
 
 
 def draw_reference(student: RbMStudent, features: Floats, positions: Floats, seed: int) -> GoldenRows:
-    """The student in float64 on as many observed rows, drawn with repetition, as the largest batch holds."""
-    rows = np.random.default_rng(seed).integers(len(features), size=max(CHECKED_BATCHES))
-    return reference_rows(student, features[rows], positions[rows])
+    """The student in float64 on as many rows as the largest batch holds: observed ones, the last one zero.
+
+    The rows are a shuffle of the observed ones, repeated where there are too few.
+    """
+    shuffled = np.random.default_rng(seed).permutation(len(features))
+    rows = np.resize(shuffled, max(CHECKED_BATCHES) - 1)
+    nothing = np.zeros((1, features.shape[1]), np.float32), np.zeros((1, positions.shape[1]), np.float32)
+    return reference_rows(
+        student, np.concatenate([features[rows], nothing[0]]), np.concatenate([positions[rows], nothing[1]])
+    )
 
 
-def record_golden(student: RbMStudent, reference: GoldenRows) -> GoldenRows:
-    """Rows for the bundle, all of them clear of a tie: observed ones, and the all-zero row if it is.
+def record_golden(reference: GoldenRows, num_observed: int) -> GoldenRows:
+    """Rows for the bundle, all of them clear of a tie: different observed ones, and the zero row if it is.
 
     Raises:
         BundleError: no row is clear of a tie.
     """
     clear = np.flatnonzero(reference.routing_gap >= ROUTING_MARGIN)
-    first_seen = np.unique(reference.features[clear], axis=0, return_index=True)[1]
-    rows = np.sort(first_seen)[: NUM_GOLDEN_ROWS - 1]  # in the order drawn: a sample, not the smallest
-    features, positions = reference.features[clear[rows]], reference.positions[clear[rows]]
-    with_zero = reference_rows(
-        student,
-        np.concatenate([features, np.zeros((1, features.shape[1]), np.float32)]),
-        np.concatenate([positions, np.zeros((1, positions.shape[1]), np.float32)]),
-    )
-    golden = with_zero if with_zero.routing_gap[-1] >= ROUTING_MARGIN else with_zero.first(len(rows))
-    if not len(golden):
+    last = len(reference) - 1
+    observed = clear[clear < min(num_observed, last)][: NUM_GOLDEN_ROWS - 1]
+    rows = np.concatenate([observed, clear[clear == last]])
+    if not len(rows):
         raise BundleError("student", "every row at a routing tie", "experts whose memories differ")
-    return golden
+    return reference.take(rows)
 
 
 def check_graphs(graphs: Mapping[str, bytes], reference: GoldenRows, golden: GoldenRows) -> None:
@@ -97,7 +102,7 @@ def check_graphs(graphs: Mapping[str, bytes], reference: GoldenRows, golden: Gol
         for num_rows in CHECKED_BATCHES:
             allowed = MAX_EXEMPT_SHARE if num_rows == len(reference) else 1.0
             spec = golden_spec(file, num_rows).model_copy(update={"max_exempt_share": allowed})
-            batch = reference.first(num_rows)
+            batch = reference.take(np.arange(num_rows))
             outputs = run_session(session, batch)
             parity = measure_parity(batch, outputs, ROUTING_MARGIN, reference.logit_scale)
             check_parity(parity, spec, f"{file} at {num_rows} rows")
@@ -115,6 +120,5 @@ def open_session(graph: bytes) -> onnxruntime.InferenceSession:
 
 def run_session(session: onnxruntime.InferenceSession, rows: GoldenRows) -> dict[str, npt.NDArray[Any]]:
     """Every output of a session for the inputs of some golden rows."""
-    feeds = {item.name: getattr(rows, item.name) for item in session.get_inputs()}
     names = [item.name for item in session.get_outputs()]
-    return dict(zip(names, session.run(names, feeds), strict=True))
+    return dict(zip(names, session.run(names, rows.inputs), strict=True))
