@@ -49,8 +49,7 @@ def replace_run(app, run, **limits):
     parts: Parts = app.state.parts
     model = parts.slot.current()
     limits = {"max_batch_rows": 64, "max_queued_rows": 256} | limits
-    model.batcher.close()
-    parts.slot.put(replace(model, batcher=Batcher(run, model.metrics, **limits)))
+    parts.slot.swap(replace(model, batcher=Batcher(run, model.metrics, **limits)))
 
 
 def test_known_ids_are_all_it_takes(client, engine, bundle):

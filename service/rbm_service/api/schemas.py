@@ -52,6 +52,9 @@ class ClassifyRequest(_Body):
     min_confidence: float | None = Field(default=None, ge=0, le=1)
     """Below this probability the answer abstains: no label."""
 
+    timeout_seconds: float | None = Field(default=None, gt=0)
+    """After how long the answer is of no use; can only shorten the time limit of the service."""
+
     def query(self) -> Query:
         """The columns."""
         return Query(self.node_ids, self.features, self.neighbors, self.positions)
