@@ -54,12 +54,18 @@ class RunningServer:
         with urllib.request.urlopen(f"{self.url}{path}", timeout=30) as answer:
             return bytes(answer.read())
 
+    def classify(self, body: object) -> dict[str, Any]:
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}/classify", json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return dict(json.load(answer))
+
     def metric(self, series: str) -> float:
         lines = [line for line in self.get("/metrics").decode().splitlines() if line.startswith(series)]
         assert len(lines) == 1, lines
         return float(lines[0].rsplit(" ", 1)[1])
 
-    def events(self, name: str) -> list[dict[str, object]]:
+    def events(self, name: str) -> list[dict[str, Any]]:
         lines = self.log.read_text().splitlines(keepends=True)
         events = [json.loads(line) for line in lines if line.endswith("\n")]
         return [event for event in events if event["event"] == name]

@@ -3,13 +3,14 @@
 uvicorn by itself closes its listener first, so that a load balancer learns of the end from refused
 connections. Here, the first SIGTERM or SIGINT begins this:
 
-1. /readyz turns 503 `draining`, and every answer carries `Connection: close`. Requests are still taken, on
-   open connections and on new ones: a load balancer needs a moment to see /readyz. This lasts until no
-   request has come for `QUIET_SECONDS` and all are answered, at most half of `drain_seconds`.
+1. /readyz turns 503 `draining`. Requests are still taken, on open connections and on new ones, since a load
+   balancer needs a moment to see that; their answers carry `Connection: close`. This lasts until no request
+   has come for `QUIET_SECONDS` and all are answered, at most half of `drain_seconds`.
 2. Requests that come now are refused with 503 `draining` and `Retry-After`, while those taken are answered;
    again until it is quiet, at most until `drain_seconds` have passed since the signal. What has no answer by
    then is refused in the same way, so that in the end every request that was read has its answer.
-3. The listener closes, idle connections close, and the process ends with 0.
+3. The listener closes, idle connections close, and the process ends with 0. Only a client that still opens
+   connections then, having been refused all along, may see one of them reset.
 
 A second signal ends the process at once, as if it had never caught one.
 """
