@@ -1,6 +1,7 @@
 """How models come into service: the promoted version is found, proves itself, and is followed after that."""
 
 import asyncio
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -139,22 +140,17 @@ class _Sight:
 
 
 def _sight_of(model_folder: Path) -> _Sight:
-    path = model_folder / CURRENT_FILE
-    time_ns = _modified_ns(path)
     try:
-        current = path.read_bytes()
+        with (model_folder / CURRENT_FILE).open("rb") as file:  # both of one file, were it replaced meanwhile
+            current, time_ns = file.read(), os.fstat(file.fileno()).st_mtime_ns
     except OSError:
-        return _Sight(None, time_ns, None)
+        return _Sight(None, None, None)
     version = current.decode("ascii", "replace").strip()
-    manifest = model_folder / version / MANIFEST_FILE if version.isdigit() else None
-    return _Sight(current, time_ns, None if manifest is None else _modified_ns(manifest))
-
-
-def _modified_ns(path: Path) -> int | None:
+    manifest = model_folder / version / MANIFEST_FILE
     try:
-        return path.stat().st_mtime_ns
+        return _Sight(current, time_ns, manifest.stat().st_mtime_ns if version.isdigit() else None)
     except OSError:
-        return None
+        return _Sight(current, time_ns, None)
 
 
 def _only_model(repository: ModelRepository) -> str:
