@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from rbm_bundle import Bundle, BundleDraft, GoldenRows, NodeTable, write_bundle
@@ -54,6 +55,38 @@ def with_cpu_graph(bundle: Bundle, folder: Path, content: bytes) -> Bundle:
     draft = draft_of(bundle)
     name = bundle.manifest.graphs["cpu"].file
     return write_bundle(folder, replace(draft, graphs={**draft.graphs, name: content}))
+
+
+def with_other_answers(bundle: Bundle, folder: Path, seed: int) -> Bundle:
+    """The same ids with the features and positions of other nodes, behind a graph with other class biases."""
+    draft = draft_of(bundle)
+    entry = bundle.manifest.graphs["cpu"]
+    content = _with_other_biases(draft.graphs[entry.file], len(bundle.manifest.labels), seed)
+    golden = bundle.golden()
+    feeds = {"features": golden.features, "positions": golden.positions}
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    logits, probabilities = session.run(["logits", "probabilities"], feeds)
+    table = NodeTable(
+        bundle.nodes.ids,
+        np.roll(bundle.nodes.positions, seed, axis=0),
+        np.roll(bundle.nodes.features, seed, axis=0),
+    )
+    manifest = draft.manifest.model_copy(update={"graphs": {"cpu": entry}})
+    rows = replace(golden, logits=logits, probabilities=probabilities)
+    return write_bundle(
+        folder,
+        replace(draft, manifest=manifest, graphs={entry.file: content}, nodes=table, golden=rows),
+    )
+
+
+def _with_other_biases(graph: bytes, num_classes: int, seed: int) -> bytes:
+    """Only the last layer has vectors as long as there are classes; what is routed where stays the same."""
+    model = onnx.load_model_from_string(graph)
+    shift = np.random.default_rng(seed).standard_normal(num_classes).astype(np.float32)
+    for tensor in model.graph.initializer:
+        if list(tensor.dims) == [num_classes] and tensor.data_type == TensorProto.FLOAT:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) + shift, tensor.name))
+    return model.SerializeToString()
 
 
 def without_positions(bundle: Bundle, folder: Path) -> Bundle:

@@ -1,10 +1,17 @@
 """A service in a process of its own, as the tests start it."""
 
+import json
+import os
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 SERVE = [sys.executable, "-m", "rbm_service"]
 
@@ -15,7 +22,7 @@ def find_free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until_ready(url: str, process: "subprocess.Popen[str]") -> None:
+def wait_until_ready(url: str, process: "subprocess.Popen[Any]") -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         assert process.poll() is None, process.stderr and process.stderr.read()
@@ -24,3 +31,56 @@ def wait_until_ready(url: str, process: "subprocess.Popen[str]") -> None:
         except OSError:
             time.sleep(0.05)
     raise AssertionError("the service was not ready within a minute")
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, f"not within a minute: {what}"
+        time.sleep(0.005)
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    process: "subprocess.Popen[bytes]"
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def get(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=30) as answer:
+            return bytes(answer.read())
+
+    def classify(self, body: object) -> dict[str, Any]:
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}/classify", json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return dict(json.load(answer))
+
+    def metric(self, series: str) -> float:
+        lines = [line for line in self.get("/metrics").decode().splitlines() if line.startswith(series)]
+        assert len(lines) == 1, lines
+        return float(lines[0].rsplit(" ", 1)[1])
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        lines = self.log.read_text().splitlines(keepends=True)
+        events = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [event for event in events if event["event"] == name]
+
+
+@contextmanager
+def running_server(models_dir: Path, log: Path, **settings: object) -> Iterator[RunningServer]:
+    """A server that is ready; it is killed in the end, unless it has ended by itself."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RBM_")}
+    port = find_free_port()
+    ours = {"models_dir": models_dir, "device": "cpu", "port": port, "max_batch_rows": 64, **settings}
+    env = kept | {f"RBM_{name.upper()}": str(value) for name, value in ours.items()}
+    with log.open("wb") as stderr, subprocess.Popen(SERVE, env=env, stderr=stderr) as process:
+        try:
+            wait_until_ready(f"http://127.0.0.1:{port}", process)
+            yield RunningServer(process, port, log)
+        finally:
+            process.kill()

@@ -1,9 +1,11 @@
 """`rbm-serve`: read the settings, set up the log, serve."""
 
 import argparse
+import os
 import signal
 import sys
 import textwrap
+import threading
 from collections.abc import Sequence
 from types import FrameType
 
@@ -17,6 +19,7 @@ from rbm_bundle import BundleError
 from rbm_service.app import create_app
 from rbm_service.engine import EngineError
 from rbm_service.logs import configure_logging
+from rbm_service.server import Server
 from rbm_service.settings import ENV_PREFIX, Settings
 
 log = structlog.get_logger(__name__)
@@ -43,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (BundleError, EngineError, OSError) as error:
         log.error("cannot serve", reason=str(error))
         return 1
+    _leave_threads()
     return 0
 
 
@@ -61,7 +65,13 @@ async def _serve(settings: Settings) -> None:
         log_config=None,
     )
     async with app.router.lifespan_context(app):
-        await uvicorn.Server(config).serve()
+        await Server(config, app.state.parts.slot, settings.drain_seconds).serve()
+
+
+def _leave_threads() -> None:
+    """Everyone is answered: wait for no thread that still loads a model or computes what nobody reads."""
+    if threading.active_count() > 1:
+        os._exit(0)
 
 
 def _stop(signal_number: int, frame: FrameType | None) -> None:

@@ -1,5 +1,6 @@
 """The application: the only place where the parts of the service are put together."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -17,8 +18,9 @@ from rbm_service.api.schemas import extra_components
 from rbm_service.errors import MethodNotAllowedError, NotFoundError, ServiceError
 from rbm_service.metrics import Metrics
 from rbm_service.middleware import BodyLimit, Observation, RequestId, problem_response
+from rbm_service.reload import Reloader, find_promoted, load_model
 from rbm_service.settings import Settings
-from rbm_service.slot import ModelSlot, load_model
+from rbm_service.slot import ModelSlot
 
 DESCRIPTION = "Classifies the nodes of a graph without the graph, by a distilled Routing-by-Memory student."
 OPENAPI_URL = "/openapi.json"
@@ -72,11 +74,29 @@ def create_app(settings: Settings) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
     with _metrics_server(parts):
-        parts.slot.put(load_model(parts.settings, parts.metrics))
+        promoted = find_promoted(parts.settings.models_dir, parts.settings.model)
+        parts.slot.swap(load_model(promoted, parts.settings, parts.metrics))
         try:
-            yield
+            async with _reloading(parts):
+                yield
         finally:
             parts.slot.close()
+
+
+@asynccontextmanager
+async def _reloading(parts: Parts) -> AsyncIterator[None]:
+    """Follow promotions, unless that is switched off."""
+    if not parts.settings.reload_poll_seconds:
+        yield
+        return
+    reloader = Reloader(parts.settings, parts.metrics, parts.slot)
+    following = asyncio.create_task(reloader.follow())
+    try:
+        yield
+    finally:
+        following.cancel()
+        await asyncio.wait([following])
+        reloader.close()
 
 
 @contextmanager

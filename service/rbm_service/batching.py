@@ -1,9 +1,11 @@
 """The batcher: requests wait in a bounded queue, and whatever waits when the engine is free runs together.
 
-There is no timer: under load, batches form while the engine is busy; without load, a request runs at once.
+No timer holds a batch back: under load, batches form while the engine is busy; without load, a request runs
+at once. The one timer there is goes off at the earliest deadline, however many requests wait.
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +19,13 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from rbm_service.errors import BackendError, OverloadedError, WarmingError
+from rbm_service.errors import (
+    BackendError,
+    DeadlineExceededError,
+    DrainingError,
+    OverloadedError,
+    ServiceError,
+)
 from rbm_service.metrics import ModelMetrics
 
 Tensors = Mapping[str, npt.NDArray[Any]]
@@ -44,24 +52,37 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """A request that waits; each of its feeds has `num_rows` rows."""
+    """A request that waits; each of its feeds has `num_rows` rows. Times are of `time.perf_counter`."""
 
     feeds: Tensors
     num_rows: int
     explain: bool
     submitted: float
+    deadline: float
     future: asyncio.Future[Answer]
 
+    def refuse(self, error: ServiceError) -> None:
+        """Answer with an error, unless there is an answer or nobody to read it."""
+        if not self.future.done():
+            self.future.set_exception(error)
 
-def take_batch(waiting: deque[Job], max_rows: int) -> list[Job]:
+    def is_over(self, now: float) -> bool:
+        """Whether nobody waits for the outputs any more; past its deadline, the caller is told so."""
+        if self.deadline <= now:
+            self.refuse(DeadlineExceededError())
+        return self.future.done()
+
+
+def take_batch(waiting: deque[Job], max_rows: int, now: float) -> list[Job]:
     """Remove from the queue what runs next: as many requests as fit, in order.
 
-    Requests whose caller has gone are dropped. A request that alone exceeds `max_rows` is a batch of its own.
+    Requests whose caller has gone or whose deadline has passed are dropped. A request that alone exceeds
+    `max_rows` is a batch of its own.
     """
     batch: list[Job] = []
     num_rows = 0
     while waiting:
-        if waiting[0].future.cancelled():
+        if waiting[0].is_over(now):
             waiting.popleft()
             continue
         if batch and num_rows + waiting[0].num_rows > max_rows:
@@ -115,50 +136,80 @@ class Batcher:
         self._max_batch_rows = max_batch_rows
         self._max_queued_rows = max_queued_rows
         self._waiting: deque[Job] = deque()
+        self._running: Sequence[Job] = ()  # in the engine thread
         self._queued_rows = 0
+        self._queued_requests = 0
         self._rows_per_second: float | None = None
         self._drain_scheduled = False
-        self._thread_busy = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_time = math.inf
         self._closed = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rbm-engine")
         metrics.queue_capacity_rows.set(max_queued_rows)
 
-    async def submit(self, feeds: Tensors, num_rows: int, *, explain: bool = False) -> Answer:
+    async def submit(
+        self, feeds: Tensors, num_rows: int, *, explain: bool = False, deadline: float = math.inf
+    ) -> Answer:
         """The outputs for `num_rows` rows, once it is their turn.
+
+        Args:
+            deadline: when the caller stops waiting, by `time.perf_counter`. Rows that still wait then are
+                never computed; those that are being computed keep the rest of their batch company.
 
         Raises:
             OverloadedError: the queue has no room for them.
+            DeadlineExceededError: the deadline passed first.
             BackendError: the batch they were in failed.
-            WarmingError: the batcher is closed.
+            DrainingError: the batcher is closed, or was before it came to them.
         """
         if self._closed:
-            raise WarmingError
+            raise DrainingError
         if self._queued_rows + num_rows > self._max_queued_rows:
             raise OverloadedError(self._seconds_until_empty())
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Job(feeds, num_rows, explain, time.perf_counter(), future))
+        self._waiting.append(Job(feeds, num_rows, explain, time.perf_counter(), deadline, future))
         self._show_queue(self._queued_rows + num_rows)
+        self._watch(deadline)
         self._schedule_drain()
         return await future
 
     def close(self) -> None:
-        """Fail what waits, let the batch that runs finish, and stop the thread."""
+        """Take nothing more and refuse what has no answer yet; a batch that runs ends by itself, unheard."""
         self._closed = True
-        for job in self._waiting:
-            if not job.future.done():
-                job.future.set_exception(WarmingError())
+        for job in (*self._running, *self._waiting):
+            job.refuse(DrainingError())
         self._waiting.clear()
         self._show_queue(0)
-        self._thread.shutdown()
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._thread.shutdown(wait=not self._running)
+
+    def _watch(self, deadline: float) -> None:
+        if deadline >= self._alarm_time:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_time = deadline
+        seconds = max(0.0, deadline - time.perf_counter())
+        self._alarm = asyncio.get_running_loop().call_later(seconds, self._on_alarm)
+
+    def _on_alarm(self) -> None:
+        """Answer everyone whose deadline has passed, and set the alarm for the next."""
+        self._alarm, self._alarm_time = None, math.inf
+        now = time.perf_counter()
+        self._waiting = deque(job for job in self._waiting if not job.is_over(now))
+        self._show_queue(sum(job.num_rows for job in self._waiting))
+        running = [job for job in self._running if not job.is_over(now)]
+        self._watch(min((job.deadline for job in (*running, *self._waiting)), default=math.inf))
 
     def _schedule_drain(self) -> None:
-        if not self._drain_scheduled and not self._thread_busy:
+        if not self._drain_scheduled and not self._running:
             self._drain_scheduled = True
             asyncio.get_running_loop().call_soon(self._drain)
 
     def _drain(self) -> None:
         self._drain_scheduled = False
-        batch = take_batch(self._waiting, self._max_batch_rows)
+        batch = take_batch(self._waiting, self._max_batch_rows, time.perf_counter())
         self._show_queue(sum(job.num_rows for job in self._waiting))
         if not batch:
             return
@@ -176,12 +227,12 @@ class Batcher:
             _deliver(batch, answers)
 
     def _run_in_thread(self, batch: Sequence[Job]) -> None:
-        self._thread_busy = True
+        self._running = batch
         computing = asyncio.get_running_loop().run_in_executor(self._thread, self._compute, batch)
         computing.add_done_callback(partial(self._on_computed, batch))
 
     def _on_computed(self, batch: Sequence[Job], computing: asyncio.Future[list[Answer]]) -> None:
-        self._thread_busy = False
+        self._running = ()
         if error := computing.exception():
             _fail(batch, error)
         else:
@@ -221,9 +272,10 @@ class Batcher:
         return min(self._queued_rows / self._rows_per_second, MAX_RETRY_AFTER_SECONDS)
 
     def _show_queue(self, queued_rows: int) -> None:
-        self._queued_rows = queued_rows
-        self._metrics.queue_rows.set(queued_rows)
-        self._metrics.queue_requests.set(len(self._waiting))
+        """By difference: while one model replaces another, two batchers share the gauges."""
+        self._metrics.queue_rows.inc(queued_rows - self._queued_rows)
+        self._metrics.queue_requests.inc(len(self._waiting) - self._queued_requests)
+        self._queued_rows, self._queued_requests = queued_rows, len(self._waiting)
 
 
 def _deliver(batch: Sequence[Job], answers: Sequence[Answer]) -> None:
@@ -236,5 +288,4 @@ def _fail(batch: Sequence[Job], error: BaseException) -> None:
     num_rows = sum(job.num_rows for job in batch)
     log.error("batch failed", num_requests=len(batch), num_rows=num_rows, exc_info=error)
     for job in batch:
-        if not job.future.done():
-            job.future.set_exception(BackendError())
+        job.refuse(BackendError())

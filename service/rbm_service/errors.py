@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
-FailureReason = Literal["rejected", "canceled", "backend", "validation", "too_large", "other"]
+FailureReason = Literal["rejected", "canceled", "backend", "validation", "too_large", "deadline", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +152,24 @@ class WarmingError(ServiceError):
 
     def __init__(self) -> None:
         super().__init__("no model is in service yet", headers={"Retry-After": "1"})
+
+
+class DrainingError(ServiceError):
+    """The service is about to end; another replica, or this one after its restart, will answer."""
+
+    status, code, reason = HTTPStatus.SERVICE_UNAVAILABLE, "draining", "rejected"
+
+    def __init__(self) -> None:
+        super().__init__("the service is about to end", headers={"Retry-After": "1"})
+
+
+class DeadlineExceededError(ServiceError):
+    """The answer was not there when the caller stopped waiting for it."""
+
+    status, code, reason = HTTPStatus.GATEWAY_TIMEOUT, "deadline_exceeded", "deadline"
+
+    def __init__(self) -> None:
+        super().__init__("the request was not computed within its time limit")
 
 
 def _shortened(node_id: int | str) -> str:

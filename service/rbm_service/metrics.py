@@ -5,6 +5,7 @@ Dimension letters: B rows, C classes, L layers, E experts, K experts per row.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from typing import Any, Literal
 
@@ -15,17 +16,31 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 Stage = Literal["parse", "position_lookup", "queue", "inference", "serialize"]
 STAGES: tuple[Stage, ...] = ("parse", "position_lookup", "queue", "inference", "serialize")
 POSITION_RESULTS = ("cached", "neighbors", "supplied", "default", "missing")
-FAILURE_REASONS = ("rejected", "canceled", "backend", "validation", "too_large", "other")
+FAILURE_REASONS = ("rejected", "canceled", "backend", "validation", "too_large", "deadline", "other")
+LOAD_OUTCOMES = ("loaded", "refused")
 
 # fmt: off
 REQUEST_BUCKETS = (.0005, .001, .002, .003, .005, .0075, .01, .015, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)
 STAGE_BUCKETS = (.000005, .00001, .00002, .00005, .0001, .0002, .0005, .001, .002, .005,
                  .01, .02, .05, .1, .25, 1, 5)
 # fmt: on
+LOAD_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 ROW_BUCKETS = tuple(2**power for power in range(14))  # 1..8192
 CONFIDENCE_BUCKETS = tuple(tenth / 10 for tenth in range(1, 11))
 
 MODEL = ("model_name", "model_version")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """The labels of `rbm_model_info`."""
+
+    model_name: str
+    model_version: str
+    bundle_id: str
+    device: str
+    provider: str
+    onnxruntime_version: str
 
 
 class Metrics:
@@ -97,12 +112,41 @@ class Metrics:
         self.abstained = self._counter("rbm_abstained_total", "Rows under the caller's min_confidence", MODEL)
 
     def _declare_model(self) -> None:
+        self._shown: ModelInfo | None = None
         self.model_info = self._gauge(
-            "rbm_model_info",
-            "The model in service",
-            (*MODEL, "bundle_id", "device", "provider", "onnxruntime_version"),
+            "rbm_model_info", "The model in service", [field.name for field in fields(ModelInfo)]
         )
-        self.model_ready = self._gauge("rbm_model_ready", "1 while a model is in service")
+        self.model_ready = self._gauge("rbm_model_ready", "1 while /readyz says so")
+        self.model_loads = self._counter(
+            "rbm_model_loads_total",
+            "Promotions by what became of them: loaded, or refused and the old model kept",
+            ("outcome",),
+        )
+        for outcome in LOAD_OUTCOMES:
+            self.model_loads.labels(outcome)
+        self.model_load_duration = self._histogram(
+            "rbm_model_load_duration_seconds",
+            "Time from the first byte verified to the last warm-up batch",
+            buckets=LOAD_BUCKETS,
+        )
+
+    def show_model(self, info: ModelInfo) -> None:
+        """Let `rbm_model_info` say this and nothing else."""
+        former, self._shown = self._shown, info
+        self.model_info.labels(**asdict(info)).set(1)
+        if former is not None and former != info:
+            self.model_info.remove_by_labels(asdict(former))
+
+    def forget_version(self, name: str, version: int) -> None:
+        """Drop the series of a version, or the scrape would grow with every version that was ever served."""
+        for metric in (
+            self.stage_duration,
+            self.inference_requests,
+            self.inference_rows,
+            self.inference_executions,
+            self.abstained,
+        ):
+            metric.remove_by_labels({"model_name": name, "model_version": str(version)})
 
     def count_positions(self, sources: Sequence[str]) -> None:
         """Where the position of each row of a request came from."""

@@ -12,6 +12,9 @@ ENV_PREFIX = "RBM_"
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1)]
+MAX_SECONDS = 3600
+Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
+SecondsOrNone = Annotated[float, Field(ge=0, le=MAX_SECONDS)]
 
 
 class Settings(BaseSettings):
@@ -54,6 +57,22 @@ class Settings(BaseSettings):
 
     max_body_bytes: Count = 16 * 1024 * 1024
     """Longest request body."""
+
+    request_timeout_seconds: Seconds = 10.0
+    """How long a request may take once its body is there; then it is answered with 504, and if it still waits
+    in the queue, it is never computed. A request may ask for less by its `timeout_seconds`, not for more."""
+
+    drain_seconds: SecondsOrNone = 10.0
+    """Longest time that SIGTERM or SIGINT leaves for answering. /readyz turns 503 at once, while requests are
+    still taken: until none has come for a second, at most for half of this time. Later ones are refused with
+    503 `draining`, those taken are answered, the listener closes, the process ends with 0. Let whoever kills
+    the process after SIGTERM wait a few seconds longer than this. 0: refuse and end at once. A second signal
+    ends the process without any of that."""
+
+    reload_poll_seconds: SecondsOrNone = 2.0
+    """How often to look for a newly promoted version, which is loaded beside the one in service and takes its
+    place once it has proved itself. One that cannot be loaded is refused once, and tried again when it is
+    promoted again or its manifest changes. 0: never look; what was promoted at start is served to the end."""
 
     intra_op_threads: Count = 1
     """Threads of ONNX Runtime within one operator."""

@@ -1,19 +1,14 @@
-"""The model in service: how it is loaded, and where requests find it."""
+"""The model in service: where requests find it, and how another takes its place."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import structlog
-
-from rbm_bundle import Bundle, BundleError, ModelRepository, read_bundle
+from rbm_bundle import Bundle
 from rbm_bundle.manifest import Provider
 from rbm_service.batching import Batcher
 from rbm_service.engine import Engine
-from rbm_service.errors import WarmingError
-from rbm_service.inputs import feature_padding
-from rbm_service.metrics import Metrics, ModelMetrics
-from rbm_service.settings import Settings
-
-log = structlog.get_logger(__name__)
+from rbm_service.errors import DrainingError, WarmingError
+from rbm_service.metrics import Metrics, ModelInfo, ModelMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,97 +23,142 @@ class ServedModel:
     batcher: Batcher
     metrics: ModelMetrics
 
+    @property
+    def info(self) -> ModelInfo:
+        """What `rbm_model_info` says about it."""
+        return ModelInfo(
+            model_name=self.name,
+            model_version=str(self.version),
+            bundle_id=self.bundle.manifest.bundle_id[:12],
+            device=self.device,
+            provider=self.engine.provider,
+            onnxruntime_version=self.engine.runtime_version,
+        )
+
+
+class Tenure:
+    """A model's time in service; `with` leases the model to one request.
+
+    It ends when another model takes over, and is over when the last lease ends after that.
+    """
+
+    __slots__ = ("_ended", "_on_over", "model", "num_leases")
+
+    def __init__(self, model: ServedModel, on_over: "Callable[[Tenure], None]") -> None:
+        self.model = model
+        self.num_leases = 0
+        self._ended = False
+        self._on_over = on_over
+
+    def __enter__(self) -> ServedModel:
+        self.num_leases += 1
+        return self.model
+
+    def __exit__(self, *exception: object) -> None:
+        self.num_leases -= 1
+        if self._ended and not self.num_leases:
+            self._on_over(self)
+
+    def end(self) -> None:
+        """Lease no more."""
+        self._ended = True
+        if not self.num_leases:
+            self._on_over(self)
+
 
 class ModelSlot:
-    """Holds the model in service, or none."""
+    """Holds the model in service, or none; belongs to one event loop, so that a count needs no lock.
+
+    The way to the end: `begin_drain` (not ready, still leasing), `close` (no new leases), `abandon`.
+    """
 
     def __init__(self, metrics: Metrics) -> None:
+        self.num_arrivals = 0  # requests that asked for a lease, and got one or not
+        self.draining = False
         self._metrics = metrics
-        self._model: ServedModel | None = None
+        self._tenure: Tenure | None = None
+        self._tenures: set[Tenure] = set()  # those that are not over
+        self._former_version: int | None = None
+        self._closed = False
 
-    def current(self) -> ServedModel:
-        """The model in service.
+    @property
+    def is_busy(self) -> bool:
+        """Whether a lease is held, of this model or of one before it."""
+        return any(tenure.num_leases for tenure in self._tenures)
+
+    def lease(self) -> Tenure:
+        """`with slot.lease() as model`: the model in service, not closed before the block ends.
 
         Raises:
-            WarmingError: there is none.
+            WarmingError, DrainingError: there is none yet, or no more.
         """
-        if self._model is None:
-            raise WarmingError
-        return self._model
+        self.num_arrivals += 1
+        return self._present()
 
-    def put(self, model: ServedModel) -> None:
-        """Put a model in service."""
-        self._model = model
-        self._metrics.model_info.labels(
-            model.name,
-            model.version,
-            model.bundle.manifest.bundle_id[:12],
-            model.device,
-            model.engine.provider,
-            model.engine.runtime_version,
-        ).set(1)
-        self._metrics.model_ready.set(1)
+    def current(self) -> ServedModel:
+        """The model in service, for a glance that awaits nothing.
+
+        Raises:
+            WarmingError, DrainingError: there is none yet, or no more.
+        """
+        return self._present().model
+
+    def check_ready(self) -> None:
+        """Refuse unless a model is in service, to stay there.
+
+        Raises:
+            WarmingError, DrainingError: there is none yet, or not for long.
+        """
+        if self.draining:
+            raise DrainingError
+        self._present()
+
+    def swap(self, model: ServedModel) -> None:
+        """Put a model in service.
+
+        Requests from now on get it; those that lease the one before it are computed by that one, which is
+        closed and let go when the last of them is answered.
+        """
+        if self._closed:
+            model.batcher.close()
+            return
+        replaced, self._tenure = self._tenure, Tenure(model, self._on_over)
+        self._tenures.add(self._tenure)
+        self._metrics.show_model(model.info)
+        self._metrics.model_ready.set(not self.draining)
+        if replaced is not None:
+            self._forget_former(replaced.model, model)
+            replaced.end()
+
+    def begin_drain(self) -> None:
+        """Be ready no more, and lease on: whoever sends requests here takes a moment to notice."""
+        self.draining = True
+        self._metrics.model_ready.set(0)
 
     def close(self) -> None:
-        """Take the model out of service and stop its engine thread."""
-        self._metrics.model_ready.set(0)
-        if self._model is not None:
-            self._model.batcher.close()
-            self._model = None
+        """Take the model out of service for good; it is closed when the last lease ends."""
+        self.begin_drain()
+        self._closed = True
+        tenure, self._tenure = self._tenure, None
+        if tenure is not None:
+            tenure.end()
 
+    def abandon(self) -> None:
+        """Refuse with 503 whatever is leased and has no answer yet."""
+        for tenure in self._tenures:
+            tenure.model.batcher.close()
 
-def load_model(settings: Settings, metrics: Metrics) -> ServedModel:
-    """Load the promoted version: verify every byte, open the session, reproduce the golden rows, warm up.
+    def _present(self) -> Tenure:
+        if self._tenure is None:
+            raise DrainingError if self._closed else WarmingError
+        return self._tenure
 
-    Raises:
-        BundleError: there is no promoted version, or it is not what its manifest says.
-        EngineError: it cannot run on the device asked for.
-    """
-    repository = ModelRepository(settings.models_dir)
-    name = settings.model or _only_model(repository)
-    version = _promoted_version(repository, name)
-    bundle = read_bundle(repository.path_of(name, version))
-    engine = Engine(bundle, settings.device, settings.intra_op_threads)
-    engine.self_test(bundle)
-    engine.warm_up(settings.max_batch_rows)
-    manifest = bundle.manifest
-    bound = ModelMetrics(metrics, name, str(version), manifest.labels, manifest.architecture.num_experts)
-    batcher = Batcher(
-        engine.run,
-        bound,
-        max_batch_rows=settings.max_batch_rows,
-        max_queued_rows=settings.max_queued_rows,
-        padding=feature_padding(manifest.features),
-    )
-    log.info(
-        "model loaded",
-        model=name,
-        version=version,
-        bundle_id=manifest.bundle_id[:12],
-        provider=engine.provider,
-    )
-    return ServedModel(name, version, settings.device, bundle, engine, batcher, bound)
+    def _on_over(self, tenure: Tenure) -> None:
+        self._tenures.discard(tenure)
+        tenure.model.batcher.close()
 
-
-def _only_model(repository: ModelRepository) -> str:
-    names = repository.names()
-    if not names:
-        raise BundleError(repository.root, "no model", "a published one: rbm-models publish BUNDLE --promote")
-    if len(names) > 1:
-        raise BundleError(repository.root, f"models {', '.join(names)}", "RBM_MODEL to name one of them")
-    return names[0]
-
-
-def _promoted_version(repository: ModelRepository, name: str) -> int:
-    versions = repository.versions(name)
-    if not versions:
-        names = ", ".join(repository.names()) or "none"
-        raise BundleError(repository.root, f"models: {names}", f"a model named {name}")
-    version = repository.current(name)
-    if version is None:
-        raise BundleError(
-            repository.root / name,
-            f"versions {', '.join(map(str, versions))}, none of them promoted",
-            f"a promoted one: rbm-models promote {name} {versions[-1]}",
-        )
-    return version
+    def _forget_former(self, replaced: ServedModel, model: ServedModel) -> None:
+        """Keep the series of the last two versions: what the replaced one counted may not be scraped yet."""
+        if self._former_version not in (None, replaced.version, model.version):
+            self._metrics.forget_version(model.name, self._former_version)
+        self._former_version = replaced.version

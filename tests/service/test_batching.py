@@ -1,5 +1,7 @@
 import asyncio
+import math
 import threading
+import time
 from collections import deque
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from rbm_service.batching import INLINE_ROWS, Batcher, Job, split, stack, take_batch
-from rbm_service.errors import BackendError, OverloadedError, WarmingError
+from rbm_service.errors import BackendError, DeadlineExceededError, DrainingError, OverloadedError
 
 
 class Gate:
@@ -60,21 +62,21 @@ async def occupy(batcher, gate, bundle):
 
 def queued(*sizes):
     loop = asyncio.new_event_loop()
-    jobs = deque(Job({}, size, False, 0.0, loop.create_future()) for size in sizes)
+    jobs = deque(Job({}, size, False, 0.0, 10.0 * size, loop.create_future()) for size in sizes)
     loop.close()
     return jobs
 
 
 def test_a_batch_is_as_many_requests_as_fit_in_order():
     waiting = queued(3, 4, 2, 1)
-    assert [job.num_rows for job in take_batch(waiting, 8)] == [3, 4]
-    assert [job.num_rows for job in take_batch(waiting, 8)] == [2, 1]
-    assert take_batch(waiting, 8) == []
+    assert [job.num_rows for job in take_batch(waiting, 8, now=0.0)] == [3, 4]
+    assert [job.num_rows for job in take_batch(waiting, 8, now=0.0)] == [2, 1]
+    assert take_batch(waiting, 8, now=0.0) == []
 
 
 def test_a_request_larger_than_a_batch_is_a_batch_of_its_own():
     waiting = queued(20, 1)
-    assert [job.num_rows for job in take_batch(waiting, 8)] == [20]
+    assert [job.num_rows for job in take_batch(waiting, 8, now=0.0)] == [20]
     assert len(waiting) == 1
 
 
@@ -82,7 +84,7 @@ def test_requests_of_callers_who_left_are_not_taken():
     waiting = queued(3, 4, 2)
     waiting[0].future.cancel()
     waiting[2].future.cancel()
-    assert [job.num_rows for job in take_batch(waiting, 8)] == [4]
+    assert [job.num_rows for job in take_batch(waiting, 8, now=0.0)] == [4]
     assert not waiting
 
 
@@ -270,19 +272,120 @@ def test_a_caller_who_leaves_while_it_runs_harms_nobody(make_batcher, gate, bund
     assert asyncio.run(scenario()).outputs["probabilities"].shape == (2, 3)
 
 
-def test_closing_fails_what_waits_finishes_what_runs_and_takes_nothing_more(make_batcher, gate, bundle):
+def test_a_request_past_its_deadline_is_not_taken_and_its_caller_is_told():
+    waiting = queued(3, 4, 2)
+    late = [waiting[0], waiting[2]]
+    assert [job.num_rows for job in take_batch(waiting, 8, now=30.0)] == [4]
+    for job in late:
+        assert isinstance(job.future.exception(), DeadlineExceededError)
+
+
+def test_a_deadline_that_passes_in_the_queue_costs_no_forward_pass_and_frees_the_queue(
+    make_batcher, gate, bundle, metrics
+):
+    async def scenario():
+        batcher = make_batcher(gate)
+        running = await occupy(batcher, gate, bundle)
+        late = batcher.submit(rows_of(bundle, 0, 5), 5, deadline=time.perf_counter() + 0.02)
+        patient = asyncio.create_task(batcher.submit(rows_of(bundle, 0, 2), 2))
+        with pytest.raises(DeadlineExceededError):
+            await late
+        assert metrics.registry.get_sample_value("rbm_queue_rows", {"model_name": "tiny"}) == 2
+        gate.opened.set()
+        await asyncio.gather(running, patient)
+
+    asyncio.run(scenario())
+    assert gate.sizes == [INLINE_ROWS + 1, 2]
+
+
+def test_a_deadline_that_has_passed_costs_no_forward_pass(make_batcher, engine, bundle):
+    sizes = []
+
+    def run(feeds, outputs):
+        sizes.append(len(feeds["features"]))
+        return engine.run(feeds, outputs)
+
+    async def scenario():
+        with pytest.raises(DeadlineExceededError):
+            await make_batcher(run).submit(rows_of(bundle, 0, 5), 5, deadline=time.perf_counter())
+
+    asyncio.run(scenario())
+    assert sizes == []
+
+
+def test_a_deadline_that_passes_in_a_batch_leaves_the_rest_of_the_batch_alone(make_batcher, gate, bundle):
+    async def scenario():
+        batcher = make_batcher(gate)
+        tasks = [
+            asyncio.create_task(batcher.submit(rows_of(bundle, 0, 30), 30, deadline=deadline))
+            for deadline in (math.inf, time.perf_counter() + 1)  # long enough to be in the batch for sure
+        ]
+        await asyncio.to_thread(gate.entered.wait, 10)
+        with pytest.raises(DeadlineExceededError):
+            await tasks[1]
+        gate.opened.set()
+        return await tasks[0]
+
+    assert asyncio.run(scenario()).outputs["probabilities"].shape == (30, 3)
+    assert gate.sizes == [60]
+
+
+def test_every_deadline_is_kept_in_whatever_order_they_come(make_batcher, gate, bundle):
+    async def scenario():
+        batcher = make_batcher(gate)
+        running = await occupy(batcher, gate, bundle)
+        now = time.perf_counter()
+        waiting = [
+            batcher.submit(rows_of(bundle, 0, 1), 1, deadline=now + seconds) for seconds in (0.06, 0.02, 0.1)
+        ]
+        errors = await asyncio.gather(*waiting, return_exceptions=True)
+        gate.opened.set()
+        await running
+        return errors
+
+    assert [type(error) for error in asyncio.run(scenario())] == [DeadlineExceededError] * 3
+
+
+def test_two_batchers_of_one_name_share_the_gauges(make_batcher, gate, engine, bundle, metrics):
+    def queued_rows():
+        return metrics.registry.get_sample_value("rbm_queue_rows", {"model_name": "tiny"})
+
+    async def scenario():
+        old, new = make_batcher(gate), make_batcher(engine.run)
+        running = await occupy(old, gate, bundle)
+        waiting = asyncio.create_task(old.submit(rows_of(bundle, 0, 5), 5))
+        await asyncio.sleep(0)
+        await new.submit(rows_of(bundle, 0, 1), 1)
+        assert queued_rows() == 5
+        gate.opened.set()
+        await asyncio.gather(running, waiting)
+
+    asyncio.run(scenario())
+    assert queued_rows() == 0
+
+
+def test_closing_refuses_what_has_no_answer_takes_nothing_more_and_waits_for_nothing(
+    make_batcher, gate, bundle
+):
     async def scenario():
         batcher = make_batcher(gate)
         running = await occupy(batcher, gate, bundle)
         waiting = asyncio.create_task(batcher.submit(rows_of(bundle, 0, 2), 2))
         await asyncio.sleep(0)
+        batcher.close()  # while the gate is shut
+        for refused in (running, waiting, batcher.submit(rows_of(bundle, 0, 2), 2)):
+            with pytest.raises(DrainingError):
+                await refused
         gate.opened.set()
-        batcher.close()
-        with pytest.raises(WarmingError):
-            await waiting
-        with pytest.raises(WarmingError):
-            await batcher.submit(rows_of(bundle, 0, 2), 2)
-        return await running
 
-    assert asyncio.run(scenario()).outputs["probabilities"].shape == (INLINE_ROWS + 1, 3)
+    asyncio.run(scenario())
+
+
+def test_closing_at_rest_leaves_no_thread(make_batcher, engine, bundle):
+    async def scenario():
+        batcher = make_batcher(engine.run)
+        await batcher.submit(rows_of(bundle, 0, INLINE_ROWS + 1), INLINE_ROWS + 1)
+        batcher.close()
+
+    asyncio.run(scenario())
     assert not any(thread.name.startswith("rbm-engine") for thread in threading.enumerate())

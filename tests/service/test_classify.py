@@ -49,8 +49,7 @@ def replace_run(app, run, **limits):
     parts: Parts = app.state.parts
     model = parts.slot.current()
     limits = {"max_batch_rows": 64, "max_queued_rows": 256} | limits
-    model.batcher.close()
-    parts.slot.put(replace(model, batcher=Batcher(run, model.metrics, **limits)))
+    parts.slot.swap(replace(model, batcher=Batcher(run, model.metrics, **limits)))
 
 
 def test_known_ids_are_all_it_takes(client, engine, bundle):
@@ -178,6 +177,8 @@ def test_a_body_that_is_no_json_is_400(client, content):
         ({"node_ids": [100], "top_k": 1.0}, ["top_k"]),
         ({"node_ids": [100], "explain": 1}, ["explain"]),
         ({"node_ids": [100], "min_confidence": 1.5}, ["min_confidence"]),
+        ({"node_ids": [100], "timeout_seconds": 0}, ["timeout_seconds"]),
+        ({"node_ids": [100], "timeout_seconds": "1"}, ["timeout_seconds"]),
         ({"node_ids": ["a"]}, ["node_ids", 0]),
         ({"features": [[0.5]], "node_ids": [100]}, ["features", 0]),
         ({"features": 1}, ["features"]),
@@ -295,6 +296,24 @@ def test_a_full_queue_is_429_with_a_time_to_come_back(settings, engine):
     assert (full.status_code, full.json()["code"]) == (429, "overloaded")
     assert int(full.headers["retry-after"]) >= 1
     assert running.status_code == waiting.status_code == 200
+
+
+@pytest.mark.parametrize(("limit", "asked"), [(60, 0.02), (0.02, None), (0.02, 60)])
+def test_past_the_shorter_of_both_time_limits_the_answer_is_504(settings, engine, limit, asked):
+    opened = threading.Event()
+
+    def wait_and_run(feeds, outputs):
+        assert opened.wait(10)
+        return engine.run(feeds, outputs)
+
+    with TestClient(create_app(settings.model_copy(update={"request_timeout_seconds": limit}))) as client:
+        replace_run(client.app, wait_and_run)
+        body = {"node_ids": [100] * 40, "timeout_seconds": asked}
+        problem = refused(client, 504, "deadline_exceeded", json=body)
+        opened.set()
+        assert problem["detail"] == "the request was not computed within its time limit"
+        value = client.app.state.parts.metrics.registry.get_sample_value
+        assert value("rbm_inference_failures_total", {"reason": "deadline"}) == 1
 
 
 def test_the_stages_are_timed_in_a_header(client):

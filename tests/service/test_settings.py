@@ -18,6 +18,8 @@ def test_the_defaults_are_those_that_are_documented():
     assert settings.max_batch_rows == 1024
     assert settings.max_body_bytes == 16 * 2**20
     assert settings.metrics_port is None
+    assert settings.request_timeout_seconds == settings.drain_seconds == 10
+    assert settings.reload_poll_seconds == 2
 
 
 def test_settings_come_from_the_environment(monkeypatch):
@@ -49,7 +51,16 @@ def test_an_unknown_variable_like_nothing_known_is_refused_without_a_guess(monke
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("RBM_DEVICE", "tpu"), ("RBM_PORT", "0"), ("RBM_MAX_BATCH_ROWS", "0"), ("RBM_LOG_FORMAT", "xml")],
+    [
+        ("RBM_DEVICE", "tpu"),
+        ("RBM_PORT", "0"),
+        ("RBM_MAX_BATCH_ROWS", "0"),
+        ("RBM_LOG_FORMAT", "xml"),
+        ("RBM_REQUEST_TIMEOUT_SECONDS", "0"),
+        ("RBM_REQUEST_TIMEOUT_SECONDS", "inf"),
+        ("RBM_DRAIN_SECONDS", "-1"),
+        ("RBM_RELOAD_POLL_SECONDS", "nan"),
+    ],
 )
 def test_a_value_outside_its_range_is_refused(monkeypatch, name, value):
     monkeypatch.setenv(name, value)

@@ -1,82 +1,135 @@
 import asyncio
+import threading
+import weakref
 
+import numpy as np
 import pytest
 
-from rbm_bundle import BundleError, ModelRepository
-from rbm_service.errors import WarmingError
+from rbm_bundle import ModelRepository
+from rbm_service.batching import INLINE_ROWS
+from rbm_service.errors import DrainingError, WarmingError
+from rbm_service.reload import PromotedVersion, load_model
 from rbm_service.settings import Settings
-from rbm_service.slot import ModelSlot, load_model
+from rbm_service.slot import ModelSlot
 from tests.bundles import TINY
 
 
-def load(root, metrics, **settings):
-    return load_model(Settings(models_dir=root, device="cpu", max_batch_rows=4, **settings), metrics)
-
-
-def test_the_only_model_is_found_by_itself(models_dir, metrics):
-    model = load(models_dir, metrics)
-    assert (model.name, model.version) == ("tiny", 1)
-    model.batcher.close()
-
-
-def test_a_loaded_model_answers(models_dir, metrics, bundle):
-    model = load(models_dir, metrics)
-    feeds = {"features": bundle.nodes.features[:2], "positions": bundle.nodes.positions[:2]}
-    answer = asyncio.run(model.batcher.submit(feeds, 2))
-    assert answer.outputs["probabilities"].sum(axis=1) == pytest.approx([1, 1])
-    model.batcher.close()
-
-
-def test_an_empty_repository_is_refused(tmp_path, metrics):
-    with pytest.raises(BundleError, match="found no model; wanted a published one"):
-        load(tmp_path, metrics)
-
-
-def test_two_models_need_a_name(tmp_path, metrics):
+@pytest.fixture
+def load(tmp_path, metrics):
+    """Loads a fresh version each time."""
     repository = ModelRepository(tmp_path)
-    for name in ("one", "other"):
-        repository.promote(name, repository.publish(TINY, name))
-    with pytest.raises(BundleError, match="found models one, other; wanted RBM_MODEL to name one of them"):
-        load(tmp_path, metrics)
-    model = load(tmp_path, metrics, model="other")
-    assert model.name == "other"
-    model.batcher.close()
+
+    def load():
+        version = repository.publish(TINY)
+        promoted = PromotedVersion("tiny", version, repository.path_of("tiny", version))
+        return load_model(promoted, Settings(device="cpu", max_batch_rows=4), metrics)
+
+    return load
 
 
-def test_a_model_that_is_not_there_is_refused_with_those_that_are(models_dir, metrics):
-    with pytest.raises(BundleError, match="found models: tiny; wanted a model named cora"):
-        load(models_dir, metrics, model="cora")
-
-
-def test_a_model_that_nobody_promoted_is_refused_with_the_command_that_would(tmp_path, metrics):
-    ModelRepository(tmp_path).publish(TINY)
-    with pytest.raises(BundleError, match="rbm-models promote tiny 1"):
-        load(tmp_path, metrics)
-
-
-@pytest.mark.parametrize("name", ["student.grouped.onnx", "positions.npy", "golden.npz", "manifest.json"])
-def test_a_flipped_bit_anywhere_in_the_bundle_is_refused(tmp_path, metrics, name):
-    repository = ModelRepository(tmp_path)
-    repository.promote("tiny", repository.publish(TINY))
-    path = repository.path_of("tiny", 1) / name
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(BundleError, match=name):
-        load(tmp_path, metrics)
-
-
-def test_an_empty_slot_has_no_model(metrics):
-    with pytest.raises(WarmingError):
-        ModelSlot(metrics).current()
-
-
-def test_readiness_follows_the_slot(models_dir, metrics):
+@pytest.fixture
+def slot(metrics):
     slot = ModelSlot(metrics)
-    slot.put(load(models_dir, metrics))
+    yield slot
+    slot.close()
+
+
+def rows_of(model, num_rows):
+    rows = np.arange(num_rows) % model.bundle.nodes.num_nodes
+    nodes = model.bundle.nodes
+    return {"features": nodes.features_of(rows), "positions": nodes.positions_of(rows)}
+
+
+def engine_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("rbm-engine")]
+
+
+def shown_versions(metrics):
+    (family,) = [family for family in metrics.registry.collect() if family.name == "rbm_model_info"]
+    return {sample.labels["model_version"]: sample.value for sample in family.samples}
+
+
+def test_an_empty_slot_has_no_model(slot):
+    for ask in (slot.current, slot.lease, slot.check_ready):
+        with pytest.raises(WarmingError):
+            ask()
+
+
+def test_readiness_follows_the_slot(slot, load, metrics):
+    slot.swap(load())
+    slot.check_ready()
     assert slot.current().name == "tiny"
     assert metrics.registry.get_sample_value("rbm_model_ready") == 1
     slot.close()
-    with pytest.raises(WarmingError):
-        slot.current()
+    for ask in (slot.current, slot.lease, slot.check_ready):
+        with pytest.raises(DrainingError):
+            ask()
     assert metrics.registry.get_sample_value("rbm_model_ready") == 0
+
+
+def test_a_draining_slot_is_not_ready_and_leases_on(slot, load, metrics):
+    slot.swap(load())
+    slot.begin_drain()
+    with pytest.raises(DrainingError):
+        slot.check_ready()
+    assert metrics.registry.get_sample_value("rbm_model_ready") == 0
+    with slot.lease() as model:
+        assert model.version == 1
+        assert slot.is_busy
+    assert not slot.is_busy
+
+
+def test_new_leases_are_of_the_new_model_and_old_ones_stay_with_the_old_which_computes_them(slot, load):
+    async def scenario():
+        slot.swap(load())
+        with slot.lease() as old:
+            slot.swap(load())
+            with slot.lease() as new:
+                assert (old.version, new.version) == (1, 2)
+            answer = await old.batcher.submit(rows_of(old, INLINE_ROWS + 1), INLINE_ROWS + 1)
+        with pytest.raises(DrainingError):
+            await old.batcher.submit(rows_of(old, 1), 1)
+        return answer
+
+    assert asyncio.run(scenario()).outputs["probabilities"].shape == (INLINE_ROWS + 1, 3)
+
+
+def test_a_replaced_model_leaves_neither_memory_nor_thread_once_its_last_lease_ends(slot, load):
+    async def scenario():
+        slot.swap(load())
+        with slot.lease() as model:
+            await model.batcher.submit(rows_of(model, INLINE_ROWS + 1), INLINE_ROWS + 1)
+            engine = weakref.ref(model.engine)
+            slot.swap(load())
+        assert len(engine_threads()) == 0
+        del model
+        await asyncio.sleep(0)  # what the loop still holds of the last batch
+        return engine
+
+    assert asyncio.run(scenario())() is None
+
+
+def test_only_the_model_in_service_is_shown(slot, load, metrics):
+    for version in ("1", "2", "3"):
+        slot.swap(load())
+        assert shown_versions(metrics) == {version: 1}
+
+
+def test_the_series_of_the_last_two_versions_are_kept(slot, load, metrics):
+    def has(version):
+        labels = {"model_name": "tiny", "model_version": version}
+        return metrics.registry.get_sample_value("rbm_inference_requests_total", labels) is not None
+
+    for _ in range(3):
+        slot.swap(load())
+    assert [has(version) for version in ("1", "2", "3")] == [False, True, True]
+
+
+def test_a_model_that_comes_after_the_end_is_closed(slot, load):
+    slot.close()
+    model = load()
+    slot.swap(model)
+    with pytest.raises(DrainingError):
+        slot.current()
+    with pytest.raises(DrainingError):
+        asyncio.run(model.batcher.submit(rows_of(model, 1), 1))

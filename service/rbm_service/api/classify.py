@@ -50,7 +50,7 @@ router = APIRouter(tags=["classify"])
     response_class=Response,
     responses={
         200: {"model": ClassifyResponse, "description": "One prediction per node, in order"},
-        **problem_responses(400, 404, 413, 415, 422, 429, 500, 503),
+        **problem_responses(400, 404, 413, 415, 422, 429, 500, 503, 504),
     },
     openapi_extra=REQUEST_BODY,
 )
@@ -59,14 +59,15 @@ async def classify(request: Request) -> Response:
     parts = parts_of(request)
     try:
         check_media_type(request.headers)
-        return await _answer(await request.body(), parts)
+        raw = await request.body()
+        with parts.slot.lease() as model:  # for all that follows: an answer comes from one version alone
+            return await _answer(raw, model, parts)
     except BaseException as error:
         parts.metrics.inference_failures.labels(_reason(error)).inc()
         raise
 
 
-async def _answer(raw: bytes, parts: Parts) -> Response:
-    model = parts.slot.current()
+async def _answer(raw: bytes, model: ServedModel, parts: Parts) -> Response:
     labels = model.bundle.manifest.labels
     watch = Stopwatch()
     body = parse(raw)
@@ -75,7 +76,9 @@ async def _answer(raw: bytes, parts: Parts) -> Response:
     watch.lap("parse")
     rows = _encode(query, model, parts)
     watch.lap("position_lookup")
-    answer = await model.batcher.submit(rows.feeds, rows.num_rows, explain=options.explain)
+    limit = parts.settings.request_timeout_seconds
+    deadline = watch.started + min(body.timeout_seconds or limit, limit)
+    answer = await model.batcher.submit(rows.feeds, rows.num_rows, explain=options.explain, deadline=deadline)
     watch.take({"queue": answer.queue_seconds, "inference": answer.inference_seconds})
     decoded = decode(answer.outputs, query, rows, options, labels)
     content = to_json(

@@ -20,8 +20,8 @@ async def livez() -> Health:
 
 @router.get("/readyz", responses=problem_responses(503))
 async def readyz(request: Request) -> Health:
-    """200 while a model is in service, else 503."""
-    parts_of(request).slot.current()
+    """200 while a model is in service, else 503; `draining` once the service was told to stop."""
+    parts_of(request).slot.check_ready()
     return Health(status="ready")
 
 

@@ -79,6 +79,9 @@ class ClassifyRequest(_Body):
     min_confidence: float | None = Field(default=None, ge=0, le=1)
     """Below this probability the answer abstains: no label."""
 
+    timeout_seconds: float | None = Field(default=None, gt=0)
+    """After how long the answer is of no use; can only shorten the time limit of the service."""
+
     def query(self) -> Query:
         """The columns."""
         features = self.features.rows() if isinstance(self.features, SparseFeatures) else self.features

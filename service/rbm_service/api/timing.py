@@ -7,11 +7,11 @@ from rbm_service.metrics import Stage
 
 
 class Stopwatch:
-    """Seconds of each stage, from the moment it is made."""
+    """Seconds of each stage, from the moment it is made: `started`, by `time.perf_counter`."""
 
     def __init__(self) -> None:
         self.seconds: dict[Stage, float] = {}
-        self._started = self._last = perf_counter()
+        self.started = self._last = perf_counter()
 
     def lap(self, stage: Stage) -> None:
         """What passed since the last stage was this one."""
@@ -26,5 +26,5 @@ class Stopwatch:
 
     def header(self) -> str:
         """The value of `Server-Timing`: milliseconds of each stage, and in total."""
-        stages = [*self.seconds.items(), ("total", self._last - self._started)]
+        stages = [*self.seconds.items(), ("total", self._last - self.started)]
         return ", ".join(f"{stage};dur={1000 * seconds:.3f}" for stage, seconds in stages)

@@ -1,0 +1,255 @@
+import asyncio
+import os
+import threading
+
+import httpx2
+import pytest
+from structlog.testing import capture_logs
+
+from rbm_bundle import BundleError, ModelRepository
+from rbm_service.app import create_app
+from rbm_service.engine import Engine
+from rbm_service.reload import Reloader, find_promoted, load_model
+from rbm_service.settings import Settings
+from rbm_service.slot import ModelSlot
+from tests.bundles import TINY, with_other_answers
+
+
+def load(root, metrics, **settings):
+    settings = Settings(models_dir=root, device="cpu", max_batch_rows=4, **settings)
+    return load_model(find_promoted(root, settings.model), settings, metrics)
+
+
+def test_the_only_model_is_found_by_itself(models_dir, metrics):
+    model = load(models_dir, metrics)
+    assert (model.name, model.version) == ("tiny", 1)
+    model.batcher.close()
+
+
+def test_a_loaded_model_answers(models_dir, metrics, bundle):
+    model = load(models_dir, metrics)
+    feeds = {"features": bundle.nodes.features[:2], "positions": bundle.nodes.positions[:2]}
+    answer = asyncio.run(model.batcher.submit(feeds, 2))
+    assert answer.outputs["probabilities"].sum(axis=1) == pytest.approx([1, 1])
+    model.batcher.close()
+
+
+def test_an_empty_repository_is_refused(tmp_path, metrics):
+    with pytest.raises(BundleError, match="found no model; wanted a published one"):
+        load(tmp_path, metrics)
+
+
+def test_two_models_need_a_name(tmp_path, metrics):
+    repository = ModelRepository(tmp_path)
+    for name in ("one", "other"):
+        repository.promote(name, repository.publish(TINY, name))
+    with pytest.raises(BundleError, match="found models one, other; wanted RBM_MODEL to name one of them"):
+        load(tmp_path, metrics)
+    model = load(tmp_path, metrics, model="other")
+    assert model.name == "other"
+    model.batcher.close()
+
+
+def test_a_model_that_is_not_there_is_refused_with_those_that_are(models_dir, metrics):
+    with pytest.raises(BundleError, match="found models: tiny; wanted a model named cora"):
+        load(models_dir, metrics, model="cora")
+
+
+def test_a_model_that_nobody_promoted_is_refused_with_the_command_that_would(tmp_path, metrics):
+    ModelRepository(tmp_path).publish(TINY)
+    with pytest.raises(BundleError, match="rbm-models promote tiny 1"):
+        load(tmp_path, metrics)
+
+
+@pytest.mark.parametrize("name", ["student.grouped.onnx", "positions.npy", "golden.npz", "manifest.json"])
+def test_a_flipped_bit_anywhere_in_the_bundle_is_refused(tmp_path, metrics, name):
+    repository = ModelRepository(tmp_path)
+    repository.promote("tiny", repository.publish(TINY))
+    path = repository.path_of("tiny", 1) / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match=name):
+        load(tmp_path, metrics)
+
+
+class Following:
+    """A repository with version 1 in service, and what follows its promotions; looks when it is told to."""
+
+    def __init__(self, root, metrics):
+        self.repository = ModelRepository(root)
+        self.folder = root / "tiny"
+        self.metrics = metrics
+        self.publish(promote=True)
+        settings = Settings(models_dir=root, device="cpu", max_batch_rows=4)
+        self.slot = ModelSlot(metrics)
+        self.slot.swap(load(root, metrics))
+        self.reloader = Reloader(settings, metrics, self.slot)
+
+    def publish(self, bundle=TINY, *, promote=False):
+        version = self.repository.publish(bundle)
+        if promote:
+            self.repository.promote("tiny", version)
+        return version
+
+    def publish_broken(self):
+        version = self.publish(promote=True)
+        path = self.folder / str(version) / "golden.npz"
+        path.write_bytes(path.read_bytes()[:-1])
+        return version
+
+    def look(self):
+        """The log lines of one look."""
+        with capture_logs() as lines:
+            asyncio.run(self.reloader.look())
+        return [line["event"] for line in lines]
+
+    def outcomes(self):
+        value = self.metrics.registry.get_sample_value
+        return {
+            outcome: value("rbm_model_loads_total", {"outcome": outcome}) for outcome in ("loaded", "refused")
+        }
+
+    @property
+    def version(self):
+        return self.slot.current().version
+
+
+@pytest.fixture
+def following(tmp_path, metrics):
+    following = Following(tmp_path / "models", metrics)
+    yield following
+    following.reloader.close()
+    following.slot.close()
+
+
+LOADED = ["loading model", "model loaded"]
+REFUSED = ["promotion refused, the old model stays"]
+
+
+def test_a_promoted_version_is_taken_up_once(following, metrics):
+    assert following.look() == []
+    following.publish(promote=True)
+    assert following.look() == LOADED
+    assert following.version == 2
+    assert following.look() == []
+    assert following.outcomes() == {"loaded": 2, "refused": 0}
+    assert metrics.registry.get_sample_value("rbm_model_load_duration_seconds_count") == 2
+
+
+def test_a_published_version_that_nobody_promoted_is_left_alone(following):
+    following.publish()
+    assert following.look() == []
+    assert following.version == 1
+
+
+def test_a_rollback_is_a_promotion(following):
+    following.publish(promote=True)
+    following.look()
+    following.repository.rollback("tiny")
+    assert following.look() == LOADED
+    assert following.version == 1
+
+
+def test_promoting_what_is_in_service_changes_nothing(following):
+    model = following.slot.current()
+    following.repository.promote("tiny", 1)
+    assert following.look() == []
+    assert following.slot.current() is model
+
+
+def test_another_bundle_under_the_number_in_service_is_taken_up(following, bundle, tmp_path):
+    other = with_other_answers(bundle, tmp_path / "other", seed=1)
+    (following.folder / "1").rename(tmp_path / "taken away")
+    assert following.publish(other.path) == 1
+    assert following.look() == LOADED
+    assert following.slot.current().bundle.manifest.bundle_id == other.manifest.bundle_id
+
+
+def test_a_refused_version_leaves_the_old_model_serving_and_is_refused_once(following):
+    following.publish_broken()
+    with capture_logs() as lines:
+        asyncio.run(following.reloader.look())
+    assert "golden.npz: found" in lines[-1]["reason"]
+    assert following.look() == []
+    assert following.version == 1
+    assert following.outcomes() == {"loaded": 1, "refused": 1}
+    following.publish(promote=True)
+    assert following.look() == LOADED
+    assert following.version == 3
+
+
+def test_a_refused_version_that_is_promoted_again_is_tried_again(following):
+    version = following.publish_broken()
+    golden = following.folder / str(version) / "golden.npz"
+    os.utime(following.folder / "CURRENT", ns=(0, 0))  # the clock of the file system is a coarse one
+    following.look()
+    golden.write_bytes((TINY / "golden.npz").read_bytes())
+    assert following.look() == []
+    following.repository.promote("tiny", version)
+    assert following.look() == LOADED
+    assert following.version == version
+
+
+def test_a_refused_version_whose_manifest_changes_is_tried_again(following):
+    version = following.publish(promote=True)
+    manifest = following.folder / str(version) / "manifest.json"
+    manifest.write_bytes(b"{}")
+    os.utime(manifest, ns=(0, 0))
+    assert following.look() == REFUSED
+    assert following.look() == []
+    manifest.write_bytes((TINY / "manifest.json").read_bytes())
+    assert following.look() == LOADED
+
+
+@pytest.mark.parametrize("content", [None, b"", b"seven", b"9", b"../1", b"1\0", b"\xff" * 100, b"1" * 5000])
+def test_a_current_that_names_no_version_is_told_once_and_the_old_model_serves_on(following, content):
+    current = following.folder / "CURRENT"
+    current.unlink()
+    if content is not None:
+        current.write_bytes(content)
+    assert following.look() == REFUSED
+    assert following.look() == []
+    assert following.version == 1
+    following.publish(promote=True)
+    assert following.look() == LOADED
+
+
+def test_requests_are_answered_while_a_new_model_warms_up(following, metrics, monkeypatch):
+    entered, opened = threading.Event(), threading.Event()
+    warm_up = Engine.warm_up
+
+    def slow_warm_up(engine, max_rows):
+        entered.set()
+        assert opened.wait(30)
+        warm_up(engine, max_rows)
+
+    async def scenario():
+        app = create_app(
+            Settings(models_dir=following.repository.root, device="cpu", reload_poll_seconds=0.01)
+        )
+        transport = httpx2.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx2.AsyncClient(transport=transport, base_url="http://test") as client,
+        ):
+            monkeypatch.setattr(Engine, "warm_up", slow_warm_up)
+            following.publish(promote=True)
+            await asyncio.to_thread(entered.wait, 30)
+            during = await client.post("/classify", json={"node_ids": [100]})
+            opened.set()
+            while app.state.parts.slot.current().version == 1:
+                await asyncio.sleep(0)
+            return during, await client.post("/classify", json={"node_ids": [100]})
+
+    during, after = asyncio.run(scenario())
+    assert [answer.json()["model"]["version"] for answer in (during, after)] == [1, 2]
+
+
+def test_looking_can_be_switched_off(following):
+    async def scenario():
+        app = create_app(Settings(models_dir=following.repository.root, device="cpu", reload_poll_seconds=0))
+        async with app.router.lifespan_context(app):
+            return len(asyncio.all_tasks())
+
+    assert asyncio.run(scenario()) == 1

@@ -1,0 +1,158 @@
+"""Models change while clients classify: nobody notices but by the version in the answer."""
+
+import itertools
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from rbm_bundle import ModelRepository, read_bundle
+from rbm_bundle.folders import replace_file
+from rbm_service.app import create_app
+from rbm_service.engine import Engine
+from rbm_service.settings import Settings
+from tests.bundles import KNOWN_IDS, TINY, with_other_answers
+from tests.callers import calling
+from tests.servers import running_server, wait_until
+
+NUM_RELOADS = 50
+FEATURES = [[0.1 * column for column in range(12)], [1.0] * 12, [float(column % 3) for column in range(12)]]
+QUERIES = [
+    {"node_ids": [100, 150, 195], "return_probabilities": True},
+    {"node_ids": [105, 110, 115], "features": FEATURES, "return_probabilities": True},
+    {"features": FEATURES, "neighbors": [[100, 105], [190], [7, 150]], "return_probabilities": True},
+    {"node_ids": [*KNOWN_IDS, *KNOWN_IDS], "return_probabilities": True},  # too many rows to run on the loop
+]
+
+
+def probabilities_of(answer):
+    return np.array([prediction["probabilities"] for prediction in answer["predictions"]])
+
+
+def answers_of(bundle, root):
+    """What this bundle alone answers to every query."""
+    repository = ModelRepository(root)
+    repository.promote("tiny", repository.publish(bundle.path))
+    with TestClient(create_app(Settings(models_dir=root, device="cpu", max_batch_rows=64))) as client:
+        return [probabilities_of(client.post("/classify", json=query).json()) for query in QUERIES]
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory):
+    """Three that answer differently, by their graphs and by their node tables."""
+    root = tmp_path_factory.mktemp("bundles")
+    tiny = read_bundle(TINY)
+    return [tiny, *(with_other_answers(tiny, root / str(seed), seed) for seed in (1, 2))]
+
+
+@pytest.fixture(scope="module")
+def expected(bundles, tmp_path_factory):
+    return [answers_of(bundle, tmp_path_factory.mktemp("alone")) for bundle in bundles]
+
+
+@pytest.fixture
+def repository(tmp_path):
+    repository = ModelRepository(tmp_path / "models")
+    repository.promote("tiny", repository.publish(TINY))
+    return repository
+
+
+@pytest.fixture
+def serve(repository, tmp_path):
+    def serve(**settings):
+        return running_server(
+            repository.root, tmp_path / "server.log", **{"reload_poll_seconds": 0.01, **settings}
+        )
+
+    return serve
+
+
+def test_a_graph_with_the_table_of_another_version_would_be_detected(expected, bundles):
+    rows = np.searchsorted(KNOWN_IDS, QUERIES[0]["node_ids"])
+    for graph, table in itertools.product(range(len(bundles)), repeat=2):
+        nodes = bundles[table].nodes
+        feeds = {"features": nodes.features_of(rows), "positions": nodes.positions_of(rows)}
+        mixed = Engine(bundles[graph], "cpu", intra_op_threads=1).run(feeds, ("probabilities",))
+        for version, alone in enumerate(expected):
+            apart = np.abs(mixed["probabilities"] - alone[0]).max()
+            assert (apart < 1e-5) == (graph == table == version)
+
+
+@pytest.mark.parametrize("query", range(len(QUERIES)))
+def test_every_query_tells_the_versions_apart(expected, query):
+    for one, other in itertools.combinations(expected, 2):
+        assert np.abs(one[query] - other[query]).max() > 1e-3
+
+
+def test_fifty_reloads_under_load_fail_no_request_and_mix_no_versions(serve, repository, bundles, expected):
+    seen = set()
+
+    def check(index, answer):
+        assert answer is not None
+        assert answer.status == 200, answer.body
+        version = answer.body["model"]["version"]
+        alone = expected[(version - 1) % len(bundles)][index]
+        assert np.abs(probabilities_of(answer.body) - alone).max() < 1e-5, (version, index)
+        seen.add(version)
+        return True
+
+    def wait_for_answers_of(version):
+        wait_until(lambda: version in seen or calls.failures, f"an answer of version {version}")
+
+    with serve(log_level="error") as server:
+        with calling(server.port, QUERIES, check) as calls:
+            wait_for_answers_of(1)
+            for version in range(2, NUM_RELOADS + 2):
+                repository.publish(bundles[(version - 1) % len(bundles)].path, "tiny")
+                repository.promote("tiny", version)
+                wait_for_answers_of(version)
+                if version == 3:
+                    num_threads = count_threads(server)
+        assert calls.failures == []
+        assert seen == set(range(1, NUM_RELOADS + 2))
+        assert server.metric('rbm_model_loads_total{outcome="loaded"}') == NUM_RELOADS + 1
+        assert server.metric('rbm_model_loads_total{outcome="refused"}') == 0
+        shown = [line for line in server.get("/metrics").decode().splitlines() if "rbm_model_info{" in line]
+        assert len(shown) == 1
+        assert f'model_version="{NUM_RELOADS + 1}"' in shown[0]
+        # One more: the thread of an engine starts with its first large batch.
+        wait_until(lambda: count_threads(server) <= num_threads + 1, "no thread of an old model")
+
+
+def count_threads(server):
+    return len(list(Path(f"/proc/{server.process.pid}/task").iterdir()))
+
+
+@pytest.mark.parametrize("broken", ["student.grouped.onnx", "golden.npz", "manifest.json"])
+def test_a_broken_promotion_keeps_the_old_model_and_a_later_good_one_is_taken(serve, repository, broken):
+    version = repository.publish(TINY)
+    path = repository.path_of("tiny", version) / broken
+    path.write_bytes(path.read_bytes()[:-1])
+    with serve() as server:
+        replace_file(repository.root / "tiny" / "CURRENT", f"{version}\n".encode())
+        wait_until(lambda: server.metric('rbm_model_loads_total{outcome="refused"}') == 1, "a refusal")
+        assert server.classify({"node_ids": [100]})["model"]["version"] == 1
+        assert server.get("/readyz")
+        repository.promote("tiny", repository.publish(TINY))
+        wait_until(lambda: json.loads(server.get("/info"))["model"]["version"] == 3, "version 3")
+        assert server.metric('rbm_model_loads_total{outcome="refused"}') == 1
+        (refusal,) = server.events("promotion refused, the old model stays")
+        assert broken in refusal["reason"]
+
+
+def test_a_process_killed_while_it_reloads_serves_again_after_a_restart(serve, repository, bundles, expected):
+    promoted = 1
+    for kill in (True, True, False):
+        with serve() as server:
+            answer = server.classify(QUERIES[0])
+            assert answer["model"]["version"] == promoted
+            assert np.abs(probabilities_of(answer) - expected[promoted > 1][0]).max() < 1e-5
+            if kill:
+                promoted = repository.publish(bundles[1].path, "tiny")
+                repository.promote("tiny", promoted)
+                wait_until(lambda: server.events("loading model"), "the beginning of a reload")
+                server.process.kill()
+                assert server.process.wait(30) == -signal.SIGKILL
