@@ -77,7 +77,7 @@ def load_model(settings: Settings, metrics: Metrics) -> ServedModel:
     name = settings.model or _only_model(repository)
     version = _promoted_version(repository, name)
     bundle = read_bundle(repository.path_of(name, version))
-    engine = Engine(bundle, settings.device, settings.intra_op_threads)
+    engine = Engine(bundle, settings.device, settings.intra_op_threads, settings.gpu_memory_limit_bytes)
     engine.self_test(bundle)
     engine.warm_up(settings.max_batch_rows)
     manifest = bundle.manifest
