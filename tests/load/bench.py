@@ -32,7 +32,7 @@ def main(path: Path) -> None:
     """Measure, print and write."""
     torch.set_num_threads(1)
     student = bench_student()
-    grouped, dense = (open_session(build_graph(student, form)) for form in ("grouped", "dense"))
+    grouped, dense = (open_session(build_graph(student, form, "dense")) for form in ("grouped", "dense"))
     results = {}
     for num_rows in BATCHES:
         feeds = inputs(num_rows)

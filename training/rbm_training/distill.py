@@ -6,7 +6,9 @@ Dimension letters: N observed nodes, U unseen nodes, F features, P position widt
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -24,6 +26,7 @@ from rbm_training.losses import (
     self_similarity,
     soft_targets,
 )
+from rbm_training.rows import Rows, rows_of
 from rbm_training.run_log import RunLog
 from rbm_training.sampling import ReliablePairSampler
 from rbm_training.scaling import InputScaling
@@ -40,17 +43,17 @@ REFIT_AFTER_EPOCHS = 50
 class StudentInputs:
     """What the student sees, on one device.
 
-    Shapes: features (N, F), positions (N, P), labels (N,); train, val and test index rows; the unseen_*
-    tensors hold the U unseen nodes.
+    Shapes: features (N, F), dense or sparse, positions (N, P), labels (N,); train, val and test index rows;
+    the unseen_* hold the U unseen nodes.
     """
 
-    features: Tensor
+    features: Rows
     positions: Tensor
     labels: Tensor
     train: Tensor
     val: Tensor
     test: Tensor
-    unseen_features: Tensor
+    unseen_features: Rows
     unseen_positions: Tensor
     unseen_labels: Tensor
 
@@ -78,13 +81,22 @@ def student_inputs(
     task: Task, positions: Floats, unseen_positions: Floats, device: torch.device
 ) -> StudentInputs:
     """Lay a task and its positions out for the student."""
-    features, labels = task.graph.dense_features(), task.graph.labels
-    observed, unseen = task.observed_nodes, task.unseen
-    arrays = (
-        *(features[observed], positions, labels[observed], task.train, task.val, task.test),
-        *(features[unseen], unseen_positions, labels[unseen]),
+    graph, observed, unseen = task.graph, task.observed_nodes, task.unseen
+
+    def tensor(array: npt.NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(device)
+
+    return StudentInputs(
+        features=rows_of(graph.features[observed], device),
+        positions=tensor(positions),
+        labels=tensor(graph.labels[observed]),
+        train=tensor(task.train),
+        val=tensor(task.val),
+        test=tensor(task.test),
+        unseen_features=rows_of(graph.features[unseen], device),
+        unseen_positions=tensor(unseen_positions),
+        unseen_labels=tensor(graph.labels[unseen]),
     )
-    return StudentInputs(*(torch.from_numpy(array).to(device) for array in arrays))
 
 
 def train_student(
@@ -145,7 +157,7 @@ def _calibrate(student: RbMStudent, inputs: StudentInputs) -> None:
 
 
 @torch.no_grad()
-def answer(student: RbMStudent, features: Tensor, positions: Tensor) -> StudentOutput:
+def answer(student: RbMStudent, features: Rows, positions: Tensor) -> StudentOutput:
     """What the student says in evaluation mode."""
     student.eval()
     output: StudentOutput = student(features, positions)

@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from rbm_training.graph import Floats, Integers
+from rbm_training.graph import Features, Integers
 
 NUM_CALIBRATION_BINS = 15
 BASELINE_STRENGTHS = (1.0, 10.0, 100.0, 1000.0)
@@ -47,12 +47,12 @@ class Baseline:
 
     model: LogisticRegression
 
-    def accuracy(self, features: Floats, labels: Integers) -> float:
+    def accuracy(self, features: Features, labels: Integers) -> float:
         """Accuracy on scaled features (N, F)."""
         return float((self.model.predict(features) == labels).mean())
 
 
-def fit_baseline(train: Floats, train_labels: Integers, val: Floats, val_labels: Integers) -> Baseline:
+def fit_baseline(train: Features, train_labels: Integers, val: Features, val_labels: Integers) -> Baseline:
     """The best of a few regularisation strengths, by validation accuracy; the lightest of equals."""
     fitted = [
         Baseline(LogisticRegression(C=strength, max_iter=2000).fit(train, train_labels))

@@ -3,7 +3,7 @@
 Dimension letters: N nodes, M directed edges, F features, C classes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,10 @@ from rbm_bundle.manifest import Setting
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
+Features = Floats | sp.csr_array
 
 UNLABELLED = -1
+SPARSE_SHARE = 1 / 8  # of non-zeros, up to which features are kept sparse and enter a sparse first layer
 
 
 class GraphError(Exception):
@@ -35,7 +37,7 @@ class Graph:
 
     name: str
     adjacency: sp.csr_array
-    features: Floats | sp.csr_array
+    features: Features
     labels: Integers
     node_ids: npt.NDArray[Any]
     class_names: tuple[str, ...]
@@ -59,6 +61,14 @@ class Graph:
     def edge_index(self) -> Integers:
         """(2, M): source and target of each edge, both directions."""
         return np.stack(self.adjacency.nonzero()).astype(np.int64)
+
+    def in_best_form(self) -> "Graph":
+        """The same graph, its features sparse when at most an eighth of them is non-zero, else dense."""
+        sparse = sp.csr_array(self.features)
+        sparse.sum_duplicates()
+        sparse.eliminate_zeros()
+        mostly_zeros = sparse.nnz <= SPARSE_SHARE * self.num_nodes * self.num_features
+        return replace(self, features=sparse if mostly_zeros else self.dense_features())
 
     def dense_features(self) -> Floats:
         """Features as a dense (N, F) matrix."""

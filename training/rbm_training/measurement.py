@@ -13,6 +13,7 @@ from rbm_training.evaluate import accuracy, calibration_error, fit_baseline
 from rbm_training.graph import Task
 from rbm_training.report import SeedReport
 from rbm_training.routing import expert_usage
+from rbm_training.rows import as_array
 from rbm_training.scaling import InputScaling
 from rbm_training.teacher import TeacherResult
 
@@ -85,8 +86,8 @@ def _group_accuracies(inputs: StudentInputs, logits: Tensor, unseen_logits: Tens
 
 
 def _measure_baseline(inputs: StudentInputs, scaling: InputScaling) -> GroupAccuracies:
-    features, labels = scaling.scale_features(inputs.features).cpu().numpy(), inputs.labels.cpu().numpy()
-    unseen = scaling.scale_features(inputs.unseen_features).cpu().numpy()
+    features, labels = as_array(scaling.scale_features(inputs.features)), inputs.labels.cpu().numpy()
+    unseen = as_array(scaling.scale_features(inputs.unseen_features))
     train, val = inputs.train.cpu().numpy(), inputs.val.cpu().numpy()
     baseline = fit_baseline(features[train], labels[train], features[val], labels[val])
 

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import tomli_w
 import torch
 from rich.console import Console
@@ -14,7 +15,7 @@ from rbm_training.config import ExperimentConfig
 from rbm_training.datasets import Dataset, load_dataset
 from rbm_training.distill import DistilledStudent, student_inputs, train_student
 from rbm_training.export import ExportRequest, build_node_table, export_bundle
-from rbm_training.graph import Floats, Task
+from rbm_training.graph import Floats, Graph, GraphError, Task
 from rbm_training.measurement import measure_seed
 from rbm_training.positions import encode_positions, positions_of_unseen
 from rbm_training.report import REPORT_FILE, RunReport, SeedReport, summarise, write_report
@@ -58,6 +59,7 @@ def run(config: ExperimentConfig, folder: Path, console: Console | None = None) 
         BundleError: the exported graphs do not reproduce the student.
     """
     dataset = load_dataset(config.dataset)
+    check_scaling(config, dataset.graph)
     tasks = [dataset.task(config.dataset, seed) for seed in config.seeds]  # a bad split costs no training
     _prepare_folder(config, folder)
     with RunLog(folder, console) as log:
@@ -100,10 +102,26 @@ def run_seed(config: ExperimentConfig, task: Task, seed: int, log: RunLog) -> Se
     return SeedResult(task, positions, distilled, report)
 
 
+def check_scaling(config: ExperimentConfig, graph: Graph) -> None:
+    """Refuse a scaling that would fill the zeros of sparse features.
+
+    Raises:
+        GraphError: sparse features that would be standardised.
+    """
+    if config.scaling.features == "standardised" and not isinstance(graph.features, np.ndarray):
+        share = graph.features.nnz / (graph.num_nodes * graph.num_features)
+        raise GraphError(
+            graph.name,
+            f"scaling.features = 'standardised' for features of which {share:.1%} are non-zero",
+            "'l2' or 'none': a standardised zero is none",
+        )
+
+
 def fit_scaling(config: ExperimentConfig, task: Task) -> InputScaling:
     """The input scaling of an experiment, fitted on observed features."""
     scaling = InputScaling(task.graph.num_features, config.scaling.features, config.scaling.position_norm)
-    return scaling.fit(torch.from_numpy(task.observed.dense_features()))
+    features = task.observed.features
+    return scaling.fit(torch.from_numpy(features)) if isinstance(features, np.ndarray) else scaling
 
 
 def _export_request(
@@ -114,7 +132,7 @@ def _export_request(
         name=config.export.name or config.name,
         student=best.distilled.student.cpu().eval(),
         nodes=build_node_table(observed, best.positions, config.export.cache_features),
-        features=observed.dense_features(),
+        features=observed.features,
         positions=best.positions,
         labels=dataset.graph.class_names,
         metrics=_metrics(results),

@@ -9,17 +9,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rbm_training.rows import Rows
+
 
 @dataclass(frozen=True, slots=True)
 class LayerRouting:
     """How one layer routed a batch.
 
-    Shapes: unit_input (B, D); experts (B, K) int64; weights and similarity (B, K), of the chosen experts;
-    gap (B,), similarity of the K-th minus that of the (K+1)-th expert, infinite where nothing is left to
-    rounding: when K = E, and for an all-zero input.
+    Shapes: unit_input (B, D), dense or sparse; experts (B, K) int64; weights and similarity (B, K), of the
+    chosen experts; gap (B,), similarity of the K-th minus that of the (K+1)-th expert, infinite where nothing
+    is left to rounding: when K = E, and for an all-zero input.
     """
 
-    unit_input: Tensor
+    unit_input: Rows
     experts: Tensor
     weights: Tensor
     similarity: Tensor

@@ -7,23 +7,18 @@ import torch
 from torch import Tensor, nn
 
 from rbm_bundle.manifest import FeatureScaling
+from rbm_training.rows import Rows, beside, unit_rows
 
-EPSILON = 1e-12
 CONSTANT_SHARE = 1e-6
-
-
-def unit_rows(x: Tensor) -> Tensor:
-    """Rows of norm 1; all-zero rows stay zero."""
-    norms: Tensor = x.norm(dim=-1, keepdim=True)
-    return x / norms.clamp_min(EPSILON)
 
 
 class InputScaling(nn.Module):
     """Scale features and positions and put them side by side.
 
-    `standardised` needs `fit` once, on observed nodes. Positions get rows of one norm, unless it is None.
+    `standardised` is for dense features and needs `fit` once, on observed nodes. Positions get rows of one
+    norm, unless it is None.
 
-    Shapes: features (B, F), positions (B, P) → (B, F + P).
+    Shapes: features (B, F), dense or sparse, positions (B, P) → (B, F + P).
     """
 
     mean: Tensor
@@ -50,16 +45,17 @@ class InputScaling(nn.Module):
         self.deviation.copy_(torch.where(varies, deviation, torch.ones_like(deviation)))
         return self
 
-    def scale_features(self, features: Tensor) -> Tensor:
+    def scale_features(self, features: Rows) -> Rows:
         """The features alone, scaled, (B, F)."""
         if self.features == "l2":
             return unit_rows(features)
         if self.features == "standardised":
+            assert isinstance(features, Tensor), "sparse features are never standardised"
             return (features - self.mean) / self.deviation
         return features
 
-    def forward(self, features: Tensor, positions: Tensor) -> Tensor:
-        """Both blocks, scaled and concatenated, (B, F + P)."""
+    def forward(self, features: Rows, positions: Tensor) -> Rows:
+        """Both blocks, scaled and side by side, (B, F + P)."""
         if self.position_norm is not None:
             positions = self.position_norm * unit_rows(positions)
-        return torch.cat([self.scale_features(features), positions], dim=1)
+        return beside(self.scale_features(features), positions)

@@ -15,11 +15,13 @@ from torch_geometric.utils import add_self_loops
 from rbm_training.config import TeacherConfig
 from rbm_training.evaluate import accuracy
 from rbm_training.graph import Graph, Task
+from rbm_training.rows import Rows, column_deviation, rows_of
 from rbm_training.run_log import RunLog
 from rbm_training.scaling import InputScaling
 from rbm_training.selection import EpochMetrics, Selection
 
 NUM_NOISE_DRAWS = 4
+NOISE_CHUNK_ROWS = 4096
 
 
 class GraphSage(nn.Module):
@@ -28,7 +30,7 @@ class GraphSage(nn.Module):
     The mean is linear and its weights sum to 1, so W is applied before it: the same numbers at the width of
     the output instead of the input's.
 
-    Shapes: x (N, F), edge_index with self-loops (2, M + N) → logits (N, C).
+    Shapes: x (N, F), dense or sparse, edge_index with self-loops (2, M + N) → logits (N, C).
     """
 
     def __init__(self, widths: list[int], dropout: float) -> None:
@@ -41,13 +43,19 @@ class GraphSage(nn.Module):
             nn.init.xavier_uniform_(linear.weight, gain=nn.init.calculate_gain("relu"))
             nn.init.zeros_(linear.bias)
 
-    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        """Logits of every node."""
-        for index, linear in enumerate(self.linears):
-            if index:
-                x = F.dropout(x.relu(), self.dropout, self.training)
-            x = self.mean(linear(x), edge_index)
-        return x
+    def forward(self, x: Rows, edge_index: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Logits of every node.
+
+        Args:
+            noise: what noise on x adds to the first product, (N, H).
+        """
+        first, *others = (linear for linear in self.linears if isinstance(linear, nn.Linear))
+        product = x @ first.weight.T + first.bias
+        hidden: Tensor = self.mean(product if noise is None else product + noise, edge_index)
+        for linear in others:
+            dropped = F.dropout(hidden.relu(), self.dropout, self.training)
+            hidden = self.mean(linear(dropped), edge_index)
+        return hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,7 @@ class TeacherResult:
 
 @dataclass(frozen=True, slots=True)
 class _Inputs:
-    features: Tensor
+    features: Rows
     edges: Tensor
 
 
@@ -88,7 +96,7 @@ def train_teacher(
 
 
 def _inputs(graph: Graph, scaling: InputScaling, device: torch.device) -> _Inputs:
-    features = torch.from_numpy(graph.dense_features()).to(device)
+    features = rows_of(graph.features, device)
     edges, _ = add_self_loops(torch.from_numpy(graph.edge_index).to(device), num_nodes=graph.num_nodes)
     return _Inputs(scaling.scale_features(features), edges)
 
@@ -132,21 +140,35 @@ def _test_accuracy(model: GraphSage, task: Task, logits: Tensor, full: _Inputs) 
 
 
 @torch.no_grad()
-def _answer(model: GraphSage, inputs: _Inputs) -> Tensor:
+def _answer(model: GraphSage, inputs: _Inputs, noise: Tensor | None = None) -> Tensor:
     model.eval()
-    logits: Tensor = model(inputs.features, inputs.edges)
-    return logits.detach()
+    logits: Tensor = model(inputs.features, inputs.edges, noise)
+    return logits
 
 
 def _entropy_shift(model: GraphSage, inputs: _Inputs, logits: Tensor) -> Tensor:
     """|H(noisy) − H(clean)| of each node's answer, mean over draws of column-scaled noise (KRD, eq. 3)."""
-    deviation = inputs.features.std(dim=0, correction=0)
+    deviation = column_deviation(inputs.features)
     clean = _entropy(logits)
     shifts = []
     for _ in range(NUM_NOISE_DRAWS):
-        noisy = inputs.features + deviation * torch.randn_like(inputs.features)
-        shifts.append((_entropy(_answer(model, _Inputs(noisy, inputs.edges))) - clean).abs())
+        noise = _draw_noise(model, deviation, len(logits))
+        shifts.append((_entropy(_answer(model, inputs, noise)) - clean).abs())
     return torch.stack(shifts).mean(dim=0)
+
+
+@torch.no_grad()
+def _draw_noise(model: GraphSage, deviation: Tensor, num_nodes: int) -> Tensor:
+    """ε W of the first layer, (N, H), for noise ε of each column's deviation.
+
+    A chunk of rows at a time: noise is dense even where features are not.
+    """
+    weight = next(model.parameters())  # (H, F)
+    products = [
+        (deviation * torch.randn(len(chunk), len(deviation), device=deviation.device)) @ weight.T
+        for chunk in torch.arange(num_nodes).split(NOISE_CHUNK_ROWS)
+    ]
+    return torch.cat(products)
 
 
 def _entropy(logits: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ def test_the_card_says_what_the_manifest_says(request_to_export, tmp_path):
 def test_a_student_that_a_graph_does_not_reproduce_is_not_exported(request_to_export, tmp_path, monkeypatch):
     other = routed_student(F, P, seed=5)
     monkeypatch.setattr(
-        "rbm_training.export.bundle_writer.build_graph", lambda _, form: build_graph(other, form)
+        "rbm_training.export.bundle_writer.build_graph", lambda _, *forms: build_graph(other, *forms)
     )
     with pytest.raises(BundleError, match=r"student\.grouped\.onnx at 1 rows"):
         export_bundle(tmp_path / "bundle", request_to_export)
@@ -111,6 +111,32 @@ def test_a_tiny_graph_gets_golden_rows_that_prove_its_bundle(request_to_export, 
     golden = export_bundle(tmp_path / "bundle", request).golden()
     assert len(golden) == 4
     assert (golden.routing_gap >= ROUTING_MARGIN).all()
+
+
+def test_sparse_features_make_a_sparse_bundle(request_to_export, tmp_path):
+    dense = request_to_export.features.copy()
+    dense[np.random.default_rng(0).random(dense.shape) < 0.7] = 0
+    graph = graph_of(np.arange(N), sp.csr_array(dense))
+    request = replace(
+        request_to_export,
+        nodes=build_node_table(graph, request_to_export.positions, cache_features=True),
+        features=graph.features,
+    )
+    bundle = export_bundle(tmp_path / "bundle", request)
+    longest = int((dense != 0).sum(axis=1).max())
+    assert bundle.manifest.features.model_dump() == {
+        "num_features": F,
+        "form": "sparse",
+        "scaling": "l2",
+        "cached": "csr",
+        "max_nonzeros": longest,
+    }
+    golden = bundle.golden()
+    assert sorted(golden.inputs) == ["feature_ids", "feature_values", "positions"]
+    assert (golden.inputs["feature_ids"][-1] == F).all()
+    for provider in ("cpu", "cuda"):
+        outputs = run_session(open_session(bundle.graph_path(provider).read_bytes()), golden)
+        check_parity(measure_parity(golden, outputs, 1e-5), bundle.manifest.golden, provider)
 
 
 def test_experts_that_nothing_tells_apart_are_not_exported(request_to_export, tmp_path):
@@ -147,7 +173,7 @@ def test_ids_that_count_up_need_no_file():
 def test_sparse_features_are_cached_sparse(density, kind):
     generator = np.random.default_rng(0)
     features = sp.random_array((N, 40), density=density, rng=generator, dtype=np.float32, format="csr")
-    graph = graph_of(generator.permutation(N), sp.csr_array(features))
+    graph = graph_of(generator.permutation(N), sp.csr_array(features)).in_best_form()
     table = build_node_table(graph, np.zeros((N, P), np.float32), cache_features=True)
     assert table.cached_features == kind
     rows = table.rows_of(graph.node_ids.tolist())

@@ -1,6 +1,7 @@
 import numpy as np
 import onnx
 import pytest
+import scipy.sparse as sp
 import torch
 from onnxscript import opset18 as op
 
@@ -22,28 +23,40 @@ FORMS = ("grouped", "dense")
 F, P = 6, 4
 
 
-def sessions_of(student: RbMStudent):
-    return {form: open_session(build_graph(student, form)) for form in FORMS}
+@pytest.fixture(params=["dense", "sparse"])
+def kind(request):
+    """The form features have."""
+    return request.param
 
 
-def rows_of(student, features, positions):
-    return reference_rows(student, np.asarray(features, np.float32), np.asarray(positions, np.float32))
+def sessions_of(student: RbMStudent, kind="dense"):
+    return {form: open_session(build_graph(student, form, kind)) for form in FORMS}
 
 
-def random_rows(student, num_rows, seed=0):
+def rows_of(student, features, positions, kind="dense"):
+    features = np.asarray(features, np.float32)
+    features = sp.csr_array(features) if kind == "sparse" else features
+    return reference_rows(student, features, np.asarray(positions, np.float32))
+
+
+def random_rows(student, num_rows, kind="dense", seed=0):
     generator = np.random.default_rng(seed)
-    return rows_of(
-        student, 3 * generator.standard_normal((num_rows, F)), generator.standard_normal((num_rows, P))
-    )
+    features = 3 * generator.standard_normal((num_rows, F))
+    if kind == "sparse":
+        features[generator.random(features.shape) < 0.6] = 0
+    return rows_of(student, features, generator.standard_normal((num_rows, P)), kind)
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("features", ["none", "l2", "standardised"])
+@pytest.mark.parametrize(
+    ("scaling", "kind"),
+    [("none", "dense"), ("l2", "dense"), ("standardised", "dense"), ("none", "sparse"), ("l2", "sparse")],
+)
 @pytest.mark.parametrize("position_norm", [None, 0.5])
-def test_both_graphs_agree_with_the_float64_student_at_every_batch_size(form, features, position_norm):
-    student = routed_student(F, P, (16, 12, 3), 8, 2, features, position_norm)
-    session = open_session(build_graph(student, form))
-    rows = random_rows(student, max(CHECKED_BATCHES))
+def test_both_graphs_agree_with_the_float64_student_at_every_batch_size(form, scaling, kind, position_norm):
+    student = routed_student(F, P, (16, 12, 3), 8, 2, scaling, position_norm)
+    session = open_session(build_graph(student, form, kind))
+    rows = random_rows(student, max(CHECKED_BATCHES), kind)
     for num_rows in CHECKED_BATCHES:
         batch = rows.take(np.arange(num_rows))
         parity = measure_parity(batch, run_session(session, batch), ROUTING_MARGIN, rows.logit_scale)
@@ -54,85 +67,99 @@ def test_both_graphs_agree_with_the_float64_student_at_every_batch_size(form, fe
 
 
 @pytest.mark.parametrize(("num_experts", "experts_per_row"), [(1, 1), (2, 1), (3, 3), (5, 4), (16, 2)])
-def test_any_number_of_experts_can_be_exported(num_experts, experts_per_row):
+def test_any_number_of_experts_can_be_exported(kind, num_experts, experts_per_row):
     student = routed_student(F, P, (9, 3), num_experts, experts_per_row)
-    rows = random_rows(student, 50)
-    for session in sessions_of(student).values():
+    rows = random_rows(student, 50, kind)
+    for session in sessions_of(student, kind).values():
         parity = measure_parity(rows, run_session(session, rows), ROUTING_MARGIN)
         assert (parity.num_routed_otherwise, parity.worst_logits_error <= RTOL) == (0, True)
 
 
-def test_weights_and_similarity_are_those_of_the_student():
+def test_weights_and_similarity_are_those_of_the_student(kind):
     student = routed_student(F, P)
-    rows = random_rows(student, 40)
-    for session in sessions_of(student).values():
+    rows = random_rows(student, 40, kind)
+    for session in sessions_of(student, kind).values():
         outputs = run_session(session, rows)
         clear = rows.routing_gap > ROUTING_MARGIN
         np.testing.assert_allclose(outputs["weights"][clear], rows.weights[clear], atol=1e-6)
         np.testing.assert_allclose(outputs["similarity"][clear], rows.similarity[clear], atol=1e-6)
 
 
-def test_ties_go_to_the_lowest_index_in_torch_and_in_both_graphs():
+def test_ties_go_to_the_lowest_index_in_torch_and_in_both_graphs(kind):
     student = routed_student(F, P, (3,), 6, 2, features="none", position_norm=None)
     layer = student.routed_layers()[0]
     layer.memory.copy_(torch.eye(6, F + P))
     features = np.array([[0, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 2, 2], [0, 0, 1, 0, 0, 1]])
-    rows = rows_of(student, features, np.zeros((4, P)))
+    rows = rows_of(student, features, np.zeros((4, P)), kind)
     wanted = [[1, 2], [0, 1], [4, 5], [2, 5]]
     assert rows.experts[:, 0].tolist() == wanted
-    for session in sessions_of(student).values():
+    for session in sessions_of(student, kind).values():
         outputs = run_session(session, rows)
         assert outputs["experts"][:, 0].tolist() == wanted
         assert relative_row_error(outputs["logits"], rows.logits, 0).max() <= RTOL
 
 
-def test_all_zero_rows_are_defined_and_alike():
+def test_all_zero_rows_are_defined_and_alike(kind):
     student = routed_student(F, P)
-    rows = rows_of(student, np.zeros((3, F)), np.zeros((3, P)))
+    rows = rows_of(student, np.zeros((3, F)), np.zeros((3, P)), kind)
     assert rows.experts[:, 0].tolist() == [[0, 1]] * 3
-    for session in sessions_of(student).values():
+    for session in sessions_of(student, kind).values():
         outputs = run_session(session, rows)
         assert outputs["experts"][:, 0].tolist() == [[0, 1]] * 3
         assert np.abs(outputs["similarity"][:, 0]).max() == 0
         assert relative_row_error(outputs["logits"], rows.logits, 0).max() <= RTOL
 
 
-def test_a_hidden_layer_that_relu_silences_is_defined_and_alike():
+def test_a_hidden_layer_that_relu_silences_is_defined_and_alike(kind):
     student = routed_student(F, P)
     student.routed_layers()[0].bias.data.fill_(-1e3)
-    rows = random_rows(student, 5)
+    rows = random_rows(student, 5, kind)
     assert rows.experts[:, 1].tolist() == [[0, 1]] * 5
-    for session in sessions_of(student).values():
+    for session in sessions_of(student, kind).values():
         outputs = run_session(session, rows)
         assert outputs["experts"][:, 1].tolist() == [[0, 1]] * 5
         assert relative_row_error(outputs["logits"], rows.logits, 0).max() <= RTOL
 
 
-def test_a_row_does_not_depend_on_its_batch_mates():
+def test_a_row_does_not_depend_on_its_batch_mates(kind):
     student = routed_student(F, P, (16, 3), 8, 2)
-    rows = random_rows(student, 64)
-    for session in sessions_of(student).values():
+    rows = random_rows(student, 64, kind)
+    for session in sessions_of(student, kind).values():
         together = run_session(session, rows)["probabilities"]
         for index in (0, 17, 63):
             alone = run_session(session, rows.take(np.array([index])))["probabilities"]
             np.testing.assert_allclose(alone[0], together[index], atol=1e-6)
 
 
-def test_a_student_without_positions_has_no_such_input():
+def test_a_student_without_positions_has_no_such_input(kind):
     student = routed_student(F, 0)
-    inputs, _ = tensor_specs(student)
-    assert [spec.name for spec in inputs] == ["features"]
-    rows = rows_of(student, np.random.default_rng(0).standard_normal((9, F)), np.zeros((9, 0)))
-    for session in sessions_of(student).values():
-        assert [item.name for item in session.get_inputs()] == ["features"]
+    inputs, _ = tensor_specs(student, kind)
+    names = [spec.name for spec in inputs]
+    assert names == (["features"] if kind == "dense" else ["feature_ids", "feature_values"])
+    rows = rows_of(student, np.random.default_rng(0).standard_normal((9, F)), np.zeros((9, 0)), kind)
+    for session in sessions_of(student, kind).values():
+        assert [item.name for item in session.get_inputs()] == names
         assert (
             relative_row_error(run_session(session, rows)["logits"], rows.logits, rows.logit_scale).max()
             <= RTOL
         )
 
 
-def test_the_dense_graph_has_no_shape_that_depends_on_data():
-    model = onnx.load_from_string(build_graph(routed_student(F, P), "dense"))
+def test_a_sparse_graph_takes_rows_padded_by_more_than_they_need():
+    student = routed_student(F, P)
+    rows = random_rows(student, 9, "sparse")
+    wider = {
+        **rows.inputs,
+        "feature_ids": np.pad(rows.inputs["feature_ids"], ((0, 0), (0, 5)), constant_values=F),
+        "feature_values": np.pad(rows.inputs["feature_values"], ((0, 0), (0, 5))),
+    }
+    for session in sessions_of(student, "sparse").values():
+        logits = session.run(["logits"], wider)[0]
+        assert relative_row_error(logits, rows.logits, rows.logit_scale).max() <= RTOL
+
+
+def test_the_dense_graph_has_no_shape_that_depends_on_data(kind):
+    model = onnx.load_from_string(build_graph(routed_student(F, P), "dense", kind))
     operators = {node.op_type for node in model.graph.node}
     assert not operators & {"Shape", "NonZero", "If", "Loop", "Scan", "Range", "Compress", "Unique", "Where"}
     constants = {tensor.name for tensor in model.graph.initializer}
@@ -141,9 +168,9 @@ def test_the_dense_graph_has_no_shape_that_depends_on_data():
     assert all(node.input[1] in constants for node in splits)
 
 
-def test_the_graphs_are_self_contained_and_use_standard_operators_only():
+def test_the_graphs_are_self_contained_and_use_standard_operators_only(kind):
     for form in FORMS:
-        model = onnx.load_from_string(build_graph(routed_student(F, P), form))
+        model = onnx.load_from_string(build_graph(routed_student(F, P), form, kind))
         assert {opset.domain for opset in model.opset_import} == {""}
         assert not any(tensor.external_data for tensor in model.graph.initializer)
 

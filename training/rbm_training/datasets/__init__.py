@@ -51,11 +51,16 @@ class Dataset:
 
 
 def load_dataset(config: DatasetConfig) -> Dataset:
-    """Read or make the graph an experiment asks for.
+    """Read or make the graph an experiment asks for, its features in the form that suits them.
 
     Raises:
         GraphError: no such file, or a malformed graph; says what was found and what was wanted.
     """
+    dataset = _load(config)
+    return Dataset(dataset.graph.in_best_form(), dataset.published)
+
+
+def _load(config: DatasetConfig) -> Dataset:
     if config.kind == "digits":
         return Dataset(load_digits_graph())
     if config.kind == "synthetic":

@@ -10,6 +10,7 @@ from rbm_bundle.bundle import GOLDEN_FILE, Bundle, BundleDraft, write_bundle
 from rbm_bundle.golden import GoldenRows
 from rbm_bundle.manifest import (
     Architecture,
+    FeatureForm,
     FeatureSpec,
     GraphEntry,
     Manifest,
@@ -21,7 +22,7 @@ from rbm_bundle.nodes import NodeTable
 from rbm_training.export.graphs import build_graph, tensor_specs
 from rbm_training.export.model_card import render_model_card
 from rbm_training.export.parity import check_graphs, draw_reference, golden_spec, record_golden
-from rbm_training.graph import Floats
+from rbm_training.graph import Features, Floats
 from rbm_training.students.rbm import RbMStudent
 
 GROUPED_FILE = "student.grouped.onnx"
@@ -32,13 +33,14 @@ DENSE_FILE = "student.dense.onnx"
 class ExportRequest:
     """A trained student and all that its bundle says of it.
 
-    Shapes: features (N, F) and positions (N, P) of observed nodes, for golden rows and parity.
+    Shapes: features (N, F) and positions (N, P) of observed nodes, for golden rows and parity; graphs take
+    features in the form they have here, dense or sparse.
     """
 
     name: str
     student: RbMStudent
     nodes: NodeTable
-    features: Floats
+    features: Features
     positions: Floats
     labels: tuple[str, ...]
     metrics: Metrics
@@ -52,9 +54,13 @@ def export_bundle(folder: Path, request: ExportRequest) -> Bundle:
         BundleError: a graph does not reproduce the student, or `folder` exists.
     """
     student, seed = request.student, request.provenance.seed
-    graphs = {GROUPED_FILE: build_graph(student, "grouped"), DENSE_FILE: build_graph(student, "dense")}
+    form = _form(request.features)
+    graphs = {
+        GROUPED_FILE: build_graph(student, "grouped", form),
+        DENSE_FILE: build_graph(student, "dense", form),
+    }
     reference = draw_reference(student, request.features, request.positions, seed)
-    golden = record_golden(reference, len(request.features))
+    golden = record_golden(reference, request.features.shape[0])
     check_graphs(graphs, reference, golden)
     manifest = _describe(request, golden)
     draft = BundleDraft(manifest, graphs, request.nodes, golden, render_model_card(manifest))
@@ -62,7 +68,9 @@ def export_bundle(folder: Path, request: ExportRequest) -> Bundle:
 
 
 def _describe(request: ExportRequest, golden: GoldenRows) -> Manifest:
-    inputs, outputs = tensor_specs(request.student)
+    features = request.features
+    form = _form(features)
+    inputs, outputs = tensor_specs(request.student, form)
     return Manifest(
         name=request.name,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -72,10 +80,11 @@ def _describe(request: ExportRequest, golden: GoldenRows) -> Manifest:
             "cuda": GraphEntry(file=DENSE_FILE, inputs=inputs, outputs=outputs),
         },
         features=FeatureSpec(
-            num_features=request.features.shape[1],
-            form="dense",
+            num_features=features.shape[1],
+            form=form,
             scaling=request.student.scaling.features,
             cached=request.nodes.cached_features,
+            max_nonzeros=None if isinstance(features, np.ndarray) else int(np.diff(features.indptr).max()),
         ),
         nodes=NodesSpec(
             num_nodes=request.nodes.num_nodes,
@@ -88,6 +97,10 @@ def _describe(request: ExportRequest, golden: GoldenRows) -> Manifest:
         metrics=request.metrics,
         provenance=request.provenance,
     )
+
+
+def _form(features: Features) -> FeatureForm:
+    return "dense" if isinstance(features, np.ndarray) else "sparse"
 
 
 def describe_architecture(student: RbMStudent) -> Architecture:

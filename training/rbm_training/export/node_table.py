@@ -8,13 +8,11 @@ import scipy.sparse as sp
 
 from rbm_bundle.features import CsrFeatures
 from rbm_bundle.nodes import NodeTable
-from rbm_training.graph import Floats, Graph
-
-SPARSE_SHARE = 1 / 8
+from rbm_training.graph import Features, Floats, Graph
 
 
 def build_node_table(observed: Graph, positions: Floats, cache_features: bool) -> NodeTable:
-    """Table of the observed nodes; features go in as CSR when at most an eighth of them is non-zero.
+    """Table of the observed nodes, their features in the form they have.
 
     Shapes: positions (N, P), in the order of the graph's nodes.
     """
@@ -32,17 +30,15 @@ def _stored_ids(ids: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.char.encode(ids, "utf-8") if ids.dtype.kind == "U" else ids.astype(np.int64)
 
 
-def _cached(features: Floats | sp.csr_array) -> Floats | CsrFeatures:
-    num_rows, num_features = features.shape
-    sparse = sp.csr_array(features)
-    if sparse.nnz > SPARSE_SHARE * num_rows * num_features:
-        return np.ascontiguousarray(
-            features if isinstance(features, np.ndarray) else features.toarray(), np.float32
-        )
-    sparse.sum_duplicates()
+def _cached(features: Features) -> Floats | CsrFeatures:
+    return features if isinstance(features, np.ndarray) else csr_features(features)
+
+
+def csr_features(features: sp.csr_array) -> CsrFeatures:
+    """A scipy matrix (N, F) as a bundle keeps it."""
     return CsrFeatures(
-        sparse.indptr.astype(np.int64),
-        sparse.indices.astype(np.int64),
-        sparse.data.astype(np.float32),
-        num_features,
+        features.indptr.astype(np.int64),
+        features.indices.astype(np.int64),
+        features.data.astype(np.float32),
+        features.shape[1],
     )

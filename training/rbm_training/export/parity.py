@@ -10,13 +10,16 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+import scipy.sparse as sp
 import torch
 
 from rbm_bundle.errors import BundleError
 from rbm_bundle.golden import GoldenRows, check_parity, measure_parity
 from rbm_bundle.manifest import GoldenSpec
 from rbm_training.export.graphs import float32_array
-from rbm_training.graph import Floats
+from rbm_training.export.node_table import csr_features
+from rbm_training.graph import Features, Floats
+from rbm_training.rows import rows_of
 from rbm_training.students.rbm import RbMStudent
 
 CHECKED_BATCHES: Final = (1, 2, 7, 64, 1000)
@@ -39,16 +42,21 @@ def golden_spec(file: str, num_rows: int) -> GoldenSpec:
     )
 
 
-def graph_inputs(features: Floats, positions: Floats) -> dict[str, npt.NDArray[Any]]:
-    """The arrays by the names of the graph's inputs."""
-    return {"features": features} | ({"positions": positions} if positions.shape[1] else {})
+def graph_inputs(features: Features, positions: Floats) -> dict[str, npt.NDArray[Any]]:
+    """Rows (G, F) and (G, P) by the names of the graph's inputs."""
+    inputs: dict[str, npt.NDArray[Any]] = {"positions": positions} if positions.shape[1] else {}
+    if isinstance(features, np.ndarray):
+        return {"features": features, **inputs}
+    padded = csr_features(features).to_padded()
+    return {"feature_ids": padded.ids, "feature_values": padded.values, **inputs}
 
 
 @torch.no_grad()
-def reference_rows(student: RbMStudent, features: Floats, positions: Floats) -> GoldenRows:
+def reference_rows(student: RbMStudent, features: Features, positions: Floats) -> GoldenRows:
     """What the student says in float64 about features (G, F) and positions (G, P)."""
     exact = copy.deepcopy(student).cpu().double().eval()
-    output = exact(torch.from_numpy(features).double(), torch.from_numpy(positions).double())
+    rows = rows_of(features, torch.device("cpu")).to(torch.float64)
+    output = exact(rows, torch.from_numpy(positions).double())
     gaps = torch.stack([layer.gap for layer in output.layers], dim=1).amin(dim=1)
     return GoldenRows(
         inputs=graph_inputs(features, positions),
@@ -61,17 +69,22 @@ def reference_rows(student: RbMStudent, features: Floats, positions: Floats) -> 
     )
 
 
-def draw_reference(student: RbMStudent, features: Floats, positions: Floats, seed: int) -> GoldenRows:
+def draw_reference(student: RbMStudent, features: Features, positions: Floats, seed: int) -> GoldenRows:
     """The student in float64 on as many rows as the largest batch holds: observed ones, the last one zero.
 
     The rows are a shuffle of the observed ones, repeated where there are too few.
     """
-    shuffled = np.random.default_rng(seed).permutation(len(features))
+    shuffled = np.random.default_rng(seed).permutation(features.shape[0])
     rows = np.resize(shuffled, max(CHECKED_BATCHES) - 1)
-    nothing = np.zeros((1, features.shape[1]), np.float32), np.zeros((1, positions.shape[1]), np.float32)
-    return reference_rows(
-        student, np.concatenate([features[rows], nothing[0]]), np.concatenate([positions[rows], nothing[1]])
-    )
+    drawn = np.pad(positions[rows], ((0, 1), (0, 0)))
+    return reference_rows(student, _with_zero_row(features[rows]), drawn)
+
+
+def _with_zero_row(rows: Features) -> Features:
+    if isinstance(rows, np.ndarray):
+        return np.pad(rows, ((0, 1), (0, 0)))
+    bounds = np.append(rows.indptr, rows.indptr[-1])
+    return sp.csr_array((rows.data, rows.indices, bounds), shape=(len(bounds) - 1, rows.shape[1]))
 
 
 def record_golden(reference: GoldenRows, num_observed: int) -> GoldenRows:

@@ -6,6 +6,7 @@ Dimension letters: N nodes, D layer input, E experts, K experts per row.
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 import torch
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
@@ -13,43 +14,45 @@ from torch import Tensor
 
 from rbm_training.config import RoutingConfig
 from rbm_training.routing import LayerRouting
-from rbm_training.scaling import unit_rows
+from rbm_training.rows import Rows, as_array, dense_row, squared_norms, unit_rows, weighted_sums
 from rbm_training.students.rbm import RbMLayer, RbMStudent, StudentOutput
 
 MAX_CLUSTERED_ROWS = 100_000
 
 
 @torch.no_grad()
-def start_routing(student: RbMStudent, features: Tensor, positions: Tensor, seed: int) -> None:
+def start_routing(student: RbMStudent, features: Rows, positions: Tensor, seed: int) -> None:
     """Lay out the memory of each layer by K-means on its unit inputs and clone the experts.
 
     Layers go in order, so that a deeper layer clusters what the routed layers before it put out
     (method of the paper, section on initialisation). Call it in evaluation mode.
     """
-    hidden = student.scaling(features, positions)
+    inputs: Rows = student.scaling(features, positions)
     for index, layer in enumerate(student.routed_layers()):
-        inputs = hidden if index == 0 else hidden.relu()
-        layer.start_routing(_cluster(unit_rows(inputs), layer.num_experts, seed + index))
-        hidden, _ = layer(inputs)
+        memory = cluster_centers(unit_rows(inputs), layer.num_experts, seed + index)
+        layer.start_routing(memory.to(layer.memory))
+        inputs = layer(inputs)[0].relu()
 
 
-def _cluster(unit_inputs: Tensor, num_experts: int, seed: int) -> Tensor:
-    rows = unit_inputs.cpu().numpy()
+def cluster_centers(unit_inputs: Rows, num_experts: int, seed: int) -> Tensor:
+    """K-means centres (E, D) of unit inputs (N, D); any directions where there is nothing to tell apart."""
+    rows = as_array(unit_inputs)
     generator = np.random.default_rng(seed)
-    if len(rows) > MAX_CLUSTERED_ROWS:
-        rows = rows[np.sort(generator.choice(len(rows), MAX_CLUSTERED_ROWS, replace=False))]
-    if not _has_distinct(rows, num_experts):  # nothing to tell experts apart by: any directions do
-        return torch.from_numpy(generator.standard_normal((num_experts, rows.shape[1]))).to(unit_inputs)
+    if rows.shape[0] > MAX_CLUSTERED_ROWS:
+        rows = rows[np.sort(generator.choice(rows.shape[0], MAX_CLUSTERED_ROWS, replace=False))]
+    if not _has_distinct(rows, num_experts):
+        return torch.from_numpy(generator.standard_normal((num_experts, rows.shape[1])))
     # One thread: partial sums of several would be added in an order that changes from run to run.
     with threadpool_limits(limits=1):
         centers = KMeans(num_experts, n_init=4, random_state=seed).fit(rows).cluster_centers_
-    return torch.from_numpy(centers).to(unit_inputs)
+    return torch.from_numpy(centers)
 
 
-def _has_distinct(rows: npt.NDArray[np.float32], wanted: int) -> bool:
+def _has_distinct(rows: npt.NDArray[np.float32] | sp.csr_array, wanted: int) -> bool:
     seen: set[bytes] = set()
-    for row in rows:
-        seen.add(row.tobytes())
+    for index in range(rows.shape[0]):
+        row = rows[[index]]
+        seen.add((row if isinstance(row, np.ndarray) else row.toarray()).tobytes())
         if len(seen) >= wanted:
             return True
     return False
@@ -96,18 +99,17 @@ class _LayerAverage:
 
     def accumulate(self, routing: LayerRouting) -> None:
         gates = routing.gates()  # (B, E)
-        self.sums += gates.T @ routing.unit_input.detach()
+        self.sums += weighted_sums(gates, routing.unit_input)
         self.mass += gates.sum(dim=0)
         self._remember_worst(routing)
 
     def _remember_worst(self, routing: LayerRouting) -> None:
-        best = (
-            routing.similarity[:, 0].detach().masked_fill(routing.unit_input.norm(dim=1) == 0, float("inf"))
-        )
+        is_zero = squared_norms(routing.unit_input) == 0
+        best = routing.similarity[:, 0].detach().masked_fill(is_zero, float("inf"))
         row = int(best.argmin())
         if float(best[row]) < self.worst_similarity:
             self.worst_similarity = float(best[row])
-            self.worst_input = routing.unit_input[row].detach().clone()
+            self.worst_input = dense_row(routing.unit_input, row).detach().clone()
             self.worst_expert = int(routing.experts[row, 0])
 
     def step(self, config: RoutingConfig) -> None:

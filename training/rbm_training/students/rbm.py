@@ -12,11 +12,11 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rbm_training.routing import LayerRouting
-from rbm_training.scaling import InputScaling, unit_rows
+from rbm_training.rows import Rows, dropout, squared_norms, unit_rows
+from rbm_training.scaling import InputScaling
 
 MAX_LOG_SCALE = math.log(100.0)
 
@@ -33,7 +33,8 @@ class RbMLayer(nn.Module):
     Until `start_routing` the layer is its first expert alone; since ϑ = 0, A = 0 and the weights sum to 1,
     cloning that expert changes no output.
 
-    Shapes: (B, D) → (B, H); weight (E, D, H), bias (E, H), memory (E, D) unit rows.
+    Shapes: (B, D), in the first layer dense or sparse, → (B, H); weight (E, D, H), bias (E, H), memory (E, D)
+    unit rows.
     """
 
     memory: Tensor
@@ -68,7 +69,7 @@ class RbMLayer(nn.Module):
         self.memory.copy_(unit_rows(memory))
         self.routed = True
 
-    def route(self, x: Tensor) -> LayerRouting:
+    def route(self, x: Rows) -> LayerRouting:
         """Choose experts for x (B, D); an all-zero row has similarity 0 and goes to experts 0..K-1."""
         unit_input = unit_rows(x)
         similarity = unit_input @ self.memory.T  # (B, E)
@@ -77,7 +78,7 @@ class RbMLayer(nn.Module):
         chosen = ranked.values[:, :K]  # (B, K)
         gap = torch.full_like(chosen[:, 0], math.inf)
         if self.num_experts > K:
-            is_zero = unit_input.abs().amax(dim=1) == 0
+            is_zero = squared_norms(unit_input) == 0
             gap = gap.where(is_zero, chosen[:, -1] - ranked.values[:, K]).detach()
         return LayerRouting(
             unit_input=unit_input,
@@ -98,9 +99,9 @@ class RbMLayer(nn.Module):
         """exp(ϑ), the learnt scale of the layer's output."""
         return self.log_scale.clamp_max(MAX_LOG_SCALE).exp()
 
-    def forward(self, x: Tensor) -> tuple[Tensor, LayerRouting | None]:
+    def forward(self, x: Rows) -> tuple[Tensor, LayerRouting | None]:
         """Output (B, H), and how the rows were routed (None before `start_routing`)."""
-        dropped = F.dropout(x, self.dropout, self.training)
+        dropped = dropout(x, self.dropout, self.training)
         if not self.routed:
             return dropped @ self.weight[0] + self.bias[0], None
         routing = self.route(x)
@@ -124,7 +125,7 @@ class RbMStudent(nn.Module):
 
     `temperature` calibrates the probabilities, softmax(logits / temperature); it is fitted on validation.
 
-    Shapes: features (B, F), positions (B, P) → logits (B, C).
+    Shapes: features (B, F), dense or sparse, positions (B, P) → logits (B, C).
     """
 
     temperature: Tensor
@@ -149,15 +150,16 @@ class RbMStudent(nn.Module):
         """P."""
         return self.routed_layers()[0].weight.shape[1] - self.num_features
 
-    def forward(self, features: Tensor, positions: Tensor) -> StudentOutput:
+    def forward(self, features: Rows, positions: Tensor) -> StudentOutput:
         """Classify a batch from features and positions alone."""
-        hidden = self.scaling(features, positions)
+        inputs = self.scaling(features, positions)
         records = []
-        for index, layer in enumerate(self.routed_layers()):
-            hidden, routing = layer(hidden if index == 0 else hidden.relu())
+        for layer in self.routed_layers():
+            output, routing = layer(inputs)
+            inputs = output.relu()
             if routing is not None:
                 records.append(routing)
-        return StudentOutput(hidden, tuple(records))
+        return StudentOutput(output, tuple(records))
 
     def num_parameters(self) -> int:
         """Parameters and memory entries that inference uses."""
