@@ -1,0 +1,30 @@
+"""What the graph of a bundle takes for some of the nodes it knows."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rbm_bundle import Bundle
+from rbm_bundle.features import CsrFeatures
+
+
+def feeds_of(bundle: Bundle, rows: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
+    rows = np.asarray(rows)
+    features, positions = bundle.nodes.features_of(rows), bundle.nodes.positions_of(rows)
+    if not isinstance(features, CsrFeatures):
+        return {"features": features, "positions": positions}
+    padded = features.to_padded()
+    return {"feature_ids": padded.ids, "feature_values": padded.values, "positions": positions}
+
+
+def random_feeds(bundle: Bundle, num_rows: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Known nodes, some of them many times."""
+    return feeds_of(bundle, np.random.default_rng(seed).integers(0, bundle.nodes.num_nodes, num_rows))
+
+
+def assert_same_answers(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:
+    """As close as golden rows must be: the order of a sum may depend on the number of rows."""
+    assert list(found) == list(wanted)
+    for name, array in wanted.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_allclose(found[name], array, rtol=0, atol=1e-5)
