@@ -6,6 +6,7 @@ Dimension letters: B batch, C classes, L layers, K experts per row.
 import contextlib
 import ctypes
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,7 @@ class Engine:
                 inputs = {spec.name: blank(self._manifest, spec, shape) for spec in self._entry.inputs}
                 self.run(inputs, outputs)
         except Exception as error:  # the unit of work is this warm-up; see `_open_session`
-            raise EngineError(f"the warm-up on {self.provider} failed: {error}") from error
+            raise EngineError(f"the warm-up on {self.provider} failed: {_reason(error)}") from error
 
     def _compute(self, feeds: Tensors, outputs: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
         return self._runner.run({spec.name: feeds[spec.name] for spec in self._entry.inputs}, outputs)
@@ -163,7 +164,7 @@ def _open_session(
             )
     except Exception as error:  # the unit of work is this session; ONNX Runtime has no base class for errors
         if device == "cuda":
-            raise EngineError(f"RBM_DEVICE=cuda, but {path} cannot run there: {error}") from error
+            raise EngineError(f"RBM_DEVICE=cuda, but {path} cannot run there: {_reason(error)}") from error
         raise BundleError(path, f"a graph that ONNX Runtime refuses ({error})", "a graph") from error
     if session.get_providers()[0] != name:
         raise EngineError(_why_no_cuda())
@@ -180,6 +181,12 @@ def _session_options(intra_op_threads: int) -> ort.SessionOptions:
         # Threads that spin while they wait take the processor from everyone else on a shared machine.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
+
+
+def _reason(error: Exception) -> str:
+    """What CUDA says, without the signatures, source lines and host that ONNX Runtime puts around it."""
+    said = re.search(r"CUDA failure \d+: [^;]+", str(error))
+    return said[0].strip() if said else str(error)
 
 
 def _why_no_cuda() -> str:

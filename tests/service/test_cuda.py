@@ -29,6 +29,7 @@ def cuda_engine(either_bundle):
 @pytest.fixture(scope="module")
 def plain_cuda(either_bundle):
     """The same graph on the same provider, without buckets and without captured graphs."""
+    onnxruntime.preload_dlls()
     session = onnxruntime.InferenceSession(
         either_bundle.graph_path("cuda"),
         providers=[("CUDAExecutionProvider", {"use_tf32": "0"})],

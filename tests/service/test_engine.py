@@ -83,10 +83,14 @@ def test_what_serves_cuda_proves_itself_before_and_after_the_warm_up(
 
 def test_a_capture_that_fails_is_refused_with_its_reason(bundle, cuda_on_the_cpu, monkeypatch):
     def fail(*_args):
-        raise RuntimeError("CUDA failure 900: operation not permitted when stream is capturing")
+        raise RuntimeError(
+            "cuda_call.cc:154 std::conditional_t<THRW, void, Status> CUDA failure 900: operation not "
+            "permitted when stream is capturing ; GPU=0 ; hostname=here ; expr=cudaMalloc; "
+        )
 
     monkeypatch.setattr(onnxruntime.InferenceSession, "run_with_iobinding", fail)
-    with pytest.raises(EngineError, match="the warm-up on CPUExecutionProvider failed: CUDA failure 900"):
+    refusal = r"the warm-up on CPUExecutionProvider failed: CUDA failure 900: .* stream is capturing$"
+    with pytest.raises(EngineError, match=refusal):
         Engine(bundle, "cuda", 1).warm_up(4)
 
 
