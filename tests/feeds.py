@@ -22,6 +22,14 @@ def random_feeds(bundle: Bundle, num_rows: int, seed: int = 0) -> dict[str, np.n
     return feeds_of(bundle, np.random.default_rng(seed).integers(0, bundle.nodes.num_nodes, num_rows))
 
 
+def row_of_every_word(bundle: Bundle) -> dict[str, np.ndarray]:
+    """A row of a sparse bundle that is longer than that of any node it knows."""
+    F = bundle.manifest.features.num_features
+    padded = CsrFeatures(np.array([0, F]), np.arange(F), np.ones(F, np.float32), F).to_padded()
+    positions = bundle.nodes.positions_of(np.array([0]))
+    return {"feature_ids": padded.ids, "feature_values": padded.values, "positions": positions}
+
+
 def assert_same_answers(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:
     """As close as golden rows must be: the order of a sum may depend on the number of rows."""
     assert list(found) == list(wanted)

@@ -11,7 +11,7 @@ import pytest
 from rbm_service.engine import TARGETS, Engine, EngineError
 from rbm_service.runners import PlainRunner
 from tests.bundles import TINY
-from tests.feeds import assert_same_answers, random_feeds
+from tests.feeds import assert_same_answers, random_feeds, row_of_every_word
 
 pytestmark = pytest.mark.usefixtures("cuda_device")
 
@@ -62,11 +62,22 @@ def test_every_number_of_rows_gives_what_plain_runs_give(cuda_engine, plain_cuda
 
 
 def test_a_captured_graph_answers_each_batch_by_its_own_rows(cuda_engine, plain_cuda, either_bundle):
-    batches = [random_feeds(either_bundle, num_rows, seed) for seed, num_rows in enumerate([7, 8, 5, 6, 7])]
+    sizes = [7, 8, 100, 5, 1, 6, 64, 7]  # half of them in one bucket, others in between
+    batches = [random_feeds(either_bundle, num_rows, seed) for seed, num_rows in enumerate(sizes)]
     answers = [cuda_engine.run(feeds, OUTPUTS) for feeds in batches]
     for feeds, found in zip(batches, answers, strict=True):
         assert_same_answers(found, plain_cuda.run(feeds, OUTPUTS))
-    assert not np.array_equal(answers[0]["probabilities"], answers[4]["probabilities"])
+    assert not np.array_equal(answers[0]["probabilities"], answers[-1]["probabilities"])
+
+
+def test_captured_graphs_answer_as_before_after_a_row_that_none_fits(sparse_bundle):
+    engine = Engine(sparse_bundle, "cuda", 1)
+    engine.warm_up(MOST_ROWS)
+    feeds = random_feeds(sparse_bundle, 9)
+    before = engine.run(feeds, OUTPUTS)
+    long = row_of_every_word(sparse_bundle)
+    assert_same_answers(engine.run(long, OUTPUTS), Engine(sparse_bundle, "cpu", 1).run(long, OUTPUTS))
+    assert_same_answers(engine.run(feeds, OUTPUTS), before)
 
 
 def test_a_model_answers_while_another_one_captures(cuda_engine, plain_cuda, either_bundle):

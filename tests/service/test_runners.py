@@ -5,11 +5,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from rbm_bundle.features import CsrFeatures
 from rbm_service import runners, shapes
 from rbm_service.runners import NO_CAPTURE, Bucket, BucketRunner, PlainRunner
 from rbm_service.shapes import BatchShape, shape_of
-from tests.feeds import assert_same_answers, feeds_of, random_feeds
+from tests.feeds import assert_same_answers, feeds_of, random_feeds, row_of_every_word
 
 OUTPUTS = ("probabilities", "experts", "weights")
 SIZES = [1, 2, 3, 7, 64, 100, 200]
@@ -99,13 +98,7 @@ def test_rows_of_an_earlier_batch_do_not_reach_the_padding_of_the_next(either_bu
 def test_a_row_longer_than_any_known_one_runs_uncaptured(sparse_bundle, recorded):
     buckets = buckets_of(sparse_bundle, 4)
     known = len(recorded.graph_ids)
-    every_word = np.arange(200)
-    long = CsrFeatures(np.array([0, 200]), every_word, np.ones(200, np.float32), 200).to_padded()
-    feeds = {
-        "feature_ids": long.ids,
-        "feature_values": long.values,
-        "positions": sparse_bundle.nodes.positions_of(np.array([0])),
-    }
+    feeds = row_of_every_word(sparse_bundle)
     found = buckets.run(feeds, OUTPUTS)
     assert_same_answers(found, plain_of(sparse_bundle).run(feeds, OUTPUTS))
     assert recorded.graph_ids[known:] == [NO_CAPTURE]
