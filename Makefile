@@ -71,4 +71,4 @@ serve: setup ## serve a published model on DEVICE (default: cpu); MODEL=<name> w
 
 .PHONY: bench
 bench: setup ## measure the graphs against each other and against torch; writes bench.json
-	$(BIN)/python tests/load/bench.py bench.json
+	$(BIN)/python -m tests.load.bench bench.json

@@ -10,7 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from rbm_bundle import Bundle, BundleDraft, GoldenRows, NodeTable, write_bundle
 from rbm_bundle.bundle import MODEL_CARD_FILE
-from rbm_bundle.manifest import GraphEntry, TensorSpec
+from rbm_bundle.features import csr_from_dense
+from rbm_bundle.manifest import FeatureForm, FeatureSpec, GraphEntry, TensorSpec
+from rbm_service.inputs import graph_features
 
 TINY = Path(__file__).parent / "data" / "tiny_bundle"
 KNOWN_IDS = list(range(100, 200, 5))
@@ -56,17 +58,37 @@ def with_cpu_graph(bundle: Bundle, folder: Path, content: bytes) -> Bundle:
 
 def without_positions(bundle: Bundle, folder: Path) -> Bundle:
     """A linear model of the features alone; its two "experts" are the two most probable classes."""
+    return _write_linear(bundle, folder, bundle.manifest.features)
+
+
+def with_sparse_features(bundle: Bundle, folder: Path) -> Bundle:
+    """The same linear model over sparse features, cached in compressed rows."""
+    cached = csr_from_dense(sparsified(bundle.nodes.features))
+    update = {"form": "sparse", "cached": "csr", "max_nonzeros": cached.max_nonzeros}
+    spec = bundle.manifest.features.model_copy(update=update)
+    return _write_linear(replace(bundle, nodes=replace(bundle.nodes, features=cached)), folder, spec)
+
+
+def sparsified(features: np.ndarray) -> np.ndarray:
+    """Features of the tiny bundle's nodes with most of them zero, those of its first node all of them."""
+    kept = features > 0.7
+    kept[0] = False
+    return features * kept
+
+
+def _write_linear(bundle: Bundle, folder: Path, features: FeatureSpec) -> Bundle:
     manifest, golden = bundle.manifest, bundle.golden()
-    F, C = manifest.features.num_features, len(manifest.labels)
+    F, C = features.num_features, len(manifest.labels)
     weight = np.random.default_rng(0).standard_normal((F, C)).astype(np.float32)
-    logits = golden.inputs["features"] @ weight
+    dense = golden.inputs["features"]
+    logits = dense @ weight
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
     experts = np.argsort(-probabilities, axis=1)[:, None, :2]
     weights = np.take_along_axis(probabilities, experts[:, 0], axis=1)[:, None]
     rows = replace(
         golden,
-        inputs={"features": golden.inputs["features"]},
+        inputs=dict(graph_features(dense, features.form)),
         logits=logits,
         probabilities=probabilities,
         experts=experts.astype(np.int64),
@@ -74,6 +96,21 @@ def without_positions(bundle: Bundle, folder: Path) -> Bundle:
         similarity=weights,
         routing_gap=np.ones(len(golden), np.float32),
     )
+    entry = _linear_entry(features, C)
+    update = {
+        "graphs": {"cpu": entry},
+        "features": features,
+        "nodes": manifest.nodes.model_copy(update={"position_width": 0}),
+        "architecture": manifest.architecture.model_copy(update={"num_experts": (C,)}),
+    }
+    nodes = replace(bundle.nodes, positions=np.zeros((bundle.nodes.num_nodes, 0), np.float32))
+    graphs = {entry.file: _linear_graph(weight, entry, features.form)}
+    return write_bundle(
+        folder, BundleDraft(manifest.model_copy(update=update), graphs, nodes, rows, "A linear model.")
+    )
+
+
+def _linear_entry(features: FeatureSpec, C: int) -> GraphEntry:
     shapes = {
         "logits": (C,),
         "probabilities": (C,),
@@ -81,37 +118,40 @@ def without_positions(bundle: Bundle, folder: Path) -> Bundle:
         "weights": (1, 2),
         "similarity": (1, 2),
     }
-    entry = GraphEntry(
+    return GraphEntry(
         file="linear.onnx",
-        inputs=(TensorSpec(name="features", dtype="float32", shape=(None, F)),),
+        inputs=tuple(
+            TensorSpec(name=name, dtype="int64" if name == "feature_ids" else "float32", shape=shape)
+            for name, shape in features.inputs().items()
+        ),
         outputs=tuple(
             TensorSpec(name=name, dtype="int64" if name == "experts" else "float32", shape=(None, *shape))
             for name, shape in shapes.items()
         ),
     )
-    update = {
-        "graphs": {"cpu": entry},
-        "nodes": manifest.nodes.model_copy(update={"position_width": 0}),
-        "architecture": manifest.architecture.model_copy(update={"num_experts": (C,)}),
-    }
-    nodes = replace(bundle.nodes, positions=np.zeros((bundle.nodes.num_nodes, 0), np.float32))
-    graphs = {entry.file: _linear_graph(weight, entry)}
-    return write_bundle(
-        folder, BundleDraft(manifest.model_copy(update=update), graphs, nodes, rows, "A linear model.")
-    )
 
 
-def _linear_graph(weight: np.ndarray, entry: GraphEntry) -> bytes:
+DENSE_LOGITS = [helper.make_node("MatMul", ["features", "weight"], ["logits"])]
+SPARSE_LOGITS = [
+    helper.make_node("Gather", ["weight", "feature_ids"], ["rows"]),  # (B, S, C), zeros for padding
+    helper.make_node("Unsqueeze", ["feature_values", "axis"], ["row_values"]),  # (B, 1, S)
+    helper.make_node("MatMul", ["row_values", "rows"], ["row_logits"]),  # (B, 1, C)
+    helper.make_node("Squeeze", ["row_logits", "axis"], ["logits"]),
+]
+
+
+def _linear_graph(weight: np.ndarray, entry: GraphEntry, form: FeatureForm) -> bytes:
     nodes = [
-        helper.make_node("MatMul", ["features", "weight"], ["logits"]),
+        *(DENSE_LOGITS if form == "dense" else SPARSE_LOGITS),
         helper.make_node("Softmax", ["logits"], ["probabilities"]),
         helper.make_node("TopK", ["probabilities", "two"], ["values", "indices"]),
         helper.make_node("Unsqueeze", ["values", "axis"], ["weights"]),
         helper.make_node("Identity", ["weights"], ["similarity"]),
         helper.make_node("Unsqueeze", ["indices", "axis"], ["experts"]),
     ]
+    padded = weight if form == "dense" else np.vstack([weight, np.zeros_like(weight[:1])])
     constants = [
-        numpy_helper.from_array(weight, "weight"),
+        numpy_helper.from_array(padded, "weight"),
         numpy_helper.from_array(np.array([2]), "two"),
         numpy_helper.from_array(np.array([1]), "axis"),
     ]
@@ -124,5 +164,8 @@ def _linear_graph(weight: np.ndarray, entry: GraphEntry) -> bytes:
 def _infos(specs: Sequence[TensorSpec]) -> list[onnx.ValueInfoProto]:
     kinds = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
     return [
-        helper.make_tensor_value_info(spec.name, kinds[spec.dtype], ["B", *spec.shape[1:]]) for spec in specs
+        helper.make_tensor_value_info(
+            spec.name, kinds[spec.dtype], ["B", *("S" if size is None else size for size in spec.shape[1:])]
+        )
+        for spec in specs
     ]

@@ -5,16 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from rbm_bundle import Bundle
-from rbm_bundle.features import CsrFeatures
+from rbm_service.inputs import graph_features
 
 
 def feeds_of(bundle: Bundle, rows: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
     rows = np.asarray(rows)
-    features, positions = bundle.nodes.features_of(rows), bundle.nodes.positions_of(rows)
-    if not isinstance(features, CsrFeatures):
-        return {"features": features, "positions": positions}
-    padded = features.to_padded()
-    return {"feature_ids": padded.ids, "feature_values": padded.values, "positions": positions}
+    features = graph_features(bundle.nodes.features_of(rows), bundle.manifest.features.form)
+    return {**features, "positions": bundle.nodes.positions_of(rows)}
 
 
 def random_feeds(bundle: Bundle, num_rows: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -25,9 +22,8 @@ def random_feeds(bundle: Bundle, num_rows: int, seed: int = 0) -> dict[str, np.n
 def row_of_every_word(bundle: Bundle) -> dict[str, np.ndarray]:
     """A row of a sparse bundle that is longer than that of any node it knows."""
     F = bundle.manifest.features.num_features
-    padded = CsrFeatures(np.array([0, F]), np.arange(F), np.ones(F, np.float32), F).to_padded()
-    positions = bundle.nodes.positions_of(np.array([0]))
-    return {"feature_ids": padded.ids, "feature_values": padded.values, "positions": positions}
+    features = graph_features(np.ones((1, F), np.float32), bundle.manifest.features.form)
+    return {**features, "positions": bundle.nodes.positions_of(np.array([0]))}
 
 
 def assert_same_answers(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:

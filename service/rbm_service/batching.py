@@ -22,11 +22,13 @@ from rbm_service.metrics import ModelMetrics
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 Run = Callable[[Tensors, Sequence[str]], Tensors]
+Padding = Mapping[str, float]  # by what a tensor is widened, for those that differ in width
 
 ALWAYS: Final = ("probabilities", "experts")
 EXPLAINED: Final = (*ALWAYS, "weights", "similarity")
 INLINE_ROWS: Final = 32  # up to here, handing over to a thread costs more than the forward pass
 MAX_RETRY_AFTER_SECONDS: Final = 60.0
+NO_PADDING: Final[Padding] = {}
 
 log = structlog.get_logger(__name__)
 
@@ -69,11 +71,24 @@ def take_batch(waiting: deque[Job], max_rows: int) -> list[Job]:
     return batch
 
 
-def stack(parts: Sequence[Tensors]) -> Tensors:
-    """Tensors of the same names, one below the other."""
+def stack(parts: Sequence[Tensors], padding: Padding = NO_PADDING) -> Tensors:
+    """Tensors of the same names, one below the other; those named in `padding` are first made as wide."""
     if len(parts) == 1:
         return parts[0]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    columns = {name: [part[name] for part in parts] for name in parts[0]}
+    return {
+        name: _stack_padded(tensors, padding[name]) if name in padding else np.concatenate(tensors)
+        for name, tensors in columns.items()
+    }
+
+
+def _stack_padded(tensors: Sequence[npt.NDArray[Any]], value: float) -> npt.NDArray[Any]:
+    ends = list(accumulate(map(len, tensors)))
+    widest = max(tensor.shape[1] for tensor in tensors)
+    stacked = np.full((ends[-1], widest), value, tensors[0].dtype)
+    for tensor, end in zip(tensors, ends, strict=True):
+        stacked[end - len(tensor) : end, : tensor.shape[1]] = tensor
+    return stacked
 
 
 def split(tensors: Tensors, sizes: Sequence[int]) -> list[Tensors]:
@@ -85,8 +100,17 @@ def split(tensors: Tensors, sizes: Sequence[int]) -> list[Tensors]:
 class Batcher:
     """Merges requests into batches and runs one batch at a time; belongs to one event loop."""
 
-    def __init__(self, run: Run, metrics: ModelMetrics, *, max_batch_rows: int, max_queued_rows: int) -> None:
+    def __init__(
+        self,
+        run: Run,
+        metrics: ModelMetrics,
+        *,
+        max_batch_rows: int,
+        max_queued_rows: int,
+        padding: Padding = NO_PADDING,
+    ) -> None:
         self._run = run
+        self._padding = padding
         self._metrics = metrics
         self._max_batch_rows = max_batch_rows
         self._max_queued_rows = max_queued_rows
@@ -169,7 +193,7 @@ class Batcher:
         started = time.perf_counter()
         sizes = [job.num_rows for job in batch]
         names = EXPLAINED if any(job.explain for job in batch) else ALWAYS
-        outputs = self._forward(stack([job.feeds for job in batch]), sum(sizes), names)
+        outputs = self._forward(stack([job.feeds for job in batch], self._padding), sum(sizes), names)
         seconds = time.perf_counter() - started
         self._record(len(batch), sum(sizes), seconds, outputs)
         shares = zip(batch, split(outputs, sizes), strict=True)

@@ -5,7 +5,7 @@ rows share a batch with anyone else's. Dimension letters: B rows, F features, P 
 L layers, K experts per row.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from rbm_bundle import Bundle, NodeTable
 from rbm_bundle.features import CsrFeatures
-from rbm_bundle.nodes import MAX_MAGNITUDE, UNKNOWN, Floats, Integers, NodeId, mean_of_known_neighbors
+from rbm_bundle.nodes import UNKNOWN, Floats, Integers, NodeId, mean_of_known_neighbors
 from rbm_service.errors import InvalidRequestError, UnknownNodeError
+from rbm_service.inputs import CsrRows, Tensors, graph_features, read_csr, read_matrix
 
-Tensors = Mapping[str, npt.NDArray[Any]]
 PositionSource = Literal["cached", "neighbors", "supplied", "default"]
 Column = Sequence[Any]
 
@@ -29,7 +29,7 @@ class Query:
     """The rows a caller asks about; every column is B long or absent."""
 
     node_ids: list[NodeId] | None = None
-    features: list[list[float]] | None = None
+    features: list[list[float]] | CsrRows | None = None
     neighbors: list[list[NodeId] | None] | None = None
     positions: list[list[float]] | None = None
 
@@ -54,21 +54,15 @@ class PlacedRows:
 
 @dataclass(frozen=True, slots=True)
 class EncodedRows:
-    """Rows ready for the graph: features (B, F), and the parts of `PlacedRows`."""
+    """Rows ready for the graph, by the names of its inputs, and where the position of each came from."""
 
-    features: Floats
-    positions: Floats
+    feeds: Tensors
     sources: list[PositionSource]
 
     @property
     def num_rows(self) -> int:
         """B."""
         return len(self.sources)
-
-    @property
-    def feeds(self) -> Tensors:
-        """The arrays by the names of the graph's inputs."""
-        return {"features": self.features, "positions": self.positions}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +98,8 @@ def encode(query: Query, bundle: Bundle, max_rows: int) -> EncodedRows:
     B = _num_rows(query, max_rows)
     known = _known_rows(query, nodes, B)  # (B,), UNKNOWN where the bundle has no such node
     placed = _place(query, nodes, known)
-    return EncodedRows(_features(query, bundle, known), placed.positions, placed.sources)
+    features = graph_features(_features(query, bundle, known), bundle.manifest.features.form)
+    return EncodedRows({**features, "positions": placed.positions}, placed.sources)
 
 
 def decode(
@@ -175,7 +170,7 @@ def _place(query: Query, nodes: NodeTable, known: Integers) -> PlacedRows:
     B, P = len(known), nodes.position_width
     neighbor_rows = None if query.neighbors is None else _neighbor_rows(query.neighbors, nodes)
     if query.positions is not None:
-        return PlacedRows(_matrix("positions", query.positions, P), ["supplied"] * B)
+        return PlacedRows(read_matrix("positions", query.positions, P), ["supplied"] * B)
     if P == 0:
         return PlacedRows(np.zeros((B, 0), np.float32), ["default"] * B)
     if neighbor_rows is None:
@@ -218,30 +213,19 @@ def _refuse_unplaced(query: Query, unplaced: npt.NDArray[np.bool_]) -> None:
         raise UnknownNodeError([query.node_ids[row] for row in rows])
 
 
-def _features(query: Query, bundle: Bundle, known: Integers) -> Floats:
+def _features(query: Query, bundle: Bundle, known: Integers) -> Floats | CsrFeatures:
+    F = bundle.manifest.features.num_features
+    if isinstance(query.features, CsrRows):
+        return read_csr(query.features, F)
     if query.features is not None:
-        return _matrix("features", query.features, bundle.manifest.features.num_features)
+        return read_matrix("features", query.features, F)
     if bundle.nodes.cached_features is None:
         raise InvalidRequestError.at("features", msg="required: this model caches no node features")
     if unknown := np.flatnonzero(known == UNKNOWN).tolist():
         raise InvalidRequestError.at(
             "features", msg=f"required: no cached node features for {_listed(unknown)}"
         )
-    cached = bundle.nodes.features_of(known)
-    return cached.to_dense() if isinstance(cached, CsrFeatures) else cached
-
-
-def _matrix(name: str, rows: list[list[float]], width: int) -> Floats:
-    for index, row in enumerate(rows):
-        if len(row) != width:
-            raise InvalidRequestError.at(name, index, msg=f"found {len(row)} numbers, wanted {width}")
-    matrix = np.array(rows, np.float64).reshape(len(rows), width)
-    outside = np.argwhere(~(np.abs(matrix) <= MAX_MAGNITUDE))  # a NaN is outside as well
-    if len(outside):
-        raise InvalidRequestError.at(
-            name, *outside[0].tolist(), msg=f"not a finite number within ±{MAX_MAGNITUDE:.0e}"
-        )
-    return matrix.astype(np.float32)
+    return bundle.nodes.features_of(known)
 
 
 def _listed(rows: list[int]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbm_bundle.manifest import Manifest, TensorSpec
+from rbm_service.inputs import feature_padding
 
 MAX_FLOATS: Final = 64 * 2**20  # what one forward pass may gather: 256 MiB
 SHORTEST_BUCKET: Final = 16  # non-zeros; padding rows shorter still costs less than one more bucket
@@ -39,7 +40,7 @@ def shape_of(feeds: Mapping[str, npt.NDArray[Any]]) -> BatchShape:
 
 def padding(manifest: Manifest, spec: TensorSpec) -> int:
     """What fills the places of an input that hold no data: 0, or F where a column is named."""
-    return manifest.features.num_features if spec.name == "feature_ids" else 0
+    return feature_padding(manifest.features).get(spec.name, 0)
 
 
 def blank(manifest: Manifest, spec: TensorSpec, shape: BatchShape) -> npt.NDArray[Any]:

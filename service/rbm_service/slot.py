@@ -9,6 +9,7 @@ from rbm_bundle.manifest import Provider
 from rbm_service.batching import Batcher
 from rbm_service.engine import Engine
 from rbm_service.errors import WarmingError
+from rbm_service.inputs import feature_padding
 from rbm_service.metrics import Metrics, ModelMetrics
 from rbm_service.settings import Settings
 
@@ -87,6 +88,7 @@ def load_model(settings: Settings, metrics: Metrics) -> ServedModel:
         bound,
         max_batch_rows=settings.max_batch_rows,
         max_queued_rows=settings.max_queued_rows,
+        padding=feature_padding(manifest.features),
     )
     log.info(
         "model loaded",

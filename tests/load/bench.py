@@ -17,11 +17,8 @@ import torch
 
 from rbm_training.export.graphs import build_graph
 from rbm_training.export.parity import open_session
-from rbm_training.scaling import InputScaling
-from rbm_training.students.rbm import RbMStudent, build_student
+from tests.load.production import NUM_FEATURES, POSITION_WIDTH, production_student
 
-NUM_FEATURES, POSITION_WIDTH, HIDDEN, NUM_CLASSES = 100, 64, 256, 47
-NUM_EXPERTS, EXPERTS_PER_ROW = 8, 2
 BATCHES = (1, 32, 128, 1024)
 ROUNDS = 15
 ROUND_SECONDS = 0.1
@@ -31,7 +28,7 @@ OUTPUTS = ["probabilities", "experts"]
 def main(path: Path) -> None:
     """Measure, print and write."""
     torch.set_num_threads(1)
-    student = bench_student()
+    student = production_student()
     grouped, dense = (open_session(build_graph(student, form, "dense")) for form in ("grouped", "dense"))
     results = {}
     for num_rows in BATCHES:
@@ -49,18 +46,6 @@ def main(path: Path) -> None:
     results["ort_over_torch_eager_b1"] = report("ONNX Runtime over torch eager, 1 row", *sides)
     path.write_text(json.dumps(results, indent=2) + "\n")
     print(f"written: {path}")
-
-
-def bench_student() -> RbMStudent:
-    """A routed student of production size with random weights; speed does not depend on their values."""
-    torch.manual_seed(0)
-    widths = [NUM_FEATURES + POSITION_WIDTH, HIDDEN, NUM_CLASSES]
-    scaling = InputScaling(NUM_FEATURES, "l2", 0.5)
-    student = build_student(scaling, widths, NUM_EXPERTS, EXPERTS_PER_ROW, dropout=0.0, input_gains=False)
-    for layer in student.routed_layers():
-        layer.start_routing(torch.randn_like(layer.memory))
-        torch.nn.init.normal_(layer.weight, std=0.05)
-    return student.eval()
 
 
 def inputs(num_rows: int) -> dict[str, np.ndarray]:

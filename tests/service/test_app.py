@@ -23,6 +23,10 @@ def test_the_openapi_document_describes_classify(client):
         *("top_k", "explain", "return_probabilities", "min_confidence"),
     }
     assert schemas["ClassifyRequest"]["additionalProperties"] is False
+    forms = schemas["ClassifyRequest"]["properties"]["features"]["anyOf"]
+    matrix = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
+    assert forms == [matrix, {"$ref": "#/components/schemas/SparseFeatures"}, {"type": "null"}]
+    assert set(schemas["SparseFeatures"]["properties"]) == {"indptr", "indices", "values"}
 
     answer = operation["responses"]["200"]["content"]["application/json"]["schema"]
     assert answer == {"$ref": "#/components/schemas/ClassifyResponse"}

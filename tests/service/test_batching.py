@@ -92,6 +92,17 @@ def test_splitting_undoes_stacking():
     assert [part["x"].tolist() for part in again] == [[0, 1, 2], [0], [0, 1]]
 
 
+def test_tensors_of_different_width_are_padded_to_the_widest():
+    parts = [
+        {"ids": np.array([[1, 2]]), "x": np.ones((1, 2))},
+        {"ids": np.array([[3], [4]]), "x": np.ones((2, 2))},
+    ]
+    stacked = stack(parts, {"ids": 9})
+    assert stacked["ids"].tolist() == [[1, 2], [3, 9], [4, 9]]
+    assert stacked["ids"].dtype == np.int64
+    assert stacked["x"].shape == (3, 2)
+
+
 def test_a_small_request_alone_runs_on_the_loop_and_a_large_one_in_the_engine_thread(
     make_batcher, engine, bundle
 ):

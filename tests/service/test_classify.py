@@ -14,7 +14,7 @@ from rbm_service.api.schemas import ClassifyResponse, Problem
 from rbm_service.app import create_app
 from rbm_service.batching import Batcher
 from rbm_service.settings import Settings
-from tests.bundles import STRING_IDS, with_string_ids, without_positions
+from tests.bundles import STRING_IDS, sparsified, with_sparse_features, with_string_ids, without_positions
 
 FEATURES = [0.5] * 12
 POSITION = [1.0, -1.0, 0.25, 0.0]
@@ -104,6 +104,60 @@ def test_a_model_without_positions_answers(bundle, tmp_path):
         assert classify(client, node_ids=[100])[0]["node_id"] == 100
 
 
+def as_csr(rows):
+    indices = [[column for column, value in enumerate(row) if value] for row in rows]
+    return {
+        "indptr": [sum(map(len, indices[:row])) for row in range(len(rows) + 1)],
+        "indices": [column for row in indices for column in row],
+        "values": [value for row in rows for value in row if value],
+    }
+
+
+def test_features_may_come_dense_or_in_compressed_rows_to_a_dense_model(client):
+    rows = [[0.0] * 6 + [0.5] * 6, [0.0] * 12, FEATURES]
+    ids = [100, 105, 110]
+    dense = classify(client, node_ids=ids, features=rows)
+    assert classify(client, node_ids=ids, features=as_csr(rows)) == dense
+
+
+def test_features_may_come_dense_or_in_compressed_rows_to_a_sparse_model(bundle, tmp_path):
+    with serve(with_sparse_features(bundle, tmp_path / "sparse"), tmp_path / "models") as client:
+        rows = sparsified(bundle.nodes.features)[:6].tolist()
+        assert not any(rows[0])
+        cached = classify(client, node_ids=[100, 105, 110, 115, 120, 125])
+        for features in (rows, as_csr(rows)):  # more rows than fit in one batch
+            answers = classify(client, features=features)
+            assert [row["confidence"] for row in answers] == [row["confidence"] for row in cached]
+        empty = {"indptr": [0, 0, 0], "indices": []}
+        assert [row["confidence"] for row in classify(client, features=empty)] == pytest.approx([1 / 3] * 2)
+
+
+def test_requests_of_different_width_to_a_sparse_model_share_a_batch(bundle, tmp_path):
+    """Whoever waits while the engine is busy runs together, padded to the widest."""
+    sparse = with_sparse_features(bundle, tmp_path / "sparse")
+    repository = ModelRepository(tmp_path / "models")
+    repository.promote("tiny", repository.publish(sparse.path))
+    app = create_app(Settings(models_dir=tmp_path / "models", device="cpu"))
+    ids = [100, 105, 110, 115]
+
+    async def scenario():
+        transport = httpx2.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx2.AsyncClient(transport=transport, base_url="http://test") as client,
+        ):
+            together = await asyncio.gather(*(client.post("/classify", json={"node_ids": [i]}) for i in ids))
+            executions = app.state.parts.metrics.registry.get_sample_value(
+                "rbm_inference_executions_total", {"model_name": "tiny", "model_version": "1"}
+            )
+            alone = [await client.post("/classify", json={"node_ids": [i]}) for i in ids]
+            return together, executions, alone
+
+    together, executions, alone = asyncio.run(scenario())
+    assert executions < len(ids)
+    assert [answer.json() for answer in together] == [answer.json() for answer in alone]
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"node_ids": [1]} x', b"[" * 1000])
 def test_a_body_that_is_no_json_is_400(client, content):
     refused(client, 400, "invalid_json", content=content, headers={"Content-Type": "application/json"})
@@ -126,6 +180,17 @@ def test_a_body_that_is_no_json_is_400(client, content):
         ({"node_ids": [100], "min_confidence": 1.5}, ["min_confidence"]),
         ({"node_ids": ["a"]}, ["node_ids", 0]),
         ({"features": [[0.5]], "node_ids": [100]}, ["features", 0]),
+        ({"features": 1}, ["features"]),
+        ({"features": [1]}, ["features", 0]),
+        ({"features": {"indices": []}}, ["features", "indptr"]),
+        ({"features": {"indptr": [], "indices": []}}, ["features", "indptr"]),
+        ({"features": {"indptr": [0, 1], "indices": [0], "data": [1]}}, ["features", "data"]),
+        ({"features": {"indptr": [0, 1], "indices": [0.5]}}, ["features", "indices", 0]),
+        ({"features": {"indptr": [0, 2], "indices": [0, -1]}}, ["features", "indices", 1]),
+        ({"features": {"indptr": [0, 1], "indices": [2**70]}}, ["features", "indices", 0]),
+        ({"features": {"indptr": [0, 1], "indices": [0], "values": [None]}}, ["features", "values", 0]),
+        ({"node_ids": [100], "features": {"indptr": [0, 1], "indices": [12]}}, ["features", "indices", 0]),
+        ({"node_ids": [100], "features": {"indptr": [0, 2], "indices": [0]}}, ["features", "indptr", 1]),
     ],
 )
 def test_a_body_that_does_not_fit_is_422_and_the_place_is_named(client, body, place):

@@ -3,7 +3,15 @@ import pytest
 
 from rbm_service.codec import MAX_NEIGHBORS, AnswerOptions, Query, check_options, decode, encode
 from rbm_service.errors import InvalidRequestError, UnknownNodeError
-from tests.bundles import STRING_IDS, with_string_ids, without_cached_features, without_positions
+from rbm_service.inputs import CsrRows
+from tests.bundles import (
+    STRING_IDS,
+    sparsified,
+    with_sparse_features,
+    with_string_ids,
+    without_cached_features,
+    without_positions,
+)
 
 MAX_ROWS = 8
 FEATURES = [0.5] * 12
@@ -24,50 +32,50 @@ def refusal(query, bundle):
 def test_a_known_id_finds_its_position_and_its_cached_features(bundle):
     rows = encode(Query(node_ids=[105, 195]), bundle, MAX_ROWS)
     assert rows.sources == ["cached", "cached"]
-    assert (rows.positions == bundle.nodes.positions[[1, 19]]).all()
-    assert (rows.features == bundle.nodes.features[[1, 19]]).all()
-    assert rows.features.dtype == rows.positions.dtype == np.float32
+    assert (rows.feeds["positions"] == bundle.nodes.positions[[1, 19]]).all()
+    assert (rows.feeds["features"] == bundle.nodes.features[[1, 19]]).all()
+    assert rows.feeds["features"].dtype == rows.feeds["positions"].dtype == np.float32
 
 
 def test_features_of_the_caller_win_over_cached_ones(bundle):
     rows = encode(Query(node_ids=[105], features=[FEATURES]), bundle, MAX_ROWS)
-    assert rows.features.tolist() == [FEATURES]
+    assert rows.feeds["features"].tolist() == [FEATURES]
 
 
 def test_supplied_positions_win_over_neighbours_and_over_the_table(bundle):
     query = Query(node_ids=[105], neighbors=[[110]], positions=[POSITION])
     rows = encode(query, bundle, MAX_ROWS)
     assert rows.sources == ["supplied"]
-    assert rows.positions.tolist() == [POSITION]
+    assert rows.feeds["positions"].tolist() == [POSITION]
 
 
 def test_the_position_of_an_unseen_node_is_the_mean_of_its_known_neighbours(bundle):
     query = Query(neighbors=[[100, 110], [105]], features=[FEATURES] * 2)
     rows = encode(query, bundle, MAX_ROWS)
     assert rows.sources == ["neighbors", "neighbors"]
-    assert rows.positions[0] == pytest.approx(position_of(bundle, 100, 110))
-    assert rows.positions[1] == pytest.approx(position_of(bundle, 105))
+    assert rows.feeds["positions"][0] == pytest.approx(position_of(bundle, 100, 110))
+    assert rows.feeds["positions"][1] == pytest.approx(position_of(bundle, 105))
 
 
 def test_unknown_neighbours_are_left_out_of_the_mean(bundle):
     rows = encode(Query(neighbors=[[100, 1, 110, 2**70]], features=[FEATURES]), bundle, MAX_ROWS)
     assert rows.sources == ["neighbors"]
-    assert rows.positions[0] == pytest.approx(position_of(bundle, 100, 110))
+    assert rows.feeds["positions"][0] == pytest.approx(position_of(bundle, 100, 110))
 
 
 @pytest.mark.parametrize("neighbors", [[], [1, 2]])
 def test_without_any_known_neighbour_the_position_is_zeros_and_says_so(bundle, neighbors):
     rows = encode(Query(neighbors=[neighbors], features=[FEATURES]), bundle, MAX_ROWS)
     assert rows.sources == ["default"]
-    assert not rows.positions.any()
+    assert not rows.feeds["positions"].any()
 
 
 def test_null_neighbours_mean_look_it_up(bundle):
     query = Query(node_ids=[100, 1, 100, 2], neighbors=[None, [110], [110], []], features=[FEATURES] * 4)
     rows = encode(query, bundle, MAX_ROWS)
     assert rows.sources == ["cached", "neighbors", "neighbors", "default"]
-    assert rows.positions[0] == pytest.approx(position_of(bundle, 100))
-    assert rows.positions[2] == pytest.approx(position_of(bundle, 110))
+    assert rows.feeds["positions"][0] == pytest.approx(position_of(bundle, 100))
+    assert rows.feeds["positions"][2] == pytest.approx(position_of(bundle, 110))
 
 
 def test_unknown_ids_without_neighbours_are_named(bundle):
@@ -139,7 +147,7 @@ def test_a_model_with_string_ids_looks_them_up_and_refuses_integers(bundle, tmp_
     strings = with_string_ids(bundle, tmp_path / "strings")
     rows = encode(Query(node_ids=STRING_IDS[:3], neighbors=[None, ["node-100"], ["x"]]), strings, MAX_ROWS)
     assert rows.sources == ["cached", "neighbors", "default"]
-    assert (rows.positions[:2] == bundle.nodes.positions[0]).all()
+    assert (rows.feeds["positions"][:2] == bundle.nodes.positions[0]).all()
     assert refusal(Query(node_ids=[100]), strings) == "node_ids[0]: ids of this model are strings"
     with pytest.raises(UnknownNodeError, match="'node-10'"):
         encode(Query(node_ids=["node-10"]), strings, MAX_ROWS)
@@ -161,10 +169,43 @@ def test_a_model_without_positions_needs_features_alone(bundle, tmp_path):
     ):
         rows = encode(query, linear, MAX_ROWS)
         assert rows.sources == ["default"]
-        assert rows.positions.shape == (1, 0)
+        assert rows.feeds["positions"].shape == (1, 0)
     assert "required" in refusal(Query(node_ids=[7]), linear)
     supplied = Query(features=[FEATURES], positions=[POSITION])
     assert refusal(supplied, linear) == "positions[0]: found 4 numbers, wanted 0"
+
+
+def test_compressed_rows_count_as_rows(bundle):
+    rows = encode(Query(node_ids=[105, 100], features=CsrRows([0, 1, 1], [3], [0.5])), bundle, MAX_ROWS)
+    expected = np.zeros((2, 12))
+    expected[0, 3] = 0.5
+    assert (rows.feeds["features"] == expected).all()
+    found = refusal(Query(node_ids=[100], features=CsrRows([0, 0, 0], [])), bundle)
+    assert found == "columns of one length wanted, found node_ids 1, features 2"
+    found = refusal(Query(features=CsrRows([0], [])), bundle)
+    assert found == f"features: found 0 rows, wanted 1 to {MAX_ROWS}"
+
+
+def test_a_sparse_model_is_fed_padded_rows_of_cached_and_of_supplied_features(bundle, tmp_path):
+    sparse = with_sparse_features(bundle, tmp_path / "sparse")
+    known = sparsified(bundle.nodes.features)[[1, 0]]
+    for query in (
+        Query(node_ids=[105, 100]),
+        Query(features=known.tolist()),
+        Query(
+            features=CsrRows(
+                [0, known.astype(bool).sum(), known.astype(bool).sum()],
+                np.flatnonzero(known[0]).tolist(),
+                known[0][known[0] > 0].tolist(),
+            )
+        ),
+    ):
+        feeds = encode(query, sparse, MAX_ROWS).feeds
+        assert set(feeds) == {"feature_ids", "feature_values", "positions"}
+        assert feeds["feature_ids"].shape == feeds["feature_values"].shape == (2, (known[0] > 0).sum())
+        dense = np.zeros((2, 13), np.float32)
+        dense[np.arange(2)[:, None], feeds["feature_ids"]] = feeds["feature_values"]
+        assert (dense[:, :12] == known).all()
 
 
 def test_more_classes_than_there_are_cannot_be_listed():

@@ -1,16 +1,22 @@
 """`POST /classify`: the classes of a batch of nodes."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
-from pydantic_core import to_json
+from pydantic_core import ErrorDetails, to_json
 from starlette.requests import ClientDisconnect
 
 from rbm_service.api.parts import Parts, parts_of
-from rbm_service.api.schemas import ClassifyRequest, ClassifyResponse, problem_responses
+from rbm_service.api.schemas import (
+    CSR_FORM,
+    DENSE_FORM,
+    ClassifyRequest,
+    ClassifyResponse,
+    problem_responses,
+)
 from rbm_service.api.timing import Stopwatch
 from rbm_service.codec import EncodedRows, Query, check_options, decode, encode
 from rbm_service.errors import (
@@ -26,6 +32,8 @@ from rbm_service.slot import ServedModel
 
 MAX_LISTED_ERRORS: Final = 20
 MAX_SHOWN_KEY: Final = 100  # characters of a key that the caller made up
+
+Loc = tuple[str | int, ...]
 
 REQUEST_BODY: Final = {
     "requestBody": {
@@ -112,12 +120,24 @@ def _refusal(error: ValidationError) -> ServiceError:
     found = error.errors(include_url=False, include_context=False, include_input=False)
     if found[0]["type"] == "json_invalid":
         return InvalidJsonError(found[0]["msg"])
-    listed = [FieldError(_shown(item["loc"]), item["msg"]) for item in found]
+    listed = _listed(found)
     return InvalidRequestError("; ".join(map(str, listed)), errors=listed)
 
 
-def _shown(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    return tuple(part[:MAX_SHOWN_KEY] if isinstance(part, str) else part for part in loc)
+def _listed(found: Sequence[ErrorDetails]) -> list[FieldError]:
+    """What is wrong; pydantic speaks of both forms of `features`, the caller meant one of them."""
+    an_object = ("features", CSR_FORM) not in [item["loc"] for item in found]
+    meant, other = (CSR_FORM, DENSE_FORM) if an_object else (DENSE_FORM, CSR_FORM)
+    return [
+        FieldError(_shown(item["loc"], meant), item["msg"])
+        for item in found
+        if item["loc"][:2] != ("features", other)
+    ]
+
+
+def _shown(loc: Loc, form: str) -> Loc:
+    place = ("features", *loc[2:]) if loc[:2] == ("features", form) else loc
+    return tuple(part[:MAX_SHOWN_KEY] if isinstance(part, str) else part for part in place)
 
 
 def _encode(query: Query, model: ServedModel, parts: Parts) -> EncodedRows:

@@ -4,19 +4,24 @@ Dimension letters: B rows, F features, P position width, C classes, L layers, K 
 """
 
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Tag
 from pydantic.json_schema import models_json_schema
 
 from rbm_bundle.manifest import Architecture, FeatureSpec, Metrics, NodesSpec, Provider
 from rbm_service.codec import AnswerOptions, PositionSource, Query
+from rbm_service.inputs import CsrRows
 
 NodeId = int | str
 # One error says enough: a body of a million wrong numbers is not answered with a million errors.
 FIRST_ERROR_ONLY = Field(fail_fast=True)
 Numbers = Annotated[list[float], FIRST_ERROR_ONLY]
 NodeIds = Annotated[list[NodeId], FIRST_ERROR_ONLY]
+Offsets = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], FIRST_ERROR_ONLY]
+# The two forms of `features`; where neither fits, the place of an error begins with one of these.
+DENSE_FORM: Final = "dense"
+CSR_FORM: Final = "csr"
 
 
 class _Body(BaseModel):
@@ -25,14 +30,36 @@ class _Body(BaseModel):
     )
 
 
+class SparseFeatures(_Body):
+    """Features of B nodes in compressed sparse rows (CSR): columns that are not listed are 0."""
+
+    indptr: Annotated[Offsets, Field(min_length=1)]
+    """[B+1] row b is `indices[indptr[b]:indptr[b+1]]`: the first 0, none less than the one before it."""
+
+    indices: Offsets
+    """Columns, 0 to F-1, strictly rising within a row."""
+
+    values: Numbers | None = None
+    """The features at those columns; when left out, every one is 1."""
+
+    def rows(self) -> CsrRows:
+        """The rows, as yet unchecked against each other."""
+        return CsrRows(self.indptr, self.indices, self.values)
+
+
 class ClassifyRequest(_Body):
     """B nodes to classify, column by column; at least one column gives B."""
 
     node_ids: NodeIds | None = None
     """[B] ids of nodes; optional when `neighbors` or `positions` are given."""
 
-    features: Annotated[list[Numbers], FIRST_ERROR_ONLY] | None = None
-    """[B][F] raw node features; optional when the model caches them for all of these ids."""
+    features: (
+        Annotated[list[Numbers], FIRST_ERROR_ONLY, Tag(DENSE_FORM)]
+        | Annotated[SparseFeatures, Tag(CSR_FORM)]
+        | None
+    ) = None
+    """[B][F] raw node features, or the same in compressed sparse rows; every model takes both forms.
+    Optional when the model caches them for all of these ids."""
 
     neighbors: Annotated[list[NodeIds | None], FIRST_ERROR_ONLY] | None = None
     """[B] ids of each node's neighbours; its position is the mean of the known ones'. Null: look it up."""
@@ -54,7 +81,8 @@ class ClassifyRequest(_Body):
 
     def query(self) -> Query:
         """The columns."""
-        return Query(self.node_ids, self.features, self.neighbors, self.positions)
+        features = self.features.rows() if isinstance(self.features, SparseFeatures) else self.features
+        return Query(self.node_ids, features, self.neighbors, self.positions)
 
     def options(self) -> AnswerOptions:
         """What the answer should hold."""
