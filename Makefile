@@ -5,6 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+GPU_VENV ?= .venv-gpu
 EXPERIMENT ?= training/experiments/digits.toml
 OUT ?= runs/$(basename $(notdir $(EXPERIMENT)))-$(shell date +%Y%m%d-%H%M%S)
 MODELS ?= models
@@ -32,6 +33,16 @@ demo: setup ## train on real digits, publish, serve, classify, show: end to end
 test: setup ## all tests, after the checks
 	@$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest
+
+# An environment of its own: the extras `gpu` and `cpu` bring the same module and exclude each other.
+$(GPU_VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(GPU_VENV)
+	$(GPU_VENV)/bin/python -m pip install --quiet -c constraints.txt -e ".[service,gpu,dev]"
+	@touch $@
+
+.PHONY: test-gpu
+test-gpu: $(GPU_VENV)/.installed ## the tests that need a GPU, in an environment of their own; fails without one
+	$(GPU_VENV)/bin/python -m pytest tests/service -m cuda --require-cuda
 
 .PHONY: check
 check: setup ## format, lint, types, import contracts

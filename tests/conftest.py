@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cuda import why_no_cuda
+
 TESTS = Path(__file__).parent
 REPOSITORY = TESTS.parent
 
@@ -14,6 +16,26 @@ REPOSITORY = TESTS.parent
 def tiny_bundle(tmp_path: Path) -> Path:
     """A private copy of a real bundle: 20 nodes, 12 features, 4-wide positions, 3 classes."""
     return Path(shutil.copytree(TESTS / "data" / "tiny_bundle", tmp_path / "tiny_bundle"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require-cuda",
+        action="store_true",
+        help="fail, instead of skipping the tests of CUDA, without a GPU",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--require-cuda") and (reason := why_no_cuda()):
+        raise pytest.UsageError(f"--require-cuda, but no GPU can be used: {reason}")
+
+
+@pytest.fixture(scope="session")
+def cuda_device() -> None:
+    """A GPU; tests that need one are skipped, and say why, where there is none."""
+    if reason := why_no_cuda():
+        pytest.skip(f"no GPU can be used: {reason}")
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +51,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "graph_data_root" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.real_data)
+        if "cuda_device" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.cuda)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

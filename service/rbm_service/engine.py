@@ -6,7 +6,9 @@ Dimension letters: B batch, C classes, L layers, K experts per row.
 import contextlib
 import ctypes
 import io
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,13 +19,35 @@ import onnxruntime as ort
 from rbm_bundle import Bundle, BundleError
 from rbm_bundle.golden import check_parity, measure_parity
 from rbm_bundle.manifest import Provider, TensorSpec
+from rbm_service.runners import BucketRunner, PlainRunner, Runner
+from rbm_service.shapes import blank
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 
-PROVIDERS: Final[Mapping[Provider, tuple[str, dict[str, str]]]] = {
-    "cpu": ("CPUExecutionProvider", {}),
-    # TF32 keeps ten bits of a factor, too few to keep two close experts apart.
-    "cuda": ("CUDAExecutionProvider", {"use_tf32": "0"}),
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An execution provider and its options; `bound_to` is the device that holds tensors of fixed address."""
+
+    provider: str
+    options: Mapping[str, str]
+    bound_to: str | None
+
+
+TARGETS: Final[Mapping[Provider, Target]] = {
+    "cpu": Target("CPUExecutionProvider", {}, None),
+    "cuda": Target(
+        "CUDAExecutionProvider",
+        {
+            # TF32 keeps ten bits of a factor, too few to keep two close experts apart.
+            "use_tf32": "0",
+            # The kernels of one batch are so short that launching them one by one takes longer.
+            "enable_cuda_graph": "1",
+            # The shapes are known and warmed largest first: doubling would claim memory nothing needs.
+            "arena_extend_strategy": "kSameAsRequested",
+        },
+        bound_to="cuda",
+    ),
 }
 ONNX_TYPES: Final = {"float32": "tensor(float)", "int64": "tensor(int64)"}
 FATAL_ONLY: Final = 4  # what goes wrong is raised with a reason; the runtime's own lines would come on top
@@ -36,17 +60,28 @@ class EngineError(Exception):
 class Engine:
     """A session over a bundle's graph for one device.
 
+    Args:
+        gpu_memory_limit_bytes: most memory the CUDA provider's arena may take; unset, no limit.
+
     Raises:
         BundleError: the graph cannot be read, or is not what the manifest says.
         EngineError: the device is not there.
     """
 
-    def __init__(self, bundle: Bundle, device: Provider, intra_op_threads: int) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: Provider,
+        intra_op_threads: int,
+        gpu_memory_limit_bytes: int | None = None,
+    ) -> None:
         self._path = bundle.graph_path(device)
+        self._manifest = bundle.manifest
         self._entry = bundle.manifest.graphs[device]
-        self._session = _open_session(self._path, device, intra_op_threads)
+        self._session = _open_session(self._path, device, intra_op_threads, gpu_memory_limit_bytes)
         _check_tensors(self._path, "input", self._session.get_inputs(), self._entry.inputs)
         _check_tensors(self._path, "output", self._session.get_outputs(), self._entry.outputs)
+        self._runner = self._runner_on(TARGETS[device].bound_to)
 
     @property
     def provider(self) -> str:
@@ -80,25 +115,36 @@ class Engine:
         check_parity(measure_parity(golden, outputs, spec.routing_margin), spec, self._path)
 
     def warm_up(self, max_rows: int) -> None:
-        """Run every power-of-two batch up to `max_rows`, largest first so that memory is claimed once."""
+        """Run every power-of-two batch up to `max_rows`, largest first so that memory is claimed once.
+
+        On CUDA this captures the graphs that are replayed from then on.
+
+        Raises:
+            EngineError: a run or a capture failed, for want of memory as a rule.
+        """
         outputs = [spec.name for spec in self._entry.outputs]
-        for power in reversed(range(max_rows.bit_length())):
-            self.run(_zeros(self._entry.inputs, 2**power), outputs)
+        try:
+            for shape in self._runner.prepare(max_rows):
+                inputs = {spec.name: blank(self._manifest, spec, shape) for spec in self._entry.inputs}
+                self.run(inputs, outputs)
+        except Exception as error:  # the unit of work is this warm-up; see `_open_session`
+            raise EngineError(f"the warm-up on {self.provider} failed: {_reason(error)}") from error
 
     def _compute(self, feeds: Tensors, outputs: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-        taken = {spec.name: feeds[spec.name] for spec in self._entry.inputs}
-        return dict(zip(outputs, self._session.run(list(outputs), taken), strict=True))
+        return self._runner.run({spec.name: feeds[spec.name] for spec in self._entry.inputs}, outputs)
+
+    def _runner_on(self, bound_to: str | None) -> Runner:
+        if bound_to is None:
+            return PlainRunner(self._session, self._manifest)
+        return BucketRunner(self._session, self._manifest, self._entry, bound_to)
 
 
-def _zeros(specs: Sequence[TensorSpec], num_rows: int) -> dict[str, npt.NDArray[Any]]:
-    return {
-        spec.name: np.zeros([num_rows if size is None else size for size in spec.shape], spec.dtype)
-        for spec in specs
-    }
-
-
-def _open_session(path: Path, device: Provider, intra_op_threads: int) -> ort.InferenceSession:
-    name, provider_options = PROVIDERS[device]
+def _open_session(
+    path: Path, device: Provider, intra_op_threads: int, gpu_memory_limit_bytes: int | None
+) -> ort.InferenceSession:
+    name, provider_options = TARGETS[device].provider, dict(TARGETS[device].options)
+    if gpu_memory_limit_bytes is not None and device == "cuda":
+        provider_options["gpu_mem_limit"] = str(gpu_memory_limit_bytes)
     if name not in ort.get_available_providers():
         raise EngineError(
             "RBM_DEVICE=cuda, but the installed onnxruntime is built without CUDA: install the extra `gpu` "
@@ -110,12 +156,18 @@ def _open_session(path: Path, device: Provider, intra_op_threads: int) -> ort.In
         with contextlib.redirect_stdout(io.StringIO()):  # what the runtime prints is raised below instead
             if device == "cuda":
                 ort.preload_dlls()
-            session = ort.InferenceSession(path, options, providers=[(name, provider_options)])
+            session = ort.InferenceSession(
+                path,
+                options,
+                providers=[(name, provider_options)],
+                enable_fallback=0,  # or what fails here or in a run would be repeated on the CPU, in silence
+            )
     except Exception as error:  # the unit of work is this session; ONNX Runtime has no base class for errors
+        if device == "cuda":
+            raise EngineError(f"RBM_DEVICE=cuda, but {path} cannot run there: {_reason(error)}") from error
         raise BundleError(path, f"a graph that ONNX Runtime refuses ({error})", "a graph") from error
     if session.get_providers()[0] != name:
         raise EngineError(_why_no_cuda())
-    session.disable_fallback()  # or a failing run would repeat itself on the CPU, in silence
     return session
 
 
@@ -129,6 +181,12 @@ def _session_options(intra_op_threads: int) -> ort.SessionOptions:
         # Threads that spin while they wait take the processor from everyone else on a shared machine.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
+
+
+def _reason(error: Exception) -> str:
+    """What CUDA says, without the signatures, source lines and host that ONNX Runtime puts around it."""
+    said = re.search(r"CUDA failure \d+: [^;]+", str(error))
+    return said[0].strip() if said else str(error)
 
 
 def _why_no_cuda() -> str:

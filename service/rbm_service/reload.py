@@ -53,7 +53,7 @@ def load_model(promoted: PromotedVersion, settings: Settings, metrics: Metrics) 
     """
     started = time.perf_counter()
     bundle = read_bundle(promoted.folder)
-    engine = Engine(bundle, settings.device, settings.intra_op_threads)
+    engine = Engine(bundle, settings.device, settings.intra_op_threads, settings.gpu_memory_limit_bytes)
     engine.warm_up(settings.max_batch_rows)
     engine.self_test(bundle)  # after the warm-up: on CUDA it proves the captured graphs
     manifest, name, version = bundle.manifest, promoted.name, promoted.version

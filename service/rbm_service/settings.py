@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     intra_op_threads: Count = 1
     """Threads of ONNX Runtime within one operator."""
 
+    gpu_memory_limit_bytes: Count | None = None
+    """Most GPU memory for weights and intermediate results (with `cuda`); when unset, there is no limit."""
+
     log_format: Literal["json", "console"] = "json"
     """`json`, one object a line, or `console`, for a human."""
 

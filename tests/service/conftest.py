@@ -28,6 +28,17 @@ def bundle() -> Bundle:
 
 
 @pytest.fixture(scope="session")
+def sparse_bundle() -> Bundle:
+    """24 nodes, 200 features of which a node has up to 40, 4-wide positions, 3 classes."""
+    return read_bundle(TINY.with_name("sparse_bundle"))
+
+
+@pytest.fixture(scope="session", params=["dense", "sparse"])
+def either_bundle(request: pytest.FixtureRequest) -> Bundle:
+    return read_bundle(TINY if request.param == "dense" else TINY.with_name("sparse_bundle"))
+
+
+@pytest.fixture(scope="session")
 def engine(bundle: Bundle) -> Engine:
     return Engine(bundle, "cpu", intra_op_threads=1)
 

@@ -5,18 +5,24 @@ import onnx
 import onnxruntime
 import pytest
 
-from rbm_bundle import Bundle, BundleError
-from rbm_service.engine import Engine, EngineError
+from rbm_bundle import BundleError
+from rbm_service import engine as engine_module
+from rbm_service.engine import Engine, EngineError, Target
 from tests.bundles import with_cpu_graph, with_golden, without_positions
+from tests.feeds import assert_same_answers, feeds_of, random_feeds
+
+OUTPUTS = ("probabilities", "experts")
 
 
-def feeds_of(bundle: Bundle, num_rows: int) -> dict[str, np.ndarray]:
-    rows = np.arange(num_rows)
-    return {"features": bundle.nodes.features_of(rows), "positions": bundle.nodes.positions_of(rows)}
+@pytest.fixture
+def cuda_on_the_cpu(monkeypatch):
+    """Everything that serves CUDA, with the CPU provider in its place."""
+    target = Target("CPUExecutionProvider", {}, bound_to="cpu")
+    monkeypatch.setitem(engine_module.TARGETS, "cuda", target)
 
 
 def test_it_gives_the_outputs_that_are_asked_for_and_no_others(engine, bundle):
-    outputs = engine.run(feeds_of(bundle, 3), ("probabilities", "experts"))
+    outputs = engine.run(feeds_of(bundle, range(3)), ("probabilities", "experts"))
     assert list(outputs) == ["probabilities", "experts"]
     assert outputs["probabilities"].shape == (3, 3)
     assert outputs["experts"].shape == (3, 2, 2)
@@ -44,16 +50,67 @@ def test_the_warm_up_runs_every_power_of_two_that_fits(engine, monkeypatch, max_
     assert sizes == [size for size in (8, 4, 2, 1) if size <= max_rows]
 
 
+def test_a_sparse_bundle_proves_itself_and_runs(sparse_bundle):
+    engine = Engine(sparse_bundle, "cpu", 1)
+    engine.self_test(sparse_bundle)
+    engine.warm_up(8)
+    outputs = engine.run(random_feeds(sparse_bundle, 9), OUTPUTS)
+    assert outputs["probabilities"].sum(axis=1) == pytest.approx(np.ones(9))
+
+
+def test_the_warm_up_runs_long_sparse_rows_first(sparse_bundle, monkeypatch):
+    engine = Engine(sparse_bundle, "cpu", 1)
+    shapes = []
+    run = engine.run
+    monkeypatch.setattr(
+        engine, "run", lambda feeds, names: shapes.append(feeds["feature_ids"].shape) or run(feeds, names)
+    )
+    engine.warm_up(2)
+    assert shapes == [(2, 40), (1, 40), (2, 1), (1, 1)]
+
+
+@pytest.mark.parametrize("num_rows", [1, 5, 40])
+def test_what_serves_cuda_proves_itself_before_and_after_the_warm_up(
+    either_bundle, cuda_on_the_cpu, num_rows
+):
+    engine = Engine(either_bundle, "cuda", 1)
+    engine.self_test(either_bundle)
+    engine.warm_up(32)
+    engine.self_test(either_bundle)
+    feeds = random_feeds(either_bundle, num_rows)
+    assert_same_answers(engine.run(feeds, OUTPUTS), Engine(either_bundle, "cpu", 1).run(feeds, OUTPUTS))
+
+
+def test_a_capture_that_fails_is_refused_with_its_reason(bundle, cuda_on_the_cpu, monkeypatch):
+    def fail(*_args):
+        raise RuntimeError(
+            "cuda_call.cc:154 std::conditional_t<THRW, void, Status> CUDA failure 900: operation not "
+            "permitted when stream is capturing ; GPU=0 ; hostname=here ; expr=cudaMalloc; "
+        )
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run_with_iobinding", fail)
+    refusal = r"the warm-up on CPUExecutionProvider failed: CUDA failure 900: .* stream is capturing$"
+    with pytest.raises(EngineError, match=refusal):
+        Engine(bundle, "cuda", 1).warm_up(4)
+
+
+def test_a_graph_that_cuda_refuses_is_refused_with_the_reason(bundle, tmp_path, cuda_on_the_cpu):
+    entry = bundle.manifest.graphs["cuda"].model_copy(update={"file": "golden.npz"})
+    manifest = bundle.manifest.model_copy(update={"graphs": {"cuda": entry}})
+    with pytest.raises(EngineError, match=r"RBM_DEVICE=cuda, but .*golden\.npz cannot run there: "):
+        Engine(replace(bundle, manifest=manifest), "cuda", 1)
+
+
 def test_a_graph_without_positions_is_fed_only_what_it_takes(bundle, tmp_path):
     linear = without_positions(bundle, tmp_path / "linear")
     engine = Engine(linear, "cpu", 1)
     engine.self_test(linear)
-    outputs = engine.run(feeds_of(linear, 2), ("probabilities",))
+    outputs = engine.run(feeds_of(linear, range(2)), ("probabilities",))
     assert outputs["probabilities"].sum(axis=1) == pytest.approx([1, 1])
 
 
 def test_probabilities_that_are_not_finite_are_a_failure(engine, bundle):
-    feeds = feeds_of(bundle, 2)
+    feeds = feeds_of(bundle, range(2))
     feeds["positions"] = np.full_like(feeds["positions"], np.nan)
     with pytest.raises(EngineError, match="not finite"):
         engine.run(feeds, ("probabilities", "experts"))

@@ -1,0 +1,107 @@
+"""The shapes a graph runs in: how many rows at once, and how wide sparse rows are padded.
+
+A sparse first layer gathers K rows of H weights for each of the B·S non-zeros of a batch, so long rows leave
+room for few of them. Dimension letters: B batch, F features, S non-zeros of the longest row, K experts per
+row, H first layer's output.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from rbm_bundle.manifest import Manifest, TensorSpec
+from rbm_service.inputs import feature_padding
+
+MAX_FLOATS: Final = 64 * 2**20  # what one forward pass may gather: 256 MiB
+SHORTEST_BUCKET: Final = 16  # non-zeros; padding rows shorter still costs less than one more bucket
+
+
+@dataclass(frozen=True, slots=True)
+class BatchShape:
+    """B rows of S padded non-zeros; S is 0 where features are dense."""
+
+    num_rows: int
+    num_nonzeros: int
+
+    def of(self, spec: TensorSpec) -> tuple[int, ...]:
+        """The sizes of a tensor, its free ones filled in: B comes first, S second."""
+        free = iter((self.num_rows, self.num_nonzeros))
+        return tuple(next(free) if size is None else size for size in spec.shape)
+
+
+def shape_of(feeds: Mapping[str, npt.NDArray[Any]]) -> BatchShape:
+    """The shape of a batch as it came."""
+    num_rows = len(next(iter(feeds.values())))
+    return BatchShape(num_rows, feeds["feature_ids"].shape[1] if "feature_ids" in feeds else 0)
+
+
+def padding(manifest: Manifest, spec: TensorSpec) -> int:
+    """What fills the places of an input that hold no data: 0, or F where a column is named."""
+    return feature_padding(manifest.features).get(spec.name, 0)
+
+
+def blank(manifest: Manifest, spec: TensorSpec, shape: BatchShape) -> npt.NDArray[Any]:
+    """An input of nothing but padding."""
+    return np.full(shape.of(spec), padding(manifest, spec), spec.dtype)
+
+
+def max_rows(manifest: Manifest, num_nonzeros: int) -> int:
+    """How many rows may run at once, at least one: B·K·S·H floats, or B·F, stay within `MAX_FLOATS`."""
+    if manifest.features.form == "dense":
+        return max(1, MAX_FLOATS // manifest.features.num_features)
+    return max(1, MAX_FLOATS // (_gathered_floats(manifest) * max(num_nonzeros, 1)))
+
+
+def max_nonzeros(manifest: Manifest) -> int:
+    """The longest sparse row that may run: one that alone would gather more than `MAX_FLOATS` may not."""
+    return min(manifest.features.num_features, MAX_FLOATS // _gathered_floats(manifest))
+
+
+def plain_shapes(manifest: Manifest, most_rows: int) -> Iterator[BatchShape]:
+    """What to run before any request: powers of two rows, of the longest known node's width and of one
+    non-zero, largest first so that memory is claimed once."""
+    known = manifest.features.max_nonzeros
+    widths = [0] if known is None else sorted({max(known, 1), 1}, reverse=True)
+    return _every_batch(manifest, most_rows, widths)
+
+
+def bucket_shapes(manifest: Manifest, most_rows: int) -> Iterator[BatchShape]:
+    """The shapes that batches are padded to: powers of two rows by powers of two non-zeros, largest first."""
+    known = manifest.features.max_nonzeros
+    if known is None:
+        return _every_batch(manifest, most_rows, [0])
+    widest = padded_nonzeros(manifest, known)
+    shorter = [2**power for power in reversed(range(widest.bit_length())) if 2**power >= SHORTEST_BUCKET]
+    return _every_batch(manifest, most_rows, sorted({widest, *shorter}, reverse=True))
+
+
+def padded_nonzeros(manifest: Manifest, num_nonzeros: int) -> int:
+    """The width of the bucket for sparse rows of `num_nonzeros`; dense rows have none."""
+    if manifest.features.form == "dense":
+        return 0
+    return min(max(ceil_power(num_nonzeros), SHORTEST_BUCKET), max_nonzeros(manifest))
+
+
+def ceil_power(number: int) -> int:
+    """The smallest power of two that is no less."""
+    return 1 << max(number - 1, 0).bit_length()
+
+
+def floor_power(number: int) -> int:
+    """The largest power of two that is no more."""
+    return 1 << (number.bit_length() - 1)
+
+
+def _every_batch(manifest: Manifest, most_rows: int, widths: list[int]) -> Iterator[BatchShape]:
+    for width in widths:
+        largest = floor_power(min(most_rows, max_rows(manifest, width)))
+        for power in reversed(range(largest.bit_length())):
+            yield BatchShape(2**power, width)
+
+
+def _gathered_floats(manifest: Manifest) -> int:
+    """K·H: what the first layer gathers for one non-zero of one row."""
+    return manifest.architecture.experts_per_row * manifest.architecture.layer_widths[1]

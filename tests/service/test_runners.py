@@ -1,0 +1,150 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from rbm_service import runners, shapes
+from rbm_service.runners import NO_CAPTURE, Bucket, BucketRunner, PlainRunner
+from rbm_service.shapes import BatchShape, shape_of
+from tests.feeds import assert_same_answers, feeds_of, random_feeds, row_of_every_word
+
+OUTPUTS = ("probabilities", "experts", "weights")
+SIZES = [1, 2, 3, 7, 64, 100, 200]
+
+
+def session_of(bundle):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(
+        bundle.graph_path("cuda"), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def buckets_of(bundle, most_rows=64):
+    graph = bundle.manifest.graphs["cuda"]
+    runner = BucketRunner(session_of(bundle), bundle.manifest, graph, device_type="cpu")
+    runner.prepare(most_rows)
+    return runner
+
+
+def plain_of(bundle):
+    return PlainRunner(session_of(bundle), bundle.manifest)
+
+
+class CountingSession:
+    """A session that remembers the shapes it ran."""
+
+    def __init__(self, session):
+        self.session = session
+        self.shapes = []
+
+    def run(self, names, feeds):
+        self.shapes.append(shape_of(feeds))
+        return self.session.run(names, feeds)
+
+
+class RecordedBucket(Bucket):
+    """A bucket that remembers, for all of them, graph ids and the threads that ran."""
+
+    graph_ids: list[int]
+    threads: set[str]
+
+    def __init__(self, *args):
+        self.graph_ids.append(args[-1])
+        super().__init__(*args)
+
+    def run(self, feeds, outputs):
+        self.threads.add(threading.current_thread().name)
+        return super().run(feeds, outputs)
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    RecordedBucket.graph_ids, RecordedBucket.threads = [], set()
+    monkeypatch.setattr(runners, "Bucket", RecordedBucket)
+    return RecordedBucket
+
+
+@pytest.mark.parametrize("num_rows", SIZES)
+def test_buckets_give_what_the_plain_run_gives(either_bundle, num_rows):
+    feeds = random_feeds(either_bundle, num_rows)
+    found = buckets_of(either_bundle).run(feeds, OUTPUTS)
+    assert_same_answers(found, plain_of(either_bundle).run(feeds, OUTPUTS))
+    assert len(found["experts"]) == num_rows
+
+
+def test_a_bucket_answers_each_batch_by_its_own_rows(either_bundle):
+    buckets, plain = buckets_of(either_bundle), plain_of(either_bundle)
+    answers = []
+    for seed, num_rows in enumerate([5, 8, 6, 7, 5]):
+        feeds = random_feeds(either_bundle, num_rows, seed)
+        answers.append((buckets.run(feeds, OUTPUTS), plain.run(feeds, OUTPUTS)))
+    for found, wanted in answers:  # after all of them ran: no answer is a view of what the next run writes
+        assert_same_answers(found, wanted)
+
+
+def test_rows_of_an_earlier_batch_do_not_reach_the_padding_of_the_next(either_bundle):
+    buckets = buckets_of(either_bundle, 8)
+    spoilt = random_feeds(either_bundle, 8)
+    spoilt["positions"] = np.full_like(spoilt["positions"], np.nan)
+    assert np.isnan(buckets.run(spoilt, OUTPUTS)["probabilities"]).all()
+    feeds = random_feeds(either_bundle, 5)
+    found = buckets.run(feeds, OUTPUTS)
+    assert_same_answers(found, plain_of(either_bundle).run(feeds, OUTPUTS))
+
+
+def test_a_row_longer_than_any_known_one_runs_uncaptured(sparse_bundle, recorded):
+    buckets = buckets_of(sparse_bundle, 4)
+    known = len(recorded.graph_ids)
+    feeds = row_of_every_word(sparse_bundle)
+    found = buckets.run(feeds, OUTPUTS)
+    assert_same_answers(found, plain_of(sparse_bundle).run(feeds, OUTPUTS))
+    assert recorded.graph_ids[known:] == [NO_CAPTURE]
+
+
+def test_before_they_are_prepared_batches_run_uncaptured(either_bundle, recorded):
+    graph = either_bundle.manifest.graphs["cuda"]
+    runner = BucketRunner(session_of(either_bundle), either_bundle.manifest, graph, "cpu")
+    feeds = random_feeds(either_bundle, 5)
+    assert_same_answers(runner.run(feeds, OUTPUTS), plain_of(either_bundle).run(feeds, OUTPUTS))
+    assert recorded.graph_ids == [NO_CAPTURE]
+
+
+def test_no_graph_id_is_used_twice(bundle, recorded):
+    runner = buckets_of(bundle, 8)
+    runner.prepare(8)
+    assert len(recorded.graph_ids) == 2 * 4
+    assert sorted(set(recorded.graph_ids)) == sorted(recorded.graph_ids)
+    assert NO_CAPTURE not in recorded.graph_ids
+
+
+def test_all_buckets_of_all_models_run_on_one_thread_whoever_asks(bundle, sparse_bundle, recorded):
+    models = [(each, buckets_of(each, 8), plain_of(each)) for each in (bundle, sparse_bundle)]
+
+    def ask(seed):
+        model, buckets, plain = models[seed % 2]
+        feeds = random_feeds(model, 1 + seed % 20, seed)
+        assert_same_answers(buckets.run(feeds, OUTPUTS), plain.run(feeds, OUTPUTS))
+
+    with ThreadPoolExecutor(8) as callers:
+        assert len(list(callers.map(ask, range(40)))) == 40
+    assert len(recorded.threads) == 1
+
+
+def test_a_batch_of_long_rows_runs_in_parts_within_the_bound(sparse_bundle, monkeypatch):
+    feeds = feeds_of(sparse_bundle, [1, *range(9)])
+    wanted = plain_of(sparse_bundle).run(feeds, OUTPUTS)
+    monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 40 * 3)  # three rows of 40 words
+    session = CountingSession(session_of(sparse_bundle))
+    assert_same_answers(PlainRunner(session, sparse_bundle.manifest).run(feeds, OUTPUTS), wanted)
+    assert session.shapes == [BatchShape(rows, 40) for rows in (3, 3, 3, 1)]
+    assert_same_answers(buckets_of(sparse_bundle).run(feeds, OUTPUTS), wanted)
+
+
+def test_a_failing_run_reaches_the_caller(bundle):
+    feeds = random_feeds(bundle, 2)
+    feeds["features"] = feeds["features"][:, :5]
+    with pytest.raises(ValueError, match="broadcast"):
+        buckets_of(bundle).run(feeds, OUTPUTS)
