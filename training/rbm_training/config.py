@@ -29,14 +29,16 @@ class DatasetConfig(_Part):
     """Which graph, and which of its nodes are learnt from, validated on, tested and held out."""
 
     kind: Literal["digits", "files", "named", "synthetic"] = "digits"
-    """`digits`: handwritten digits that ship with scikit-learn; `files`: your own `.npz`; `named`:
-    `<root>/<name>.npz`; `synthetic`: a generated graph for tests."""
+    """`digits`: handwritten digits that ship with scikit-learn; `files`: your own graph; `named`: a public
+    benchmark; `synthetic`: a generated graph for tests."""
     name: str | None = None
-    """Name of a `named` set."""
-    root: Path | None = None
-    """Folder of `named` sets."""
+    """Name of a `named` set; `rbm-train datasets` lists them."""
+    root: Path = Path("data")
+    """Folder of `named` sets: `<root>/<name>.npz` is read when it is there; else the files as their
+    publishers give them, downloaded into it once."""
     path: Path | None = None
-    """The `.npz` of kind `files`."""
+    """Your own graph, for kind `files`: an `.npz`, or a folder with `nodes.parquet`, `edges.parquet` and
+    `labels.parquet`; `datasets/npz.py` and `datasets/parquet.py` explain every array and column."""
     setting: Setting = "transductive"
     """`inductive` holds nodes out of graph, positions, teacher and distillation; they are the test nodes."""
     train_per_class: Count = 20
@@ -50,9 +52,9 @@ class DatasetConfig(_Part):
     @model_validator(mode="after")
     def _source_is_named(self) -> "DatasetConfig":
         if self.kind == "files" and self.path is None:
-            raise ValueError("dataset.kind 'files' needs dataset.path, the .npz of your graph")
-        if self.kind == "named" and (self.name is None or self.root is None):
-            raise ValueError("dataset.kind 'named' needs dataset.name and dataset.root")
+            raise ValueError("dataset.kind 'files' needs dataset.path, the .npz or folder of your graph")
+        if self.kind == "named" and self.name is None:
+            raise ValueError("dataset.kind 'named' needs dataset.name")
         return self
 
 

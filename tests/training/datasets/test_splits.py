@@ -3,8 +3,7 @@ import pytest
 
 from rbm_training.config import DatasetConfig
 from rbm_training.datasets import load_dataset
-from rbm_training.datasets.files import PublishedSplit
-from rbm_training.datasets.splits import draw_split, published_split
+from rbm_training.datasets.splits import PublishedSplit, draw_split, published_split
 from rbm_training.datasets.synthetic import generate_graph
 from rbm_training.graph import GraphError, Split, make_task
 

@@ -1,12 +1,23 @@
 """Who is learnt from, validated on, tested and held out."""
 
+from dataclasses import dataclass
+
 import numpy as np
+import numpy.typing as npt
 
 from rbm_training.config import DatasetConfig
-from rbm_training.datasets.files import PublishedSplit
 from rbm_training.graph import UNLABELLED, Graph, GraphError, Integers, Split
 
 NOBODY = np.array([], np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedSplit:
+    """Masks of S published splits, each (S, N) bool."""
+
+    train: npt.NDArray[np.bool_]
+    val: npt.NDArray[np.bool_]
+    test: npt.NDArray[np.bool_]
 
 
 def draw_split(graph: Graph, config: DatasetConfig, seed: int) -> Split:

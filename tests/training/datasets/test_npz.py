@@ -3,8 +3,8 @@ import pytest
 
 from rbm_training.config import DatasetConfig
 from rbm_training.datasets import load_dataset
-from rbm_training.datasets.files import load_npz
-from rbm_training.graph import GraphError
+from rbm_training.datasets.npz import load_npz
+from rbm_training.graph import UNLABELLED, GraphError
 
 N, F = 6, 4
 
@@ -64,6 +64,11 @@ def test_ids_names_and_masks_are_taken_over(write):
     assert loaded.published.val.tolist() == [[False, False, True, True, False, False]]
 
 
+def test_a_label_that_says_nothing_is_none(write):
+    graph = load_npz(write(unlabeled_idx=np.array([0])), "mine").graph
+    assert graph.labels.tolist() == [UNLABELLED, 1, 0, 1, UNLABELLED, 1]
+
+
 MASKS = {f"{role}_masks": np.ones((3, N), bool) for role in ("train", "val", "test")}
 CSR = {"x": None, "feat_indptr": np.array([0, 1, 1, 1, 1, 1, 1]), "feat_shape": np.array([N, F])}
 
@@ -80,6 +85,7 @@ CSR = {"x": None, "feat_indptr": np.array([0, 1, 1, 1, 1, 1, 1]), "feat_shape": 
         ({"edge_index": np.zeros((2, 2))}, "type float64; wanted shape .* integer"),
         ({"x": np.full((N, F), np.nan, np.float32)}, r"x\[0, 0\] = nan; wanted finite"),
         ({"x": np.full((N, F), np.inf)}, r"x\[0, 0\] = inf"),
+        ({"x": np.full((N, F), np.inf, np.float16)}, r"x\[0, 0\] = inf"),
         ({"x": np.zeros((N, 0))}, "at least one node and one feature"),
         ({"y": np.zeros(N - 1, int)}, r"y of shape \(5\).* wanted shape \(6\)"),
         ({"y": np.full(N, -2)}, "y with a value -2"),
@@ -106,6 +112,11 @@ CSR = {"x": None, "feat_indptr": np.array([0, 1, 1, 1, 1, 1, 1]), "feat_shape": 
         ({"feat_indptr": np.zeros(N + 1, int)}, "both x and feat"),
         ({**CSR, "feat_indices": np.array([F])}, r"feat_indices in 4\.\.4; wanted columns 0\.\.3"),
         ({**CSR, "feat_indices": np.array([0, 1])}, r"feat_indices of shape \(2\).* wanted shape \(1\)"),
+        (
+            {**CSR, "feat_indptr": np.array([0, 0, 2, 2, 2, 2, 2]), "feat_indices": np.array([3, 3])},
+            "feat_indices with column 3 twice in row 1; wanted it once",
+        ),
+        ({"unlabeled_idx": np.array([1, N])}, r"unlabeled_idx column 1 = 6; wanted node numbers 0\.\.5"),
         ({**CSR, "feat_indices": np.array([0]), "feat_data": np.array([np.nan])}, r"feat_data\[0\] = nan"),
     ],
 )
