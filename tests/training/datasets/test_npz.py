@@ -1,29 +1,18 @@
 import numpy as np
 import pytest
 
-from rbm_training.config import DatasetConfig
-from rbm_training.datasets import load_dataset
 from rbm_training.datasets.npz import load_npz
 from rbm_training.graph import UNLABELLED, GraphError
+from tests.training.objects import write_npz
 
 N, F = 6, 4
-
-
-def arrays(**changes):
-    """A small good graph as arrays; a change of None leaves the key out."""
-    good = {
-        "edge_index": np.array([[0, 1, 2, 3, 4, 5, 0], [1, 2, 3, 4, 5, 0, 0]]),
-        "x": np.arange(N * F, dtype=np.float32).reshape(N, F),
-        "y": np.array([0, 1, 0, 1, -1, 1]),
-    }
-    return {key: value for key, value in (good | changes).items() if value is not None}
 
 
 @pytest.fixture
 def write(tmp_path):
     def save(**changes):
         path = tmp_path / "mine.npz"
-        np.savez(path, **arrays(**changes))
+        write_npz(path, **changes)
         return path
 
     return save
@@ -129,7 +118,7 @@ def test_a_malformed_graph_is_refused_by_name_with_found_and_wanted(write, chang
 
 def test_a_pickle_is_never_opened(tmp_path):
     path = tmp_path / "mine.npz"
-    np.savez(path, **arrays(y=np.array([None] * N, dtype=object)))
+    write_npz(path, y=np.array([None] * N, dtype=object))
     with pytest.raises(GraphError, match="no pickled objects"):
         load_npz(path, "mine")
 
@@ -165,10 +154,3 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(GraphError, match="no readable"):
         load_npz(path, "mine")
-
-
-def test_a_named_set_that_is_not_there_is_refused_with_those_that_are(write, tmp_path):
-    write()
-    config = DatasetConfig(kind="named", name="cora", root=tmp_path)
-    with pytest.raises(GraphError, match=r"'cora': found mine in .* wanted cora\.npz"):
-        load_dataset(config)

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
-from rbm_training.datasets.checks import check_text
+from rbm_training.datasets.checks import check_numbers, check_shape, check_sparse, check_text
 from rbm_training.graph import GraphError
 
 BARE: Final = "the array"
@@ -76,6 +77,31 @@ class ArrayFile:
     def text(self, key: str) -> list[str]:
         """A one-dimensional array of strings, or of bytes in UTF-8."""
         return check_text(self.source, key, self.get(key, "US", (None,)).tolist())
+
+    def sparse(self, matrix: str) -> sp.csr_array:
+        """A sparse matrix from its CSR parts `<matrix>_indptr`, `_indices`, `_shape`, `_data` (or ones).
+
+        Raises:
+            GraphError: a part is missing, or does not fit the others.
+        """
+        shape, indptr, indices, data = (f"{matrix}_{part}" for part in ("shape", "indptr", "indices", "data"))
+        num_rows, num_columns = (int(size) for size in self.get(shape, "iu", (2,)))
+        check_shape(self.source, shape, num_rows, num_columns)
+        bounds = self.get(indptr, "iu", (num_rows + 1,)).astype(np.int64)
+        if bounds[0] != 0 or (np.diff(bounds) < 0).any():
+            raise GraphError(self.source, f"{indptr} that falls or does not start at 0", "rising row bounds")
+        columns = self.get(indices, "iu", (int(bounds[-1]),)).astype(np.int64)
+        if len(columns) and not (columns.min() >= 0 and columns.max() < num_columns):
+            raise GraphError(
+                self.source,
+                f"{indices} in {columns.min()}..{columns.max()}",
+                f"columns 0..{num_columns - 1}",
+            )
+        values = np.ones(len(columns), np.float32)
+        if data in self:
+            values = check_numbers(self.source, data, self.get(data, "fiub", (len(columns),)))
+        matrix_shape = (num_rows, num_columns)
+        return check_sparse(self.source, indices, sp.csr_array((values, columns, bounds), shape=matrix_shape))
 
 
 def _read(path: Path, only: Collection[str] | None) -> dict[str, npt.NDArray[Any]]:

@@ -13,14 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from rbm_training.datasets.arrays import ArrayFile
-from rbm_training.datasets.checks import (
-    check_ids,
-    check_labels,
-    check_nodes,
-    check_numbers,
-    check_shape,
-    check_sparse,
-)
+from rbm_training.datasets.checks import check_ids, check_labels, check_nodes, check_numbers, check_shape
 from rbm_training.datasets.dataset import Dataset
 from rbm_training.datasets.edges import undirected
 from rbm_training.datasets.splits import PublishedSplit
@@ -62,34 +55,12 @@ def load_npz(path: Path, name: str) -> Dataset:
 
 def _features(arrays: ArrayFile) -> Floats | sp.csr_array:
     if "x" not in arrays:
-        return _sparse_features(arrays)
+        return arrays.sparse("feat")
     if any(key in arrays for key in _CSR):
         raise GraphError(arrays.source, "both x and feat_* arrays", "features in one form")
     features = arrays.get("x", "fiub", (None, None))
     check_shape(arrays.source, "x", *features.shape)
     return check_numbers(arrays.source, "x", features)
-
-
-def _sparse_features(arrays: ArrayFile) -> sp.csr_array:
-    num_nodes, num_features = (int(size) for size in arrays.get("feat_shape", "iu", (2,)))
-    check_shape(arrays.source, "feat_shape", num_nodes, num_features)
-    indptr = arrays.get("feat_indptr", "iu", (num_nodes + 1,)).astype(np.int64)
-    if indptr[0] != 0 or (np.diff(indptr) < 0).any():
-        raise GraphError(
-            arrays.source, "feat_indptr that falls or does not start at 0", "rising row bounds from 0"
-        )
-    indices = arrays.get("feat_indices", "iu", (int(indptr[-1]),)).astype(np.int64)
-    if len(indices) and not (indices.min() >= 0 and indices.max() < num_features):
-        raise GraphError(
-            arrays.source,
-            f"feat_indices in {indices.min()}..{indices.max()}",
-            f"columns 0..{num_features - 1}",
-        )
-    data = np.ones(len(indices), np.float32)
-    if "feat_data" in arrays:
-        data = check_numbers(arrays.source, "feat_data", arrays.get("feat_data", "fiub", (len(indices),)))
-    features = sp.csr_array((data, indices, indptr), shape=(num_nodes, num_features))
-    return check_sparse(arrays.source, "feat_indices", features)
 
 
 def _labels(arrays: ArrayFile, num_nodes: int) -> Integers:
