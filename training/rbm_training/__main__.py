@@ -107,6 +107,7 @@ def _datasets(options: argparse.Namespace) -> None:
     }
     for name, count in facts.items():
         table.add_row(name, f"{count:,}")
+    table.add_row("names of the classes", ", ".join(task.graph.class_names))
     Console().print(table)
 
 

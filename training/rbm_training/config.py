@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from rbm_bundle.manifest import NAME_PATTERN, FeatureScaling, Setting
 
@@ -70,6 +70,7 @@ class ScalingConfig(_Part):
 class TeacherConfig(_Part):
     """The GraphSAGE-gcn teacher (Hamilton et al. 2017) and its training."""
 
+    kind: Literal["sage"] = "sage"
     num_layers: Count = 2
     hidden: Count = 128
     dropout: Probability = 0.5
@@ -78,6 +79,30 @@ class TeacherConfig(_Part):
     max_epochs: Count = 500
     patience: Count = 50
     """Epochs without a better validation before training stops."""
+
+
+class PrecomputedTeacherConfig(_Part):
+    """The saved answers of any GNN, from any framework; nothing is trained."""
+
+    kind: Literal["precomputed"]
+    logits: Path
+    """An `.npz` with `logits` (N, C) and, if you like, `node_ids` (N,) by which rows find their nodes; or an
+    `.npy` (N, C). Without ids the rows are the nodes in the order of the dataset's source. Columns are the
+    classes in the order in which `rbm-train datasets FILE` names them."""
+
+
+def _teacher_kind(teacher: object) -> object:
+    return teacher.get("kind", "sage") if isinstance(teacher, dict) else getattr(teacher, "kind", None)
+
+
+AnyTeacherConfig = Annotated[
+    Annotated[TeacherConfig, Tag("sage")] | Annotated[PrecomputedTeacherConfig, Tag("precomputed")],
+    Discriminator(
+        _teacher_kind,
+        custom_error_type="teacher_kind",
+        custom_error_message="teacher.kind should be 'sage' or 'precomputed'",
+    ),
+]
 
 
 class PositionsConfig(_Part):
@@ -142,7 +167,8 @@ class DistillConfig(_Part):
     not normalised again, as the paper's released code does."""
     pairs: Literal["auto", "reliable", "self"] = "auto"
     """`reliable` also matches each node to reliable neighbours (KRD, Wu et al. 2023); `self` only to
-    itself; `auto` is `reliable` up to a mean degree of 10, above which it was measured to harm."""
+    itself; `auto` is `reliable` up to a mean degree of 10, above which it was measured to harm, and `self`
+    with a precomputed teacher, which cannot be asked how noise moves it."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
     weight_decay: Weight = 5e-4
     warmup_epochs: Annotated[int, Field(ge=0)] = 12
@@ -178,7 +204,8 @@ class ExperimentConfig(_Part):
     """Threads torch computes with; part of the experiment, since sums depend on it to the last bit."""
     dataset: DatasetConfig = DatasetConfig()
     scaling: ScalingConfig = ScalingConfig()
-    teacher: TeacherConfig = TeacherConfig()
+    teacher: AnyTeacherConfig = TeacherConfig()
+    """`kind = "sage"`, the default, trains one; `kind = "precomputed"` reads saved logits."""
     positions: PositionsConfig = PositionsConfig()
     student: StudentConfig = StudentConfig()
     routing: RoutingConfig = RoutingConfig()
@@ -190,6 +217,15 @@ class ExperimentConfig(_Part):
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(
                 f"seeds = {list(self.seeds)} names a seed twice; a deviation needs different runs"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _pairs_have_a_teacher(self) -> "ExperimentConfig":
+        if self.distill.pairs == "reliable" and self.teacher.kind == "precomputed":
+            raise ValueError(
+                "found distill.pairs = 'reliable' with teacher.kind = 'precomputed', which cannot be asked"
+                " how noise moves it; wanted distill.pairs = 'self' or 'auto'"
             )
         return self
 

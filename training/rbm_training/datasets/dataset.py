@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from rbm_training.config import DatasetConfig
 from rbm_training.datasets.splits import PublishedSplit, draw_split, published_split
-from rbm_training.graph import Graph, Task, make_task
+from rbm_training.graph import Graph, Integers, Task, make_task
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,16 @@ class Dataset:
         else:
             split = draw_split(self.graph, config, seed)
         return make_task(self.graph, split)
+
+    @property
+    def source_rows(self) -> Integers:
+        """Row in the source of each node of the graph: (N,)."""
+        return np.arange(self.graph.num_nodes) if self.kept is None else np.flatnonzero(self.kept)
+
+    @property
+    def num_source_nodes(self) -> int:
+        """S."""
+        return self.graph.num_nodes if self.kept is None else len(self.kept)
 
     def largest_component(self) -> "Dataset":
         """Only the largest connected component, without a split: so benchmarks without one are used."""
