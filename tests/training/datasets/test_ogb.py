@@ -66,6 +66,8 @@ def test_products_may_have_classes_that_no_training_node_has(tmp_path):
         ({"raw/node-feat": [[1, "nan"]] * 6}, r"features\[0, 1\] = nan"),
         ({"raw/node-feat": []}, r"node-feat\.csv\.gz: found no readable table"),
         ({"raw/node-label": [[0]] * 6}, "one class"),
+        ({"mapping/labelidx2arxivcategeory": [["name"], ["a"]]}, "columns name; wanted a number and a name"),
+        ({"mapping/labelidx2arxivcategeory": [["a", "b"], [0, "x"]]}, r"1 class_names \(1 different\)"),
         ({"split/time/test": [[6]]}, r"test\.csv\.gz: found test column 0 = 6"),
     ],
 )

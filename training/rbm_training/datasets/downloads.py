@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import urllib.request
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -78,7 +79,7 @@ class Archive:
                 with zipfile.ZipFile(archive) as content:
                     content.extractall(scratch)
                 (Path(scratch) / self.packed).rename(root / self.folder)
-            except (zipfile.BadZipFile, OSError) as error:
+            except (zipfile.BadZipFile, zlib.error, OSError) as error:
                 raise DownloadError(self.url, error) from error
 
 

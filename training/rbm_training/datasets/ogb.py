@@ -5,6 +5,7 @@ Numbers are parsed to 32 bits at once: ogbn-products has 62 million edges and 24
 """
 
 import gzip
+import zlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,6 +80,8 @@ def _read_split(folder: Path, num_nodes: int, may_lack_classes: bool = False) ->
 def _class_names(path: Path) -> list[str]:
     """Second column of a table with a header, in the order of the first."""
     names = _parse(path, csv.ReadOptions(), csv.ConvertOptions())
+    if names.num_columns != 2:
+        raise GraphError(str(path), f"columns {', '.join(names.column_names)}", "a number and a name a class")
     return [str(name) for name in names.sort_by(names.column_names[0]).column(1).to_pylist()]
 
 
@@ -108,7 +111,7 @@ def _width(path: Path) -> int:
     try:
         with gzip.open(path, "rt") as file:
             return file.readline().count(",") + 1
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise _unreadable(path, error) from error
 
 
