@@ -33,8 +33,11 @@ def test_overrides_are_toml_or_else_strings(file):
     assert (config.seeds, config.student.hidden, config.dataset.root) == ((1, 2), 8, Path("/d"))
 
 
-def test_the_resolved_experiment_reads_back_as_itself(file):
-    config = load_config(file, ["distill.batch_rows=64"])
+@pytest.mark.parametrize(
+    "overrides", [["distill.batch_rows=64"], ["teacher.kind=precomputed", "teacher.logits=answers.npy"]]
+)
+def test_the_resolved_experiment_reads_back_as_itself(file, overrides):
+    config = load_config(file, overrides)
     text = tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
     assert ExperimentConfig.model_validate(tomllib.loads(text)) == config
 
@@ -47,7 +50,12 @@ def test_the_resolved_experiment_reads_back_as_itself(file):
         ("student.hidden=wide", r"student\.hidden: .*integer.*found 'wide'"),
         ("student.experts_per_row=9", "experts_per_row = 9 exceeds num_experts = 4"),
         ("dataset.kind=files", r"needs dataset\.path"),
-        ("dataset.kind=named", r"needs dataset\.name and dataset\.root"),
+        ("dataset.kind=named", r"needs dataset\.name"),
+        ("teacher.hiden=8", r"teacher\.sage\.hiden: Extra inputs"),
+        ("teacher.kind=gat", "teacher: teacher.kind should be 'sage' or 'precomputed'"),
+        ("teacher=3", "teacher.kind should be 'sage' or 'precomputed'"),
+        ("teacher.logits=a.npy", r"teacher\.sage\.logits: Extra inputs"),
+        ("teacher.kind=precomputed", r"teacher\.precomputed\.logits: Field required"),
         ("distill.temperature=0", "greater than 0"),
         ("distill.temperature=nan", "finite number"),
         ("seeds=[]", "at least 1 item"),
@@ -61,6 +69,25 @@ def test_the_resolved_experiment_reads_back_as_itself(file):
 def test_what_cannot_be_run_is_refused_by_name(file, override, message):
     with pytest.raises(ConfigError, match=message):
         load_config(file, [override])
+
+
+PRECOMPUTED = ["teacher.kind=precomputed", "teacher.logits=answers.npy"]
+
+
+def test_a_precomputed_teacher_has_no_fields_of_a_trained_one(file):
+    assert load_config(file, PRECOMPUTED).model_dump()["teacher"] == {
+        "kind": "precomputed",
+        "logits": Path("answers.npy"),
+    }
+    with pytest.raises(ConfigError, match=r"teacher\.precomputed\.hidden: Extra inputs"):
+        load_config(file, [*PRECOMPUTED, "teacher.hidden=8"])
+
+
+def test_reliable_pairs_of_a_precomputed_teacher_are_refused_and_others_are_not(file):
+    with pytest.raises(ConfigError, match=r"found distill\.pairs = 'reliable' .* wanted .*'self' or 'auto'"):
+        load_config(file, [*PRECOMPUTED, "distill.pairs=reliable"])
+    for pairs in ("auto", "self"):
+        assert load_config(file, [*PRECOMPUTED, f"distill.pairs={pairs}"]).distill.pairs == pairs
 
 
 def test_a_file_that_is_no_toml_or_not_there_is_refused(tmp_path):

@@ -12,6 +12,7 @@ from rbm_bundle.bundle import read_bundle
 from rbm_training.__main__ import main
 from rbm_training.config import load_config
 from rbm_training.pipeline import run
+from tests.training.objects import write_npz
 
 
 def train(experiment, folder, *overrides):
@@ -112,6 +113,28 @@ def test_show_and_datasets_print_tables(small_experiment, report, tmp_path, caps
     assert "400" in capsys.readouterr().out
     assert main(["show", str(tmp_path)]) == 1
     assert "found no readable report" in capsys.readouterr().err
+
+
+def test_named_sets_are_listed_with_where_they_are_read_from(tmp_path, capsys):
+    write_npz(tmp_path / "cora.npz")
+    write_npz(tmp_path / "mine.npz")
+    (tmp_path / "ogbn_arxiv").mkdir()
+    assert main(["datasets", "--root", str(tmp_path)]) == 0
+    lines = [line.replace("│", " ").split() for line in capsys.readouterr().out.splitlines()]
+    for row in (
+        ["cora", "cora.npz"],
+        ["mine", "mine.npz"],
+        ["ogbn-arxiv", "ogbn_arxiv"],
+        ["ogbn-products", "not", "there:", "downloaded", "on", "first", "use"],
+    ):
+        assert row in lines
+
+
+def test_options_that_nothing_would_read_are_refused(small_experiment, tmp_path, capsys):
+    assert main(["datasets", "--set", "dataset.name=cora"]) == 1
+    assert "found --set without FILE" in capsys.readouterr().err
+    assert main(["datasets", str(small_experiment), "--root", str(tmp_path)]) == 1
+    assert "wanted --set dataset.root=DIR" in capsys.readouterr().err
 
 
 def test_an_interrupt_leaves_no_half_bundle(small_experiment, tmp_path):

@@ -9,13 +9,15 @@ from rich.console import Console
 from rich.table import Table
 
 from rbm_bundle.errors import BundleError
-from rbm_training.config import ConfigError, load_config
+from rbm_training.config import ConfigError, DatasetConfig, load_config
 from rbm_training.datasets import load_dataset
+from rbm_training.datasets.named import list_named
 from rbm_training.graph import GraphError
 from rbm_training.pipeline import BUNDLE_FOLDER, RunFolderError, run
 from rbm_training.report import REPORT_FILE, ReportError, report_table
 
 INTERRUPTED = 130
+DEFAULT_ROOT = DatasetConfig().root
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,14 +49,19 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("folder", type=Path)
     show.set_defaults(command=_show)
 
-    datasets = commands.add_parser("datasets", help="what an experiment's dataset holds, without training")
-    _add_experiment(datasets)
+    datasets = commands.add_parser(
+        "datasets", help="what an experiment's dataset holds, without training; without FILE, the named sets"
+    )
+    _add_experiment(datasets, nargs="?")
+    datasets.add_argument(
+        "--root", type=Path, metavar="DIR", help=f"folder of the named sets to list (default: {DEFAULT_ROOT})"
+    )
     datasets.set_defaults(command=_datasets)
     return parser
 
 
-def _add_experiment(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("experiment", type=Path, metavar="FILE", help="an experiment, TOML")
+def _add_experiment(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    parser.add_argument("experiment", type=Path, metavar="FILE", nargs=nargs, help="an experiment, TOML")
     parser.add_argument(
         "--set",
         dest="overrides",
@@ -78,6 +85,13 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _datasets(options: argparse.Namespace) -> None:
+    if options.experiment is None:
+        if options.overrides:
+            raise ConfigError("found --set without FILE; wanted the experiment whose fields it overrides")
+        _list_named(options.root or DEFAULT_ROOT)
+        return
+    if options.root is not None:
+        raise ConfigError("found --root beside FILE; wanted --set dataset.root=DIR, which FILE reads")
     config = load_config(options.experiment, options.overrides)
     task = load_dataset(config.dataset).task(config.dataset, config.seeds[0])
     table = Table(title=f"{task.graph.name}, {task.setting}", show_header=False)
@@ -93,6 +107,16 @@ def _datasets(options: argparse.Namespace) -> None:
     }
     for name, count in facts.items():
         table.add_row(name, f"{count:,}")
+    table.add_row("names of the classes", ", ".join(task.graph.class_names))
+    Console().print(table)
+
+
+def _list_named(root: Path) -> None:
+    table = Table("dataset.name", "read from", title=f"named sets, dataset.root = {root}")
+    for name, place in list_named(root).items():
+        table.add_row(
+            name, "not there: downloaded on first use" if place is None else str(place.relative_to(root))
+        )
     Console().print(table)
 
 

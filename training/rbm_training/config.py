@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from rbm_bundle.manifest import NAME_PATTERN, FeatureScaling, Setting
 
@@ -28,14 +28,16 @@ class DatasetConfig(_Part):
     """Which graph, and which of its nodes are learnt from, validated on, tested and held out."""
 
     kind: Literal["digits", "files", "named", "synthetic"] = "digits"
-    """`digits`: handwritten digits that ship with scikit-learn; `files`: your own `.npz`; `named`:
-    `<root>/<name>.npz`; `synthetic`: a generated graph for tests."""
+    """`digits`: handwritten digits that ship with scikit-learn; `files`: your own graph; `named`: a public
+    benchmark; `synthetic`: a generated graph for tests."""
     name: str | None = None
-    """Name of a `named` set."""
-    root: Path | None = None
-    """Folder of `named` sets."""
+    """Name of a `named` set; `rbm-train datasets` lists them."""
+    root: Path = Path("data")
+    """Folder of `named` sets: `<root>/<name>.npz` is read when it is there; else the files as their
+    publishers give them, downloaded into it once."""
     path: Path | None = None
-    """The `.npz` of kind `files`."""
+    """Your own graph, for kind `files`: an `.npz`, or a folder with `nodes.parquet`, `edges.parquet` and
+    `labels.parquet`; `datasets/npz.py` and `datasets/parquet.py` explain every array and column."""
     setting: Setting = "transductive"
     """`inductive` holds nodes out of graph, positions, teacher and distillation; they are the test nodes."""
     train_per_class: Count = 20
@@ -49,9 +51,9 @@ class DatasetConfig(_Part):
     @model_validator(mode="after")
     def _source_is_named(self) -> "DatasetConfig":
         if self.kind == "files" and self.path is None:
-            raise ValueError("dataset.kind 'files' needs dataset.path, the .npz of your graph")
-        if self.kind == "named" and (self.name is None or self.root is None):
-            raise ValueError("dataset.kind 'named' needs dataset.name and dataset.root")
+            raise ValueError("dataset.kind 'files' needs dataset.path, the .npz or folder of your graph")
+        if self.kind == "named" and self.name is None:
+            raise ValueError("dataset.kind 'named' needs dataset.name")
         return self
 
 
@@ -67,6 +69,7 @@ class ScalingConfig(_Part):
 class TeacherConfig(_Part):
     """The GraphSAGE-gcn teacher (Hamilton et al. 2017) and its training."""
 
+    kind: Literal["sage"] = "sage"
     num_layers: Count = 2
     hidden: Count = 128
     dropout: Probability = 0.5
@@ -75,6 +78,30 @@ class TeacherConfig(_Part):
     max_epochs: Count = 500
     patience: Count = 50
     """Epochs without a better validation before training stops."""
+
+
+class PrecomputedTeacherConfig(_Part):
+    """The saved answers of any GNN, from any framework; nothing is trained."""
+
+    kind: Literal["precomputed"]
+    logits: Path
+    """An `.npz` with `logits` (N, C) and, if you like, `node_ids` (N,) by which rows find their nodes; or an
+    `.npy` (N, C). Without ids the rows are the nodes in the order of the dataset's source. Columns are the
+    classes in the order in which `rbm-train datasets FILE` names them."""
+
+
+def _teacher_kind(teacher: object) -> object:
+    return teacher.get("kind", "sage") if isinstance(teacher, dict) else getattr(teacher, "kind", None)
+
+
+AnyTeacherConfig = Annotated[
+    Annotated[TeacherConfig, Tag("sage")] | Annotated[PrecomputedTeacherConfig, Tag("precomputed")],
+    Discriminator(
+        _teacher_kind,
+        custom_error_type="teacher_kind",
+        custom_error_message="teacher.kind should be 'sage' or 'precomputed'",
+    ),
+]
 
 
 class PositionsConfig(_Part):
@@ -136,7 +163,8 @@ class DistillConfig(_Part):
     """τ of the distillation targets."""
     pairs: Literal["auto", "reliable", "self"] = "auto"
     """`reliable` also matches each node to reliable neighbours (KRD, Wu et al. 2023); `self` only to
-    itself; `auto` is `reliable` up to a mean degree of 10, above which it was measured to harm."""
+    itself; `auto` is `reliable` up to a mean degree of 10, above which it was measured to harm, and `self`
+    with a precomputed teacher, which cannot be asked how noise moves it."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
     weight_decay: Weight = 5e-4
     warmup_epochs: Annotated[int, Field(ge=0)] = 12
@@ -172,7 +200,8 @@ class ExperimentConfig(_Part):
     the released code does otherwise"); to compare with, not to use."""
     dataset: DatasetConfig = DatasetConfig()
     scaling: ScalingConfig = ScalingConfig()
-    teacher: TeacherConfig = TeacherConfig()
+    teacher: AnyTeacherConfig = TeacherConfig()
+    """`kind = "sage"`, the default, trains one; `kind = "precomputed"` reads saved logits."""
     positions: PositionsConfig = PositionsConfig()
     student: StudentConfig = StudentConfig()
     routing: RoutingConfig = RoutingConfig()
@@ -184,6 +213,15 @@ class ExperimentConfig(_Part):
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(
                 f"seeds = {list(self.seeds)} names a seed twice; a deviation needs different runs"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _pairs_have_a_teacher(self) -> "ExperimentConfig":
+        if self.distill.pairs == "reliable" and self.teacher.kind == "precomputed":
+            raise ValueError(
+                "found distill.pairs = 'reliable' with teacher.kind = 'precomputed', which cannot be asked"
+                " how noise moves it; wanted distill.pairs = 'self' or 'auto'"
             )
         return self
 

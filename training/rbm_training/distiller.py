@@ -189,7 +189,11 @@ class Distiller:
         }
 
 
-def _sampler(edge_index: Tensor, entropy_shift: Tensor, config: DistillConfig) -> ReliablePairSampler | None:
+def _sampler(
+    edge_index: Tensor, entropy_shift: Tensor | None, config: DistillConfig
+) -> ReliablePairSampler | None:
+    if entropy_shift is None:
+        return None
     mean_degree = edge_index.shape[1] / max(len(entropy_shift), 1)
     sparse = mean_degree <= MAX_RELIABLE_MEAN_DEGREE
     if config.pairs == "reliable" or (config.pairs == "auto" and sparse and edge_index.shape[1]):

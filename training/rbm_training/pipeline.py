@@ -11,13 +11,14 @@ from rich.console import Console
 
 from rbm_bundle.bundle import Bundle
 from rbm_bundle.manifest import Metrics, Provenance
-from rbm_training.config import ExperimentConfig
+from rbm_training.config import ExperimentConfig, PrecomputedTeacherConfig, TeacherConfig
 from rbm_training.datasets import Dataset, load_dataset
 from rbm_training.distill import DistilledStudent, train_student
 from rbm_training.export import ExportRequest, build_node_table, export_bundle
 from rbm_training.graph import Floats, Graph, GraphError, Task
 from rbm_training.measurement import measure_seed
 from rbm_training.positions import encode_positions, positions_of_unseen
+from rbm_training.precomputed import answer_from, read_logits
 from rbm_training.report import REPORT_FILE, RunReport, SeedReport, summarise, write_report
 from rbm_training.run_log import RunLog
 from rbm_training.runtime import describe_environment, git_commit, pick_device, seed_everything
@@ -62,10 +63,13 @@ def run(config: ExperimentConfig, folder: Path, console: Console | None = None) 
     dataset = load_dataset(config.dataset)
     check_scaling(config, dataset.graph)
     tasks = [dataset.task(config.dataset, seed) for seed in config.seeds]  # a bad split costs no training
+    saved = saved_logits(config, dataset)
     _prepare_folder(config, folder)
     with RunLog(folder, console) as log:
         log.event("dataset", dataset=dataset.graph.name, num_nodes=dataset.graph.num_nodes)
-        results = [run_seed(config, task, seed, log) for task, seed in zip(tasks, config.seeds, strict=True)]
+        results = [
+            run_seed(config, task, seed, log, saved) for task, seed in zip(tasks, config.seeds, strict=True)
+        ]
         best = max(results, key=lambda result: result.report.val_accuracy)
         bundle = export_bundle(folder / BUNDLE_FOLDER, _export_request(config, dataset, results, best))
         log.event("bundle", bundle_id=bundle.manifest.bundle_id)
@@ -86,14 +90,31 @@ def _prepare_folder(config: ExperimentConfig, folder: Path) -> None:
     (folder / CONFIG_FILE).write_text(tomli_w.dumps(resolved))
 
 
-def run_seed(config: ExperimentConfig, task: Task, seed: int, log: RunLog) -> SeedResult:
-    """Teacher, positions, student and their measurement, for one seed."""
+def saved_logits(config: ExperimentConfig, dataset: Dataset) -> Floats | None:
+    """Logits (N, C) of a precomputed teacher; None when the teacher is yet to be trained."""
+    if isinstance(config.teacher, PrecomputedTeacherConfig):
+        return read_logits(config.teacher.logits, dataset)
+    return None
+
+
+def run_seed(
+    config: ExperimentConfig, task: Task, seed: int, log: RunLog, saved: Floats | None
+) -> SeedResult:
+    """Teacher, positions, student and their measurement, for one seed.
+
+    Args:
+        saved: logits (N, C) of a precomputed teacher.
+    """
     started = time.monotonic()
     device = pick_device()
     seed_everything(seed, config.num_threads)
     scaling = fit_scaling(config, task).to(device)
     unit_noise = config.compat == "released"
-    teacher = train_teacher(task, scaling, config.teacher, device, log, unit_noise)
+    if isinstance(config.teacher, TeacherConfig):
+        teacher = train_teacher(task, scaling, config.teacher, device, log, unit_noise)
+    else:
+        assert saved is not None
+        teacher = answer_from(saved, task, device)
     positions = encode_positions(task.observed, config.positions, seed, log)
     inputs = student_inputs(task, positions, positions_of_unseen(task, positions), device)
     edges = torch.from_numpy(task.observed.edge_index).to(device)
@@ -163,6 +184,7 @@ def _report(
         name=config.name,
         dataset=dataset.graph.name,
         setting=config.dataset.setting,
+        teacher=config.teacher.kind,
         student=bundle.manifest.architecture.student,
         num_parameters=bundle.manifest.architecture.num_parameters,
         exported_seed=best.report.seed,

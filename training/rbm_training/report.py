@@ -59,6 +59,7 @@ class RunReport:
     name: str
     dataset: str
     setting: Setting
+    teacher: str
     student: str
     num_parameters: int
     exported_seed: int

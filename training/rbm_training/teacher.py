@@ -60,15 +60,15 @@ class GraphSage(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class TeacherResult:
-    """What a trained teacher leaves: its answers, and how steady they are.
+    """What a teacher leaves: its answers, and how steady they are.
 
     Shapes: logits (N, C) of observed nodes, on the observed graph; unseen_logits (U, C) of unseen nodes,
-    on the full graph; entropy_shift (N,).
+    on the full graph; entropy_shift (N,), None when the teacher cannot be asked again.
     """
 
     logits: Tensor
     unseen_logits: Tensor
-    entropy_shift: Tensor
+    entropy_shift: Tensor | None
 
 
 @dataclass(frozen=True, slots=True)

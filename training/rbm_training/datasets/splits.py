@@ -1,12 +1,27 @@
 """Who is learnt from, validated on, tested and held out."""
 
+from dataclasses import dataclass, field
+
 import numpy as np
+import numpy.typing as npt
 
 from rbm_training.config import DatasetConfig
-from rbm_training.datasets.files import PublishedSplit
 from rbm_training.graph import UNLABELLED, Graph, GraphError, Integers, Split
 
 NOBODY = np.array([], np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedSplit:
+    """Masks of S published splits, each (S, N) bool.
+
+    A class without a training label is taken for a mistake unless the split is known to have such.
+    """
+
+    train: npt.NDArray[np.bool_]
+    val: npt.NDArray[np.bool_]
+    test: npt.NDArray[np.bool_]
+    may_lack_classes: bool = field(default=False, kw_only=True)
 
 
 def draw_split(graph: Graph, config: DatasetConfig, seed: int) -> Split:
@@ -42,17 +57,28 @@ def published_split(graph: Graph, published: PublishedSplit, config: DatasetConf
     Inductive: the whole test mask is unseen, and labelled nodes in no mask are the observed test nodes.
 
     Raises:
-        GraphError: inductive, and the test mask is empty.
+        GraphError: inductive, and the test mask is empty; a class without a training label.
     """
     which = seed % published.train.shape[0]
     masks = (published.train[which], published.val[which], published.test[which])
     train, val, test = (np.flatnonzero(mask) for mask in masks)
+    if not published.may_lack_classes:
+        _check_classes(graph, train)
     if config.setting == "transductive":
         return Split(train, val, test, NOBODY)
     if not len(test):
         raise GraphError(graph.name, "no node in the test mask", "nodes to hold out (setting 'inductive')")
     in_no_mask = ~np.logical_or.reduce(masks) & (graph.labels != UNLABELLED)
     return Split(train, val, np.flatnonzero(in_no_mask), test)
+
+
+def _check_classes(graph: Graph, train: Integers) -> None:
+    missing = np.setdiff1d(np.arange(graph.num_classes), graph.labels[train])
+    if len(missing):
+        names = ", ".join(repr(graph.class_names[index]) for index in missing[:5])
+        raise GraphError(
+            graph.name, f"no training label for class {names}", "a training label for each class"
+        )
 
 
 def _hold_out(

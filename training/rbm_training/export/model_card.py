@@ -9,7 +9,7 @@ def render_model_card(manifest: Manifest) -> str:
     lines = [
         f"# {manifest.name}",
         "",
-        f"A graph-free student (`{student.student}`) distilled from a GraphSAGE teacher on"
+        f"A graph-free student (`{student.student}`) distilled from {_teacher(manifest)} on"
         f" `{source.dataset}`, {source.setting} setting. It classifies a node into"
         f" {len(manifest.labels)} classes from {manifest.features.num_features} raw features and a cached"
         f" position of width {manifest.nodes.position_width}.",
@@ -42,6 +42,11 @@ def render_model_card(manifest: Manifest) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _teacher(manifest: Manifest) -> str:
+    kind = manifest.provenance.config.get("teacher", {}).get("kind", "sage")
+    return "the saved logits of a teacher" if kind == "precomputed" else "a GraphSAGE teacher"
 
 
 def _provenance(manifest: Manifest) -> str:

@@ -1,29 +1,18 @@
 import numpy as np
 import pytest
 
-from rbm_training.config import DatasetConfig
-from rbm_training.datasets import load_dataset
-from rbm_training.datasets.files import load_npz
-from rbm_training.graph import GraphError
+from rbm_training.datasets.npz import load_npz
+from rbm_training.graph import UNLABELLED, GraphError
+from tests.training.objects import write_npz
 
 N, F = 6, 4
-
-
-def arrays(**changes):
-    """A small good graph as arrays; a change of None leaves the key out."""
-    good = {
-        "edge_index": np.array([[0, 1, 2, 3, 4, 5, 0], [1, 2, 3, 4, 5, 0, 0]]),
-        "x": np.arange(N * F, dtype=np.float32).reshape(N, F),
-        "y": np.array([0, 1, 0, 1, -1, 1]),
-    }
-    return {key: value for key, value in (good | changes).items() if value is not None}
 
 
 @pytest.fixture
 def write(tmp_path):
     def save(**changes):
         path = tmp_path / "mine.npz"
-        np.savez(path, **arrays(**changes))
+        write_npz(path, **changes)
         return path
 
     return save
@@ -64,6 +53,11 @@ def test_ids_names_and_masks_are_taken_over(write):
     assert loaded.published.val.tolist() == [[False, False, True, True, False, False]]
 
 
+def test_a_label_that_says_nothing_is_none(write):
+    graph = load_npz(write(unlabeled_idx=np.array([0])), "mine").graph
+    assert graph.labels.tolist() == [UNLABELLED, 1, 0, 1, UNLABELLED, 1]
+
+
 MASKS = {f"{role}_masks": np.ones((3, N), bool) for role in ("train", "val", "test")}
 CSR = {"x": None, "feat_indptr": np.array([0, 1, 1, 1, 1, 1, 1]), "feat_shape": np.array([N, F])}
 
@@ -80,6 +74,7 @@ CSR = {"x": None, "feat_indptr": np.array([0, 1, 1, 1, 1, 1, 1]), "feat_shape": 
         ({"edge_index": np.zeros((2, 2))}, "type float64; wanted shape .* integer"),
         ({"x": np.full((N, F), np.nan, np.float32)}, r"x\[0, 0\] = nan; wanted finite"),
         ({"x": np.full((N, F), np.inf)}, r"x\[0, 0\] = inf"),
+        ({"x": np.full((N, F), np.inf, np.float16)}, r"x\[0, 0\] = inf"),
         ({"x": np.zeros((N, 0))}, "at least one node and one feature"),
         ({"y": np.zeros(N - 1, int)}, r"y of shape \(5\).* wanted shape \(6\)"),
         ({"y": np.full(N, -2)}, "y with a value -2"),
@@ -106,6 +101,11 @@ CSR = {"x": None, "feat_indptr": np.array([0, 1, 1, 1, 1, 1, 1]), "feat_shape": 
         ({"feat_indptr": np.zeros(N + 1, int)}, "both x and feat"),
         ({**CSR, "feat_indices": np.array([F])}, r"feat_indices in 4\.\.4; wanted columns 0\.\.3"),
         ({**CSR, "feat_indices": np.array([0, 1])}, r"feat_indices of shape \(2\).* wanted shape \(1\)"),
+        (
+            {**CSR, "feat_indptr": np.array([0, 0, 2, 2, 2, 2, 2]), "feat_indices": np.array([3, 3])},
+            "feat_indices with column 3 twice in row 1; wanted it once",
+        ),
+        ({"unlabeled_idx": np.array([1, N])}, r"unlabeled_idx column 1 = 6; wanted node numbers 0\.\.5"),
         ({**CSR, "feat_indices": np.array([0]), "feat_data": np.array([np.nan])}, r"feat_data\[0\] = nan"),
     ],
 )
@@ -118,7 +118,7 @@ def test_a_malformed_graph_is_refused_by_name_with_found_and_wanted(write, chang
 
 def test_a_pickle_is_never_opened(tmp_path):
     path = tmp_path / "mine.npz"
-    np.savez(path, **arrays(y=np.array([None] * N, dtype=object)))
+    write_npz(path, y=np.array([None] * N, dtype=object))
     with pytest.raises(GraphError, match="no pickled objects"):
         load_npz(path, "mine")
 
@@ -154,10 +154,3 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(GraphError, match="no readable"):
         load_npz(path, "mine")
-
-
-def test_a_named_set_that_is_not_there_is_refused_with_those_that_are(write, tmp_path):
-    write()
-    config = DatasetConfig(kind="named", name="cora", root=tmp_path)
-    with pytest.raises(GraphError, match=r"'cora': found mine in .* wanted cora\.npz"):
-        load_dataset(config)
