@@ -6,13 +6,13 @@ import numpy as np
 import torch
 
 from rbm_training.config import ExperimentConfig
-from rbm_training.distill import StudentInputs, student_inputs
 from rbm_training.graph import Task
 from rbm_training.pipeline import fit_scaling
 from rbm_training.positions import encode_positions, positions_of_unseen
 from rbm_training.run_log import RunLog
 from rbm_training.runtime import seed_everything
 from rbm_training.scaling import InputScaling
+from rbm_training.student_inputs import StudentInputs, student_inputs
 from rbm_training.students.rbm import RbMStudent, build_student
 from rbm_training.teacher import TeacherResult, train_teacher
 

@@ -14,7 +14,6 @@ Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-Tempering = Literal["normalised", "raw_logprob"]
 
 
 class ConfigError(Exception):
@@ -135,9 +134,6 @@ class DistillConfig(_Part):
     """λ: weight of the labels; the teacher gets 1 − λ."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """τ of the distillation targets."""
-    tempering: Tempering = "normalised"
-    """`normalised`: KL of softmax(T/τ) and softmax(z/τ); `raw_logprob`: log-probabilities divided by τ and
-    not normalised again, as the paper's released code does."""
     pairs: Literal["auto", "reliable", "self"] = "auto"
     """`reliable` also matches each node to reliable neighbours (KRD, Wu et al. 2023); `self` only to
     itself; `auto` is `reliable` up to a mean degree of 10, above which it was measured to harm."""
@@ -151,9 +147,6 @@ class DistillConfig(_Part):
     """Epochs without a better validation, counted from the switch."""
     batch_rows: Count | None = None
     """Rows a forward pass takes; unset: all. One optimiser step an epoch either way."""
-    accumulate: Literal["weighted_mean", "sum_of_means"] = "weighted_mean"
-    """`weighted_mean`: the epoch's gradient does not depend on `batch_rows`; `sum_of_means`: each batch
-    counts as one mean, as the paper's released code does."""
 
 
 class ExportConfig(_Part):
@@ -174,6 +167,9 @@ class ExperimentConfig(_Part):
     """One whole run each; accuracies are means, the seed best on validation is exported."""
     num_threads: Count = 2
     """Threads torch computes with; part of the experiment, since sums depend on it to the last bit."""
+    compat: Literal["released"] | None = None
+    """`released`: train as the paper's released code does where that changes results (docs/method.md, "What
+    the released code does otherwise"); to compare with, not to use."""
     dataset: DatasetConfig = DatasetConfig()
     scaling: ScalingConfig = ScalingConfig()
     teacher: TeacherConfig = TeacherConfig()

@@ -5,13 +5,15 @@ Dimension letters: N nodes, B batch, E experts, K experts per row, C classes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rbm_training.config import Tempering
 from rbm_training.routing import LayerRouting
+
+Tempering = Literal["normalised", "raw_logprob"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rbm_training.distill import DistilledStudent, StudentInputs, answer
+from rbm_training.distill import DistilledStudent
+from rbm_training.distiller import answer
 from rbm_training.evaluate import accuracy, calibration_error, fit_baseline
 from rbm_training.graph import Task
 from rbm_training.report import SeedReport
 from rbm_training.routing import expert_usage
 from rbm_training.rows import as_array
 from rbm_training.scaling import InputScaling
+from rbm_training.student_inputs import StudentInputs
 from rbm_training.teacher import TeacherResult
 
 

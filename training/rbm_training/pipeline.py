@@ -13,7 +13,7 @@ from rbm_bundle.bundle import Bundle
 from rbm_bundle.manifest import Metrics, Provenance
 from rbm_training.config import ExperimentConfig
 from rbm_training.datasets import Dataset, load_dataset
-from rbm_training.distill import DistilledStudent, student_inputs, train_student
+from rbm_training.distill import DistilledStudent, train_student
 from rbm_training.export import ExportRequest, build_node_table, export_bundle
 from rbm_training.graph import Floats, Graph, GraphError, Task
 from rbm_training.measurement import measure_seed
@@ -22,6 +22,7 @@ from rbm_training.report import REPORT_FILE, RunReport, SeedReport, summarise, w
 from rbm_training.run_log import RunLog
 from rbm_training.runtime import describe_environment, git_commit, pick_device, seed_everything
 from rbm_training.scaling import InputScaling
+from rbm_training.student_inputs import student_inputs
 from rbm_training.teacher import train_teacher
 
 BUNDLE_FOLDER = "bundle"
@@ -91,7 +92,8 @@ def run_seed(config: ExperimentConfig, task: Task, seed: int, log: RunLog) -> Se
     device = pick_device()
     seed_everything(seed, config.num_threads)
     scaling = fit_scaling(config, task).to(device)
-    teacher = train_teacher(task, scaling, config.teacher, device, log)
+    unit_noise = config.compat == "released"
+    teacher = train_teacher(task, scaling, config.teacher, device, log, unit_noise)
     positions = encode_positions(task.observed, config.positions, seed, log)
     inputs = student_inputs(task, positions, positions_of_unseen(task, positions), device)
     edges = torch.from_numpy(task.observed.edge_index).to(device)

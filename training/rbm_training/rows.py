@@ -88,8 +88,12 @@ class SparseRows:
 
     def to_scipy(self) -> sp.csr_array:
         """Both blocks side by side, (B, D)."""
-        parts = (part.detach().cpu().numpy() for part in (self.values, self.columns, self.offsets))
-        sparse_part = sp.csr_array(tuple(parts), shape=(len(self), self.num_columns))
+        values, columns, offsets = (
+            part.detach().cpu().numpy() for part in (self.values, self.columns, self.offsets)
+        )
+        # scikit-learn takes indices of 32 bits only.
+        parts = (values, columns.astype(np.int32), offsets.astype(np.int32))
+        sparse_part = sp.csr_array(parts, shape=(len(self), self.num_columns))
         return sp.csr_array(sp.hstack([sparse_part, sp.csr_array(self.dense.detach().cpu().numpy())]))
 
 

@@ -1,0 +1,198 @@
+import math
+
+import pytest
+import torch
+
+from rbm_bundle.bundle import read_bundle
+from rbm_training.__main__ import main
+from rbm_training.config import RoutingConfig
+from rbm_training.distiller import answer
+from rbm_training.released import ReleasedDistiller, ReleasedMemory, batch_softmax
+from rbm_training.rows import unit_rows
+from rbm_training.selection import EpochMetrics, Selection
+from rbm_training.students.rbm import RbMStudent, StudentOutput
+from rbm_training.teacher import train_teacher
+from tests.training.objects import CPU, routed_student
+
+ZERO = {"commitment": 0.0, "load_balance": 0.0, "self_similarity": 0.0}
+NO_AUXILIARY = RoutingConfig(**ZERO)
+
+
+def student_for(prepared, gains=False) -> RbMStudent:
+    P, C = prepared.positions.shape[1], prepared.task.graph.num_classes
+    return routed_student(prepared.task.graph.num_features, P, widths=(8, C), gains=gains)
+
+
+def distiller_for(
+    prepared, student, batch_rows=None, routing=NO_AUXILIARY, pairs="self"
+) -> ReleasedDistiller:
+    config = prepared.config.distill.model_copy(
+        update={"batch_rows": batch_rows, "pairs": pairs, "temperature": 0.7}
+    )
+    distiller = ReleasedDistiller(student, prepared.inputs, prepared.teacher, prepared.edges, config, routing)
+    distiller.memory.take_over()
+    distiller.routing_started = True
+    return distiller
+
+
+def gradient_of(student):
+    return torch.cat([parameter.grad.flatten() for parameter in student.parameters()])
+
+
+@pytest.mark.parametrize("batch_rows", [None, 10])
+def test_an_epoch_sums_the_means_of_label_batches_and_of_pair_batches(prepared, batch_rows):
+    student = student_for(prepared)
+    distiller = distiller_for(prepared, student, batch_rows, RoutingConfig(momentum=1.0, **ZERO))
+    distiller.accumulate_gradients()
+    found = gradient_of(student)
+    inputs, config = prepared.inputs, distiller.config
+    student.zero_grad()
+    targets = prepared.teacher.logits.log_softmax(dim=1) / config.temperature
+    everyone = torch.arange(len(inputs.labels))
+    size = batch_rows or len(everyone)
+    logits = student(inputs.features, inputs.positions).logits.log_softmax(dim=1)
+    for rows in inputs.train.split(size):
+        nll = -logits[rows, inputs.labels[rows]].mean()
+        (config.hard_label_weight * nll).backward(retain_graph=True)
+    for rows in everyone.split(size):
+        gaps = targets[rows].exp() * (targets[rows] - logits[rows] / config.temperature)
+        ((1 - config.hard_label_weight) * gaps.sum(dim=1).mean()).backward(retain_graph=True)
+    torch.testing.assert_close(found, gradient_of(student), atol=1e-5, rtol=1e-4)
+
+
+def test_reliable_pairs_are_batches_of_edges_before_the_nodes_themselves(prepared):
+    distiller = distiller_for(prepared, student_for(prepared), pairs="reliable")
+    pairs = distiller._pairs()
+    num_nodes = len(prepared.inputs.labels)
+    assert pairs.shape[1] > num_nodes
+    assert (pairs[0, -num_nodes:] == pairs[1, -num_nodes:]).all()
+    assert (pairs[0, :-num_nodes] != pairs[1, :-num_nodes]).all()
+
+
+def test_memories_move_in_every_forward_pass(prepared):
+    memories = []
+    for batch_rows in (None, 40):
+        student = student_for(prepared)
+        before = student.routed_layers()[0].memory.clone()
+        distiller = distiller_for(prepared, student, batch_rows)
+        distiller.train_epoch()
+        memories.append((before * student.routed_layers()[0].memory).sum(dim=1))
+    few_passes, many_passes = memories
+    assert (many_passes < few_passes).all()  # further away from where they were
+
+
+def routed_batch(prepared) -> StudentOutput:
+    student = student_for(prepared)
+    with torch.no_grad():
+        output: StudentOutput = student(prepared.inputs.features[:20], prepared.inputs.positions[:20])
+    return output
+
+
+def test_the_average_weighs_by_a_softmax_over_the_batch_and_is_not_normalised(prepared):
+    student, output = student_for(prepared), routed_batch(prepared)
+    memory = ReleasedMemory(student, NO_AUXILIARY)
+    memory.take_over()
+    memory.accumulate(output)
+    for layer, routing, found in zip(
+        student_for(prepared).routed_layers(), output.layers, memory.vectors, strict=True
+    ):
+        for expert, unit in enumerate(layer.memory):
+            given = [
+                (float(routing.weights[row, place].exp()), routing.unit_input[row])
+                for row in range(20)
+                for place in range(2)
+                if routing.experts[row, place] == expert
+            ]
+            total = sum(share for share, _ in given)
+            mean = sum((share / total * x for share, x in given), torch.zeros_like(unit))
+            torch.testing.assert_close(found[expert].detach(), 0.9 * unit + 0.1 * mean)
+
+
+def test_an_expert_without_rows_shrinks_and_is_never_revived():
+    student = routed_student(features="none", position_norm=None)
+    layer = student.routed_layers()[0]
+    layer.memory.copy_(unit_rows(torch.cat([-torch.ones(1, 10), 1 + torch.rand(3, 10)])))
+    memory = ReleasedMemory(student, NO_AUXILIARY)
+    memory.take_over()
+    with torch.no_grad():
+        output = student(1 + torch.rand(30, 6), 1 + torch.rand(30, 4))
+    for _ in range(15):
+        memory.accumulate(output)
+    torch.testing.assert_close(memory.vectors[0][0].detach(), 0.9 * layer.memory[0])
+    torch.testing.assert_close(layer.memory[0], unit_rows(-torch.ones(1, 10))[0])
+
+
+def test_only_the_spread_loss_lets_the_optimiser_move_a_memory(prepared):
+    for strength in (0.0, 0.01):
+        distiller = distiller_for(
+            prepared, student_for(prepared), routing=RoutingConfig(**{**ZERO, "self_similarity": strength})
+        )
+        distiller.accumulate_gradients()
+        moved = [
+            vectors.grad is not None and bool(vectors.grad.any()) for vectors in distiller.memory.vectors
+        ]
+        assert moved == [strength > 0] * 2
+
+
+def test_weights_of_an_expert_add_up_to_one_over_the_batch(prepared):
+    routing = routed_batch(prepared).layers[0]
+    sums = batch_softmax(routing).sum(dim=0)
+    used = torch.bincount(routing.experts.flatten(), minlength=4) > 0
+    torch.testing.assert_close(sums, used.float())
+
+
+def test_logits_jump_when_routing_starts(prepared):
+    student = student_for(prepared, gains=True)
+    for layer in student.routed_layers():
+        layer.routed = False
+        torch.nn.init.zeros_(layer.bias)
+    distiller = ReleasedDistiller(
+        student,
+        prepared.inputs,
+        prepared.teacher,
+        prepared.edges,
+        prepared.config.distill,
+        NO_AUXILIARY,
+    )
+    before = answer(student, prepared.inputs.features, prepared.inputs.positions).logits
+    distiller.start_routing(seed=0)
+    after = answer(student, prepared.inputs.features, prepared.inputs.positions).logits
+    torch.testing.assert_close(after, before * (2.0 * 1.1) ** 2, rtol=1e-4, atol=1e-4)
+    assert student.routed_layers()[0].log_scale.item() == pytest.approx(math.log(2))
+
+
+def test_an_epoch_of_the_warm_up_can_be_kept_and_says_the_same_routed(prepared):
+    student, inputs = student_for(prepared, gains=True), prepared.inputs
+    for layer in student.routed_layers():
+        layer.routed = False
+    distiller = ReleasedDistiller(
+        student, inputs, prepared.teacher, prepared.edges, prepared.config.distill, NO_AUXILIARY
+    )
+    alone = answer(student, inputs.features, inputs.positions).logits
+    selection = Selection(patience=5)
+    selection.observe(EpochMetrics(epoch=0, val_accuracy=1.0, val_loss=0.0, test_accuracy=0.0), student)
+    distiller.start_routing(seed=0)
+    distiller.train_epoch()
+    selection.observe(distiller.measure(epoch=1), student)
+    assert distiller.restore(selection, seed=0).epoch == 0
+    output = answer(student, inputs.features, inputs.positions)
+    assert len(output.layers) == 2
+    torch.testing.assert_close(output.logits, alone, atol=1e-5, rtol=1e-4)
+
+
+def test_unit_noise_shakes_every_column_alike(prepared):
+    shifts = []
+    for unit_noise in (False, True):
+        torch.manual_seed(0)
+        teacher = train_teacher(
+            prepared.task, prepared.scaling, prepared.config.teacher, CPU, prepared.log, unit_noise
+        )
+        shifts.append(teacher.entropy_shift)
+    own, unit = shifts
+    assert unit.mean() > 1.5 * own.mean()  # rows of norm 1 drown in it
+
+
+def test_a_released_run_ends_in_a_bundle(small_experiment, tmp_path):
+    folder = tmp_path / "run"
+    assert main(["run", str(small_experiment), "--set", "compat=released", "--out", str(folder)]) == 0
+    assert read_bundle(folder / "bundle").manifest.provenance.config["compat"] == "released"
