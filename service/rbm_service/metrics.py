@@ -84,8 +84,7 @@ class Metrics:
         self.position_lookups = self._counter(
             "rbm_position_lookups_total", "Rows by where their position came from", ("result",)
         )
-        for result in POSITION_RESULTS:
-            self.position_lookups.labels(result)
+        self._positions = {result: self.position_lookups.labels(result) for result in POSITION_RESULTS}
         self.expert_selected = self._counter(
             "rbm_expert_selected_total", "Rows routed to an expert", ("layer", "expert")
         )
@@ -112,7 +111,7 @@ class Metrics:
     def count_positions(self, sources: Sequence[str]) -> None:
         """Where the position of each row of a request came from."""
         for source in set(sources):
-            self.position_lookups.labels(source).inc(sources.count(source))
+            self._positions[source].inc(sources.count(source))
 
 
 class RouteMetrics:

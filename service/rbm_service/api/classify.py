@@ -94,7 +94,6 @@ async def _answer(raw: bytes, parts: Parts) -> Response:
     )
     watch.lap("serialize")
     model.metrics.observe_stages(watch.seconds)
-    model.metrics.count_predictions(decoded.class_index, decoded.confidence)
     model.metrics.abstained.inc(decoded.num_abstained)
     return Response(content, media_type="application/json", headers={"Server-Timing": watch.header()})
 
