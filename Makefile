@@ -59,5 +59,5 @@ serve: setup ## serve a published model on DEVICE (default: cpu); MODEL=<name> w
 	$(if $(MODEL),RBM_MODEL=$(MODEL)) RBM_MODELS_DIR=$(MODELS) RBM_DEVICE=$(DEVICE) $(BIN)/rbm-serve
 
 .PHONY: bench
-bench: setup ## measure the graphs against each other and against torch; writes bench.json
-	$(BIN)/python -m tests.load.bench bench.json
+bench: setup ## measure speed as ratios; writes bench.json and docs/performance.md (needs wrk)
+	$(BIN)/python -m tests.load.bench bench.json docs/performance.md
