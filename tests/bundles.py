@@ -63,9 +63,8 @@ def with_other_answers(bundle: Bundle, folder: Path, seed: int) -> Bundle:
     entry = bundle.manifest.graphs["cpu"]
     content = _with_other_biases(draft.graphs[entry.file], len(bundle.manifest.labels), seed)
     golden = bundle.golden()
-    feeds = {"features": golden.features, "positions": golden.positions}
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    logits, probabilities = session.run(["logits", "probabilities"], feeds)
+    logits, probabilities = session.run(["logits", "probabilities"], golden.inputs)
     table = NodeTable(
         bundle.nodes.ids,
         np.roll(bundle.nodes.positions, seed, axis=0),

@@ -80,7 +80,7 @@ class NodeTable:
 
     def positions_of(self, rows: Integers) -> Floats:
         """Positions of known rows, shape (B, P)."""
-        return np.asarray(self.positions[rows])
+        return self.positions.take(rows, axis=0)  # several times faster than an index for a few rows
 
     def features_of(self, rows: Integers) -> Floats | CsrFeatures:
         """Cached features of known rows, (B, F), in the form they are cached in.
@@ -92,7 +92,7 @@ class NodeTable:
             raise LookupError("this bundle caches no node features")
         if isinstance(self.features, CsrFeatures):
             return self.features.take(rows)
-        return np.asarray(self.features[rows])
+        return self.features.take(rows, axis=0)
 
     def _search(self, keys: npt.NDArray[Any], comparable: npt.NDArray[np.bool_]) -> Integers:
         assert self.ids is not None

@@ -6,18 +6,19 @@ from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from prometheus_client import start_http_server
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
 
 from rbm_service.api import classify, operations
 from rbm_service.api.parts import Parts
 from rbm_service.api.schemas import extra_components
 from rbm_service.errors import MethodNotAllowedError, NotFoundError, ServiceError
 from rbm_service.metrics import Metrics
-from rbm_service.middleware import BodyLimit, Observation, RequestId, problem_response
+from rbm_service.middleware import Surroundings, problem_response
 from rbm_service.reload import Reloader, find_promoted, load_model
 from rbm_service.settings import Settings
 from rbm_service.slot import ModelSlot
@@ -47,6 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
     routers = [classify.router, operations.router]
     if settings.metrics_port is None:
         routers.append(operations.metrics_router)
+    routes: list[BaseRoute] = [route for router in routers for route in router.routes]
     app = Service(
         title="Routing by Memory",
         description=DESCRIPTION,
@@ -58,15 +60,17 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         lifespan=_lifespan,
         middleware=[
-            Middleware(RequestId),
-            Middleware(Observation, metrics=metrics, routes=_paths(routers)),
-            Middleware(BodyLimit, max_body_bytes=settings.max_body_bytes),
+            Middleware(
+                Surroundings,
+                metrics=metrics,
+                routes=[OPENAPI_URL, DOCS_URL, *_paths(routes)],
+                max_body_bytes=settings.max_body_bytes,
+            )
         ],
+        routes=routes,
         exception_handlers={ServiceError: _on_service_error, HTTPException: _on_http_exception},
     )
     app.state.parts = Parts(settings, metrics, ModelSlot(metrics))
-    for router in routers:
-        app.include_router(router)
     return app
 
 
@@ -133,9 +137,8 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     return problem_response(problem, request.scope)
 
 
-def _paths(routers: Sequence[APIRouter]) -> list[str]:
-    declared = [route.path for router in routers for route in router.routes if isinstance(route, APIRoute)]
-    return [OPENAPI_URL, DOCS_URL, *declared]
+def _paths(routes: Sequence[BaseRoute]) -> list[str]:
+    return [route.path for route in routes if isinstance(route, APIRoute)]
 
 
 def _version() -> str:

@@ -43,7 +43,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The outputs for the rows of one request, and how long they took."""
+    """The outputs for the rows of one request, with what `most_probable` adds, and how long they took."""
 
     outputs: Tensors
     queue_seconds: float
@@ -116,6 +116,11 @@ def split(tensors: Tensors, sizes: Sequence[int]) -> list[Tensors]:
     """The reverse of `stack`: views of `sizes` rows each."""
     spans = [slice(end - size, end) for size, end in zip(sizes, accumulate(sizes), strict=True)]
     return [{name: tensor[span] for name, tensor in tensors.items()} for span in spans]
+
+
+def most_probable(probabilities: npt.NDArray[np.float32]) -> Tensors:
+    """The class of highest probability (B, C) and its probability: `class_index` and `confidence`, (B,)."""
+    return {"class_index": probabilities.argmax(axis=1), "confidence": probabilities.max(axis=1)}
 
 
 class Batcher:
@@ -245,6 +250,7 @@ class Batcher:
         sizes = [job.num_rows for job in batch]
         names = EXPLAINED if any(job.explain for job in batch) else ALWAYS
         outputs = self._forward(stack([job.feeds for job in batch], self._padding), sum(sizes), names)
+        outputs = {**outputs, **most_probable(outputs["probabilities"])}
         seconds = time.perf_counter() - started
         self._record(len(batch), sum(sizes), seconds, outputs)
         shares = zip(batch, split(outputs, sizes), strict=True)
@@ -262,6 +268,7 @@ class Batcher:
         self._metrics.requests.inc(num_requests)
         self._metrics.rows.inc(num_rows)
         self._metrics.count_experts(outputs["experts"])
+        self._metrics.count_predictions(outputs["class_index"], outputs["confidence"])
         rate = num_rows / seconds
         known = self._rows_per_second
         self._rows_per_second = rate if known is None else 0.8 * known + 0.2 * rate

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from rbm_bundle import Bundle, NodeTable
 from rbm_bundle.features import CsrFeatures
@@ -67,11 +66,9 @@ class EncodedRows:
 
 @dataclass(frozen=True, slots=True)
 class DecodedRows:
-    """Predictions as a caller reads them; class_index (B,), confidence (B,) and num_abstained for metrics."""
+    """Predictions as a caller reads them, and how many of them abstain."""
 
     predictions: list[dict[str, Any]]
-    class_index: Integers
-    confidence: Floats
     num_abstained: int
 
 
@@ -105,31 +102,31 @@ def encode(query: Query, bundle: Bundle, max_rows: int) -> EncodedRows:
 def decode(
     outputs: Tensors, query: Query, rows: EncodedRows, options: AnswerOptions, labels: Sequence[str]
 ) -> DecodedRows:
-    """Predictions from the graph's outputs: a column for everything asked for, then one object per row."""
-    probabilities = outputs["probabilities"]  # (B, C)
-    class_index = probabilities.argmax(axis=1)  # (B,)
-    confidence = probabilities[np.arange(rows.num_rows), class_index]  # (B,)
-    abstained = confidence < (options.min_confidence or 0.0)  # (B,)
+    """Predictions from a batcher's outputs: a column for everything asked for, then one object per row."""
+    class_index: list[int] = outputs["class_index"].tolist()
     columns: dict[str, Column] = {
         "node_id": query.node_ids or [None] * rows.num_rows,
-        "label": [
-            None if abstains else labels[index]
-            for index, abstains in zip(class_index.tolist(), abstained.tolist(), strict=True)
-        ],
-        "class_index": class_index.tolist(),
-        "confidence": confidence.tolist(),
+        "label": [labels[index] for index in class_index],
+        "class_index": class_index,
+        "confidence": outputs["confidence"].tolist(),
         "position": rows.sources,
     }
+    num_abstained = 0
     if options.top_k > 1:
-        columns["top_k"] = _top_k(probabilities, options.top_k, labels)
+        columns["top_k"] = _top_k(outputs["probabilities"], options.top_k, labels)
     if options.return_probabilities:
-        columns["probabilities"] = probabilities.tolist()
+        columns["probabilities"] = outputs["probabilities"].tolist()
     if options.min_confidence is not None:
-        columns["abstained"] = abstained.tolist()
+        abstained: list[bool] = (outputs["confidence"] < options.min_confidence).tolist()
+        num_abstained = sum(abstained)
+        columns["abstained"] = abstained
+        columns["label"] = [
+            None if abstains else label for label, abstains in zip(columns["label"], abstained, strict=True)
+        ]
     if options.explain:
         columns["experts"] = _experts(outputs)
     predictions = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    return DecodedRows(predictions, class_index, confidence, int(abstained.sum()))
+    return DecodedRows(predictions, num_abstained)
 
 
 def _num_rows(query: Query, max_rows: int) -> int:
@@ -174,10 +171,10 @@ def _place(query: Query, nodes: NodeTable, known: Integers) -> PlacedRows:
     if P == 0:
         return PlacedRows(np.zeros((B, 0), np.float32), ["default"] * B)
     if neighbor_rows is None:
-        _refuse_unplaced(query, known == UNKNOWN)
+        _refuse_unplaced(query, _unknown_rows(known))
         return PlacedRows(nodes.positions_of(known), ["cached"] * B)
     by_neighbors = np.array([rows is not None for rows in neighbor_rows])  # (B,)
-    _refuse_unplaced(query, ~by_neighbors & (known == UNKNOWN))
+    _refuse_unplaced(query, np.flatnonzero(~by_neighbors & (known == UNKNOWN)).tolist())
     means, num_known = mean_of_known_neighbors(
         nodes.positions, [rows for rows in neighbor_rows if rows is not None]
     )
@@ -205,8 +202,13 @@ def _neighbor_rows(neighbors: list[list[NodeId] | None], nodes: NodeTable) -> li
     return [None if ids is None else share for ids, share in zip(neighbors, shares, strict=True)]
 
 
-def _refuse_unplaced(query: Query, unplaced: npt.NDArray[np.bool_]) -> None:
-    rows = np.flatnonzero(unplaced).tolist()
+def _unknown_rows(known: Integers) -> list[int]:
+    if UNKNOWN not in known.tolist():  # for a few rows, quicker than any function of numpy
+        return []
+    return np.flatnonzero(known == UNKNOWN).tolist()
+
+
+def _refuse_unplaced(query: Query, rows: list[int]) -> None:
     if rows and query.node_ids is None:
         raise InvalidRequestError(f"no node id, neighbors or position for {_listed(rows)}")
     if rows and query.node_ids is not None:
@@ -221,7 +223,7 @@ def _features(query: Query, bundle: Bundle, known: Integers) -> Floats | CsrFeat
         return read_matrix("features", query.features, F)
     if bundle.nodes.cached_features is None:
         raise InvalidRequestError.at("features", msg="required: this model caches no node features")
-    if unknown := np.flatnonzero(known == UNKNOWN).tolist():
+    if unknown := _unknown_rows(known):
         raise InvalidRequestError.at(
             "features", msg=f"required: no cached node features for {_listed(unknown)}"
         )

@@ -2,10 +2,12 @@
 
 import logging
 import sys
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import structlog
-from structlog.typing import Processor
+from pydantic_core import to_json
+from structlog.typing import EventDict, Processor
 
 LogFormat = Literal["json", "console"]
 
@@ -34,4 +36,8 @@ def configure_logging(log_format: LogFormat, level: str) -> None:
 def _rendering(log_format: LogFormat) -> list[Processor]:
     if log_format == "console":
         return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_to_json)]
+
+
+def _to_json(event: EventDict, default: Callable[[Any], Any]) -> str:
+    return to_json(event, fallback=default).decode()

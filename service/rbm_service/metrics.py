@@ -4,7 +4,8 @@ Finding a label child costs more than incrementing it, so a model binds its chil
 Dimension letters: B rows, C classes, L layers, E experts, K experts per row.
 """
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from typing import Any, Literal
@@ -98,8 +99,7 @@ class Metrics:
         self.position_lookups = self._counter(
             "rbm_position_lookups_total", "Rows by where their position came from", ("result",)
         )
-        for result in POSITION_RESULTS:
-            self.position_lookups.labels(result)
+        self._positions = {result: self.position_lookups.labels(result) for result in POSITION_RESULTS}
         self.expert_selected = self._counter(
             "rbm_expert_selected_total", "Rows routed to an expert", ("layer", "expert")
         )
@@ -148,10 +148,28 @@ class Metrics:
         ):
             metric.remove_by_labels({"model_name": name, "model_version": str(version)})
 
+    def bind_routes(self, routes: Iterable[str]) -> dict[str, "RouteMetrics"]:
+        """The metrics of each route."""
+        return {route: RouteMetrics(self, route) for route in routes}
+
     def count_positions(self, sources: Sequence[str]) -> None:
         """Where the position of each row of a request came from."""
         for source in set(sources):
-            self.position_lookups.labels(source).inc(sources.count(source))
+            self._positions[source].inc(sources.count(source))
+
+
+class RouteMetrics:
+    """The children of one route's metrics."""
+
+    def __init__(self, metrics: Metrics, route: str) -> None:
+        self.in_progress = metrics.http_in_progress.labels(route)
+        self._duration = metrics.http_duration.labels(route)
+        self._requests = functools.cache(partial(metrics.http_requests.labels, route))
+
+    def count(self, method: str, status: int, seconds: float) -> None:
+        """One request answered."""
+        self._requests(method, status).inc()
+        self._duration.observe(seconds)
 
 
 class ModelMetrics:

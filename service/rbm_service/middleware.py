@@ -1,12 +1,12 @@
 """What surrounds every request: its id, its metrics and access line, the limit on its body. Pure ASGI."""
 
+import secrets
 from collections.abc import Collection
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Final
-from uuid import uuid4
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -28,87 +28,16 @@ def problem_response(error: ServiceError, scope: Scope) -> Response:
     return Response(body, int(error.status), error.headers, PROBLEM_MEDIA_TYPE)
 
 
-class RequestId:
-    """Takes the caller's `X-Request-ID` or makes one up, and sends it back with the answer."""
+class Surroundings:
+    """Gives every request an id, bounds its body, counts and times it, and answers for what nobody caught.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        request_id = _given_request_id(Headers(scope=scope)) or uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
-
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
-            await send(message)
-
-        await self.app(scope, receive, send_with_id)
-
-
-class Observation:
-    """Counts and times every request by route, writes its access line, and answers for what nobody caught."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics, routes: Collection[str]) -> None:
-        self.app = app
-        self.metrics = metrics
-        self.routes = frozenset(routes)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        status = 0  # nothing sent yet
-
-        async def send_and_note(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        route = scope["path"] if scope["path"] in self.routes else UNMATCHED
-        in_progress = self.metrics.http_in_progress.labels(route)
-        in_progress.inc()
-        started = perf_counter()
-        try:
-            await self.app(scope, receive, send_and_note)
-        except ClientDisconnect:
-            status = CLIENT_GONE
-        except Exception:  # the unit of work is one request
-            log.exception("request failed", request_id=scope["state"]["request_id"], route=route)
-            if not status:
-                await problem_response(BackendError(), scope)(scope, receive, send_and_note)
-        finally:
-            in_progress.dec()
-            self._record(scope, route, status or CLIENT_GONE, perf_counter() - started)
-
-    def _record(self, scope: Scope, route: str, status: int, seconds: float) -> None:
-        method = scope["method"] if scope["method"] in METHODS else "other"
-        self.metrics.http_requests.labels(route, method, status).inc()
-        self.metrics.http_duration.labels(route).observe(seconds)
-        log.info(
-            "request",
-            request_id=scope["state"]["request_id"],
-            method=method,
-            route=route,
-            status=status,
-            duration_ms=round(1000 * seconds, 3),
-        )
-
-
-class BodyLimit:
-    """Refuses a body as soon as it is known to be too long, be it announced or streamed.
-
-    The refusal is raised where the route reads the body, so that it counts as an answer of that route.
+    One layer for all of it, since each layer costs every message of every request a call. The id is the
+    caller's `X-Request-ID` or made up, and goes back with the answer.
     """
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, routes: Collection[str], max_body_bytes: int) -> None:
         self.app = app
+        self.metrics = metrics.bind_routes([*routes, UNMATCHED])
         self.max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,25 +45,82 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        announced = Headers(scope=scope).get("content-length", "")
-        num_bytes = int(announced) if announced.isdigit() else 0
-        too_long = num_bytes > self.max_body_bytes
-        num_read = 0
+        exchange = _open_exchange(scope, receive, send, self.max_body_bytes)
+        scope.setdefault("state", {})["request_id"] = exchange.request_id
+        route = scope["path"] if scope["path"] in self.metrics else UNMATCHED
+        metrics = self.metrics[route]
+        metrics.in_progress.inc()
+        started = perf_counter()
+        try:
+            await self.app(scope, exchange.receive, exchange.send)
+        except ClientDisconnect:
+            exchange.status = CLIENT_GONE
+        except Exception:  # the unit of work is one request
+            log.exception("request failed", request_id=exchange.request_id, route=route)
+            if not exchange.status:
+                await problem_response(BackendError(), scope)(scope, receive, exchange.send)
+        finally:
+            metrics.in_progress.dec()
+            self._record(scope, route, exchange, perf_counter() - started)
 
-        async def receive_within_limit() -> Message:
-            nonlocal num_read
-            if too_long:
-                raise PayloadTooLargeError(self.max_body_bytes)
-            message = await receive()
-            num_read += len(message.get("body", b""))
-            if num_read > self.max_body_bytes:
-                raise PayloadTooLargeError(self.max_body_bytes)
-            return message
+    def _record(self, scope: Scope, route: str, exchange: "_Exchange", seconds: float) -> None:
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        status = exchange.status or CLIENT_GONE
+        self.metrics[route].count(method, status, seconds)
+        log.info(
+            "request",
+            request_id=exchange.request_id,
+            method=method,
+            route=route,
+            status=status,
+            duration_ms=round(1000 * seconds, 3),
+        )
 
-        await self.app(scope, receive_within_limit, send)
+
+@dataclass(slots=True)
+class _Exchange:
+    """The messages of one request and its answer."""
+
+    request_id: str
+    announced_bytes: int
+    max_body_bytes: int
+    receive_next: Receive
+    send_on: Send
+    num_bytes: int = 0
+    status: int = 0  # nothing sent yet
+
+    async def receive(self) -> Message:
+        """The next message; refuses a body as soon as it is known to be too long, announced or streamed.
+
+        The refusal is raised where the route reads the body, so that it counts as an answer of that route.
+        """
+        if self.announced_bytes > self.max_body_bytes:
+            raise PayloadTooLargeError(self.max_body_bytes)
+        message = await self.receive_next()
+        self.num_bytes += len(message.get("body", b""))
+        if self.num_bytes > self.max_body_bytes:
+            raise PayloadTooLargeError(self.max_body_bytes)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on, the first with the id of the request."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message["headers"], (b"x-request-id", self.request_id.encode())]
+        await self.send_on(message)
 
 
-def _given_request_id(headers: Headers) -> str | None:
-    given = headers.get("x-request-id", "")
+def _open_exchange(scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> _Exchange:
+    request_id, announced_bytes = None, 0
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            request_id = _usable_id(value)
+        elif name == b"content-length" and value.isdigit():
+            announced_bytes = int(value)
+    return _Exchange(request_id or secrets.token_hex(16), announced_bytes, max_body_bytes, receive, send)
+
+
+def _usable_id(value: bytes) -> str | None:
+    given = value.decode("latin-1")
     usable = 0 < len(given) <= MAX_REQUEST_ID_LENGTH and given.isascii() and given.isprintable()
     return given if usable else None

@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 
 from rbm_service.logs import configure_logging
 from rbm_service.metrics import Metrics
-from rbm_service.middleware import BodyLimit, Observation, RequestId
+from rbm_service.middleware import Surroundings
 from rbm_service.settings import Settings
 
 
@@ -66,9 +66,7 @@ def create_bare_app() -> FastAPI:
     limit, metrics = Settings().max_body_bytes, Metrics()
     app = FastAPI(
         middleware=[
-            Middleware(RequestId),
-            Middleware(Observation, metrics=metrics, routes=["/classify", "/readyz"]),
-            Middleware(BodyLimit, max_body_bytes=limit),
+            Middleware(Surroundings, metrics=metrics, routes=["/classify", "/readyz"], max_body_bytes=limit)
         ]
     )
 

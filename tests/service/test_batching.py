@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from rbm_service.batching import INLINE_ROWS, Batcher, Job, split, stack, take_batch
+from rbm_service.batching import INLINE_ROWS, Batcher, Job, most_probable, split, stack, take_batch
 from rbm_service.errors import BackendError, DeadlineExceededError, DrainingError, OverloadedError
 
 
@@ -103,6 +103,12 @@ def test_tensors_of_different_width_are_padded_to_the_widest():
     assert stacked["ids"].tolist() == [[1, 2], [3, 9], [4, 9]]
     assert stacked["ids"].dtype == np.int64
     assert stacked["x"].shape == (3, 2)
+
+
+def test_the_most_probable_class_is_the_first_of_several():
+    found = most_probable(np.array([[0.25, 0.5, 0.25], [0.5, 0, 0.5]], np.float32))
+    assert found["class_index"].tolist() == [1, 0]
+    assert found["confidence"].tolist() == [0.5, 0.5]
 
 
 def test_a_small_request_alone_runs_on_the_loop_and_a_large_one_in_the_engine_thread(

@@ -216,6 +216,8 @@ def test_more_classes_than_there_are_cannot_be_listed():
 
 OUTPUTS = {
     "probabilities": np.array([[0.25, 0.5, 0.25], [0.125, 0.125, 0.75]], np.float32),
+    "class_index": np.array([1, 2]),
+    "confidence": np.array([0.5, 0.75], np.float32),
     "experts": np.array([[[3, 0], [1, 2]], [[0, 1], [2, 3]]]),
     "weights": np.full((2, 2, 2), 0.5, np.float32),
     "similarity": np.full((2, 2, 2), -0.25, np.float32),

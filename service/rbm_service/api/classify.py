@@ -1,10 +1,11 @@
 """`POST /classify`: the classes of a batch of nodes."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, to_json
 from starlette.requests import ClientDisconnect
@@ -34,6 +35,7 @@ MAX_LISTED_ERRORS: Final = 20
 MAX_SHOWN_KEY: Final = 100  # characters of a key that the caller made up
 
 Loc = tuple[str | int, ...]
+RouteHandler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 REQUEST_BODY: Final = {
     "requestBody": {
@@ -42,7 +44,16 @@ REQUEST_BODY: Final = {
     }
 }
 
-router = APIRouter(tags=["classify"])
+
+class PlainRoute(APIRoute):
+    """A route whose function takes the request and gives the response, with nothing to inject or convert."""
+
+    def get_route_handler(self) -> RouteHandler:
+        """The function itself: what FastAPI would do around it costs as much as reading the body."""
+        return self.endpoint
+
+
+router = APIRouter(tags=["classify"], route_class=PlainRoute)
 
 
 @router.post(
@@ -86,7 +97,6 @@ async def _answer(raw: bytes, model: ServedModel, parts: Parts) -> Response:
     )
     watch.lap("serialize")
     model.metrics.observe_stages(watch.seconds)
-    model.metrics.count_predictions(decoded.class_index, decoded.confidence)
     model.metrics.abstained.inc(decoded.num_abstained)
     return Response(content, media_type="application/json", headers={"Server-Timing": watch.header()})
 
