@@ -111,16 +111,14 @@ class _Exchange:
 
 
 def _open_exchange(scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> _Exchange:
-    request_id, announced_bytes = None, 0
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            request_id = _usable_id(value)
-        elif name == b"content-length" and value.isdigit():
-            announced_bytes = int(value)
-    return _Exchange(request_id or secrets.token_hex(16), announced_bytes, max_body_bytes, receive, send)
+    headers = dict(scope["headers"])
+    request_id = _usable_id(headers.get(b"x-request-id", b"")) or secrets.token_hex(16)
+    announced = headers.get(b"content-length", b"")
+    announced_bytes = int(announced) if announced.isdigit() else 0
+    return _Exchange(request_id, announced_bytes, max_body_bytes, receive, send)
 
 
 def _usable_id(value: bytes) -> str | None:
     given = value.decode("latin-1")
-    usable = 0 < len(given) <= MAX_REQUEST_ID_LENGTH and given.isascii() and given.isprintable()
+    usable = len(given) <= MAX_REQUEST_ID_LENGTH and given.isascii() and given.isprintable()
     return given if usable else None

@@ -69,7 +69,7 @@ async def classify(request: Request) -> Response:
     """Classify nodes by id, features, neighbours or positions; times are in the header `Server-Timing`."""
     parts = parts_of(request)
     try:
-        check_media_type(request.headers)
+        check_media_type(dict(request.scope["headers"]))
         raw = await request.body()
         with parts.slot.lease() as model:  # for all that follows: an answer comes from one version alone
             return await _answer(raw, model, parts)
@@ -101,16 +101,16 @@ async def _answer(raw: bytes, model: ServedModel, parts: Parts) -> Response:
     return Response(content, media_type="application/json", headers={"Server-Timing": watch.header()})
 
 
-def check_media_type(headers: Mapping[str, str]) -> None:
-    """Refuse a body that is not plain JSON.
+def check_media_type(headers: Mapping[bytes, bytes]) -> None:
+    """Refuse a body that is not plain JSON; `headers` are as ASGI has them, names in lower case.
 
     Raises:
         UnsupportedMediaTypeError: another content type, none, or an encoding on top.
     """
-    media_type = headers.get("content-type", "").split(";")[0].strip().lower()
-    if media_type != "application/json":
+    media_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+    if media_type != b"application/json":
         raise UnsupportedMediaTypeError("the content type must be application/json")
-    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+    if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
         raise UnsupportedMediaTypeError("the body must come without a content encoding")
 
 
