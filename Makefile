@@ -10,10 +10,12 @@ OUT ?= runs/$(basename $(notdir $(EXPERIMENT)))-$(shell date +%Y%m%d-%H%M%S)
 MODELS ?= models
 MODEL ?=
 DEVICE ?= cpu
+EXTRA ?= gpu
+DOCKER_BUILD_FLAGS ?=
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -61,3 +63,13 @@ serve: setup ## serve a published model on DEVICE (default: cpu); MODEL=<name> w
 .PHONY: bench
 bench: setup ## measure the graphs against each other and against torch; writes bench.json
 	$(BIN)/python tests/load/bench.py bench.json
+
+.PHONY: image
+image: ## build the image of the service for EXTRA=gpu (default) or EXTRA=cpu
+	docker build -f docker/service.Dockerfile -t rbm-service:$(EXTRA) --build-arg EXTRA=$(EXTRA) \
+	    --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) $(DOCKER_BUILD_FLAGS) .
+
+.PHONY: image-check
+image-check: setup ## build the CPU image, run it as Compose would, scrape it, ask what the dashboard asks
+	@$(MAKE) --no-print-directory image EXTRA=cpu
+	$(BIN)/python -m tests.deployment.check_image rbm-service:cpu
