@@ -71,6 +71,12 @@ def test_the_service_is_told_only_settings_it_knows(name):
 
 
 @pytest.mark.parametrize("name", ["service-gpu", "service-cpu"])
+def test_a_service_may_drain_to_the_end_before_it_is_killed(name):
+    grace_seconds = int(SERVICES[name]["stop_grace_period"].removesuffix("s"))
+    assert grace_seconds >= int(SERVICES[name]["environment"]["RBM_DRAIN_SECONDS"]) + 5
+
+
+@pytest.mark.parametrize("name", ["service-gpu", "service-cpu"])
 def test_the_model_repository_is_mounted_as_a_folder_that_cannot_be_written(name):
     assert SERVICES[name]["volumes"] == ["${MODELS_FOLDER:-./models}:/models:ro"]
 
