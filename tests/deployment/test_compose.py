@@ -21,8 +21,9 @@ KNOWN_SETTINGS = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
 def compose_command():
     if shutil.which("docker-compose"):
         return ["docker-compose"]
-    if shutil.which("docker") and not subprocess.run(["docker", "compose"], capture_output=True).returncode:
-        return ["docker", "compose"]
+    plugin = ["docker", "compose"]
+    if shutil.which("docker") and not subprocess.run([*plugin, "version"], capture_output=True).returncode:
+        return plugin
     return None
 
 
@@ -97,6 +98,13 @@ def test_the_example_explains_every_variable_with_its_default():
     del shown["COMPOSE_PROFILES"], used["GRAFANA_ADMIN_PASSWORD"]
     assert shown.pop("GRAFANA_ADMIN_PASSWORD") == ""
     assert shown == used
+
+
+def test_grafana_finds_its_dashboards_where_they_are_mounted():
+    provisioning = ROOT / "docker/grafana/provisioning/dashboards/rbm.yml"
+    (provider,) = yaml.safe_load(provisioning.read_text())["providers"]
+    mount = f"./docker/grafana/dashboards:{provider['options']['path']}:ro"
+    assert mount in SERVICES["grafana"]["volumes"]
 
 
 def test_mounted_files_exist():
