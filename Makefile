@@ -11,10 +11,12 @@ OUT ?= runs/$(basename $(notdir $(EXPERIMENT)))-$(shell date +%Y%m%d-%H%M%S)
 MODELS ?= models
 MODEL ?=
 DEVICE ?= cpu
+EXTRA ?= gpu
+DOCKER_BUILD_FLAGS ?=
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -72,3 +74,13 @@ serve: setup ## serve a published model on DEVICE (default: cpu); MODEL=<name> w
 .PHONY: bench
 bench: setup ## measure speed as ratios; writes bench.json and docs/performance.md (needs wrk)
 	$(BIN)/python -m tests.load.bench bench.json docs/performance.md
+
+.PHONY: image
+image: ## build the image of the service for EXTRA=gpu (default) or EXTRA=cpu
+	docker build -f docker/service.Dockerfile -t rbm-service:$(EXTRA) --build-arg EXTRA=$(EXTRA) \
+	    --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) $(DOCKER_BUILD_FLAGS) .
+
+.PHONY: image-check
+image-check: setup ## build the CPU image, run it as Compose would, scrape it, ask what the dashboard asks
+	@$(MAKE) --no-print-directory image EXTRA=cpu
+	$(BIN)/python -m tests.deployment.check_image rbm-service:cpu

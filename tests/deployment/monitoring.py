@@ -1,0 +1,58 @@
+"""What Prometheus is asked here: the queries of the dashboard and those of the alerts."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+DOCKER = Path(__file__).parents[2] / "docker"
+DASHBOARD = DOCKER / "grafana" / "dashboards" / "rbm.json"
+ALERTS = DOCKER / "alerts.yml"
+
+GROUPING = r"\b(?:by|on|without|ignoring|group_left|group_right)\b\s*(?:\([^)]*\))?"
+NOT_A_NAME = re.compile(r'"[^"]*"|\{[^}]*\}|\[[^\]]*\]|\b(?:and|or|unless)\b|' + GROUPING)
+NAME = re.compile(r"\b[a-zA-Z_:][a-zA-Z0-9_:]*\b(?!\s*\()")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query, and where it stands."""
+
+    place: str
+    expression: str
+
+    def metrics(self) -> set[str]:
+        """The names of the series it reads."""
+        return set(NAME.findall(NOT_A_NAME.sub(" ", self.expression)))
+
+    def filled_in(self, window: str) -> str:
+        """The query as Grafana sends it when every instance is chosen."""
+        return self.expression.replace("$__rate_interval", window).replace("$instance", ".*")
+
+
+def dashboard_panels() -> list[dict[str, object]]:
+    """The panels that show something."""
+    return [panel for panel in json.loads(DASHBOARD.read_text())["panels"] if panel["type"] != "row"]
+
+
+def dashboard_queries() -> list[Query]:
+    """Every query of the dashboard."""
+    return [
+        Query(f"{panel['title']} {target['refId']}", target["expr"])
+        for panel in dashboard_panels()
+        for target in panel["targets"]
+    ]
+
+
+def alert_rules() -> Iterator[dict[str, object]]:
+    """Every alert, as it is written."""
+    for group in yaml.safe_load(ALERTS.read_text())["groups"]:
+        yield from group["rules"]
+
+
+def alert_queries() -> list[Query]:
+    """The condition of every alert."""
+    return [Query(rule["alert"], rule["expr"]) for rule in alert_rules()]

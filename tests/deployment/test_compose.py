@@ -1,0 +1,134 @@
+"""What Compose is told. Where Compose is installed, it reads the file as well."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rbm_service.settings import ENV_PREFIX, Settings
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES = COMPOSE["services"]
+EXAMPLE = (ROOT / ".env.example").read_text()
+KNOWN_SETTINGS = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
+
+
+def compose_command():
+    if shutil.which("docker-compose"):
+        return ["docker-compose"]
+    plugin = ["docker", "compose"]
+    if shutil.which("docker") and not subprocess.run([*plugin, "version"], capture_output=True).returncode:
+        return plugin
+    return None
+
+
+needs_compose = pytest.mark.skipif(compose_command() is None, reason="Compose is not installed")
+
+
+def read_by_compose(profile, password="secret"):
+    settings = {"PATH": os.environ["PATH"], "GRAFANA_ADMIN_PASSWORD": password}
+    command = [*compose_command(), "--env-file", ".env.example", "--profile", profile, "config"]
+    return subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_container_may_do_more_than_it_must(name):
+    service = SERVICES[name]
+    assert service["read_only"]
+    assert service["tmpfs"] == ["/tmp"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["restart"] == "unless-stopped"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_ports_are_open_to_this_machine_alone_by_default(name):
+    for port in SERVICES[name]["ports"]:
+        assert port.startswith(("127.0.0.1:", "${PUBLISH_ADDRESS:-127.0.0.1}:"))
+
+
+@pytest.mark.parametrize("name", ["prometheus", "grafana"])
+def test_foreign_images_are_pinned_to_a_version(name):
+    assert re.search(r":v?\d+\.\d+\.\d+$", SERVICES[name]["image"])
+
+
+@pytest.mark.parametrize(("profile", "device"), [("gpu", "cuda"), ("cpu", "cpu")])
+def test_a_profile_builds_for_its_device_and_serves_on_it(profile, device):
+    service = SERVICES[f"service-{profile}"]
+    assert service["profiles"] == [profile]
+    assert service["build"]["args"] == {"EXTRA": profile}
+    assert service["environment"]["RBM_DEVICE"] == device
+    assert ("deploy" in service) == (profile == "gpu")
+
+
+@pytest.mark.parametrize("name", ["service-gpu", "service-cpu"])
+def test_the_service_is_told_only_settings_it_knows(name):
+    assert set(SERVICES[name]["environment"]) <= KNOWN_SETTINGS
+
+
+@pytest.mark.parametrize("name", ["service-gpu", "service-cpu"])
+def test_a_service_may_drain_to_the_end_before_it_is_killed(name):
+    grace_seconds = int(SERVICES[name]["stop_grace_period"].removesuffix("s"))
+    assert grace_seconds >= int(SERVICES[name]["environment"]["RBM_DRAIN_SECONDS"]) + 5
+
+
+@pytest.mark.parametrize("name", ["service-gpu", "service-cpu"])
+def test_the_model_repository_is_mounted_as_a_folder_that_cannot_be_written(name):
+    assert SERVICES[name]["volumes"] == ["${MODELS_FOLDER:-./models}:/models:ro"]
+
+
+@pytest.mark.parametrize("name", ["service-gpu", "service-cpu"])
+def test_prometheus_finds_the_service_in_either_profile(name):
+    (target,) = yaml.safe_load((ROOT / "docker/prometheus.yml").read_text())["scrape_configs"]
+    (alias,) = SERVICES[name]["networks"]["default"]["aliases"]
+    port = SERVICES[name]["environment"]["RBM_METRICS_PORT"]
+    assert target["static_configs"] == [{"targets": [f"{alias}:{port}"]}]
+
+
+def test_the_example_explains_every_variable_with_its_default():
+    written = (ROOT / "docker-compose.yml").read_text()
+    used = dict(re.findall(r"\$\{(\w+):[-?]([^}]*)\}", written))
+    shown = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE))
+    assert set(shown) == {*used, "COMPOSE_PROFILES"}
+    del shown["COMPOSE_PROFILES"], used["GRAFANA_ADMIN_PASSWORD"]
+    assert shown.pop("GRAFANA_ADMIN_PASSWORD") == ""
+    assert shown == used
+
+
+def test_grafana_finds_its_dashboards_where_they_are_mounted():
+    provisioning = ROOT / "docker/grafana/provisioning/dashboards/rbm.yml"
+    (provider,) = yaml.safe_load(provisioning.read_text())["providers"]
+    mount = f"./docker/grafana/dashboards:{provider['options']['path']}:ro"
+    assert mount in SERVICES["grafana"]["volumes"]
+
+
+def test_mounted_files_exist():
+    mounts = [
+        mount.split(":")[0] for name in ("prometheus", "grafana") for mount in SERVICES[name]["volumes"]
+    ]
+    here = [mount for mount in mounts if mount.startswith("./")]
+    assert here
+    assert [mount for mount in here if not (ROOT / mount).exists()] == []
+
+
+@needs_compose
+@pytest.mark.parametrize(("profile", "device"), [("gpu", "cuda"), ("cpu", "cpu")])
+def test_compose_reads_each_profile(profile, device):
+    done = read_by_compose(profile)
+    assert done.returncode == 0, done.stderr
+    services = yaml.safe_load(done.stdout)["services"]
+    assert {f"service-{profile}", "prometheus", "grafana"} <= set(services)
+    assert services[f"service-{profile}"]["environment"]["RBM_DEVICE"] == device
+    assert services[f"service-{profile}"]["read_only"]
+
+
+@needs_compose
+def test_compose_refuses_to_start_grafana_without_a_password():
+    done = read_by_compose("cpu", password="")
+    assert done.returncode != 0
+    assert "choose one in .env" in done.stderr
