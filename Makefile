@@ -58,6 +58,10 @@ fix: setup ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: docs
+docs: setup ## render docs/experiments.md from the descriptions in the code
+	$(BIN)/python -m tests.system.experiments_page > docs/experiments.md
+
 .PHONY: train
 train: setup ## run EXPERIMENT (default: digits) into OUT
 	$(BIN)/rbm-train run $(EXPERIMENT) --out $(OUT)

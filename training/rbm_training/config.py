@@ -70,12 +70,19 @@ class TeacherConfig(_Part):
     """The GraphSAGE-gcn teacher (Hamilton et al. 2017) and its training."""
 
     kind: Literal["sage"] = "sage"
+    """Train this teacher."""
     num_layers: Count = 2
+    """Layers, and so the radius of the neighbourhood that counts."""
     hidden: Count = 128
+    """Width of the hidden layers."""
     dropout: Probability = 0.5
+    """Before every layer but the first."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
+    """Of Adam."""
     weight_decay: Weight = 5e-4
+    """Of Adam, coupled."""
     max_epochs: Count = 500
+    """Full-batch steps at most."""
     patience: Count = 50
     """Epochs without a better validation before training stops."""
 
@@ -84,6 +91,7 @@ class PrecomputedTeacherConfig(_Part):
     """The saved answers of any GNN, from any framework; nothing is trained."""
 
     kind: Literal["precomputed"]
+    """Read the teacher's answers from a file."""
     logits: Path
     """An `.npz` with `logits` (N, C) and, if you like, `node_ids` (N,) by which rows find their nodes; or an
     `.npy` (N, C). Without ids the rows are the nodes in the order of the dataset's source. Columns are the
@@ -108,19 +116,26 @@ class PositionsConfig(_Part):
     """Positional encodings: DeepWalk (Perozzi et al. 2014), random walks read by a skip-gram model."""
 
     kind: Literal["deepwalk", "none"] = "deepwalk"
+    """`none`: the student sees features alone."""
     width: Count = 64
     """P, the length of an encoding."""
     walk_length: Count = 50
+    """Nodes in a walk."""
     walks_per_node: Count = 5
+    """Walks that start at each node."""
     window: Count = 5
+    """How far apart in a walk two nodes still see each other."""
     epochs: Count = 1
+    """Passes of the skip-gram model over all walks."""
 
 
 class StudentConfig(_Part):
     """The RbM student: L layers of E linear experts, K of which see a row."""
 
     num_layers: Count = 2
+    """L, routed layers."""
     hidden: Count = 128
+    """Width of the hidden layers."""
     num_experts: Count = 4
     """E, experts of each layer."""
     experts_per_row: Count = 2
@@ -166,7 +181,9 @@ class DistillConfig(_Part):
     itself; `auto` is `reliable` up to a mean degree of 10, above which it was measured to harm, and `self`
     with a precomputed teacher, which cannot be asked how noise moves it."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
+    """Of Adam."""
     weight_decay: Weight = 5e-4
+    """Of Adam, coupled."""
     warmup_epochs: Annotated[int, Field(ge=0)] = 12
     """Epochs in which a single expert learns before the memory is laid out and the experts are cloned."""
     max_epochs: Count = 500
