@@ -49,6 +49,7 @@ def test_it_says_what_it_serves(client, bundle):
         "max_queued_rows": 8192,
         "max_request_rows": 1024,
         "max_body_bytes": 16 * 2**20,
+        "request_timeout_seconds": 10,
     }
 
 

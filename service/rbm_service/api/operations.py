@@ -48,6 +48,7 @@ async def info(request: Request) -> Info:
             max_queued_rows=settings.max_queued_rows,
             max_request_rows=settings.max_request_rows,
             max_body_bytes=settings.max_body_bytes,
+            request_timeout_seconds=settings.request_timeout_seconds,
         ),
     )
 

@@ -178,6 +178,7 @@ class Limits(_Body):
     max_queued_rows: int
     max_request_rows: int
     max_body_bytes: int
+    request_timeout_seconds: float
 
 
 class Info(_Body):
