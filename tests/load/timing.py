@@ -1,5 +1,6 @@
 """Two or more sides of a comparison, timed in turns in one process."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,14 +24,23 @@ def compare(ours: Call, theirs: Call) -> tuple[list[float], list[float]]:
 def time_requests(
     answers: Mapping[str, Callable[[Request], object]], requests: Sequence[Request]
 ) -> dict[str, list[float]]:
-    """Seconds that each side takes for each request; all sides answer one before the next."""
+    """Seconds that each side takes for each request.
+
+    The sides take turns, a round of requests each: within a round a side serves as it would alone, its own
+    code and weights at hand.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in answers}
-    for request in requests:
+    size = math.ceil(len(requests) / ROUNDS)
+    for start in range(0, len(requests), size):
         for name, answer in answers.items():
-            started = time.perf_counter()
-            answer(request)
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name] += [_seconds(answer, request) for request in requests[start : start + size]]
     return seconds
+
+
+def _seconds(answer: Callable[[Request], object], request: Request) -> float:
+    started = time.perf_counter()
+    answer(request)
+    return time.perf_counter() - started
 
 
 def times_faster(ours: Sequence[float], theirs: Sequence[float]) -> float:
