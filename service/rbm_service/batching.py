@@ -27,9 +27,8 @@ from rbm_service.errors import (
     ServiceError,
 )
 from rbm_service.metrics import ModelMetrics
-from rbm_service.shapes import padded_width
+from rbm_service.shapes import Tensors, padded_width
 
-Tensors = Mapping[str, npt.NDArray[Any]]
 Run = Callable[[Tensors, Sequence[str]], Tensors]
 Padding = Mapping[str, float]  # by what a tensor is widened, for those that differ in width
 RowLimit = Callable[[int], float]  # rows of some width that fit one forward pass

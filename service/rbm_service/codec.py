@@ -17,13 +17,13 @@ from rbm_bundle.nodes import UNKNOWN, Floats, Integers, NodeId, mean_of_known_ne
 from rbm_service.errors import InvalidRequestError, UnknownNodeError
 from rbm_service.inputs import (
     CsrRows,
-    Tensors,
     check_lengths,
     graph_features,
     in_form,
     read_csr,
     read_matrix,
 )
+from rbm_service.shapes import Tensors
 
 PositionSource = Literal["cached", "neighbors", "supplied", "default"]
 Column = Sequence[Any]

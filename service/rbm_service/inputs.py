@@ -4,9 +4,7 @@ A caller may send features dense or in compressed sparse rows, and a graph takes
 works. Dimension letters: B rows, F features, P position width, S non-zeros of the longest row.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +13,7 @@ from rbm_bundle.features import CsrFeatures, csr_from_dense
 from rbm_bundle.manifest import FeatureForm, Manifest
 from rbm_bundle.nodes import MAX_MAGNITUDE, Floats, Integers
 from rbm_service.errors import InvalidRequestError
-from rbm_service.shapes import MAX_PADDED, max_nonzeros
-
-Tensors = Mapping[str, npt.NDArray[Any]]
+from rbm_service.shapes import MAX_PADDED, Tensors, max_nonzeros
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ shape in use it holds tensors on the device, pads a batch up to the next such sh
 graph that was captured from those tensors. It runs on the CPU provider as well, which is how it is tested.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any, Final, Protocol
@@ -17,6 +17,7 @@ import onnxruntime as ort
 from rbm_bundle.manifest import GraphEntry, Manifest, TensorSpec
 from rbm_service.shapes import (
     BatchShape,
+    Tensors,
     blank,
     bucket_shapes,
     ceil_power,
@@ -30,7 +31,6 @@ from rbm_service.shapes import (
     trimmed,
 )
 
-Tensors = Mapping[str, npt.NDArray[Any]]
 Outputs = dict[str, npt.NDArray[Any]]
 
 NO_CAPTURE: Final = -1

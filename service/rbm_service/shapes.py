@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from rbm_bundle.manifest import FeatureSpec, Manifest, TensorSpec
 
+Tensors = Mapping[str, npt.NDArray[Any]]
+
 MAX_FLOATS: Final = 64 * 2**20  # what one forward pass may gather: 256 MiB
 MAX_PADDED: Final = 8 * 2**20  # non-zeros of one request, padding included: 96 MiB
 SHORTEST_BUCKET: Final = 16  # non-zeros; padding rows shorter still costs less than one more bucket
@@ -32,13 +34,13 @@ class BatchShape:
         return tuple(next(free) if size is None else size for size in spec.shape)
 
 
-def shape_of(feeds: Mapping[str, npt.NDArray[Any]]) -> BatchShape:
+def shape_of(feeds: Tensors) -> BatchShape:
     """The shape of a batch as it came."""
     num_rows = len(next(iter(feeds.values())))
     return BatchShape(num_rows, padded_width(feeds))
 
 
-def padded_width(feeds: Mapping[str, npt.NDArray[Any]]) -> int:
+def padded_width(feeds: Tensors) -> int:
     """S of a batch as it came; 0 where features are dense."""
     return feeds["feature_ids"].shape[1] if "feature_ids" in feeds else 0
 
@@ -53,7 +55,7 @@ def blank(manifest: Manifest, spec: TensorSpec, shape: BatchShape) -> npt.NDArra
     return np.full(shape.of(spec), padding(manifest.features).get(spec.name, 0), spec.dtype)
 
 
-def trimmed(feeds: Mapping[str, npt.NDArray[Any]], manifest: Manifest) -> Mapping[str, npt.NDArray[Any]]:
+def trimmed(feeds: Tensors, manifest: Manifest) -> Tensors:
     """The same rows, padded to the longest of them and no further; at least one entry wide."""
     if manifest.features.form == "dense":
         return feeds
