@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from rbm_bundle import Bundle
-from rbm_service.inputs import graph_features
+from rbm_service.inputs import graph_features, in_form
 
 
 def feeds_of(bundle: Bundle, rows: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
     rows = np.asarray(rows)
-    features = graph_features(bundle.nodes.features_of(rows), bundle.manifest.features.form)
+    features = graph_features(in_form(bundle.nodes.features_of(rows), bundle.manifest.features.form))
     return {**features, "positions": bundle.nodes.positions_of(rows)}
 
 
@@ -22,7 +22,7 @@ def random_feeds(bundle: Bundle, num_rows: int, seed: int = 0) -> dict[str, np.n
 def row_of_every_word(bundle: Bundle) -> dict[str, np.ndarray]:
     """A row of a sparse bundle that is longer than that of any node it knows."""
     F = bundle.manifest.features.num_features
-    features = graph_features(np.ones((1, F), np.float32), bundle.manifest.features.form)
+    features = graph_features(in_form(np.ones((1, F), np.float32), bundle.manifest.features.form))
     return {**features, "positions": bundle.nodes.positions_of(np.array([0]))}
 
 

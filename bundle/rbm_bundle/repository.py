@@ -54,8 +54,9 @@ class ModelRepository:
             return None
         except OSError as error:
             raise BundleError(path, f"nothing readable ({error.strerror})", "a version") from error
-        if not _VERSION.fullmatch(text) or int(text) not in self.versions(name):
-            raise BundleError(path, repr(text), f"one of the versions {self.versions(name)}")
+        versions = self.versions(name)
+        if text not in map(str, versions):
+            raise BundleError(path, repr(text[:100]), f"one of the versions {versions}")
         return int(text)
 
     def path_of(self, name: str, version: int) -> Path:

@@ -109,9 +109,11 @@ def _metrics_server(parts: Parts) -> Iterator[None]:
     if parts.settings.metrics_port is None:
         yield
         return
-    server, thread = start_http_server(
-        parts.settings.metrics_port, parts.settings.host, parts.metrics.registry
-    )
+    host, port = parts.settings.host, parts.settings.metrics_port
+    try:
+        server, thread = start_http_server(port, host, parts.metrics.registry)
+    except OSError as error:
+        raise OSError(f"/metrics cannot listen on {host}:{port}: {error}") from error
     try:
         yield
     finally:

@@ -27,14 +27,16 @@ from rbm_service.errors import (
     ServiceError,
 )
 from rbm_service.metrics import ModelMetrics
+from rbm_service.shapes import Tensors, padded_width
 
-Tensors = Mapping[str, npt.NDArray[Any]]
 Run = Callable[[Tensors, Sequence[str]], Tensors]
 Padding = Mapping[str, float]  # by what a tensor is widened, for those that differ in width
+RowLimit = Callable[[int], float]  # rows of some width that fit one forward pass
 
 ALWAYS: Final = ("probabilities", "experts")
 EXPLAINED: Final = (*ALWAYS, "weights", "similarity")
 INLINE_ROWS: Final = 32  # up to here, handing over to a thread costs more than the forward pass
+INLINE_NONZEROS: Final = 4096  # the same for sparse rows, padding included
 MAX_RETRY_AFTER_SECONDS: Final = 60.0
 NO_PADDING: Final[Padding] = {}
 
@@ -61,6 +63,16 @@ class Job:
     deadline: float
     future: asyncio.Future[Answer]
 
+    @property
+    def width(self) -> int:
+        """Non-zeros that each row has room for; 0 where features are dense."""
+        return padded_width(self.feeds)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the forward pass is short enough to keep everyone else waiting."""
+        return self.num_rows <= INLINE_ROWS and self.num_rows * self.width <= INLINE_NONZEROS
+
     def refuse(self, error: ServiceError) -> None:
         """Answer with an error, unless there is an answer or nobody to read it."""
         if not self.future.done():
@@ -73,19 +85,26 @@ class Job:
         return self.future.done()
 
 
-def take_batch(waiting: deque[Job], max_rows: int, now: float) -> list[Job]:
+def unlimited(width: int) -> float:
+    """Rows of any width fit."""
+    return math.inf
+
+
+def take_batch(waiting: deque[Job], max_rows: int, now: float, row_limit: RowLimit = unlimited) -> list[Job]:
     """Remove from the queue what runs next: as many requests as fit, in order.
 
     Requests whose caller has gone or whose deadline has passed are dropped. A request that alone exceeds
-    `max_rows` is a batch of its own.
+    `max_rows` is a batch of its own. Rows that share a batch are padded to the longest of them, so a long one
+    leaves room for few: no more than `row_limit` allows at its width.
     """
     batch: list[Job] = []
-    num_rows = 0
+    num_rows = widest = 0
     while waiting:
         if waiting[0].is_over(now):
             waiting.popleft()
             continue
-        if batch and num_rows + waiting[0].num_rows > max_rows:
+        widest = max(widest, waiting[0].width)
+        if batch and num_rows + waiting[0].num_rows > min(max_rows, row_limit(widest)):
             break
         batch.append(waiting.popleft())
         num_rows += batch[-1].num_rows
@@ -134,9 +153,11 @@ class Batcher:
         max_batch_rows: int,
         max_queued_rows: int,
         padding: Padding = NO_PADDING,
+        row_limit: RowLimit = unlimited,
     ) -> None:
         self._run = run
         self._padding = padding
+        self._row_limit = row_limit
         self._metrics = metrics
         self._max_batch_rows = max_batch_rows
         self._max_queued_rows = max_queued_rows
@@ -214,11 +235,11 @@ class Batcher:
 
     def _drain(self) -> None:
         self._drain_scheduled = False
-        batch = take_batch(self._waiting, self._max_batch_rows, time.perf_counter())
+        batch = take_batch(self._waiting, self._max_batch_rows, time.perf_counter(), self._row_limit)
         self._show_queue(sum(job.num_rows for job in self._waiting))
         if not batch:
             return
-        if len(batch) == 1 and not self._waiting and batch[0].num_rows <= INLINE_ROWS:
+        if len(batch) == 1 and not self._waiting and batch[0].is_small:
             self._run_inline(batch)
         else:
             self._run_in_thread(batch)

@@ -15,7 +15,15 @@ from rbm_bundle import Bundle, NodeTable
 from rbm_bundle.features import CsrFeatures
 from rbm_bundle.nodes import UNKNOWN, Floats, Integers, NodeId, mean_of_known_neighbors
 from rbm_service.errors import InvalidRequestError, UnknownNodeError
-from rbm_service.inputs import CsrRows, Tensors, graph_features, read_csr, read_matrix
+from rbm_service.inputs import (
+    CsrRows,
+    check_lengths,
+    graph_features,
+    in_form,
+    read_csr,
+    read_matrix,
+)
+from rbm_service.shapes import Tensors
 
 PositionSource = Literal["cached", "neighbors", "supplied", "default"]
 Column = Sequence[Any]
@@ -95,8 +103,9 @@ def encode(query: Query, bundle: Bundle, max_rows: int) -> EncodedRows:
     B = _num_rows(query, max_rows)
     known = _known_rows(query, nodes, B)  # (B,), UNKNOWN where the bundle has no such node
     placed = _place(query, nodes, known)
-    features = graph_features(_features(query, bundle, known), bundle.manifest.features.form)
-    return EncodedRows({**features, "positions": placed.positions}, placed.sources)
+    features = in_form(_features(query, bundle, known), bundle.manifest.features.form)
+    check_lengths(features, bundle.manifest)
+    return EncodedRows({**graph_features(features), "positions": placed.positions}, placed.sources)
 
 
 def decode(

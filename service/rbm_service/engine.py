@@ -20,9 +20,7 @@ from rbm_bundle import Bundle, BundleError
 from rbm_bundle.golden import check_parity, measure_parity
 from rbm_bundle.manifest import Provider, TensorSpec
 from rbm_service.runners import BucketRunner, PlainRunner, Runner
-from rbm_service.shapes import blank
-
-Tensors = Mapping[str, npt.NDArray[Any]]
+from rbm_service.shapes import Tensors, blank
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,19 +4,16 @@ A caller may send features dense or in compressed sparse rows, and a graph takes
 works. Dimension letters: B rows, F features, P position width, S non-zeros of the longest row.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rbm_bundle.features import CsrFeatures, csr_from_dense
-from rbm_bundle.manifest import FeatureForm, FeatureSpec
+from rbm_bundle.manifest import FeatureForm, Manifest
 from rbm_bundle.nodes import MAX_MAGNITUDE, Floats, Integers
 from rbm_service.errors import InvalidRequestError
-
-Tensors = Mapping[str, npt.NDArray[Any]]
+from rbm_service.shapes import MAX_PADDED, Tensors, max_nonzeros
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +62,40 @@ def read_csr(rows: CsrRows, F: int) -> CsrFeatures:
     return CsrFeatures(indptr, indices, values.astype(np.float32), F)
 
 
-def graph_features(features: Floats | CsrFeatures, form: FeatureForm) -> Tensors:
-    """Features (B, F), however they came, as the inputs of a graph of this form."""
+def in_form(features: Floats | CsrFeatures, form: FeatureForm) -> Floats | CsrFeatures:
+    """Features (B, F), however they came, in the form that a graph takes."""
     if form == "dense":
-        return {"features": features.to_dense() if isinstance(features, CsrFeatures) else features}
-    rows = features if isinstance(features, CsrFeatures) else csr_from_dense(features)
-    padded = rows.to_padded()
+        return features.to_dense() if isinstance(features, CsrFeatures) else features
+    return features if isinstance(features, CsrFeatures) else csr_from_dense(features)
+
+
+def check_lengths(features: Floats | CsrFeatures, manifest: Manifest) -> None:
+    """Refuse sparse rows that would take more memory than a request may: all are padded to the longest.
+
+    Raises:
+        InvalidRequestError: a row that the graph cannot gather at once, or too many rows for their longest.
+    """
+    if not isinstance(features, CsrFeatures):
+        return
+    longest, most = features.max_nonzeros, max_nonzeros(manifest)
+    if longest > most:
+        row = int(np.diff(features.indptr).argmax())
+        msg = f"found {longest} non-zeros in row {row}, wanted at most {most}"
+        raise InvalidRequestError.at("features", msg=msg)
+    if features.num_rows * longest > MAX_PADDED:
+        msg = (
+            f"found {features.num_rows} rows, the longest of {longest} non-zeros, wanted at most "
+            f"{MAX_PADDED // longest} rows together with one as long"
+        )
+        raise InvalidRequestError.at("features", msg=msg)
+
+
+def graph_features(features: Floats | CsrFeatures) -> Tensors:
+    """Features in the form of a graph, as its inputs."""
+    if not isinstance(features, CsrFeatures):
+        return {"features": features}
+    padded = features.to_padded()
     return {"feature_ids": padded.ids, "feature_values": padded.values}
-
-
-def feature_padding(features: FeatureSpec) -> Mapping[str, int]:
-    """By what each input of a sparse graph is widened, so that rows of different S share a batch."""
-    return {"feature_ids": features.num_features, "feature_values": 0} if features.form == "sparse" else {}
 
 
 def _check_bounds(indptr: Integers, nnz: int) -> None:

@@ -148,6 +148,18 @@ class Metrics:
         ):
             metric.remove_by_labels({"model_name": name, "model_version": str(version)})
 
+    def forget_experts(self, former: Sequence[int], present: Sequence[int]) -> None:
+        """Drop the experts of each layer that a new model does not have, or they would look dead for good."""
+        for layer, E in enumerate(former):
+            for expert in range(present[layer] if layer < len(present) else 0, E):
+                self.expert_selected.remove(layer, expert)
+
+    def forget_classes(self, former: Iterable[str], present: Iterable[str]) -> None:
+        """Drop the classes that a new model does not have."""
+        for label in set(former) - set(present):
+            self.prediction_class.remove(label)
+            self.confidence.remove(label)
+
     def bind_routes(self, routes: Iterable[str]) -> dict[str, "RouteMetrics"]:
         """The metrics of each route."""
         return {route: RouteMetrics(self, route) for route in routes}

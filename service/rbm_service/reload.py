@@ -5,6 +5,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -15,9 +16,9 @@ from rbm_bundle.manifest import MANIFEST_FILE
 from rbm_bundle.repository import CURRENT_FILE
 from rbm_service.batching import Batcher
 from rbm_service.engine import Engine
-from rbm_service.inputs import feature_padding
 from rbm_service.metrics import Metrics, ModelMetrics
 from rbm_service.settings import Settings
+from rbm_service.shapes import max_rows, padding
 from rbm_service.slot import ModelSlot, ServedModel
 
 log = structlog.get_logger(__name__)
@@ -63,7 +64,8 @@ def load_model(promoted: PromotedVersion, settings: Settings, metrics: Metrics) 
         bound,
         max_batch_rows=settings.max_batch_rows,
         max_queued_rows=settings.max_queued_rows,
-        padding=feature_padding(manifest.features),
+        padding=padding(manifest.features),
+        row_limit=partial(max_rows, manifest),
     )
     seconds = time.perf_counter() - started
     metrics.model_loads.labels("loaded").inc()

@@ -5,7 +5,7 @@ shape in use it holds tensors on the device, pads a batch up to the next such sh
 graph that was captured from those tensors. It runs on the CPU provider as well, which is how it is tested.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any, Final, Protocol
@@ -17,18 +17,20 @@ import onnxruntime as ort
 from rbm_bundle.manifest import GraphEntry, Manifest, TensorSpec
 from rbm_service.shapes import (
     BatchShape,
+    Tensors,
     blank,
     bucket_shapes,
     ceil_power,
     floor_power,
     max_rows,
     padded_nonzeros,
+    padded_width,
     padding,
     plain_shapes,
     shape_of,
+    trimmed,
 )
 
-Tensors = Mapping[str, npt.NDArray[Any]]
 Outputs = dict[str, npt.NDArray[Any]]
 
 NO_CAPTURE: Final = -1
@@ -61,8 +63,8 @@ class PlainRunner:
 
     def run(self, feeds: Tensors, outputs: Sequence[str]) -> Outputs:
         """See `Runner`."""
-        limit = max_rows(self._manifest, shape_of(feeds).num_nonzeros)
-        return _in_parts(feeds, limit, lambda part: self._run_part(part, outputs))
+        parts = _in_parts(feeds, max_rows(self._manifest, padded_width(feeds)), self._manifest)
+        return _joined([self._run_part(part, outputs) for part in parts])
 
     def _run_part(self, feeds: Tensors, outputs: Sequence[str]) -> Outputs:
         return dict(zip(outputs, self._session.run(list(outputs), feeds), strict=True))
@@ -98,19 +100,18 @@ class BucketRunner:
 
     def run(self, feeds: Tensors, outputs: Sequence[str]) -> Outputs:
         """See `Runner`."""
-        width = padded_nonzeros(self._manifest, shape_of(feeds).num_nonzeros)
-        return _in_parts(
-            feeds,
-            self._largest(width),
-            lambda part: _device_thread.submit(self._run_part, part, width, outputs).result(),
-        )
+        width = padded_nonzeros(self._manifest, padded_width(feeds))
+        parts = _in_parts(feeds, self._largest(width), self._manifest)
+        return _joined([_device_thread.submit(self._run_part, part, outputs).result() for part in parts])
 
     def _largest(self, width: int) -> int:
         held = [shape.num_rows for shape in self._buckets if shape.num_nonzeros == width]
         return max(held, default=floor_power(max_rows(self._manifest, width)))
 
-    def _run_part(self, feeds: Tensors, width: int, outputs: Sequence[str]) -> Outputs:
-        shape = BatchShape(ceil_power(shape_of(feeds).num_rows), width)
+    def _run_part(self, feeds: Tensors, outputs: Sequence[str]) -> Outputs:
+        came = shape_of(feeds)
+        width = padded_nonzeros(self._manifest, came.num_nonzeros)
+        shape = BatchShape(ceil_power(came.num_rows), width)
         # A shape without a bucket is rare, a row longer than any known node's: not worth memory for good.
         bucket = self._buckets.get(shape) or self._bucket(shape, NO_CAPTURE)
         return bucket.run(feeds, outputs)
@@ -133,7 +134,7 @@ class Bucket:
     ) -> None:
         self._session = session
         self._specs = graph.inputs
-        self._padding = {spec.name: padding(manifest, spec) for spec in graph.inputs}
+        self._padding = padding(manifest.features)
         self._staged = {spec.name: blank(manifest, spec, shape) for spec in graph.inputs}
         self._inputs = {spec.name: _device_tensor(spec, shape, device_type) for spec in graph.inputs}
         self._outputs = {spec.name: _device_tensor(spec, shape, device_type) for spec in graph.outputs}
@@ -150,7 +151,7 @@ class Bucket:
         shape = shape_of(feeds)
         for spec in self._specs:
             staged = self._staged[spec.name]
-            staged.fill(self._padding[spec.name])
+            staged.fill(self._padding.get(spec.name, 0))
             staged[tuple(map(slice, shape.of(spec)))] = feeds[spec.name]
             self._inputs[spec.name].update_inplace(staged)
         self._session.run_with_iobinding(self._binding, self._options)
@@ -162,10 +163,16 @@ def _device_tensor(spec: TensorSpec, shape: BatchShape, device_type: str) -> ort
     return ort.OrtValue.ortvalue_from_shape_and_type(shape.of(spec), np.dtype(spec.dtype), device_type, 0)
 
 
-def _in_parts(feeds: Tensors, most_rows: int, run: Callable[[Tensors], Outputs]) -> Outputs:
+def _in_parts(feeds: Tensors, most_rows: int, manifest: Manifest) -> Sequence[Tensors]:
+    """All rows at once, or parts that are each padded no wider than their own longest row."""
     num_rows = shape_of(feeds).num_rows
     if num_rows <= most_rows:
-        return run(feeds)
-    starts = range(0, num_rows, most_rows)
-    parts = [run({name: rows[start : start + most_rows] for name, rows in feeds.items()}) for start in starts]
+        return [feeds]
+    spans = [slice(start, start + most_rows) for start in range(0, num_rows, most_rows)]
+    return [trimmed({name: rows[span] for name, rows in feeds.items()}, manifest) for span in spans]
+
+
+def _joined(parts: Sequence[Outputs]) -> Outputs:
+    if len(parts) == 1:
+        return parts[0]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

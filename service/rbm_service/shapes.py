@@ -12,10 +12,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from rbm_bundle.manifest import Manifest, TensorSpec
-from rbm_service.inputs import feature_padding
+from rbm_bundle.manifest import FeatureSpec, Manifest, TensorSpec
+
+Tensors = Mapping[str, npt.NDArray[Any]]
 
 MAX_FLOATS: Final = 64 * 2**20  # what one forward pass may gather: 256 MiB
+MAX_PADDED: Final = 8 * 2**20  # non-zeros of one request, padding included: 96 MiB
 SHORTEST_BUCKET: Final = 16  # non-zeros; padding rows shorter still costs less than one more bucket
 
 
@@ -32,20 +34,35 @@ class BatchShape:
         return tuple(next(free) if size is None else size for size in spec.shape)
 
 
-def shape_of(feeds: Mapping[str, npt.NDArray[Any]]) -> BatchShape:
+def shape_of(feeds: Tensors) -> BatchShape:
     """The shape of a batch as it came."""
     num_rows = len(next(iter(feeds.values())))
-    return BatchShape(num_rows, feeds["feature_ids"].shape[1] if "feature_ids" in feeds else 0)
+    return BatchShape(num_rows, padded_width(feeds))
 
 
-def padding(manifest: Manifest, spec: TensorSpec) -> int:
-    """What fills the places of an input that hold no data: 0, or F where a column is named."""
-    return feature_padding(manifest.features).get(spec.name, 0)
+def padded_width(feeds: Tensors) -> int:
+    """S of a batch as it came; 0 where features are dense."""
+    return feeds["feature_ids"].shape[1] if "feature_ids" in feeds else 0
+
+
+def padding(features: FeatureSpec) -> Mapping[str, int]:
+    """What fills the places that hold no data, by input: F where a column is named. Dense ones have none."""
+    return {"feature_ids": features.num_features, "feature_values": 0} if features.form == "sparse" else {}
 
 
 def blank(manifest: Manifest, spec: TensorSpec, shape: BatchShape) -> npt.NDArray[Any]:
-    """An input of nothing but padding."""
-    return np.full(shape.of(spec), padding(manifest, spec), spec.dtype)
+    """An input of nothing but padding, or zeros."""
+    return np.full(shape.of(spec), padding(manifest.features).get(spec.name, 0), spec.dtype)
+
+
+def trimmed(feeds: Tensors, manifest: Manifest) -> Tensors:
+    """The same rows, padded to the longest of them and no further; at least one entry wide."""
+    if manifest.features.form == "dense":
+        return feeds
+    stored = feeds["feature_ids"] != manifest.features.num_features  # (B, S), True first in every row
+    width = max(int(stored.sum(axis=1).max()), 1)
+    padded = padding(manifest.features)
+    return {name: rows[:, :width] if name in padded else rows for name, rows in feeds.items()}
 
 
 def max_rows(manifest: Manifest, num_nonzeros: int) -> int:

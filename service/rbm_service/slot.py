@@ -158,7 +158,13 @@ class ModelSlot:
         tenure.model.batcher.close()
 
     def _forget_former(self, replaced: ServedModel, model: ServedModel) -> None:
-        """Keep the series of the last two versions: what the replaced one counted may not be scraped yet."""
+        """Keep the series of the last two versions: what the replaced one counted may not be scraped yet.
+
+        Series without a version go on with the next model, as far as it has the same experts and classes.
+        """
         if self._former_version not in (None, replaced.version, model.version):
             self._metrics.forget_version(model.name, self._former_version)
         self._former_version = replaced.version
+        former, present = replaced.bundle.manifest, model.bundle.manifest
+        self._metrics.forget_experts(former.architecture.num_experts, present.architecture.num_experts)
+        self._metrics.forget_classes(former.labels, present.labels)

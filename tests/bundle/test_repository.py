@@ -73,7 +73,7 @@ def test_folders_that_are_no_versions_do_not_exist(repository, tiny_bundle, stra
     assert repository.versions("tiny") == [1]
 
 
-@pytest.mark.parametrize("content", [b"", b"seven", b"3", b"01", b"1\n2", b"\xff1"])
+@pytest.mark.parametrize("content", [b"", b"seven", b"3", b"01", b"1\n2", b"\xff1", b"1" * 5000])
 def test_a_current_file_that_names_no_version_is_refused(repository, tiny_bundle, content):
     repository.publish(tiny_bundle)
     (repository.root / "tiny" / "CURRENT").write_bytes(content)

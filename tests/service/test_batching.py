@@ -3,6 +3,7 @@ import math
 import threading
 import time
 from collections import deque
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,6 +73,26 @@ def test_a_batch_is_as_many_requests_as_fit_in_order():
     assert [job.num_rows for job in take_batch(waiting, 8, now=0.0)] == [3, 4]
     assert [job.num_rows for job in take_batch(waiting, 8, now=0.0)] == [2, 1]
     assert take_batch(waiting, 8, now=0.0) == []
+
+
+def with_width(job, S):
+    return replace(job, feeds={"feature_ids": np.zeros((job.num_rows, S), np.int64)})
+
+
+def test_one_long_row_shares_a_batch_with_no_more_rows_than_fit_at_its_width():
+    widths = [10, 10, 100, 10, 10]
+    waiting = deque(map(with_width, queued(3, 1, 1, 1, 3), widths))
+    batches = [take_batch(waiting, 8, 0.0, row_limit=lambda width: 300 // width) for _ in range(2)]
+    assert [[job.num_rows for job in batch] for batch in batches] == [[3, 1], [1, 1]]
+    assert [job.num_rows for job in waiting] == [3]
+
+
+@pytest.mark.parametrize(
+    ("rows", "S", "small"), [(32, 0, True), (33, 0, False), (4, 1024, True), (5, 1024, False)]
+)
+def test_long_rows_do_not_run_where_everyone_else_waits(rows, S, small):
+    job = queued(rows)[0]
+    assert (with_width(job, S) if S else job).is_small == small
 
 
 def test_a_request_larger_than_a_batch_is_a_batch_of_its_own():

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from rbm_service import shapes
 from rbm_service.codec import MAX_NEIGHBORS, AnswerOptions, Query, check_options, decode, encode
 from rbm_service.errors import InvalidRequestError, UnknownNodeError
 from rbm_service.inputs import CsrRows
@@ -206,6 +207,16 @@ def test_a_sparse_model_is_fed_padded_rows_of_cached_and_of_supplied_features(bu
         dense = np.zeros((2, 13), np.float32)
         dense[np.arange(2)[:, None], feeds["feature_ids"]] = feeds["feature_values"]
         assert (dense[:, :12] == known).all()
+
+
+def test_a_row_longer_than_a_sparse_model_gathers_at_once_is_refused(sparse_bundle, monkeypatch):
+    monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 50)
+    row = CsrRows([0, 51], list(range(51)))
+    assert refusal(Query(node_ids=[0], features=row), sparse_bundle) == (
+        "features: found 51 non-zeros in row 0, wanted at most 50"
+    )
+    dense = [[1.0] * 51 + [0.0] * 149]
+    assert "found 51 non-zeros" in refusal(Query(node_ids=[0], features=dense), sparse_bundle)
 
 
 def test_more_classes_than_there_are_cannot_be_listed():

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from rbm_bundle.features import csr_from_dense
+from rbm_service import inputs, shapes
 from rbm_service.errors import InvalidRequestError
-from rbm_service.inputs import CsrRows, feature_padding, graph_features, read_csr, read_matrix
+from rbm_service.inputs import CsrRows, check_lengths, graph_features, in_form, read_csr, read_matrix
 
 MATRIX = np.array([[0, 2, 0, -1], [0, 0, 0, 0], [4, 0, 0, 0]], np.float32)
 INDPTR, INDICES, VALUES = [0, 2, 2, 3], [1, 3, 0], [2.0, -1.0, 4.0]
@@ -30,7 +31,7 @@ def test_values_that_are_left_out_are_ones():
 def test_rows_may_all_be_empty(values):
     features = read_csr(CsrRows([0, 0, 0], [], values), 4)
     assert features.to_dense().tolist() == [[0] * 4] * 2
-    assert graph_features(features, "sparse")["feature_ids"].tolist() == [[4], [4]]
+    assert graph_features(features)["feature_ids"].tolist() == [[4], [4]]
 
 
 @pytest.mark.parametrize(
@@ -69,8 +70,8 @@ def test_compressed_rows_that_do_not_fit_are_refused_where_they_do_not(rows, det
 
 @pytest.mark.parametrize("given", [MATRIX, csr_from_dense(MATRIX)], ids=["dense", "csr"])
 def test_a_graph_gets_the_form_it_takes_however_the_features_came(given):
-    assert (graph_features(given, "dense")["features"] == MATRIX).all()
-    padded = graph_features(given, "sparse")
+    assert (graph_features(in_form(given, "dense"))["features"] == MATRIX).all()
+    padded = graph_features(in_form(given, "sparse"))
     assert padded["feature_ids"].tolist() == [[1, 3], [4, 4], [0, 4]]
     assert padded["feature_values"].tolist() == [[2, -1], [0, 0], [4, 0]]
 
@@ -80,8 +81,25 @@ def test_a_matrix_is_read_as_float32():
     assert read_matrix("positions", [[], []], 0).shape == (2, 0)
 
 
-def test_only_the_inputs_of_sparse_graphs_are_widened(bundle):
-    spec = bundle.manifest.features
-    assert feature_padding(spec) == {}
-    sparse = spec.model_copy(update={"form": "sparse", "max_nonzeros": 3})
-    assert feature_padding(sparse) == {"feature_ids": 12, "feature_values": 0}
+def rows_of_lengths(*lengths):
+    return csr_from_dense(np.tri(200, dtype=np.float32)[np.array(lengths) - 1])
+
+
+def test_a_row_longer_than_the_graph_gathers_at_once_is_refused(sparse_bundle, monkeypatch):
+    monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 50)
+    check_lengths(rows_of_lengths(1, 50), sparse_bundle.manifest)
+    with pytest.raises(InvalidRequestError, match="found 51 non-zeros in row 1, wanted at most 50"):
+        check_lengths(rows_of_lengths(1, 51, 2), sparse_bundle.manifest)
+
+
+def test_a_long_row_is_refused_among_too_many_that_would_be_padded_to_it(sparse_bundle, monkeypatch):
+    monkeypatch.setattr(inputs, "MAX_PADDED", 100)
+    check_lengths(rows_of_lengths(1, 50), sparse_bundle.manifest)
+    check_lengths(rows_of_lengths(*[10] * 10), sparse_bundle.manifest)
+    message = "found 3 rows, the longest of 50 non-zeros, wanted at most 2 rows together with one as long"
+    with pytest.raises(InvalidRequestError, match=message):
+        check_lengths(rows_of_lengths(1, 50, 2), sparse_bundle.manifest)
+
+
+def test_rows_without_a_single_word_are_never_too_long(sparse_bundle):
+    check_lengths(csr_from_dense(np.zeros((5, 200), np.float32)), sparse_bundle.manifest)

@@ -100,6 +100,18 @@ def test_a_port_that_is_taken_ends_it_without_a_traceback(models_dir):
     assert "Traceback" not in result.stderr
 
 
+def test_a_port_for_metrics_that_is_taken_is_named(models_dir):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = run(environment(models_dir, RBM_METRICS_PORT=str(port)))
+    assert result.returncode == 1
+    reason = only_line(result)["reason"]
+    assert reason.startswith(f"/metrics cannot listen on 127.0.0.1:{port}: ")
+    assert "Address already in use" in reason
+
+
 def test_wrong_settings_end_it_with_a_message_for_each(models_dir):
     result = run(environment(models_dir, RBM_PORT="http", RBM_DEVICE="tpu"))
     assert result.returncode == 2

@@ -7,12 +7,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from rbm_bundle import BundleError, ModelRepository
+from rbm_service import shapes
 from rbm_service.app import create_app
 from rbm_service.engine import Engine
 from rbm_service.reload import Reloader, find_promoted, load_model
 from rbm_service.settings import Settings
 from rbm_service.slot import ModelSlot
 from tests.bundles import TINY, with_other_answers
+from tests.feeds import feeds_of, row_of_every_word
 
 
 def load(root, metrics, **settings):
@@ -31,6 +33,22 @@ def test_a_loaded_model_answers(models_dir, metrics, bundle):
     feeds = {"features": bundle.nodes.features[:2], "positions": bundle.nodes.positions[:2]}
     answer = asyncio.run(model.batcher.submit(feeds, 2))
     assert answer.outputs["probabilities"].sum(axis=1) == pytest.approx([1, 1])
+    model.batcher.close()
+
+
+def test_the_batches_of_a_sparse_model_fit_one_forward_pass(sparse_bundle, tmp_path, metrics, monkeypatch):
+    repository = ModelRepository(tmp_path)
+    repository.promote("sparse", repository.publish(sparse_bundle.path))
+    model = load_model(find_promoted(tmp_path, None), Settings(models_dir=tmp_path, device="cpu"), metrics)
+    monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 200 * 2)  # two rows of 200 words, ten of 40
+    requests = [row_of_every_word(sparse_bundle), *(feeds_of(sparse_bundle, [row]) for row in (1, 2, 3))]
+
+    async def ask():
+        await asyncio.gather(*(model.batcher.submit(feeds, 1) for feeds in requests))
+
+    asyncio.run(ask())
+    assert model.metrics.batch_rows._sum.get() == 4
+    assert model.metrics.executions._value.get() == 2
     model.batcher.close()
 
 

@@ -6,8 +6,9 @@ import onnxruntime
 import pytest
 
 from rbm_service import runners, shapes
+from rbm_service.batching import stack
 from rbm_service.runners import NO_CAPTURE, Bucket, BucketRunner, PlainRunner
-from rbm_service.shapes import BatchShape, shape_of
+from rbm_service.shapes import padding, shape_of
 from tests.feeds import assert_same_answers, feeds_of, random_feeds, row_of_every_word
 
 OUTPUTS = ("probabilities", "experts", "weights")
@@ -139,7 +140,20 @@ def test_a_batch_of_long_rows_runs_in_parts_within_the_bound(sparse_bundle, monk
     monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 40 * 3)  # three rows of 40 words
     session = CountingSession(session_of(sparse_bundle))
     assert_same_answers(PlainRunner(session, sparse_bundle.manifest).run(feeds, OUTPUTS), wanted)
-    assert session.shapes == [BatchShape(rows, 40) for rows in (3, 3, 3, 1)]
+    assert [shape.num_rows for shape in session.shapes] == [3, 3, 3, 1]
+    assert_same_answers(buckets_of(sparse_bundle).run(feeds, OUTPUTS), wanted)
+
+
+def test_a_part_is_as_wide_as_its_own_longest_row(sparse_bundle, monkeypatch):
+    everything = row_of_every_word(sparse_bundle)
+    short = feeds_of(sparse_bundle, [2, 3, 4, 5])
+    feeds = stack([everything, short], padding(sparse_bundle.manifest.features))
+    wanted = plain_of(sparse_bundle).run(feeds, OUTPUTS)
+    monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 200 * 2)  # two rows of 200 words
+    session = CountingSession(session_of(sparse_bundle))
+    assert_same_answers(PlainRunner(session, sparse_bundle.manifest).run(feeds, OUTPUTS), wanted)
+    assert [shape.num_rows for shape in session.shapes] == [2, 2, 1]
+    assert [shape.num_nonzeros == 200 for shape in session.shapes] == [True, False, False]
     assert_same_answers(buckets_of(sparse_bundle).run(feeds, OUTPUTS), wanted)
 
 

@@ -12,8 +12,10 @@ from rbm_service.shapes import (
     max_nonzeros,
     max_rows,
     padded_nonzeros,
+    padding,
     plain_shapes,
     shape_of,
+    trimmed,
 )
 from tests.feeds import feeds_of
 
@@ -98,6 +100,21 @@ def test_padding_names_the_column_that_is_none(sparse_bundle):
     )
     np.testing.assert_array_equal(ids, np.full((2, 3), 200))
     assert (values.shape, positions.shape, values.any() or positions.any()) == ((2, 3), (2, 4), False)
+
+
+def test_only_the_inputs_of_sparse_graphs_are_widened(bundle, sparse_bundle):
+    assert padding(bundle.manifest.features) == {}
+    assert padding(sparse_bundle.manifest.features) == {"feature_ids": 200, "feature_values": 0}
+
+
+@pytest.mark.parametrize(("stored", "width"), [([[7, 200, 200], [3, 5, 200]], 2), ([[200] * 3], 1)])
+def test_rows_are_trimmed_to_the_longest_of_them(sparse_bundle, stored, width):
+    ids = np.array(stored)
+    feeds = {"feature_ids": ids, "feature_values": 1.0 * ids, "positions": np.zeros((len(ids), 4))}
+    found = trimmed(feeds, sparse_bundle.manifest)
+    assert found["feature_ids"].tolist() == ids[:, :width].tolist()
+    assert found["feature_values"].tolist() == (1.0 * ids[:, :width]).tolist()
+    assert found["positions"].shape == (len(ids), 4)
 
 
 def test_a_batch_has_the_shape_of_its_arrays(bundle, sparse_bundle):

@@ -1,6 +1,7 @@
 import asyncio
 import threading
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -123,6 +124,23 @@ def test_the_series_of_the_last_two_versions_are_kept(slot, load, metrics):
     for _ in range(3):
         slot.swap(load())
     assert [has(version) for version in ("1", "2", "3")] == [False, True, True]
+
+
+def test_experts_and_classes_that_a_new_model_does_not_have_are_no_longer_counted(slot, load, metrics):
+    def labels_of(name, label):
+        (family,) = [family for family in metrics.registry.collect() if family.name == name]
+        return {sample.labels[label] for sample in family.samples}
+
+    slot.swap(load())
+    model = load()
+    manifest = model.bundle.manifest
+    architecture = manifest.architecture.model_copy(update={"num_experts": (3,)})
+    manifest = manifest.model_copy(update={"labels": ("red", "green"), "architecture": architecture})
+    slot.swap(replace(model, bundle=replace(model.bundle, manifest=manifest)))
+    assert labels_of("rbm_expert_selected", "layer") == {"0"}
+    assert labels_of("rbm_expert_selected", "expert") == {"0", "1", "2"}
+    assert labels_of("rbm_prediction_class", "label") == {"red", "green"}
+    assert labels_of("rbm_confidence", "label") == {"red", "green"}
 
 
 def test_a_model_that_comes_after_the_end_is_closed(slot, load):

@@ -138,14 +138,22 @@ def _refusal(error: ValidationError) -> ServiceError:
 
 
 def _listed(found: Sequence[ErrorDetails]) -> list[FieldError]:
-    """What is wrong; pydantic speaks of both forms of `features`, the caller meant one of them."""
+    """What is wrong, once; pydantic speaks of both forms of `features`, the caller meant one of them."""
     an_object = ("features", CSR_FORM) not in [item["loc"] for item in found]
     meant, other = (CSR_FORM, DENSE_FORM) if an_object else (DENSE_FORM, CSR_FORM)
-    return [
+    shown = [
         FieldError(_shown(item["loc"], meant), item["msg"])
         for item in found
         if item["loc"][:2] != ("features", other)
     ]
+    return list(dict.fromkeys(map(_of_either_kind, shown)))
+
+
+def _of_either_kind(error: FieldError) -> FieldError:
+    """For an id, pydantic says of each kind by itself that it is not of this one."""
+    if error.loc[:1] in (("node_ids",), ("neighbors",)) and error.loc[-1] in ("int", "str"):
+        return FieldError(error.loc[:-1], "Input should be an integer or a string")
+    return error
 
 
 def _shown(loc: Loc, form: str) -> Loc:
