@@ -86,6 +86,14 @@ def test_a_run_folder_in_use_is_refused_before_the_graph_is_read(small_experimen
     assert "found bundle of an earlier run" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("part", "model"), [("teacher", "GraphSage"), ("distill", "RbMStudent")])
+def test_a_training_that_diverges_is_told_in_one_line(part, model, small_experiment, tmp_path, capsys):
+    assert train(small_experiment, tmp_path / "run", f"{part}.learning_rate=1e30") == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith(f"rbm-train: training of {model}: found a validation loss of nan at epoch")
+    assert not (tmp_path / "run" / "bundle").exists()
+
+
 @pytest.fixture
 def bag_of_words(small_config, tmp_path):
     """The small experiment on a generated graph whose features are mostly zeros."""

@@ -58,6 +58,7 @@ def run(config: ExperimentConfig, folder: Path, console: Console | None = None) 
     Raises:
         RunFolderError: the folder holds the report or bundle of an earlier run.
         GraphError: the dataset is malformed.
+        DivergedError: teacher or student left the numbers.
         BundleError: the exported graphs do not reproduce the student.
     """
     _check_folder(folder)
