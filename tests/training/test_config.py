@@ -34,7 +34,12 @@ def test_overrides_are_toml_or_else_strings(file):
 
 
 @pytest.mark.parametrize(
-    "overrides", [["distill.batch_rows=64"], ["teacher.kind=precomputed", "teacher.logits=answers.npy"]]
+    "overrides",
+    [
+        ["distill.batch_rows=64"],
+        ["scaling.position_norm=none"],
+        ["teacher.kind=precomputed", "teacher.logits=answers.npy"],
+    ],
 )
 def test_the_resolved_experiment_reads_back_as_itself(file, overrides):
     config = load_config(file, overrides)
@@ -51,6 +56,8 @@ def test_the_resolved_experiment_reads_back_as_itself(file, overrides):
         ("student.experts_per_row=9", "experts_per_row = 9 exceeds num_experts = 4"),
         ("dataset.kind=files", r"needs dataset\.path"),
         ("dataset.kind=named", r"needs dataset\.name"),
+        ("dataset.name=cora", r"found dataset\.name with dataset\.kind = 'digits'.*wanted .*'named'"),
+        ("dataset.path=a.npz", r"found dataset\.path with dataset\.kind = 'digits'.*wanted .*'files'"),
         ("teacher.hiden=8", r"teacher\.sage\.hiden: Extra inputs"),
         ("teacher.kind=gat", "teacher: teacher.kind should be 'sage' or 'precomputed'"),
         ("teacher=3", "teacher.kind should be 'sage' or 'precomputed'"),

@@ -11,6 +11,7 @@ import pytest
 from rbm_bundle.bundle import read_bundle
 from rbm_training.__main__ import main
 from rbm_training.config import load_config
+from rbm_training.datasets.synthetic import generate_graph
 from rbm_training.pipeline import run
 from tests.training.objects import write_npz
 
@@ -77,6 +78,43 @@ def test_a_finished_run_is_never_overwritten(small_experiment, report, tmp_path,
     assert train(small_experiment, tmp_path / "run") == 1
     assert "found report.json of an earlier run" in capsys.readouterr().err
     assert (tmp_path / "run" / "report.json").read_bytes() == before
+
+
+def test_a_run_folder_in_use_is_refused_before_the_graph_is_read(small_experiment, tmp_path, capsys):
+    (tmp_path / "run" / "bundle").mkdir(parents=True)
+    assert train(small_experiment, tmp_path / "run", "dataset.kind=files", "dataset.path=none.npz") == 1
+    assert "found bundle of an earlier run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("part", "model"), [("teacher", "GraphSage"), ("distill", "RbMStudent")])
+def test_a_training_that_diverges_is_told_in_one_line(part, model, small_experiment, tmp_path, capsys):
+    assert train(small_experiment, tmp_path / "run", f"{part}.learning_rate=1e30") == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith(f"rbm-train: training of {model}: found a validation loss of nan at epoch")
+    assert not (tmp_path / "run" / "bundle").exists()
+
+
+@pytest.fixture
+def bag_of_words(small_config, tmp_path):
+    """The small experiment on a generated graph whose features are mostly zeros."""
+    graph = generate_graph(0)
+    words = np.maximum(graph.features - np.quantile(graph.features, 0.9), 0)
+    path = tmp_path / "words.npz"
+    np.savez(path, edge_index=graph.edge_index, x=words, y=graph.labels)
+    dataset = small_config.dataset.model_copy(update={"kind": "files", "path": path})
+    return small_config.model_copy(update={"dataset": dataset})
+
+
+def test_a_sparse_run_is_the_same_to_the_last_bit_for_a_seed(bag_of_words, tmp_path):
+    first, second = (run(bag_of_words, tmp_path / name).bundle for name in ("one", "two"))
+    assert first.manifest.features.form == "sparse"
+    assert first.manifest.files["student.grouped.onnx"] == second.manifest.files["student.grouped.onnx"]
+
+
+def test_positions_may_keep_the_scale_of_their_encoder(small_experiment, tmp_path):
+    assert train(small_experiment, tmp_path / "run", "scaling.position_norm=none") == 0
+    config = read_bundle(tmp_path / "run" / "bundle").manifest.provenance.config
+    assert config["scaling"]["position_norm"] == "none"
 
 
 def test_a_run_is_the_same_to_the_last_bit_for_a_seed(small_config, tmp_path):

@@ -8,9 +8,8 @@ import torch
 
 from rbm_bundle.bundle import read_bundle
 from rbm_training.__main__ import main
-from rbm_training.config import load_config
+from rbm_training.config import DatasetConfig, load_config
 from rbm_training.datasets import Dataset, load_dataset
-from rbm_training.datasets.named import load_named
 from rbm_training.graph import GraphError
 from rbm_training.precomputed import answer_from, read_logits
 from tests.training.objects import CPU, SMALL_EXPERIMENT, write_npz
@@ -71,7 +70,7 @@ LOGITS = np.arange(12, dtype=np.float32).reshape(6, 2)
 @pytest.fixture
 def component(tmp_path) -> Dataset:
     write_npz(tmp_path / "mine.npz", edge_index=EDGES, y=np.array([0, 1, 0, 1, 1, 0]))
-    return load_named("mine", tmp_path)
+    return load_dataset(DatasetConfig(kind="named", name="mine", root=tmp_path))
 
 
 def test_rows_of_a_graph_that_was_cut_are_those_of_its_source(component, tmp_path):

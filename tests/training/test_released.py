@@ -161,6 +161,23 @@ def test_logits_jump_when_routing_starts(prepared):
     assert student.routed_layers()[0].log_scale.item() == pytest.approx(math.log(2))
 
 
+def test_the_optimiser_keeps_the_moments_of_the_one_expert_that_learnt(prepared):
+    student = student_for(prepared)
+    for layer in student.routed_layers():
+        layer.routed = False
+    distiller = ReleasedDistiller(
+        student, prepared.inputs, prepared.teacher, prepared.edges, prepared.config.distill, NO_AUXILIARY
+    )
+    distiller.train_epoch()
+    before = [distiller._optimizer.state[layer.weight]["exp_avg"][0].clone() for layer in student.layers]
+    distiller.start_routing(seed=0)
+    for layer, kept in zip(student.routed_layers(), before, strict=True):
+        moments = distiller._optimizer.state[layer.weight]["exp_avg"]
+        assert kept.any()
+        assert moments[0].equal(kept)
+        assert not moments[1:].any()
+
+
 def test_an_epoch_of_the_warm_up_can_be_kept_and_says_the_same_routed(prepared):
     student, inputs = student_for(prepared, gains=True), prepared.inputs
     for layer in student.routed_layers():

@@ -15,8 +15,10 @@ from rbm_training.datasets.named import list_named
 from rbm_training.graph import GraphError
 from rbm_training.pipeline import BUNDLE_FOLDER, RunFolderError, run
 from rbm_training.report import REPORT_FILE, ReportError, report_table
+from rbm_training.selection import DivergedError
 
 INTERRUPTED = 130
+FAILURES = (BundleError, ConfigError, DivergedError, GraphError, ReportError, RunFolderError, OSError)
 DEFAULT_ROOT = DatasetConfig().root
 
 
@@ -25,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
-    except (BundleError, ConfigError, GraphError, ReportError, RunFolderError, OSError) as error:
+    except FAILURES as error:
         print(f"rbm-train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

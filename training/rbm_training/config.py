@@ -54,6 +54,12 @@ class DatasetConfig(_Part):
             raise ValueError("dataset.kind 'files' needs dataset.path, the .npz or folder of your graph")
         if self.kind == "named" and self.name is None:
             raise ValueError("dataset.kind 'named' needs dataset.name")
+        for field, value, kind in (("path", self.path, "files"), ("name", self.name, "named")):
+            if value is not None and self.kind != kind:
+                raise ValueError(
+                    f"found dataset.{field} with dataset.kind = {self.kind!r}, which does not read it;"
+                    f" wanted dataset.kind = {kind!r}"
+                )
         return self
 
 
@@ -61,9 +67,10 @@ class ScalingConfig(_Part):
     """How raw inputs are scaled; part of the student and of its graphs, so callers send raw features."""
 
     features: FeatureScaling = "l2"
-    """`l2`: rows of norm 1; `standardised`: zero mean and unit deviation a column, over observed nodes."""
-    position_norm: Annotated[float, Field(gt=0)] | None = 0.5
-    """Norm that every non-zero row of positions is given; unset keeps the encoder's own scale."""
+    """`l2`: rows of norm 1; `standardised`: zero mean and unit deviation a column, over observed nodes, for
+    features of which more than an eighth is non-zero; `none`: as they are."""
+    position_norm: Annotated[float, Field(gt=0)] | Literal["none"] = 0.5
+    """Norm that every non-zero row of positions is given; `none` keeps the encoder's own scale."""
 
 
 class TeacherConfig(_Part):

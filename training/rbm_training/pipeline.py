@@ -58,13 +58,15 @@ def run(config: ExperimentConfig, folder: Path, console: Console | None = None) 
     Raises:
         RunFolderError: the folder holds the report or bundle of an earlier run.
         GraphError: the dataset is malformed.
+        DivergedError: teacher or student left the numbers.
         BundleError: the exported graphs do not reproduce the student.
     """
+    _check_folder(folder)
     dataset = load_dataset(config.dataset)
     check_scaling(config, dataset.graph)
     tasks = [dataset.task(config.dataset, seed) for seed in config.seeds]  # a bad split costs no training
     saved = saved_logits(config, dataset)
-    _prepare_folder(config, folder)
+    _write_experiment(config, folder)
     with RunLog(folder, console) as log:
         log.event("dataset", dataset=dataset.graph.name, num_nodes=dataset.graph.num_nodes)
         results = [
@@ -78,13 +80,16 @@ def run(config: ExperimentConfig, folder: Path, console: Console | None = None) 
     return RunResult(bundle, report)
 
 
-def _prepare_folder(config: ExperimentConfig, folder: Path) -> None:
-    """Make the run folder and write the resolved experiment into it, over an unfinished run's."""
+def _check_folder(folder: Path) -> None:
     for left in (REPORT_FILE, BUNDLE_FOLDER):
         if (folder / left).exists():
             raise RunFolderError(
                 f"{folder}: found {left} of an earlier run; wanted a new folder for this one"
             )
+
+
+def _write_experiment(config: ExperimentConfig, folder: Path) -> None:
+    """Make the run folder and write the resolved experiment into it, over an unfinished run's."""
     folder.mkdir(parents=True, exist_ok=True)
     resolved = config.model_dump(mode="json", exclude_none=True)
     (folder / CONFIG_FILE).write_text(tomli_w.dumps(resolved))
@@ -142,7 +147,8 @@ def check_scaling(config: ExperimentConfig, graph: Graph) -> None:
 
 def fit_scaling(config: ExperimentConfig, task: Task) -> InputScaling:
     """The input scaling of an experiment, fitted on observed features."""
-    scaling = InputScaling(task.graph.num_features, config.scaling.features, config.scaling.position_norm)
+    norm = None if config.scaling.position_norm == "none" else config.scaling.position_norm
+    scaling = InputScaling(task.graph.num_features, config.scaling.features, norm)
     features = task.observed.features
     return scaling.fit(torch.from_numpy(features)) if isinstance(features, np.ndarray) else scaling
 

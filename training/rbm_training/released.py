@@ -37,7 +37,8 @@ class ReleasedDistiller(Distiller):
     * The gradient is a sum of batch means: first of batches of training nodes, then of batches of pairs,
       none of them shuffled. The auxiliary losses count once a batch of either kind.
     * Layers start with scale 2 and gain 1.1, so that the output jumps when routing starts; epochs of the
-      warm-up stay in the running, and the optimiser keeps its moments.
+      warm-up stay in the running, and the optimiser keeps its moments: those of the one expert that learnt.
+      (The clones start without moments, but not from Adam's first step, which one parameter has but once.)
     """
 
     tempering: ClassVar[Tempering] = "raw_logprob"
@@ -54,11 +55,20 @@ class ReleasedDistiller(Distiller):
         return torch.optim.Adam(parameters, self.config.learning_rate, weight_decay=self.config.weight_decay)
 
     def start_routing(self, seed: int) -> None:
-        """Lay out memories and clone the experts; the function and the optimiser carry on as they are."""
+        """Lay out memories and clone the experts; the optimiser carries on."""
         self.student.eval()
         start_routing(self.student, self.inputs.features, self.inputs.positions, seed)
+        self._forget_moments_of_clones()
         self.memory.take_over()
         self.routing_started = True
+
+    def _forget_moments_of_clones(self) -> None:
+        """Until now the clones were other weights, which nothing but decay has moved."""
+        for layer in self.student.routed_layers():
+            for parameter in (layer.weight, layer.bias):
+                state = self._optimizer.state[parameter]
+                for name in state.keys() & {"exp_avg", "exp_avg_sq"}:
+                    state[name][1:] = 0
 
     def accumulate_gradients(self) -> None:
         """Add up the means of all batches of labels, then of all batches of pairs."""

@@ -4,10 +4,15 @@ A better epoch has a strictly higher validation accuracy, or the same and a lowe
 """
 
 import copy
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+
+
+class DivergedError(Exception):
+    """A training that left the numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,16 @@ class Selection:
         self._waited = 0
 
     def observe(self, metrics: EpochMetrics, model: nn.Module) -> None:
-        """Take an epoch in; keeps a copy of the model's state if it is the best so far."""
+        """Take an epoch in; keeps a copy of the model's state if it is the best so far.
+
+        Raises:
+            DivergedError: the validation loss is not finite; no later epoch would mend that.
+        """
+        if not math.isfinite(metrics.val_loss):
+            raise DivergedError(
+                f"training of {type(model).__name__}: found a validation loss of {metrics.val_loss} at epoch"
+                f" {metrics.epoch}; wanted a finite one, which a smaller learning_rate may give"
+            )
         self.history.append(metrics)
         self._waited += 1
         if metrics.better_than(self.best):

@@ -51,6 +51,11 @@ def test_three_tables_are_a_graph(write):
     assert dataset.published is None
 
 
+def test_a_folder_is_the_name_of_its_graph_even_from_within(write, monkeypatch):
+    monkeypatch.chdir(write())
+    assert load_dataset(DatasetConfig(kind="files", path=".")).graph.name == "mine"
+
+
 def test_the_tables_and_the_arrays_of_a_graph_are_the_same_dataset(write, tmp_path):
     folder = write(labels={"split": ["val", "train", "train", "test", None]})
     masks = {"train": [0, 1], "val": [5], "test": [2]}

@@ -1,5 +1,7 @@
 """Where graphs come from: one function, four kinds of source."""
 
+from dataclasses import replace
+
 from rbm_training.config import DatasetConfig
 from rbm_training.datasets.dataset import Dataset
 from rbm_training.datasets.digits import load_digits_graph
@@ -20,7 +22,7 @@ def load_dataset(config: DatasetConfig) -> Dataset:
         GraphError: no such file, or a malformed graph; says what was found and what was wanted.
     """
     dataset = _load(config)
-    return Dataset(dataset.graph.in_best_form(), dataset.published)
+    return replace(dataset, graph=dataset.graph.in_best_form())
 
 
 def _load(config: DatasetConfig) -> Dataset:
@@ -31,6 +33,6 @@ def _load(config: DatasetConfig) -> Dataset:
     if config.kind == "files":
         assert config.path is not None
         load = load_parquet if config.path.is_dir() else load_npz
-        return load(config.path, config.path.stem)
+        return load(config.path, config.path.absolute().stem)  # absolute: "." has a name too
     assert config.name is not None
     return load_named(config.name, config.root)
