@@ -85,9 +85,8 @@ class BucketRunner:
         self._graph = graph
         self._device_type = device_type
         self._buckets: dict[BatchShape, Bucket] = {}
-        self._graph_ids = count(
-            1
-        )  # never used twice: a captured graph keeps the addresses it was captured with
+        # Never used twice: a captured graph keeps the addresses it was captured with.
+        self._graph_ids = count(1)
 
     def prepare(self, most_rows: int) -> Sequence[BatchShape]:
         """Claim memory for every bucket; the first run of each captures its graph."""

@@ -115,8 +115,15 @@ class Distiller:
         return self.config.batch_rows or len(self.inputs.labels)
 
     def _learn(self, rows: Tensor, targets: SoftTargets) -> LossTerms:
-        output = self.student(self.inputs.features[rows], self.inputs.positions[rows])
-        terms = self._terms(output, rows, targets)
+        output = self._forward(rows)
+        return self._learn_from(output, self._terms(output, rows, targets))
+
+    def _forward(self, rows: Tensor) -> StudentOutput:
+        output: StudentOutput = self.student(self.inputs.features[rows], self.inputs.positions[rows])
+        return output
+
+    def _learn_from(self, output: StudentOutput, terms: LossTerms) -> LossTerms:
+        """Add the gradient of a batch, and let the memory see it."""
         terms.total().backward()
         if self.routing_started:
             self.memory.accumulate(output)

@@ -15,7 +15,6 @@ from rbm_training.config import RoutingConfig
 from rbm_training.distiller import Distiller, Memory
 from rbm_training.losses import (
     LossTerms,
-    SoftTargets,
     Tempering,
     distillation_sum,
     hard_label_sum,
@@ -94,30 +93,20 @@ class ReleasedDistiller(Distiller):
         for rows in self.inputs.train.split(self.batch_rows):
             output = self._forward(rows)
             mean = hard_label_sum(output.logits, self.inputs.labels[rows]) / len(rows)
-            yield self._learn_from(output, config.hard_label_weight * mean, nothing)
+            yield self._learn_from(output, self._part(output, config.hard_label_weight * mean, nothing))
         for student, teacher in zip(*(side.split(self.batch_rows) for side in self._pairs()), strict=True):
             output = self._forward(student)
-            mean = self._pair_sum(output, targets.rows(teacher)) / len(student)
-            yield self._learn_from(output, nothing, (1 - config.hard_label_weight) * mean)
-
-    def _pair_sum(self, output: StudentOutput, targets: SoftTargets) -> Tensor:
-        return distillation_sum(output.logits, targets, self.config.temperature, self.tempering)
+            own = targets.rows(teacher)
+            mean = distillation_sum(output.logits, own, config.temperature, self.tempering) / len(student)
+            yield self._learn_from(output, self._part(output, nothing, (1 - config.hard_label_weight) * mean))
 
     def _pairs(self) -> Tensor:
         """Drawn edges, then each node with itself, (2, M)."""
         own = torch.arange(len(self.inputs.labels), device=self.inputs.labels.device).expand(2, -1)
         return own if self.sampler is None else torch.cat([self.sampler.draw(), own], dim=1)
 
-    def _forward(self, rows: Tensor) -> StudentOutput:
-        output: StudentOutput = self.student(self.inputs.features[rows], self.inputs.positions[rows])
-        return output
-
-    def _learn_from(self, output: StudentOutput, hard_label: Tensor, distillation: Tensor) -> LossTerms:
-        terms = LossTerms(hard_label, distillation, **self._auxiliary(output, share=1.0))
-        terms.total().backward()
-        if self.routing_started:
-            self.memory.accumulate(output)
-        return terms
+    def _part(self, output: StudentOutput, hard_label: Tensor, distillation: Tensor) -> LossTerms:
+        return LossTerms(hard_label, distillation, **self._auxiliary(output, share=1.0))
 
 
 class ReleasedMemory:
