@@ -5,7 +5,7 @@ Dimension letters: G golden rows, C classes, L layers, K experts per row.
 
 import io
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -100,7 +100,7 @@ class Parity:
 
 def measure_parity(
     golden: GoldenRows,
-    outputs: dict[str, npt.NDArray[Any]],
+    outputs: Mapping[str, npt.NDArray[Any]],
     routing_margin: float,
     logit_scale: float | None = None,
 ) -> Parity:

@@ -8,138 +8,40 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
-import numpy.typing as npt
 import structlog
 
+from rbm_service.batches import (
+    NO_PADDING,
+    Answer,
+    Job,
+    Padding,
+    RowLimit,
+    most_probable,
+    split,
+    stack,
+    take_batch,
+    unlimited,
+)
 from rbm_service.errors import (
     BackendError,
-    DeadlineExceededError,
     DrainingError,
     OverloadedError,
-    ServiceError,
 )
 from rbm_service.metrics import ModelMetrics
-from rbm_service.shapes import Tensors, padded_width
+from rbm_service.shapes import Tensors
 
 Run = Callable[[Tensors, Sequence[str]], Tensors]
-Padding = Mapping[str, float]  # by what a tensor is widened, for those that differ in width
-RowLimit = Callable[[int], float]  # rows of some width that fit one forward pass
 
 ALWAYS: Final = ("probabilities", "experts")
 EXPLAINED: Final = (*ALWAYS, "weights", "similarity")
-INLINE_ROWS: Final = 32  # up to here, handing over to a thread costs more than the forward pass
-INLINE_NONZEROS: Final = 4096  # the same for sparse rows, padding included
 MAX_RETRY_AFTER_SECONDS: Final = 60.0
-NO_PADDING: Final[Padding] = {}
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The outputs for the rows of one request, with what `most_probable` adds, and how long they took."""
-
-    outputs: Tensors
-    queue_seconds: float
-    inference_seconds: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Job:
-    """A request that waits; each of its feeds has `num_rows` rows. Times are of `time.perf_counter`."""
-
-    feeds: Tensors
-    num_rows: int
-    explain: bool
-    submitted: float
-    deadline: float
-    future: asyncio.Future[Answer]
-
-    @property
-    def width(self) -> int:
-        """Non-zeros that each row has room for; 0 where features are dense."""
-        return padded_width(self.feeds)
-
-    @property
-    def is_small(self) -> bool:
-        """Whether the forward pass is short enough to keep everyone else waiting."""
-        return self.num_rows <= INLINE_ROWS and self.num_rows * self.width <= INLINE_NONZEROS
-
-    def refuse(self, error: ServiceError) -> None:
-        """Answer with an error, unless there is an answer or nobody to read it."""
-        if not self.future.done():
-            self.future.set_exception(error)
-
-    def is_over(self, now: float) -> bool:
-        """Whether nobody waits for the outputs any more; past its deadline, the caller is told so."""
-        if self.deadline <= now:
-            self.refuse(DeadlineExceededError())
-        return self.future.done()
-
-
-def unlimited(width: int) -> float:
-    """Rows of any width fit."""
-    return math.inf
-
-
-def take_batch(waiting: deque[Job], max_rows: int, now: float, row_limit: RowLimit = unlimited) -> list[Job]:
-    """Remove from the queue what runs next: as many requests as fit, in order.
-
-    Requests whose caller has gone or whose deadline has passed are dropped. A request that alone exceeds
-    `max_rows` is a batch of its own. Rows that share a batch are padded to the longest of them, so a long one
-    leaves room for few: no more than `row_limit` allows at its width.
-    """
-    batch: list[Job] = []
-    num_rows = widest = 0
-    while waiting:
-        if waiting[0].is_over(now):
-            waiting.popleft()
-            continue
-        widest = max(widest, waiting[0].width)
-        if batch and num_rows + waiting[0].num_rows > min(max_rows, row_limit(widest)):
-            break
-        batch.append(waiting.popleft())
-        num_rows += batch[-1].num_rows
-    return batch
-
-
-def stack(parts: Sequence[Tensors], padding: Padding = NO_PADDING) -> Tensors:
-    """Tensors of the same names, one below the other; those named in `padding` are first made as wide."""
-    if len(parts) == 1:
-        return parts[0]
-    columns = {name: [part[name] for part in parts] for name in parts[0]}
-    return {
-        name: _stack_padded(tensors, padding[name]) if name in padding else np.concatenate(tensors)
-        for name, tensors in columns.items()
-    }
-
-
-def _stack_padded(tensors: Sequence[npt.NDArray[Any]], value: float) -> npt.NDArray[Any]:
-    ends = list(accumulate(map(len, tensors)))
-    widest = max(tensor.shape[1] for tensor in tensors)
-    stacked = np.full((ends[-1], widest), value, tensors[0].dtype)
-    for tensor, end in zip(tensors, ends, strict=True):
-        stacked[end - len(tensor) : end, : tensor.shape[1]] = tensor
-    return stacked
-
-
-def split(tensors: Tensors, sizes: Sequence[int]) -> list[Tensors]:
-    """The reverse of `stack`: views of `sizes` rows each."""
-    spans = [slice(end - size, end) for size, end in zip(sizes, accumulate(sizes), strict=True)]
-    return [{name: tensor[span] for name, tensor in tensors.items()} for span in spans]
-
-
-def most_probable(probabilities: npt.NDArray[np.float32]) -> Tensors:
-    """The class of highest probability (B, C) and its probability: `class_index` and `confidence`, (B,)."""
-    return {"class_index": probabilities.argmax(axis=1), "confidence": probabilities.max(axis=1)}
 
 
 class Batcher:

@@ -10,10 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 
 from rbm_bundle import Bundle, BundleError
@@ -91,7 +90,7 @@ class Engine:
         """Version of ONNX Runtime."""
         return str(ort.__version__)
 
-    def run(self, feeds: Tensors, outputs: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+    def run(self, feeds: Tensors, outputs: Sequence[str]) -> Tensors:
         """Compute the named outputs; feeds that the graph does not take are left out.
 
         Raises:
@@ -128,7 +127,7 @@ class Engine:
         except Exception as error:  # the unit of work is this warm-up; see `_open_session`
             raise EngineError(f"the warm-up on {self.provider} failed: {_reason(error)}") from error
 
-    def _compute(self, feeds: Tensors, outputs: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+    def _compute(self, feeds: Tensors, outputs: Sequence[str]) -> Tensors:
         return self._runner.run({spec.name: feeds[spec.name] for spec in self._entry.inputs}, outputs)
 
     def _runner_on(self, bound_to: str | None) -> Runner:

@@ -8,13 +8,13 @@ graph that was captured from those tensors. It runs on the CPU provider as well,
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 
 from rbm_bundle.manifest import GraphEntry, Manifest, TensorSpec
+from rbm_service.batches import stack
 from rbm_service.shapes import (
     BatchShape,
     Tensors,
@@ -31,8 +31,6 @@ from rbm_service.shapes import (
     trimmed,
 )
 
-Outputs = dict[str, npt.NDArray[Any]]
-
 NO_CAPTURE: Final = -1
 # A CUDA graph exists only for the thread that captured it, and while one is being captured no other thread
 # of the process may touch the GPU: all work for it, of the model in service and of the one that is being
@@ -46,7 +44,7 @@ class Runner(Protocol):
     def prepare(self, most_rows: int) -> Sequence[BatchShape]:
         """Make ready for batches of up to `most_rows`; returns what should now run once, in order."""
 
-    def run(self, feeds: Tensors, outputs: Sequence[str]) -> Outputs:
+    def run(self, feeds: Tensors, outputs: Sequence[str]) -> Tensors:
         """The named outputs; `feeds` are exactly the graph's inputs."""
 
 
@@ -61,12 +59,12 @@ class PlainRunner:
         """Nothing to hold; see `Runner`."""
         return list(plain_shapes(self._manifest, most_rows))
 
-    def run(self, feeds: Tensors, outputs: Sequence[str]) -> Outputs:
+    def run(self, feeds: Tensors, outputs: Sequence[str]) -> Tensors:
         """See `Runner`."""
         parts = _in_parts(feeds, max_rows(self._manifest, padded_width(feeds)), self._manifest)
-        return _joined([self._run_part(part, outputs) for part in parts])
+        return stack([self._run_part(part, outputs) for part in parts])
 
-    def _run_part(self, feeds: Tensors, outputs: Sequence[str]) -> Outputs:
+    def _run_part(self, feeds: Tensors, outputs: Sequence[str]) -> Tensors:
         return dict(zip(outputs, self._session.run(list(outputs), feeds), strict=True))
 
 
@@ -97,17 +95,17 @@ class BucketRunner:
         }
         return shapes
 
-    def run(self, feeds: Tensors, outputs: Sequence[str]) -> Outputs:
+    def run(self, feeds: Tensors, outputs: Sequence[str]) -> Tensors:
         """See `Runner`."""
         width = padded_nonzeros(self._manifest, padded_width(feeds))
         parts = _in_parts(feeds, self._largest(width), self._manifest)
-        return _joined([_device_thread.submit(self._run_part, part, outputs).result() for part in parts])
+        return stack([_device_thread.submit(self._run_part, part, outputs).result() for part in parts])
 
     def _largest(self, width: int) -> int:
         held = [shape.num_rows for shape in self._buckets if shape.num_nonzeros == width]
         return max(held, default=floor_power(max_rows(self._manifest, width)))
 
-    def _run_part(self, feeds: Tensors, outputs: Sequence[str]) -> Outputs:
+    def _run_part(self, feeds: Tensors, outputs: Sequence[str]) -> Tensors:
         came = shape_of(feeds)
         width = padded_nonzeros(self._manifest, came.num_nonzeros)
         shape = BatchShape(ceil_power(came.num_rows), width)
@@ -145,7 +143,7 @@ class Bucket:
         self._options = ort.RunOptions()
         self._options.add_run_config_entry("gpu_graph_id", str(graph_id))
 
-    def run(self, feeds: Tensors, outputs: Sequence[str]) -> Outputs:
+    def run(self, feeds: Tensors, outputs: Sequence[str]) -> Tensors:
         """The named outputs of rows that fit."""
         shape = shape_of(feeds)
         for spec in self._specs:
@@ -169,9 +167,3 @@ def _in_parts(feeds: Tensors, most_rows: int, manifest: Manifest) -> Sequence[Te
         return [feeds]
     spans = [slice(start, start + most_rows) for start in range(0, num_rows, most_rows)]
     return [trimmed({name: rows[span] for name, rows in feeds.items()}, manifest) for span in spans]
-
-
-def _joined(parts: Sequence[Outputs]) -> Outputs:
-    if len(parts) == 1:
-        return parts[0]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 
 from rbm_service import runners, shapes
-from rbm_service.batching import stack
+from rbm_service.batches import stack
 from rbm_service.runners import NO_CAPTURE, Bucket, BucketRunner, PlainRunner
 from rbm_service.shapes import padding, shape_of
 from tests.feeds import assert_same_answers, feeds_of, random_feeds, row_of_every_word

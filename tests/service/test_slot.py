@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rbm_bundle import ModelRepository
-from rbm_service.batching import INLINE_ROWS
+from rbm_service.batches import INLINE_ROWS
 from rbm_service.errors import DrainingError, WarmingError
 from rbm_service.reload import PromotedVersion, load_model
 from rbm_service.settings import Settings
