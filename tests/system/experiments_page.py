@@ -15,7 +15,7 @@ An experiment is a TOML file; what it leaves out has the default below. `rbm-tra
 overrides a key, as in `--set student.hidden=256`. The run folder holds the resolved experiment, complete, as
 `config.toml`.
 
-This page is rendered by `make docs` from the descriptions in `training/rbm_training/config.py`.
+This page is rendered by `make docs` from the descriptions in `training/rbm_training/config/`.
 """
 
 

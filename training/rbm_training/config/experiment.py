@@ -1,0 +1,61 @@
+"""The experiment: one frozen record, whole."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from rbm_training.config.data import DatasetConfig, ScalingConfig
+from rbm_training.config.distill import DistillConfig
+from rbm_training.config.part import Count, Name, Part, Seed
+from rbm_training.config.positions import PositionsConfig
+from rbm_training.config.student import RoutingConfig, StudentConfig
+from rbm_training.config.teacher import AnyTeacherConfig, TeacherConfig
+
+
+class ExportConfig(Part):
+    """What goes into the bundle besides the student."""
+
+    name: Name | None = None
+    """Name of the model; unset: the experiment's."""
+    cache_features: bool = True
+    """Store the features of known nodes, so that an id alone suffices in a request."""
+
+
+class ExperimentConfig(Part):
+    """One experiment, whole."""
+
+    name: Name
+    """Names the run and, unless `export.name` says otherwise, the model."""
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    """One whole run each; accuracies are means, the seed best on validation is exported."""
+    num_threads: Count = 2
+    """Threads torch computes with; part of the experiment, since sums depend on it to the last bit."""
+    compat: Literal["released"] | None = None
+    """`released`: train as the paper's released code does where that changes results (docs/method.md, "What
+    the released code does otherwise"); to compare with, not to use."""
+    dataset: DatasetConfig = DatasetConfig()
+    scaling: ScalingConfig = ScalingConfig()
+    teacher: AnyTeacherConfig = TeacherConfig()
+    """`kind = "sage"`, the default, trains one; `kind = "precomputed"` reads saved logits."""
+    positions: PositionsConfig = PositionsConfig()
+    student: StudentConfig = StudentConfig()
+    routing: RoutingConfig = RoutingConfig()
+    distill: DistillConfig = DistillConfig()
+    export: ExportConfig = ExportConfig()
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> "ExperimentConfig":
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(
+                f"seeds = {list(self.seeds)} names a seed twice; a deviation needs different runs"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _pairs_have_a_teacher(self) -> "ExperimentConfig":
+        if self.distill.pairs == "reliable" and self.teacher.kind == "precomputed":
+            raise ValueError(
+                "found distill.pairs = 'reliable' with teacher.kind = 'precomputed', which cannot be asked"
+                " how noise moves it; wanted distill.pairs = 'self' or 'auto'"
+            )
+        return self

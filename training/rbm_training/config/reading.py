@@ -1,0 +1,59 @@
+"""From a TOML file and overrides to an experiment."""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from rbm_training.config.experiment import ExperimentConfig
+from rbm_training.config.part import ConfigError
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """Read an experiment and apply `key.path=value` overrides; a value is TOML, else a string.
+
+    Raises:
+        ConfigError: the file is not TOML, or a key or value is not one; says where and what.
+    """
+    try:
+        document = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: no TOML: {error}") from error
+    for override in overrides:
+        _apply(document, override)
+    try:
+        return ExperimentConfig.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_first_lines(error)}") from error
+
+
+def _apply(document: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"--set {override!r}: found no KEY=VALUE")
+    *parents, last = key.strip().split(".")
+    for parent in parents:
+        document = document.setdefault(parent, {})
+        if not isinstance(document, dict):
+            raise ConfigError(f"--set {override!r}: {parent!r} is a value, not a table")
+    document[last] = _value(text.strip())
+
+
+def _value(text: str) -> Any:  # noqa: ANN401 - whatever TOML can say
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _first_lines(error: ValidationError) -> str:
+    parts = []
+    for issue in error.errors():
+        place = ".".join(str(part) for part in issue["loc"])
+        found = "" if issue["type"] in ("missing", "value_error") else f" (found {issue['input']!r})"
+        parts.append(f"{place or 'experiment'}: {issue['msg']}{found}")
+    return "; ".join(parts)
