@@ -3,7 +3,7 @@
 Dimension letters: N nodes, M directed edges, F features, C classes.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -93,25 +93,32 @@ class Graph:
         )
 
 
+NOBODY: Integers = np.array([], np.int64)
+
+
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Which nodes do what; four disjoint arrays of node indices.
+    """Which nodes do what; disjoint arrays of node indices.
 
-    `unseen` nodes are held out of everything but the last measurement (inductive setting).
+    `unseen` nodes are held out of everything but the last measurement (inductive setting); `pseudo_unseen`
+    ones are validation nodes that are held out alike, so that validation sees how well a student answers for
+    nodes it has never met.
     """
 
     train: Integers
     val: Integers
     test: Integers
     unseen: Integers
+    pseudo_unseen: Integers = field(default_factory=NOBODY.copy)
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """What a run may look at: the observed graph, and apart from it the nodes it has never seen.
 
-    `observed` is the node-induced subgraph without the unseen nodes (the whole graph in the transductive
-    setting); train, val and test index its rows, `observed_nodes` and `unseen` index the full graph.
+    `observed` is the node-induced subgraph without the unseen and pseudo-unseen nodes (the whole graph in the
+    transductive setting); train, val and test index its rows, `observed_nodes`, `unseen` and `pseudo_unseen`
+    index the full graph.
     """
 
     graph: Graph
@@ -121,6 +128,7 @@ class Task:
     val: Integers
     test: Integers
     unseen: Integers
+    pseudo_unseen: Integers
 
     @property
     def setting(self) -> Setting:
@@ -128,30 +136,38 @@ class Task:
         return "inductive" if len(self.unseen) else "transductive"
 
     def rows_in_observed(self, nodes: Integers) -> Integers:
-        """Row in the observed graph of each node of the full graph, -1 for unseen ones."""
+        """Row in the observed graph of each node of the full graph, -1 for one that is not in it."""
         rows = np.full(self.graph.num_nodes, -1, np.int64)
         rows[self.observed_nodes] = np.arange(len(self.observed_nodes))
         return np.asarray(rows[nodes])
 
 
 def make_task(graph: Graph, split: Split) -> Task:
-    """Cut the observed graph out: every edge that touches an unseen node is gone from it.
+    """Cut the observed graph out: every edge that touches a node held out is gone from it.
 
     Raises:
         GraphError: sets that overlap, an empty train or validation set, or no test node.
     """
     _check_split(graph, split)
-    observed_nodes = np.setdiff1d(np.arange(graph.num_nodes), split.unseen)
+    held_out = np.concatenate([split.unseen, split.pseudo_unseen])
+    observed_nodes = np.setdiff1d(np.arange(graph.num_nodes), held_out)
     rows = np.full(graph.num_nodes, -1, np.int64)
     rows[observed_nodes] = np.arange(len(observed_nodes))
-    observed = graph.subgraph(observed_nodes) if len(split.unseen) else graph
     return Task(
-        graph, observed, observed_nodes, rows[split.train], rows[split.val], rows[split.test], split.unseen
+        graph=graph,
+        observed=graph.subgraph(observed_nodes) if len(held_out) else graph,
+        observed_nodes=observed_nodes,
+        train=rows[split.train],
+        val=rows[split.val],
+        test=rows[split.test],
+        unseen=split.unseen,
+        pseudo_unseen=split.pseudo_unseen,
     )
 
 
 def _check_split(graph: Graph, split: Split) -> None:
     parts = {"train": split.train, "val": split.val, "test": split.test, "unseen": split.unseen}
+    parts["pseudo_unseen"] = split.pseudo_unseen
     for name in ("train", "val"):
         if not len(parts[name]):
             raise GraphError(graph.name, f"no {name} node", f"at least one labelled {name} node")
@@ -160,6 +176,6 @@ def _check_split(graph: Graph, split: Split) -> None:
             raise GraphError(graph.name, f"unlabelled nodes among {name}", "labelled nodes only")
     everything = np.concatenate(list(parts.values()))
     if len(np.unique(everything)) != len(everything):
-        raise GraphError(graph.name, "a node in two of train, val, test, unseen", "disjoint sets")
+        raise GraphError(graph.name, f"a node in two of {', '.join(parts)}", "disjoint sets")
     if not len(split.test) and not len(split.unseen):
         raise GraphError(graph.name, "no test node", "at least one labelled node outside train and val")

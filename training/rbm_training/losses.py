@@ -24,10 +24,12 @@ class LossTerms:
     distillation: Tensor
     commitment: Tensor
     load_balance: Tensor
+    gram: Tensor
+    adversarial: Tensor
 
     def total(self) -> Tensor:
         """Their sum."""
-        return self.hard_label + self.distillation + self.commitment + self.load_balance
+        return torch.stack([getattr(self, name) for name in TERM_NAMES]).sum()
 
 
 TERM_NAMES = tuple(field.name for field in fields(LossTerms))
@@ -50,6 +52,14 @@ class SoftTargets:
     def rows(self, rows: Tensor) -> "SoftTargets":
         """The targets of some nodes."""
         return SoftTargets(self.mass[rows], self.negative_entropy[rows], self.num_pairs[rows])
+
+    def by_node(self) -> "SoftTargets":
+        """The same with the mean over a node's pairs in place of their sum: every node counts once."""
+        return SoftTargets(
+            self.mass / self.num_pairs.unsqueeze(1),
+            self.negative_entropy / self.num_pairs,
+            torch.ones_like(self.num_pairs),
+        )
 
 
 def tempered_log_probabilities(logits: Tensor, temperature: float, tempering: Tempering) -> Tensor:

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from rbm_training.answers import Answers, answer_all
+from rbm_training.config import ExperimentConfig
 from rbm_training.distill import DistilledStudent
-from rbm_training.distiller import answer
 from rbm_training.evaluate import accuracy, calibration_error, fit_baseline
-from rbm_training.graph import Task
+from rbm_training.preparation import Prepared
 from rbm_training.report import SeedReport
 from rbm_training.routing import expert_usage
 from rbm_training.rows import as_array
 from rbm_training.scaling import InputScaling
 from rbm_training.student_inputs import StudentInputs
-from rbm_training.teacher import TeacherResult
+
+UNSEEN_SHARE = 0.2  # of the production mixture
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,35 +37,38 @@ class GroupAccuracies:
         assert value is not None, "a task has test nodes"
         return value
 
+    @property
+    def production(self) -> float | None:
+        """A fifth unseen, four fifths observed test nodes, the literature's picture of production."""
+        if self.unseen is None or self.observed_test is None:
+            return None
+        return UNSEEN_SHARE * self.unseen + (1 - UNSEEN_SHARE) * self.observed_test
+
 
 def measure_seed(
-    seed: int,
-    task: Task,
-    inputs: StudentInputs,
-    teacher: TeacherResult,
-    distilled: DistilledStudent,
-    scaling: InputScaling,
-    seconds: float,
+    config: ExperimentConfig, prepared: Prepared, distilled: DistilledStudent, seed: int, seconds: float
 ) -> SeedReport:
     """Everything that is reported of one seed."""
-    student = distilled.student
-    output = answer(student, inputs.features, inputs.positions)
-    logits = output.logits
-    unseen_logits = answer(student, inputs.unseen_features, inputs.unseen_positions).logits
-    test_logits = inputs.test_rows(logits, unseen_logits)
-    groups = _group_accuracies(inputs, logits, unseen_logits)
+    student, inputs, teacher = distilled.student, prepared.inputs, prepared.teacher
+    answers = answer_all(student, inputs)
+    test_logits = inputs.test_rows(answers.observed, answers.unseen)
+    groups = _group_accuracies(inputs, answers.observed, answers.unseen)
     teacher_groups = _group_accuracies(inputs, teacher.logits, teacher.unseen_logits)
-    baseline = _measure_baseline(inputs, scaling)
-    inductive = task.setting == "inductive"
+    baseline = _measure_baseline(inputs, prepared.scaling)
+    inductive = prepared.task.setting == "inductive"
     return SeedReport(
         seed=seed,
-        selected_epoch=distilled.selected.epoch,
+        student=distilled.kind,
+        num_parameters=distilled.costs.num_parameters,
+        flops_per_node=distilled.costs.flops_per_node,
+        selected_epoch=distilled.selected_epoch,
         num_epochs=len(distilled.history),
-        val_accuracy=groups.val,
+        val_accuracy=_selected_by(config, inputs, answers),
         test_accuracy=groups.test,
         test_accuracy_max=distilled.test_accuracy_max,
         unseen_accuracy=groups.unseen,
         observed_test_accuracy=groups.observed_test if inductive else None,
+        production_accuracy=groups.production,
         teacher_val_accuracy=teacher_groups.val,
         teacher_test_accuracy=teacher_groups.test,
         teacher_unseen_accuracy=teacher_groups.unseen,
@@ -75,21 +80,25 @@ def measure_seed(
             (test_logits / student.temperature).softmax(dim=1), inputs.test_labels
         ),
         calibration_error_uncalibrated=calibration_error(test_logits.softmax(dim=1), inputs.test_labels),
-        expert_usage=expert_usage(output.layers),
+        expert_usage=expert_usage(answers.layers),
         seconds=round(seconds, 3),
     )
+
+
+def _selected_by(config: ExperimentConfig, inputs: StudentInputs, answers: Answers) -> float:
+    return answers.validation(inputs, config.distill.pseudo_unseen_weight).accuracy
 
 
 def _group_accuracies(inputs: StudentInputs, logits: Tensor, unseen_logits: Tensor) -> GroupAccuracies:
     def observed(rows: Tensor) -> float:
         return accuracy(logits[rows], inputs.labels[rows])
 
-    return _by_group(inputs, observed, lambda: accuracy(unseen_logits, inputs.unseen_labels))
+    return _by_group(inputs, observed, lambda: accuracy(unseen_logits, inputs.unseen.labels))
 
 
 def _measure_baseline(inputs: StudentInputs, scaling: InputScaling) -> GroupAccuracies:
     features, labels = as_array(scaling.scale_features(inputs.features)), inputs.labels.cpu().numpy()
-    unseen = as_array(scaling.scale_features(inputs.unseen_features))
+    unseen = as_array(scaling.scale_features(inputs.unseen.features))
     train, val = inputs.train.cpu().numpy(), inputs.val.cpu().numpy()
     baseline = fit_baseline(features[train], labels[train], features[val], labels[val])
 
@@ -97,7 +106,7 @@ def _measure_baseline(inputs: StudentInputs, scaling: InputScaling) -> GroupAccu
         nodes = rows.cpu().numpy()
         return baseline.accuracy(features[nodes], labels[nodes])
 
-    return _by_group(inputs, observed, lambda: baseline.accuracy(unseen, inputs.unseen_labels.cpu().numpy()))
+    return _by_group(inputs, observed, lambda: baseline.accuracy(unseen, inputs.unseen.labels.cpu().numpy()))
 
 
 def _by_group(
@@ -106,5 +115,5 @@ def _by_group(
     return GroupAccuracies(
         val=observed(inputs.val),
         observed_test=observed(inputs.test) if len(inputs.test) else None,
-        unseen=unseen() if len(inputs.unseen_labels) else None,
+        unseen=unseen() if len(inputs.unseen) else None,
     )

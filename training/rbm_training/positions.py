@@ -75,8 +75,8 @@ def _skip_gram(sentences: list[list[str]], config: PositionsConfig, seed: int) -
     return {word: model.wv[word] for word in model.wv.index_to_key}
 
 
-def positions_of_unseen(task: Task, positions: Floats) -> Floats:
-    """Positions (len(unseen), P) by the rule the service uses: the mean over observed neighbours."""
-    neighbor_rows = [task.rows_in_observed(task.graph.neighbors_of(node)) for node in task.unseen]
+def positions_of(task: Task, positions: Floats, nodes: Integers) -> Floats:
+    """Positions (len(nodes), P) by the rule the service uses: the mean over observed neighbours."""
+    neighbor_rows = [task.rows_in_observed(task.graph.neighbors_of(node)) for node in nodes]
     means, _ = mean_of_known_neighbors(positions, neighbor_rows)
     return means

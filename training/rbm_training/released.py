@@ -23,8 +23,9 @@ from rbm_training.losses import (
 from rbm_training.routing import LayerRouting
 from rbm_training.rows import unit_rows, weighted_sums
 from rbm_training.selection import EpochMetrics, Selection
-from rbm_training.students.memory import start_routing
-from rbm_training.students.rbm import RbMLayer, RbMStudent, StudentOutput
+from rbm_training.students.clustering import start_routing
+from rbm_training.students.rbm import RbMLayer
+from rbm_training.students.student import Student, StudentOutput
 
 INITIAL_SCALE, INITIAL_GAIN = 2.0, 1.1
 
@@ -45,7 +46,7 @@ class ReleasedDistiller(Distiller):
     memory: "ReleasedMemory"
 
     def _new_memory(self) -> Memory:
-        for layer in self.student.routed_layers():
+        for layer in self.student.memory_layers():
             _set_scales(layer, INITIAL_SCALE, INITIAL_GAIN)
         return ReleasedMemory(self.student, self.routing)
 
@@ -56,14 +57,14 @@ class ReleasedDistiller(Distiller):
     def start_routing(self, seed: int) -> None:
         """Lay out memories and clone the experts; the optimiser carries on."""
         self.student.eval()
-        start_routing(self.student, self.inputs.features, self.inputs.positions, seed)
+        start_routing(self.student, self.inputs.features, self.inputs.positions, self.routing, seed)
         self._forget_moments_of_clones()
         self.memory.take_over()
         self.routing_started = True
 
     def _forget_moments_of_clones(self) -> None:
         """Until now the clones were other weights, which nothing but decay has moved."""
-        for layer in self.student.routed_layers():
+        for layer in self.student.memory_layers():
             for parameter in (layer.weight, layer.bias):
                 state = self._optimizer.state[parameter]
                 for name in state.keys() & {"exp_avg", "exp_avg_sq"}:
@@ -82,20 +83,22 @@ class ReleasedDistiller(Distiller):
         """
         selected = super().restore(selection, seed)
         if selected.epoch < self.config.warmup_epochs:
-            for layer in self.student.routed_layers():
+            for layer in self.student.memory_layers():
                 _set_scales(layer, 1.0, 1.0)
-            start_routing(self.student.eval(), self.inputs.features, self.inputs.positions, seed)
+            start_routing(
+                self.student.eval(), self.inputs.features, self.inputs.positions, self.routing, seed
+            )
         return selected
 
     def _batch_means(self) -> Iterator[LossTerms]:
         config, nothing = self.config, torch.zeros((), device=self.inputs.labels.device)
         targets = soft_targets(self.teacher_logits, config.temperature, self.tempering)
         for rows in self.inputs.train.split(self.batch_rows):
-            output = self._forward(rows)
+            output = self.student.classify(self._scaled(rows))
             mean = hard_label_sum(output.logits, self.inputs.labels[rows]) / len(rows)
             yield self._learn_from(output, self._part(output, config.hard_label_weight * mean, nothing))
         for student, teacher in zip(*(side.split(self.batch_rows) for side in self._pairs()), strict=True):
-            output = self._forward(student)
+            output = self.student.classify(self._scaled(student))
             own = targets.rows(teacher)
             mean = distillation_sum(output.logits, own, config.temperature, self.tempering) / len(student)
             yield self._learn_from(output, self._part(output, nothing, (1 - config.hard_label_weight) * mean))
@@ -106,7 +109,9 @@ class ReleasedDistiller(Distiller):
         return own if self.sampler is None else torch.cat([self.sampler.draw(), own], dim=1)
 
     def _part(self, output: StudentOutput, hard_label: Tensor, distillation: Tensor) -> LossTerms:
-        return LossTerms(hard_label, distillation, **self._auxiliary(output, share=1.0))
+        nothing = torch.zeros_like(hard_label)
+        auxiliary = self._auxiliary(output, share=1.0)
+        return LossTerms(hard_label, distillation, **auxiliary, gram=nothing, adversarial=nothing)
 
 
 class ReleasedMemory:
@@ -120,9 +125,9 @@ class ReleasedMemory:
         vectors: one (E, D) parameter a layer; the layers themselves see them at unit length.
     """
 
-    def __init__(self, student: RbMStudent, config: RoutingConfig) -> None:
+    def __init__(self, student: Student, config: RoutingConfig) -> None:
         self.config = config
-        self.layers = student.routed_layers()
+        self.layers = student.memory_layers()
         self.vectors = [nn.Parameter(torch.zeros_like(layer.memory)) for layer in self.layers]
 
     @torch.no_grad()
@@ -149,7 +154,7 @@ class ReleasedMemory:
     @torch.no_grad()
     def _average(self, vectors: nn.Parameter, routing: LayerRouting) -> None:
         shares = batch_softmax(routing)  # (B, E)
-        means = weighted_sums(shares, routing.unit_input)  # (E, D)
+        means = weighted_sums(shares, routing.key)  # (E, D)
         vectors.copy_(self.config.momentum * unit_rows(vectors) + (1 - self.config.momentum) * means)
 
 
@@ -162,6 +167,7 @@ def batch_softmax(routing: LayerRouting) -> Tensor:
 
 @torch.no_grad()
 def _set_scales(layer: RbMLayer, scale: float, gain: float) -> None:
+    assert layer.log_scale is not None, "a layer with a memory has several experts"
     layer.log_scale.fill_(math.log(scale))
     if layer.log_gain is not None:
         layer.log_gain.fill_(math.log(gain))

@@ -3,6 +3,7 @@
 Dimension letters: B batch, D layer input, E experts, K experts per row.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,12 +17,12 @@ from rbm_training.rows import Rows
 class LayerRouting:
     """How one layer routed a batch.
 
-    Shapes: unit_input (B, D), dense or sparse; experts (B, K) int64; weights and similarity (B, K), of the
-    chosen experts; gap (B,), similarity of the K-th minus that of the (K+1)-th expert, infinite where nothing
-    is left to rounding: when K = E, and for an all-zero input.
+    Shapes: key (B, D), what was compared, dense or sparse; experts (B, K) int64; weights and similarity
+    (B, K), of the chosen experts; gap (B,), similarity of the K-th minus that of the (K+1)-th expert,
+    infinite where nothing is left to rounding: when K = E, and for an all-zero key.
     """
 
-    unit_input: Rows
+    key: Rows
     experts: Tensor
     weights: Tensor
     similarity: Tensor
@@ -32,6 +33,45 @@ class LayerRouting:
         """The mixing weight of every expert, zero for those not chosen, (B, E)."""
         nothing = self.weights.new_zeros(len(self.weights), self.num_experts)
         return nothing.scatter(1, self.experts, self.weights)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerUse:
+    """How one layer of several experts was used in an epoch.
+
+    `usage` is the share of (row, choice) pairs of each expert, `entropy` its entropy relative to the largest
+    possible (1: all alike), `switching` the share of rows whose first expert is another than the epoch
+    before, None in the first.
+    """
+
+    usage: list[float]
+    entropy: float
+    switching: float | None
+
+
+class RoutingMonitor:
+    """Watches the routing of the same rows from epoch to epoch."""
+
+    def __init__(self) -> None:
+        self._first_choice: list[Tensor] = []
+
+    def observe(self, layers: Sequence[LayerRouting]) -> list[LayerUse]:
+        """Use of each layer that has a choice."""
+        mixtures = [layer for layer in layers if layer.num_experts > 1]
+        before = self._first_choice if len(self._first_choice) == len(mixtures) else [None] * len(mixtures)
+        self._first_choice = [layer.experts[:, 0] for layer in mixtures]
+        return [
+            LayerUse(
+                usage=usage,
+                entropy=_relative_entropy(usage),
+                switching=None if last is None else float((now != last).double().mean()),
+            )
+            for usage, last, now in zip(expert_usage(mixtures), before, self._first_choice, strict=True)
+        ]
+
+
+def _relative_entropy(shares: list[float]) -> float:
+    return -sum(share * math.log(share) for share in shares if share > 0) / math.log(len(shares))
 
 
 def expert_usage(layers: Sequence[LayerRouting]) -> list[list[float]]:

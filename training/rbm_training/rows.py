@@ -157,6 +157,23 @@ def dropout(x: Rows, probability: float, training: bool) -> Rows:
     )
 
 
+def only_features(x: Rows, num_features: int) -> Rows:
+    """The rows (B, F + P) with zeros for positions."""
+    if isinstance(x, SparseRows):
+        return replace(x, dense=torch.zeros_like(x.dense))
+    return torch.cat([x[:, :num_features], torch.zeros_like(x[:, num_features:])], dim=1)
+
+
+def only_positions(x: Rows, num_features: int) -> Rows:
+    """The rows (B, F + P) with zeros for features."""
+    if isinstance(x, SparseRows):
+        nothing = slice(0, 0)
+        return SparseRows(
+            torch.zeros_like(x.offsets), x.columns[nothing], x.values[nothing], x.num_columns, x.dense
+        )
+    return torch.cat([torch.zeros_like(x[:, :num_features]), x[:, num_features:]], dim=1)
+
+
 def weighted_sums(weights: Tensor, x: Rows) -> Tensor:
     """Σ_b w_be x_b for each e: weights (B, E) and rows (B, D) give (E, D)."""
     if isinstance(x, Tensor):

@@ -17,18 +17,21 @@ class DivergedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class EpochMetrics:
-    """One epoch, measured in evaluation mode. `test_accuracy` is recorded, never selected on."""
+    """One epoch, measured in evaluation mode. `test_accuracy` is recorded, never selected on.
+
+    With pseudo-unseen nodes, validation is a mean over both kinds of validation nodes, observed and
+    pseudo-unseen, each with a weight of its own.
+    """
 
     epoch: int
     val_accuracy: float
     val_loss: float
     test_accuracy: float
 
-    def better_than(self, other: "EpochMetrics | None") -> bool:
-        """Whether validation prefers this epoch."""
-        if other is None or self.val_accuracy > other.val_accuracy:
-            return True
-        return self.val_accuracy == other.val_accuracy and self.val_loss < other.val_loss
+    @property
+    def preference(self) -> tuple[float, float]:
+        """What is compared, the larger the better: validation accuracy, then the lower validation loss."""
+        return self.val_accuracy, -self.val_loss
 
 
 class Selection:
@@ -54,7 +57,7 @@ class Selection:
             )
         self.history.append(metrics)
         self._waited += 1
-        if metrics.better_than(self.best):
+        if self.best is None or metrics.preference > self.best.preference:
             self.best = metrics
             self._state = copy.deepcopy(model.state_dict())
             self._waited = 0

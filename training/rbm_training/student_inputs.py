@@ -1,6 +1,6 @@
 """What the student sees of a task: features, positions and labels, laid out on one device.
 
-Dimension letters: N observed nodes, U unseen nodes, F features, P position width.
+Dimension letters: N observed nodes, U nodes of a group that is held out, F features, P position width.
 """
 
 from dataclasses import dataclass
@@ -10,16 +10,30 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rbm_training.graph import Floats, Task
+from rbm_training.graph import Floats, Integers, Task
 from rbm_training.rows import Rows, rows_of
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Nodes that are in no graph the student learns from; their positions are inferred from neighbours.
+
+    Shapes: features (U, F), dense or sparse, positions (U, P), labels (U,).
+    """
+
+    features: Rows
+    positions: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
 
 @dataclass(frozen=True, slots=True)
 class StudentInputs:
     """What the student sees, on one device.
 
-    Shapes: features (N, F), dense or sparse, positions (N, P), labels (N,); train, val and test index rows;
-    the unseen_* hold the U unseen nodes.
+    Shapes: features (N, F), dense or sparse, positions (N, P), labels (N,); train, val and test index rows.
     """
 
     features: Rows
@@ -28,28 +42,30 @@ class StudentInputs:
     train: Tensor
     val: Tensor
     test: Tensor
-    unseen_features: Rows
-    unseen_positions: Tensor
-    unseen_labels: Tensor
+    unseen: HeldOut
+    pseudo_unseen: HeldOut
 
     @property
     def test_labels(self) -> Tensor:
         """Labels of the setting's test nodes: the unseen ones where there are any."""
-        return self.test_rows(self.labels, self.unseen_labels)
+        return self.test_rows(self.labels, self.unseen.labels)
 
     def test_rows(self, observed: Tensor, unseen: Tensor) -> Tensor:
         """Of something said of the N observed and of the U unseen nodes, what was said of the test nodes."""
-        return unseen if len(self.unseen_labels) else observed[self.test]
+        return unseen if len(self.unseen) else observed[self.test]
 
 
 def student_inputs(
-    task: Task, positions: Floats, unseen_positions: Floats, device: torch.device
+    task: Task, positions: Floats, unseen: Floats, pseudo_unseen: Floats, device: torch.device
 ) -> StudentInputs:
-    """Lay a task and its positions out for the student."""
-    graph, observed, unseen = task.graph, task.observed_nodes, task.unseen
+    """Lay a task and the positions of observed, unseen and pseudo-unseen nodes out for the student."""
+    graph, observed = task.graph, task.observed_nodes
 
     def tensor(array: npt.NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(device)
+
+    def held_out(nodes: Integers, inferred: Floats) -> HeldOut:
+        return HeldOut(rows_of(graph.features[nodes], device), tensor(inferred), tensor(graph.labels[nodes]))
 
     return StudentInputs(
         features=rows_of(graph.features[observed], device),
@@ -58,7 +74,6 @@ def student_inputs(
         train=tensor(task.train),
         val=tensor(task.val),
         test=tensor(task.test),
-        unseen_features=rows_of(graph.features[unseen], device),
-        unseen_positions=tensor(unseen_positions),
-        unseen_labels=tensor(graph.labels[unseen]),
+        unseen=held_out(task.unseen, unseen),
+        pseudo_unseen=held_out(task.pseudo_unseen, pseudo_unseen),
     )

@@ -69,6 +69,7 @@ class TeacherResult:
     logits: Tensor
     unseen_logits: Tensor
     entropy_shift: Tensor | None
+    representations: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,10 @@ class DatasetConfig(Part):
     path: Path | None = None
     """Your own graph, for kind `files`: an `.npz`, or a folder with `nodes.parquet`, `edges.parquet` and
     `labels.parquet`; `datasets/npz.py` and `datasets/parquet.py` explain every array and column."""
+    split: Literal["published", "drawn"] = "published"
+    """`published`: the one that came with the graph; where there is none, and with `drawn`, as many nodes a
+    class as below are drawn with the seed. A `named` set without a published split, or with `drawn`, is cut
+    to its largest connected component, as its papers do."""
     setting: Setting = "transductive"
     """`inductive` holds nodes out of graph, positions, teacher and distillation; they are the test nodes."""
     train_per_class: Count = 20
@@ -32,6 +36,10 @@ class DatasetConfig(Part):
     unseen_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Inductive: share of the nodes outside training and validation that is held out. A published test
     mask is held out whole."""
+
+    pseudo_unseen_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Inductive: share of the validation nodes that is held out of graph, positions, teacher and distillation
+    as well, so that selection sees how a student answers for nodes it has never met."""
 
     @model_validator(mode="after")
     def _source_is_named(self) -> "DatasetConfig":

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rbm_training.config.part import Count, Part, Weight
 
@@ -18,15 +18,35 @@ class DistillConfig(Part):
     """`reliable` also matches each node to reliable neighbours (KRD, Wu et al. 2023); `self` only to
     itself; `auto` is `reliable` up to a mean degree of 10, above which it was measured to harm, and `self`
     with a precomputed teacher, which cannot be asked how noise moves it."""
+    pair_weight: Literal["pair", "node"] = "pair"
+    """Whether every pair counts the same, and so a node by its degree, or every node."""
+    gram: Weight = 0.0
+    """Weight of the likeness of hidden representations between nodes, student's to teacher's (NOSMOG, Tian et
+    al. 2023)."""
+    adversarial: Weight = 0.0
+    """Weight of the loss on inputs that were moved against the student (NOSMOG)."""
+    adversarial_radius: Annotated[float, Field(gt=0)] = 0.1
+    """How far they are moved, relative to the root mean square of the features, and of the positions."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
     """Of Adam."""
     weight_decay: Weight = 5e-4
     """Of Adam, coupled."""
     warmup_epochs: Annotated[int, Field(ge=0)] = 12
-    """Epochs in which a single expert learns before the memory is laid out and the experts are cloned."""
+    """Epochs in which a single expert learns before routing starts and the experts are cloned."""
     max_epochs: Count = 500
     """Epochs after the switch to routing."""
     patience: Count = 50
     """Epochs without a better validation, counted from the switch."""
+    pseudo_unseen_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Inductive: weight of the pseudo-unseen nodes in the validation that selects; the observed ones have the
+    rest."""
     batch_rows: Count | None = None
-    """Rows a forward pass takes; unset: all. One optimiser step an epoch either way."""
+    """Rows a forward pass takes; unset: all."""
+    step_after: Literal["epoch", "batch"] = "epoch"
+    """When the optimiser makes a step: once an epoch, whatever the batches, or after each of them."""
+
+    @model_validator(mode="after")
+    def _batches_exist(self) -> "DistillConfig":
+        if self.step_after == "batch" and self.batch_rows is None:
+            raise ValueError("found distill.step_after = 'batch' without distill.batch_rows; wanted both")
+        return self

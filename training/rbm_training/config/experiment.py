@@ -52,6 +52,31 @@ class ExperimentConfig(Part):
         return self
 
     @model_validator(mode="after")
+    def _released_is_rbm(self) -> "ExperimentConfig":
+        new = {"gram": self.distill.gram > 0, "adversarial": self.distill.adversarial > 0}
+        new |= {
+            "pair_weight": self.distill.pair_weight != "pair",
+            "step_after": self.distill.step_after != "epoch",
+        }
+        asked = [f"distill.{name}" for name, is_set in new.items() if is_set]
+        if self.student.kind != "rbm":
+            asked.append(f"student.kind = {self.student.kind!r}")
+        if self.compat == "released" and asked:
+            raise ValueError(
+                f"found compat = 'released' with {', '.join(asked)}; wanted the RbM student alone"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _gram_has_a_teacher(self) -> "ExperimentConfig":
+        if self.distill.gram > 0 and self.teacher.kind == "precomputed":
+            raise ValueError(
+                "found distill.gram with teacher.kind = 'precomputed', of which no hidden representations"
+                " are known; wanted distill.gram = 0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _pairs_have_a_teacher(self) -> "ExperimentConfig":
         if self.distill.pairs == "reliable" and self.teacher.kind == "precomputed":
             raise ValueError(

@@ -1,47 +1,90 @@
 """What is trained to do without the graph."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from rbm_training.config.part import Count, Part, Probability, Weight
 
+StudentKind = Literal["rbm", "mlp", "moe", "mlp-ensemble"]
+
 
 class StudentConfig(Part):
-    """The RbM student: L layers of E linear experts, K of which see a row."""
+    """The student: L layers of E linear experts, K of which see a row."""
 
+    kind: StudentKind | Literal["auto"] = "rbm"
+    """`rbm`: experts routed by a memory; `mlp`: one expert a layer; `moe`: experts routed by a learnt router;
+    `mlp-ensemble`: several MLPs, their logits averaged; `auto`: all of these, the best on validation is
+    kept."""
     num_layers: Count = 2
-    """L, routed layers."""
+    """L, layers."""
     hidden: Count = 128
     """Width of the hidden layers."""
-    num_experts: Count = 4
-    """E, experts of each layer."""
+    num_experts: Count | tuple[Count, ...] = 4
+    """E, experts of each layer; or a list, one number a layer. A layer of one expert is a plain linear
+    one."""
     experts_per_row: Count = 2
-    """K, experts that a row is sent to."""
+    """K, experts that a row is sent to; in layers of fewer, all of them."""
     dropout: Probability = 0.3
-    """Before every layer, the input included."""
+    """Before every layer."""
+    input_dropout: bool = True
+    """Before the first layer too."""
     input_gains: bool = False
-    """Learn a gain per expert and input column."""
+    """Kind `rbm`: learn a gain per expert and input column."""
+    metric: Literal["cosine", "euclidean"] = "cosine"
+    """Kind `rbm`: how rows are compared with memories."""
+    sharpness: Annotated[float, Field(gt=0)] = 1.0
+    """Kind `rbm`: what similarities are multiplied by before the softmax over the chosen experts."""
+    routing_input: Literal["all", "features", "positions"] = "all"
+    """Kind `rbm`: what the first layer is routed by."""
+    router_top_k: Literal["k", "k_plus_1"] = "k"
+    """Kind `moe`: `k_plus_1` uses one expert more than asked for, weighted by a softmax over all experts, as
+    the paper's released code does."""
+    num_members: Count = 4
+    """Kind `mlp-ensemble`: MLPs."""
+    equal_cost: Literal["none", "flops", "parameters"] = "none"
+    """Kind `mlp`: choose the width of the hidden layers so that the MLP costs as much as the `rbm` student
+    that the other fields describe."""
 
     @model_validator(mode="after")
-    def _enough_experts(self) -> "StudentConfig":
-        if self.experts_per_row > self.num_experts:
+    def _experts_fit(self) -> "StudentConfig":
+        if isinstance(self.num_experts, tuple) and len(self.num_experts) != self.num_layers:
             raise ValueError(
-                f"student.experts_per_row = {self.experts_per_row} exceeds num_experts = {self.num_experts}"
+                f"found {len(self.num_experts)} numbers in student.num_experts for student.num_layers ="
+                f" {self.num_layers}; wanted one number a layer"
             )
+        largest = max(self.experts_by_layer(self.num_layers))
+        if self.experts_per_row > largest:
+            raise ValueError(
+                f"found student.experts_per_row = {self.experts_per_row} and no layer of more than {largest}"
+                " experts; wanted student.experts_per_row of at most student.num_experts"
+            )
+        if self.equal_cost != "none" and self.num_layers == 1:
+            raise ValueError("found student.equal_cost with student.num_layers = 1; wanted a hidden layer")
         return self
+
+    def experts_by_layer(self, num_layers: int) -> tuple[int, ...]:
+        """E of each layer; an MLP has one everywhere."""
+        if self.kind in ("mlp", "mlp-ensemble"):
+            return (1,) * num_layers
+        if isinstance(self.num_experts, tuple):
+            return self.num_experts
+        return (self.num_experts,) * num_layers
 
 
 class RoutingConfig(Part):
-    """What shapes the routing memory."""
+    """What shapes the routing."""
 
+    memory_start: Literal["kmeans", "spherical", "random"] = "kmeans"
+    """Kind `rbm`: where memories start, among the inputs of their layer: centres of K-means, centres of
+    spherical K-means, or inputs drawn at random."""
     commitment: Weight = 0.05
-    """Weight of the pull of inputs towards the memories they are routed to."""
+    """Kind `rbm`: weight of the pull of inputs towards the memories they are routed to."""
     self_similarity: Weight = 0.01
-    """Size of the push of memories away from each other, once a step."""
+    """Kind `rbm`: size of the push of memories away from each other, once a step."""
     load_balance: Weight = 0.01
     """Weight of the squared variation of the load over experts."""
     momentum: Annotated[float, Field(ge=0, le=1)] = 0.9
-    """γ, the part of the old memory that a step keeps; 1 freezes the memory."""
+    """Kind `rbm`: γ, the part of the old memory that a step keeps; 1 freezes the memory."""
     revive_after: Count = 10
-    """Steps without a single row after which an expert is moved to the worst-served input."""
+    """Kind `rbm`: steps without a single row after which an expert is moved to the worst-served input."""

@@ -46,7 +46,8 @@ class Dataset:
         return self.graph.num_nodes if self.kept is None else len(self.kept)
 
     def largest_component(self) -> "Dataset":
-        """Only the largest connected component, without a split: so benchmarks without one are used."""
+        """Only the largest connected component, without a published split: so benchmarks that have none are
+        used."""
         _, component = sp.csgraph.connected_components(self.graph.adjacency, directed=False)
         kept = component == np.bincount(component).argmax()
         return replace(self, graph=self.graph.subgraph(np.flatnonzero(kept)), published=None, kept=kept)

@@ -6,9 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbm_training.config import DatasetConfig
-from rbm_training.graph import UNLABELLED, Graph, GraphError, Integers, Split
-
-NOBODY = np.array([], np.int64)
+from rbm_training.graph import NOBODY, UNLABELLED, Graph, GraphError, Integers, Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,8 @@ def draw_split(graph: Graph, config: DatasetConfig, seed: int) -> Split:
         rest.append(members[wanted:])
     others = np.sort(np.concatenate(rest))
     test, unseen = _hold_out(others, config, generator)
-    return Split(np.sort(np.concatenate(train)), np.sort(np.concatenate(val)), test, unseen)
+    observed_val, pseudo_unseen = hold_out_val(np.sort(np.concatenate(val)), config, seed)
+    return Split(np.sort(np.concatenate(train)), observed_val, test, unseen, pseudo_unseen)
 
 
 def published_split(graph: Graph, published: PublishedSplit, config: DatasetConfig, seed: int) -> Split:
@@ -69,7 +68,17 @@ def published_split(graph: Graph, published: PublishedSplit, config: DatasetConf
     if not len(test):
         raise GraphError(graph.name, "no node in the test mask", "nodes to hold out (setting 'inductive')")
     in_no_mask = ~np.logical_or.reduce(masks) & (graph.labels != UNLABELLED)
-    return Split(train, val, np.flatnonzero(in_no_mask), test)
+    observed_val, pseudo_unseen = hold_out_val(val, config, seed)
+    return Split(train, observed_val, np.flatnonzero(in_no_mask), test, pseudo_unseen)
+
+
+def hold_out_val(val: Integers, config: DatasetConfig, seed: int) -> tuple[Integers, Integers]:
+    """Validation nodes that stay in the graph, at least one of them, and those held out of it (inductive)."""
+    if config.setting == "transductive":
+        return val, NOBODY
+    num_held_out = min(round(config.pseudo_unseen_fraction * len(val)), len(val) - 1)
+    shuffled = np.random.default_rng([seed, len(val)]).permutation(val)
+    return np.sort(shuffled[num_held_out:]), np.sort(shuffled[:num_held_out])
 
 
 def _check_classes(graph: Graph, train: Integers) -> None:

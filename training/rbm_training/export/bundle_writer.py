@@ -23,7 +23,7 @@ from rbm_training.export.graphs import build_graph, tensor_specs
 from rbm_training.export.model_card import render_model_card
 from rbm_training.export.parity import check_graphs, draw_reference, golden_spec, record_golden
 from rbm_training.graph import Features, Floats
-from rbm_training.students.rbm import RbMStudent
+from rbm_training.students.student import Student
 
 GROUPED_FILE = "student.grouped.onnx"
 DENSE_FILE = "student.dense.onnx"
@@ -38,7 +38,7 @@ class ExportRequest:
     """
 
     name: str
-    student: RbMStudent
+    student: Student
     nodes: NodeTable
     features: Features
     positions: Floats
@@ -103,9 +103,9 @@ def _form(features: Features) -> FeatureForm:
     return "dense" if isinstance(features, np.ndarray) else "sparse"
 
 
-def describe_architecture(student: RbMStudent) -> Architecture:
+def describe_architecture(student: Student) -> Architecture:
     """Widths and experts of a student."""
-    layers = student.routed_layers()
+    layers = student.expert_layers()
     return Architecture(
         student="rbm",
         layer_widths=(layers[0].weight.shape[1], *(layer.weight.shape[2] for layer in layers)),

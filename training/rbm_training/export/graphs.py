@@ -20,15 +20,15 @@ from rbm_bundle.manifest import FeatureForm, TensorSpec
 from rbm_training.export.builder import GraphBuilder, LayerWeights, Routed, row_norms
 from rbm_training.export.layers import SparseInput, dense_layer, grouped_layer, sparse_layer
 from rbm_training.rows import EPSILON
-from rbm_training.students.rbm import RbMStudent
+from rbm_training.students.student import Student
 
 Form = Literal["grouped", "dense"]
 
 
-def fold_layers(student: RbMStudent) -> list[LayerWeights]:
+def fold_layers(student: Student) -> list[LayerWeights]:
     """Each layer's weights with exp(ϑ) and exp(A) multiplied in, folded in float64."""
     folded = []
-    for layer in student.routed_layers():
+    for layer in student.memory_layers():
         scale = layer.scale().double()
         folded.append(
             LayerWeights(
@@ -47,10 +47,10 @@ def float32_array(values: Tensor) -> npt.NDArray[np.float32]:
 
 
 def tensor_specs(
-    student: RbMStudent, features: FeatureForm
+    student: Student, features: FeatureForm
 ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """Inputs and outputs that both graphs have; `positions` only where there are any."""
-    layers = student.routed_layers()
+    layers = student.expert_layers()
     num_classes = layers[-1].weight.shape[2]
     inputs = [TensorSpec(name="features", dtype="float32", shape=(None, student.num_features))]
     if features == "sparse":
@@ -71,7 +71,7 @@ def tensor_specs(
     return tuple(inputs), tuple(outputs)
 
 
-def build_graph(student: RbMStudent, form: Form, features: FeatureForm) -> bytes:
+def build_graph(student: Student, form: Form, features: FeatureForm) -> bytes:
     """The serialised ONNX model of a routed student in one of the two forms, for features in one of two."""
     graph = GraphBuilder()
     first, *others = fold_layers(student)
@@ -86,7 +86,7 @@ def build_graph(student: RbMStudent, form: Form, features: FeatureForm) -> bytes
     return graph.serialise(f"rbm_{form}", *tensor_specs(student, features))
 
 
-def _put_out(graph: GraphBuilder, student: RbMStudent, routed: list[Routed]) -> None:
+def _put_out(graph: GraphBuilder, student: Student, routed: list[Routed]) -> None:
     logits = graph.add("Identity", routed[-1].output, name="logits")
     calibrated = graph.add("Div", logits, graph.constant(float(student.temperature)))
     graph.add("Softmax", calibrated, name="probabilities", axis=-1)
@@ -95,7 +95,7 @@ def _put_out(graph: GraphBuilder, student: RbMStudent, routed: list[Routed]) -> 
     _stack_layers(graph, [layer.similarity for layer in routed], "similarity")
 
 
-def _dense_input(graph: GraphBuilder, student: RbMStudent) -> str:
+def _dense_input(graph: GraphBuilder, student: Student) -> str:
     """Features and positions, scaled, (B, F + P)."""
     scaling = student.scaling
     features = "features"
@@ -108,7 +108,7 @@ def _dense_input(graph: GraphBuilder, student: RbMStudent) -> str:
     return graph.add("Concat", features, positions, axis=1) if positions else features
 
 
-def _sparse_input(graph: GraphBuilder, student: RbMStudent) -> SparseInput:
+def _sparse_input(graph: GraphBuilder, student: Student) -> SparseInput:
     values = "feature_values"
     if student.scaling.features == "l2":
         squares = graph.add("Mul", values, values)
@@ -117,7 +117,7 @@ def _sparse_input(graph: GraphBuilder, student: RbMStudent) -> SparseInput:
     return SparseInput("feature_ids", values, _scaled_positions(graph, student))
 
 
-def _scaled_positions(graph: GraphBuilder, student: RbMStudent) -> str | None:
+def _scaled_positions(graph: GraphBuilder, student: Student) -> str | None:
     if student.position_width == 0:
         return None
     if student.scaling.position_norm is None:

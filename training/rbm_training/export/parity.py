@@ -20,7 +20,7 @@ from rbm_training.export.graphs import float32_array
 from rbm_training.export.node_table import csr_features
 from rbm_training.graph import Features, Floats
 from rbm_training.rows import rows_of
-from rbm_training.students.rbm import RbMStudent
+from rbm_training.students.student import Student
 
 CHECKED_BATCHES: Final = (1, 2, 7, 64, 1000)
 NUM_GOLDEN_ROWS: Final = 64
@@ -52,7 +52,7 @@ def graph_inputs(features: Features, positions: Floats) -> dict[str, npt.NDArray
 
 
 @torch.no_grad()
-def reference_rows(student: RbMStudent, features: Features, positions: Floats) -> GoldenRows:
+def reference_rows(student: Student, features: Features, positions: Floats) -> GoldenRows:
     """What the student says in float64 about features (G, F) and positions (G, P)."""
     exact = copy.deepcopy(student).cpu().double().eval()
     rows = rows_of(features, torch.device("cpu")).to(torch.float64)
@@ -69,7 +69,7 @@ def reference_rows(student: RbMStudent, features: Features, positions: Floats) -
     )
 
 
-def draw_reference(student: RbMStudent, features: Features, positions: Floats, seed: int) -> GoldenRows:
+def draw_reference(student: Student, features: Features, positions: Floats, seed: int) -> GoldenRows:
     """The student in float64 on as many rows as the largest batch holds: observed ones, the last one zero.
 
     The rows are a shuffle of the observed ones, repeated where there are too few.

@@ -1,0 +1,77 @@
+"""The vanilla mixture of experts: a learnt router with noise, by cosine (Li et al. 2023, "GMoE").
+
+What the RbM paper compares itself with. Dimension letters: B batch, D layer input, R router width, E experts,
+K experts per row.
+"""
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from rbm_training.routing import LayerRouting
+from rbm_training.rows import Rows, unit_rows
+from rbm_training.students.experts import MAX_LOG_SCALE, ExpertLayer, choose
+
+TopK = Literal["k", "k_plus_1"]
+PROTOTYPE_DEVIATION = 0.01
+
+
+class MoELayer(ExpertLayer):
+    """Experts routed by a learnt projection.
+
+    For u = x P + p of unit vector û and unit prototypes q̂_e, c_e = <û, q̂_e>, in training plus N(0, 1)/E; the
+    mixing weights are softmax(exp(θ) c) over the K largest, and the task's gradient reaches all of them.
+    With `k_plus_1`, as in the paper's released code, K + 1 experts are used and the softmax is over all E.
+
+    Shapes: projection (D, R), projection_bias (R,), prototypes (E, R).
+    """
+
+    weights_learn: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        in_width: int,
+        out_width: int,
+        num_experts: int,
+        experts_per_row: int,
+        dropout: float = 0.0,
+        *,
+        router_width: int,
+        top_k: TopK = "k",
+    ) -> None:
+        used = min(experts_per_row + (top_k == "k_plus_1"), num_experts)
+        super().__init__(in_width, out_width, num_experts, used, dropout)
+        self.top_k = top_k
+        self.projection = nn.Parameter(torch.empty(in_width, router_width))
+        self.projection_bias = nn.Parameter(torch.zeros(router_width))
+        self.prototypes = nn.Parameter(torch.randn(num_experts, router_width) * PROTOTYPE_DEVIATION)
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(2.0)))
+        nn.init.xavier_uniform_(self.projection)
+
+    def start_routing(self) -> None:
+        """Clone the first expert into all and ask the router from now on."""
+        self.clone_first()
+
+    def sharpness(self) -> Tensor:
+        """exp(θ), which the cosines are multiplied by."""
+        return self.log_sharpness.clamp_max(MAX_LOG_SCALE).exp()
+
+    def route(self, x: Rows) -> LayerRouting:
+        """Choose experts for x (B, D)."""
+        key = unit_rows(x @ self.projection + self.projection_bias)
+        cosines = key @ unit_rows(self.prototypes).T  # (B, E)
+        if self.training:
+            cosines = cosines + torch.randn_like(cosines) / (self.num_experts * self.sharpness().detach())
+        experts, similarity, gap = choose(cosines, self.experts_per_row)
+        logits = self.sharpness() * (cosines if self.top_k == "k_plus_1" else similarity)
+        weights = logits.softmax(dim=1)
+        return LayerRouting(
+            key=key,
+            experts=experts,
+            weights=weights.gather(1, experts) if self.top_k == "k_plus_1" else weights,
+            similarity=similarity,
+            gap=gap,
+            num_experts=self.num_experts,
+        )

@@ -1,0 +1,133 @@
+"""The student: scaled features and positions through layers of experts.
+
+Dimension letters: B batch, F features, P position width, D layer input, H layer output, C classes, L layers.
+"""
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from rbm_training.config import StudentConfig
+from rbm_training.routing import LayerRouting
+from rbm_training.rows import Rows
+from rbm_training.scaling import InputScaling
+from rbm_training.students.experts import ExpertLayer
+from rbm_training.students.moe import MoELayer
+from rbm_training.students.rbm import RbMLayer
+
+
+@dataclass(frozen=True, slots=True)
+class StudentOutput:
+    """Logits (B, C), what the first layer put out (B, H), and the routing of each layer that routes: of the
+    layers of several experts only once routing has started."""
+
+    logits: Tensor
+    representation: Tensor
+    layers: tuple[LayerRouting, ...]
+
+
+class Student(nn.Module):
+    """L layers of experts with ReLU between them.
+
+    `temperature` calibrates the probabilities, softmax(logits / temperature); it is fitted on validation.
+
+    Shapes: features (B, F), dense or sparse, positions (B, P) → logits (B, C).
+    """
+
+    temperature: Tensor
+
+    def __init__(self, scaling: InputScaling, layers: list[ExpertLayer]) -> None:
+        super().__init__()
+        self.scaling = scaling
+        self.layers = nn.ModuleList(layers)
+        self.register_buffer("temperature", torch.ones(()))
+
+    def expert_layers(self) -> list[ExpertLayer]:
+        """The layers, typed."""
+        return [layer for layer in self.layers if isinstance(layer, ExpertLayer)]
+
+    def memory_layers(self) -> list[RbMLayer]:
+        """The layers that a memory routes."""
+        return [layer for layer in self.layers if isinstance(layer, RbMLayer)]
+
+    @property
+    def num_features(self) -> int:
+        """F."""
+        return self.scaling.mean.numel()
+
+    @property
+    def position_width(self) -> int:
+        """P."""
+        return self.expert_layers()[0].weight.shape[1] - self.num_features
+
+    @property
+    def device(self) -> torch.device:
+        """Where the student is."""
+        return self.temperature.device
+
+    def forward(self, features: Rows, positions: Tensor) -> StudentOutput:
+        """Classify a batch from features and positions alone."""
+        return self.classify(self.scaling(features, positions))
+
+    def classify(self, inputs: Rows) -> StudentOutput:
+        """Classify inputs (B, F + P) that are scaled already."""
+        outputs: list[Tensor] = []
+        records = []
+        for layer in self.expert_layers():
+            output, routing = layer(outputs[-1].relu() if outputs else inputs)
+            outputs.append(output)
+            if routing is not None:
+                records.append(routing)
+        return StudentOutput(outputs[-1], outputs[0], tuple(records))
+
+    def num_parameters(self) -> int:
+        """Parameters and memory entries that inference uses."""
+        memories = sum(layer.memory.numel() for layer in self.memory_layers())
+        return sum(parameter.numel() for parameter in self.parameters()) + memories
+
+
+def build_student(scaling: InputScaling, widths: list[int], shape: StudentConfig) -> Student:
+    """A student with layers of the given widths [D, H, …, C].
+
+    Its experts may differ from layer to layer; where there is one, the layer is a plain linear one.
+    """
+    num_features = scaling.mean.numel()
+    sizes = zip(itertools.pairwise(widths), shape.experts_by_layer(len(widths) - 1), strict=True)
+    layers = [
+        _layer(index, in_width, out_width, num_experts, shape, num_features)
+        for index, ((in_width, out_width), num_experts) in enumerate(sizes)
+    ]
+    return Student(scaling, layers)
+
+
+def _layer(
+    index: int, in_width: int, out_width: int, num_experts: int, shape: StudentConfig, num_features: int
+) -> ExpertLayer:
+    rate = shape.dropout if index or shape.input_dropout else 0.0
+    experts_per_row = min(shape.experts_per_row, num_experts)
+    if num_experts == 1:
+        return ExpertLayer(in_width, out_width, dropout=rate)
+    if shape.kind == "moe":
+        return MoELayer(
+            in_width,
+            out_width,
+            num_experts,
+            experts_per_row,
+            rate,
+            router_width=shape.hidden,
+            top_k=shape.router_top_k,
+        )
+    return RbMLayer(
+        in_width,
+        out_width,
+        num_experts,
+        experts_per_row,
+        rate,
+        shape.input_gains,
+        metric=shape.metric,
+        sharpness=shape.sharpness,
+        routing_input="all" if index else shape.routing_input,
+        num_features=None if index else num_features,
+    )
