@@ -53,7 +53,7 @@ class StudentConfig(Part):
                 f"found {len(self.num_experts)} numbers in student.num_experts for student.num_layers ="
                 f" {self.num_layers}; wanted one number a layer"
             )
-        largest = max(self.experts_by_layer(self.num_layers))
+        largest = max(self.num_experts) if isinstance(self.num_experts, tuple) else self.num_experts
         if self.experts_per_row > largest:
             raise ValueError(
                 f"found student.experts_per_row = {self.experts_per_row} and no layer of more than {largest}"
