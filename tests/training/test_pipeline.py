@@ -111,6 +111,27 @@ def test_a_sparse_run_is_the_same_to_the_last_bit_for_a_seed(bag_of_words, tmp_p
     assert first.manifest.files["student.grouped.onnx"] == second.manifest.files["student.grouped.onnx"]
 
 
+@pytest.mark.parametrize(
+    ("teacher", "name", "words"),
+    [
+        ({"kind": "appnp", "members": 2}, "appnp-x2", "an APPNP teacher (an ensemble of 2 networks)"),
+        ({"kind": "gat", "heads": 2}, "gat", "a GAT teacher on"),
+        ({"kind": "gcn"}, "gcn", "a GCN teacher on"),
+    ],
+)
+def test_other_teachers_are_distilled_too_and_named_in_report_and_card(
+    teacher, name, words, bag_of_words, tmp_path
+):
+    config = bag_of_words.model_copy(update={"teacher": bag_of_words.teacher.model_copy(update=teacher)})
+    result = run(config, tmp_path / "run")
+    assert result.report.teacher == name
+    assert result.report.runs[0].teacher_test_accuracy > 0.6
+    assert words in (result.bundle.path / "MODEL_CARD.md").read_text()
+    log = (tmp_path / "run" / "log.jsonl").read_text()
+    stages = {json.loads(line).get("stage") for line in log.splitlines()}
+    assert ("teacher 2 of 2" in stages) == (name == "appnp-x2")
+
+
 def test_positions_may_keep_the_scale_of_their_encoder(small_experiment, tmp_path):
     assert train(small_experiment, tmp_path / "run", "scaling.position_norm=none") == 0
     config = read_bundle(tmp_path / "run" / "bundle").manifest.provenance.config

@@ -97,6 +97,57 @@ def test_ids_may_be_strings(tmp_path, small_config):
     np.testing.assert_array_equal(read_logits(tmp_path / "answers.npz", named), logits.astype(np.float32))
 
 
+NUM_RING, NUM_APART = 20, 4
+RING = np.stack([np.arange(NUM_RING), np.roll(np.arange(NUM_RING), 1)])
+APART = NUM_RING + np.array([[0, 1, 2], [1, 2, 3]])
+TEST_MASK = np.arange(NUM_RING + NUM_APART) % 4 == 3
+
+
+@pytest.fixture(params=["the test mask", "a share", "a share of the largest component"])
+def held_out(request, tmp_path) -> tuple[Dataset, DatasetConfig]:
+    """A ring and a path apart from it, under shuffled ids, and how its unseen nodes come about."""
+    masks = {"train_mask": np.arange(24) < 4, "val_mask": np.arange(24) == 4, "test_mask": TEST_MASK & True}
+    masks["test_mask"][:5] = False
+    published = masks if request.param == "the test mask" else {}
+    arrays = {
+        "edge_index": np.concatenate([RING, APART], axis=1),
+        "x": np.eye(24, dtype=np.float32),
+        "y": np.arange(24) % 2,
+        "node_ids": 100 + np.random.default_rng(0).permutation(24),
+    }
+    write_npz(tmp_path / "mine.npz", **arrays, **published)
+    cut = request.param == "a share of the largest component"
+    source = {"kind": "named", "name": "mine", "root": tmp_path} if cut or published else {"kind": "files"}
+    path = {} if source["kind"] == "named" else {"path": tmp_path / "mine.npz"}
+    config = DatasetConfig(**source, **path, setting="inductive", train_per_class=2, val_per_class=2)
+    dataset = load_dataset(config)
+    assert dataset.graph.num_nodes == (NUM_RING if cut else NUM_RING + NUM_APART)
+    return dataset, config
+
+
+@pytest.mark.parametrize("by_id", [True, False])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_every_node_gets_its_own_answer_however_the_unseen_ones_were_held_out(
+    held_out, by_id, seed, tmp_path
+):
+    dataset, config = held_out
+    with np.load(tmp_path / "mine.npz") as arrays:
+        ids = arrays["node_ids"]
+    answers = np.stack([ids, -ids], axis=1).astype(np.float32)
+    order = np.random.default_rng(seed).permutation(len(ids))
+    if by_id:
+        np.savez(tmp_path / "answers.npz", logits=answers[order], node_ids=ids[order])
+    else:
+        np.savez(tmp_path / "answers.npz", logits=answers)
+    task = dataset.task(config, seed)
+    result = answer_from(read_logits(tmp_path / "answers.npz", dataset), task, CPU)
+    np.testing.assert_array_equal(result.logits[:, 0], task.observed.node_ids)
+    np.testing.assert_array_equal(result.unseen_logits[:, 0], task.graph.node_ids[task.unseen])
+    assert len(task.unseen) > 0
+    assert result.entropy_shift is None
+    assert result.representations is None
+
+
 IDS = np.arange(6)
 
 

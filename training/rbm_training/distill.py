@@ -18,7 +18,7 @@ from rbm_training.scaling import InputScaling
 from rbm_training.selection import EpochMetrics, Selection
 from rbm_training.student_inputs import StudentInputs
 from rbm_training.students.rbm import RbMStudent, build_student
-from rbm_training.teacher import TeacherResult
+from rbm_training.teachers import TeacherResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from rbm_training.routing import expert_usage
 from rbm_training.rows import as_array
 from rbm_training.scaling import InputScaling
 from rbm_training.student_inputs import StudentInputs
-from rbm_training.teacher import TeacherResult
+from rbm_training.teachers import TeacherResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from rbm_training.run_log import RunLog
 from rbm_training.runtime import describe_environment, git_commit, pick_device, seed_everything
 from rbm_training.scaling import InputScaling
 from rbm_training.student_inputs import student_inputs
-from rbm_training.teacher import train_teacher
+from rbm_training.teachers import train_teacher
 
 BUNDLE_FOLDER = "bundle"
 CONFIG_FILE = "config.toml"
@@ -116,7 +116,7 @@ def run_seed(
     scaling = fit_scaling(config, task).to(device)
     unit_noise = config.compat == "released"
     if isinstance(config.teacher, TeacherConfig):
-        teacher = train_teacher(task, scaling, config.teacher, device, log, unit_noise)
+        teacher = train_teacher(task, scaling, config.teacher, seed, device, log, unit_noise)
     else:
         assert saved is not None
         teacher = answer_from(saved, task, device)
@@ -190,7 +190,7 @@ def _report(
         name=config.name,
         dataset=dataset.graph.name,
         setting=config.dataset.setting,
-        teacher=config.teacher.kind,
+        teacher=config.teacher.name,
         student=bundle.manifest.architecture.student,
         num_parameters=bundle.manifest.architecture.num_parameters,
         exported_seed=best.report.seed,
