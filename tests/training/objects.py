@@ -14,7 +14,7 @@ from rbm_training.runtime import seed_everything
 from rbm_training.scaling import InputScaling
 from rbm_training.student_inputs import StudentInputs, student_inputs
 from rbm_training.students.rbm import RbMStudent, build_student
-from rbm_training.teacher import TeacherResult, train_teacher
+from rbm_training.teachers import TeacherResult, train_teacher
 
 CPU = torch.device("cpu")
 
@@ -58,7 +58,7 @@ def prepare(config: ExperimentConfig, task: Task, folder, seed: int = 0) -> Prep
     seed_everything(seed, num_threads=1)
     log = RunLog(folder)
     scaling = fit_scaling(config, task)
-    teacher = train_teacher(task, scaling, config.teacher, CPU, log)
+    teacher = train_teacher(task, scaling, config.teacher, seed, CPU, log)
     positions = encode_positions(task.observed, config.positions, seed, log)
     inputs = student_inputs(task, positions, positions_of_unseen(task, positions), CPU)
     return Prepared(

@@ -154,7 +154,7 @@ def _report(
         name=config.name,
         dataset=dataset.graph.name,
         setting=config.dataset.setting,
-        teacher=config.teacher.kind,
+        teacher=config.teacher.name,
         exported_seed=best.report.seed,
         bundle_id=bundle.manifest.bundle_id,
         git_commit=bundle.manifest.provenance.git_commit,

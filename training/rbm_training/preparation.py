@@ -20,7 +20,7 @@ from rbm_training.runtime import pick_device, seed_everything
 from rbm_training.scaling import InputScaling
 from rbm_training.stage_cache import StageCache
 from rbm_training.student_inputs import StudentInputs, student_inputs
-from rbm_training.teacher import TeacherResult, train_teacher
+from rbm_training.teachers import TeacherResult, train_teacher
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +88,20 @@ class _Source:
 
         if cache is None or isinstance(self.config.teacher, PrecomputedTeacherConfig):
             return make()
-        return cache.teacher(self._made_of("teacher", "scaling", "compat"), make, self.device)
+        return cache.teacher(self._made_of("teacher", "compat"), make, self.device)
 
     def _train_teacher(self, scaling: InputScaling, config: TeacherConfig) -> TeacherResult:
         seed_everything(self.seed, self.config.num_threads)
         unit_noise = self.config.compat == "released"
-        return train_teacher(self.task, scaling, config, self.device, self.log, unit_noise)
+        return train_teacher(self.task, scaling, config, self.seed, self.device, self.log, unit_noise)
 
     def _made_of(self, *parts: str) -> dict[str, Any]:
         """What a stage depends on: the data, the split, the seed, and some parts of the experiment."""
         document = self.config.model_dump(mode="json")
         wanted = {part: document[part] for part in ("num_threads", *parts)}
         split = {k: v for k, v in document["dataset"].items() if k not in ("root", "path", "kind", "name")}
-        return {"data": self.dataset.sha256(), "split": split, "seed": self.seed, **wanted}
+        scaling = document["scaling"]["features"]
+        return {"data": self.dataset.sha256(), "split": split, "scaling": scaling, "seed": self.seed} | wanted
 
 
 def check(config: ExperimentConfig, dataset: Dataset) -> None:

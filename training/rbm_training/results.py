@@ -37,6 +37,15 @@ class RunIdentity:
     method: str
     seed: int
 
+    @property
+    def cell(self) -> tuple[str, Protocol, Setting, str, int]:
+        """What all methods that learn from one teacher on one split have in common."""
+        return self.dataset, self.protocol, self.setting, self.teacher, self.seed
+
+    def __str__(self) -> str:
+        place = f"{self.dataset} {self.protocol} {self.setting}, teacher {self.teacher}, seed {self.seed}"
+        return f"{self.method} on {place}"
+
 
 class RunLine(BaseModel):
     """One student of one seed, and its teacher.

@@ -1,8 +1,8 @@
 """The family of students that learn from a GNN, each as what it changes in an experiment.
 
-GLNN (Zhang et al., ICLR 2022), KRD (Wu et al., ICML 2023), NOSMOG (Tian et al., ICLR 2023) and RbM (Rumiantsev &
-Coates, TMLR 2024) as docs/method.md describes them. The `mlp` methods have RbM's own inputs, teacher and pairs,
-so that they differ from it in the mixture alone.
+GLNN (Zhang et al., ICLR 2022), KRD (Wu et al., ICML 2023), NOSMOG (Tian et al., ICLR 2023) and RbM
+(Rumiantsev & Coates, TMLR 2024) as docs/method.md describes them. The `mlp` methods have RbM's own inputs,
+teacher and pairs, so that they differ from it in the mixture alone.
 """
 
 from collections.abc import Mapping
@@ -32,6 +32,8 @@ def merged(*tables: Overrides) -> dict[str, Any]:
     for table in tables:
         for key, value in table.items():
             below = result.get(key)
-            nested = isinstance(value, Mapping) and isinstance(below, Mapping)
-            result[key] = merged(below, value) if nested else value
+            if isinstance(value, Mapping) and isinstance(below, Mapping):
+                result[key] = merged(below, value)
+            else:
+                result[key] = value
     return result

@@ -13,7 +13,7 @@ from rbm_training.comparison.methods import METHODS, merged
 from rbm_training.config import ConfigError, ExperimentConfig
 from rbm_training.config.part import Name, Part, Seed
 from rbm_training.config.reading import in_words, read_document
-from rbm_training.results import Identity, Protocol
+from rbm_training.results import Protocol, RunIdentity
 
 EXPERIMENTS: Final = Path(__file__).parents[2] / "experiments"
 
@@ -22,24 +22,24 @@ class ComparisonConfig(Part):
     """Which methods are compared, and on what."""
 
     datasets: Annotated[tuple[Name, ...], Field(min_length=1)]
-    """Named sets, read as `<data_root>/<name>.npz` or from their publisher. A set runs on the experiment of its
-    name, `<experiments>/<name>.toml`, or where there is none on the defaults."""
+    """Named sets, read as `<data_root>/<name>.npz` or from their publisher. A set runs on the experiment of
+    its name, `<experiments>/<name>.toml`, or where there is none on the defaults."""
     methods: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(METHODS)
     """Students, by name: those of the literature and those that `[method.NAME]` describes."""
     settings: Annotated[tuple[Setting, ...], Field(min_length=1)] = ("transductive",)
     """Whether test nodes are in the graph that is learnt from."""
     protocols: Annotated[tuple[Protocol, ...], Field(min_length=1)] = ("B",)
-    """`B`: the published split, or where there is none 20 + 30 nodes a class on the largest component; `A`: the
-    latter everywhere."""
+    """`B`: the published split, or where there is none 20 + 30 nodes a class on the largest component; `A`:
+    the latter everywhere."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     """One run each."""
     data_root: Path = Path("data")
     """Folder of the datasets."""
     experiments: Path = EXPERIMENTS
     """Folder of the experiments."""
-    experiment: dict[str, Any] = {}
+    experiment: dict[str, Any] = Field(default_factory=dict)
     """Fields that all runs have otherwise than their experiment says, as in `[experiment.teacher]`."""
-    method: dict[Name, dict[str, Any]] = {}
+    method: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     """Fields that one method has otherwise, as in `[method.rbm.student]`. With `like = "rbm"` a new method is
     described, to be named in `methods`."""
 
@@ -49,8 +49,8 @@ class ComparisonConfig(Part):
             like = self.like(name)
             if like not in METHODS:
                 raise ValueError(
-                    f"found method {like!r}; wanted one of {', '.join(METHODS)}, or a table [method.{name}] with"
-                    " `like` one of them"
+                    f"found method {like!r}; wanted one of {', '.join(METHODS)}, or a table"
+                    f" [method.{name}] with `like` one of them"
                 )
         return self
 
@@ -75,7 +75,7 @@ def load_comparison(path: Path, overrides: Sequence[str] = ()) -> ComparisonConf
 class PlannedRun:
     """One run: what it is, and the experiment that it is."""
 
-    identity: Identity
+    identity: RunIdentity
     experiment: ExperimentConfig
 
 
@@ -86,7 +86,9 @@ def plan(config: ComparisonConfig) -> list[PlannedRun]:
         ConfigError: an experiment that cannot be run as written.
     """
     documents = {dataset: _experiment_of(config, dataset) for dataset in config.datasets}
-    cells = itertools.product(config.datasets, config.protocols, config.settings, config.seeds, config.methods)
+    cells = itertools.product(
+        config.datasets, config.protocols, config.settings, config.seeds, config.methods
+    )
     return [_planned(config, documents[cell[0]], *cell) for cell in cells]
 
 
@@ -118,5 +120,5 @@ def _planned(
         experiment = ExperimentConfig.model_validate(whole)
     except ValidationError as error:
         raise ConfigError(f"method {method!r} on {dataset!r}: {in_words(error)}") from error
-    identity = Identity(dataset, protocol, setting, experiment.teacher.name, method, seed)
+    identity = RunIdentity(dataset, protocol, setting, experiment.teacher.name, method, seed)
     return PlannedRun(identity, experiment)

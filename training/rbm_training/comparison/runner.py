@@ -28,6 +28,7 @@ from rbm_training.runtime import git_commit
 RESULTS_FILE: Final = "results.jsonl"
 PAGE_FILE: Final = "results.md"
 CACHE_FOLDER: Final = "cache"
+MAX_NAMED: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,15 @@ class Failure:
 
     what: str
     reason: str
+
+
+class ComparisonError(Exception):
+    """Some runs of a comparison failed; the others have their lines."""
+
+    def __init__(self, failures: list[Failure]) -> None:
+        reasons = "; ".join(f"{failure.what}: {failure.reason}" for failure in failures[:MAX_NAMED])
+        more = f" and {len(failures) - MAX_NAMED} more" if len(failures) > MAX_NAMED else ""
+        super().__init__(f"failed, to be tried again by the next call: {reasons}{more}")
 
 
 def compare(config: ComparisonConfig, folder: Path, console: Console | None = None) -> list[Failure]:
@@ -108,8 +118,12 @@ class _Schedule:
         error = future.exception()
         if error is not None:  # one run of the table, or the teacher of some, may fail alone
             runs = job.runs if isinstance(job, Cell) else (job,)
-            self._failures.append(Failure(str(job), f"{type(error).__name__}: {error}"))
-            self._progress.failed(len(runs), self._failures[-1].what)
+            self._failures.append(
+                Failure(
+                    str(job if isinstance(job, Cell) else job.identity), f"{type(error).__name__}: {error}"
+                )
+            )
+            self._progress.failed(self._failures[-1].what, len(runs))
         elif isinstance(job, Cell):
             self._students.extend(job.runs)
         else:

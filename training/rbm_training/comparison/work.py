@@ -1,17 +1,18 @@
 """What a process of a comparison does: prepare a cell, or train and measure one student."""
 
-import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from rbm_training.answers import answer_all
 from rbm_training.comparison.plan import PlannedRun
 from rbm_training.config import DatasetConfig, ExperimentConfig
 from rbm_training.datasets import Dataset, load_dataset
-from rbm_training.measurement import measure_seed
+from rbm_training.measurement import group_accuracies
 from rbm_training.pipeline import distillation
-from rbm_training.preparation import check, prepare
+from rbm_training.preparation import Prepared, check, prepare
 from rbm_training.results import RunLine
 from rbm_training.run_log import RunLog
 from rbm_training.stage_cache import StageCache
@@ -30,52 +31,49 @@ class Cell:
 
 def prepare_cell(cell: Cell, cache: Path) -> None:
     """Make the teacher and the positions of all students of a cell, once."""
-    for experiment in {run.experiment.model_copy(update={}).positions: run.experiment for run in cell.runs}.values():
-        with _quiet_log() as log:
-            prepare(experiment, _checked_dataset(experiment), experiment.seeds[0], log, StageCache(cache))
+    for experiment in {_shared(run.experiment): run.experiment for run in cell.runs}.values():
+        _prepared(experiment, cache)
+
+
+def _shared(experiment: ExperimentConfig) -> tuple[Hashable, ...]:
+    return experiment.positions, experiment.teacher, experiment.scaling.features
 
 
 def run_student(run: PlannedRun, cache: Path, commit: str | None) -> RunLine:
     """Train and measure one student; `seconds` is its training, without what it shares with others."""
-    experiment, identity = run.experiment, run.identity
-    with _quiet_log() as log:
-        prepared = prepare(experiment, _checked_dataset(experiment), identity.seed, log, StageCache(cache))
-        started = time.monotonic()
-        distilled = distillation(experiment, prepared, log).train(identity.seed)
-        seconds = time.monotonic() - started
-    report = measure_seed(experiment, prepared, distilled, identity.seed, seconds)
+    experiment, seed = run.experiment, run.identity.seed
+    prepared = _prepared(experiment, cache)
+    started = time.monotonic()
+    distilled = distillation(experiment, prepared, RunLog(None)).train(seed)
+    seconds = time.monotonic() - started
+    inputs, teacher = prepared.inputs, prepared.teacher
+    answers = answer_all(distilled.student, inputs)
+    student = group_accuracies(inputs, answers.observed, answers.unseen)
+    teachers = group_accuracies(inputs, teacher.logits, teacher.unseen_logits)
+    is_inductive = run.identity.setting == "inductive"
     return RunLine(
-        dataset=identity.dataset,
-        protocol=identity.protocol,
-        setting=identity.setting,
-        teacher=identity.teacher,
-        method=identity.method,
-        seed=identity.seed,
-        val_accuracy=report.val_accuracy,
-        test_accuracy=report.test_accuracy,
-        test_accuracy_max=report.test_accuracy_max,
-        unseen_accuracy=report.unseen_accuracy,
-        observed_test_accuracy=report.observed_test_accuracy,
-        production_accuracy=report.production_accuracy,
-        teacher_val_accuracy=report.teacher_val_accuracy,
-        teacher_test_accuracy=report.teacher_test_accuracy,
-        num_parameters=report.num_parameters,
-        flops_per_node=report.flops_per_node,
-        seconds=report.seconds,
+        **asdict(run.identity),
+        val_accuracy=distilled.validation.val_accuracy,
+        test_accuracy=student.test,
+        test_accuracy_max=distilled.test_accuracy_max,
+        unseen_accuracy=student.unseen,
+        observed_test_accuracy=student.observed_test if is_inductive else None,
+        production_accuracy=student.production,
+        teacher_val_accuracy=teachers.val,
+        teacher_test_accuracy=teachers.test,
+        num_parameters=distilled.costs.num_parameters,
+        flops_per_node=distilled.costs.flops_per_node,
+        seconds=round(seconds, 3),
         git_commit=commit,
     )
 
 
-def _checked_dataset(experiment: ExperimentConfig) -> Dataset:
+def _prepared(experiment: ExperimentConfig, cache: Path) -> Prepared:
     dataset = _load(experiment.dataset)
     check(experiment, dataset)
-    return dataset
+    return prepare(experiment, dataset, experiment.seeds[0], RunLog(None), StageCache(cache))
 
 
 @lru_cache(maxsize=2)
 def _load(config: DatasetConfig) -> Dataset:
     return load_dataset(config)
-
-
-def _quiet_log() -> RunLog:
-    return RunLog(Path(tempfile.gettempdir()))

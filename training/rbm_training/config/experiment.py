@@ -36,7 +36,8 @@ class ExperimentConfig(Part):
     dataset: DatasetConfig = DatasetConfig()
     scaling: ScalingConfig = ScalingConfig()
     teacher: AnyTeacherConfig = TeacherConfig()
-    """`kind = "sage"`, the default, trains one; `kind = "precomputed"` reads saved logits."""
+    """`kind = "sage"`, the default, `"gcn"`, `"gat"` and `"appnp"` train one; `kind = "precomputed"` reads
+    saved logits."""
     positions: PositionsConfig = PositionsConfig()
     student: StudentConfig = StudentConfig()
     routing: RoutingConfig = RoutingConfig()

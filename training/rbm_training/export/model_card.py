@@ -1,6 +1,16 @@
 """`MODEL_CARD.md`: the manifest in words, for whoever finds the bundle."""
 
+from typing import Final
+
 from rbm_bundle.manifest import Manifest
+
+TEACHERS: Final = {
+    "sage": "a GraphSAGE teacher",
+    "gcn": "a GCN teacher",
+    "gat": "a GAT teacher",
+    "appnp": "an APPNP teacher",
+    "precomputed": "the saved logits of a teacher",
+}
 
 
 def render_model_card(manifest: Manifest) -> str:
@@ -45,8 +55,9 @@ def render_model_card(manifest: Manifest) -> str:
 
 
 def _teacher(manifest: Manifest) -> str:
-    kind = manifest.provenance.config.get("teacher", {}).get("kind", "sage")
-    return "the saved logits of a teacher" if kind == "precomputed" else "a GraphSAGE teacher"
+    teacher = manifest.provenance.config.get("teacher", {})
+    name, members = TEACHERS[teacher.get("kind", "sage")], teacher.get("members", 1)
+    return name if members == 1 else f"{name} (an ensemble of {members} networks)"
 
 
 def _provenance(manifest: Manifest) -> str:
