@@ -36,7 +36,7 @@ class PublishedRow(_Record):
     """One method of one table, by dataset.
 
     `method` and `teacher` are the source's own names; what learns from nobody has no teacher. `counterpart`
-    is the method of ours that comes nearest, `teacher` for a teacher, null where nothing of ours does.
+    is the method of ours that comes nearest, `teacher` for a teacher, null where nothing of ours does;
     `measure` is named as in a run's line.
     """
 

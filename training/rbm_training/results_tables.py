@@ -71,11 +71,10 @@ def dataset_order(name: str) -> tuple[int, str]:
     return (DATASETS.index(name) if name in DATASETS else len(DATASETS), name)
 
 
-def method_order(name: str) -> tuple[int, str]:
+def method_order(name: str) -> tuple[float, str]:
     """Known methods first to last, RbM behind the others, a variant behind its original."""
     kin = [method for method in METHODS if name == method or name.startswith(f"{method}-")]
-    unknown = METHODS.index(RBM) - 0.5
-    return (int(2 * (METHODS.index(max(kin, key=len)) if kin else unknown)), name)
+    return (METHODS.index(max(kin, key=len)) if kin else METHODS.index(RBM) - 0.5, name)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], num_text_columns: int = 1) -> str:
@@ -121,13 +120,18 @@ def quantity(value: float) -> str:
 
 
 def accuracy_table(section: Section, measure: Measure) -> str | None:
-    """Datasets × methods, and the teacher, whose test accuracy alone is known; None without any number."""
+    """Datasets × methods, and the teacher, whose test accuracy alone is known; None without any number.
+
+    A dataset of which no run has the measure has no row.
+    """
     methods = section.methods
     teacher = ["teacher"] if measure == "test_accuracy" else []
-    rows = [_accuracy_row(runs, methods, measure) for runs in section.cells]
-    if not any(runs.estimate(method, measure) for runs in section.cells for method in methods):
-        return None
-    return table(["dataset", "seeds", *teacher, *methods], rows)
+    rows = [
+        _accuracy_row(runs, methods, measure)
+        for runs in section.cells
+        if any(runs.estimate(method, measure) for method in methods)
+    ]
+    return table(["dataset", "seeds", *teacher, *methods], rows) if rows else None
 
 
 def _accuracy_row(runs: CellRuns, methods: list[str], measure: Measure) -> list[str]:
