@@ -151,6 +151,16 @@ def test_dropout_works_in_training_alone(kind, x):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_but_graphsage_drops_features_too(kind, x):
+    built = network(kind, num_layers=1, dropout=0.5)
+    if kind == "gat":
+        built.attentions[0].dropout = 0.0
+    for features in (x, rows_of(sp.csr_array(x.numpy()), CPU)):
+        first, second = (built(inputs(features)).logits for _ in range(2))
+        assert torch.equal(first, second) == (kind == "sage")
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_graph_without_edges_leaves_each_node_to_itself(kind, x):
     built = network(kind).eval()
     nothing = torch.zeros(2, 0, dtype=torch.int64)

@@ -29,7 +29,7 @@ class TeacherConfig(Part):
     teleport: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """`appnp`: share of a node's own answer that returns in each step."""
     dropout: Probability = 0.5
-    """Before every layer but the first; for `gat` also of attention."""
+    """Before every layer, for `sage` every layer but the first; for `gat` also of attention."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
     """Of Adam."""
     weight_decay: Weight = 5e-4

@@ -8,13 +8,14 @@ Dimension letters: N nodes, F features, H hidden, C classes.
 
 import itertools
 from dataclasses import dataclass
-from typing import assert_never
+from typing import ClassVar, assert_never
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric import nn as pyg
 
 from rbm_training.config import TeacherConfig
+from rbm_training.rows import dropout
 from rbm_training.teachers.inputs import Edges, GraphInputs
 
 
@@ -32,6 +33,9 @@ class GraphNetwork(nn.Module):
     Args:
         widths: F, the hidden widths, C.
     """
+
+    drops_features: ClassVar[bool] = True
+    """Whether dropout comes before the first layer too, as its authors have it."""
 
     def __init__(self, widths: list[int], dropout: float) -> None:
         super().__init__()
@@ -57,7 +61,8 @@ class GraphNetwork(nn.Module):
             noise: what noise on the features adds to the first product, (N, H).
         """
         first, *others = self._linears()
-        product = inputs.features @ first.weight.T
+        features = dropout(inputs.features, self.dropout, self.training and self.drops_features)
+        product = features @ first.weight.T
         if noise is not None:
             product = product + noise
         hidden = self.aggregate(0, product, inputs.edges) + first.bias
@@ -74,6 +79,8 @@ class GraphNetwork(nn.Module):
 
 class GraphSage(GraphNetwork):
     """GraphSAGE with the "gcn" aggregator (Hamilton, Ying & Leskovec, NeurIPS 2017, eq. 2): the mean."""
+
+    drops_features = False
 
     def __init__(self, widths: list[int], dropout: float) -> None:
         super().__init__(widths, dropout)
