@@ -17,7 +17,7 @@ from rbm_training.distill import DistilledStudent, train_student
 from rbm_training.export import ExportRequest, build_node_table, export_bundle
 from rbm_training.graph import Floats, Graph, GraphError, Task
 from rbm_training.measurement import measure_seed
-from rbm_training.positions import encode_positions, positions_of_unseen
+from rbm_training.positions import encode_positions, positions_of
 from rbm_training.precomputed import answer_from, read_logits
 from rbm_training.report import REPORT_FILE, RunReport, SeedReport, summarise, write_report
 from rbm_training.run_log import RunLog
@@ -120,8 +120,8 @@ def run_seed(
     else:
         assert saved is not None
         teacher = answer_from(saved, task, device)
-    positions = encode_positions(task.observed, config.positions, seed, log)
-    inputs = student_inputs(task, positions, positions_of_unseen(task, positions), device)
+    positions = encode_positions(task, config.positions, seed, log)
+    inputs = student_inputs(task, positions, positions_of(task, positions, task.unseen), device)
     edges = torch.from_numpy(task.observed.edge_index).to(device)
     distilled = train_student(inputs, scaling, teacher, edges, config, seed, log)
     seconds = time.monotonic() - started
