@@ -8,7 +8,7 @@ import torch
 from rbm_training.config import ExperimentConfig
 from rbm_training.graph import Task
 from rbm_training.pipeline import fit_scaling
-from rbm_training.positions import encode_positions, positions_of_unseen
+from rbm_training.positions import encode_positions, positions_of
 from rbm_training.run_log import RunLog
 from rbm_training.runtime import seed_everything
 from rbm_training.scaling import InputScaling
@@ -59,8 +59,8 @@ def prepare(config: ExperimentConfig, task: Task, folder, seed: int = 0) -> Prep
     log = RunLog(folder)
     scaling = fit_scaling(config, task)
     teacher = train_teacher(task, scaling, config.teacher, seed, CPU, log)
-    positions = encode_positions(task.observed, config.positions, seed, log)
-    inputs = student_inputs(task, positions, positions_of_unseen(task, positions), CPU)
+    positions = encode_positions(task, config.positions, seed, log)
+    inputs = student_inputs(task, positions, positions_of(task, positions, task.unseen), CPU)
     return Prepared(
         config, task, scaling, teacher, positions, inputs, torch.from_numpy(task.observed.edge_index), log
     )

@@ -3,12 +3,15 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
+from rbm_training.config import PositionsConfig
 from rbm_training.datasets.edges import undirected
 from rbm_training.distill import train_student
 from rbm_training.graph import Split, make_task
-from rbm_training.positions import positions_of_unseen
+from rbm_training.positions import encode_positions, positions_of
+from rbm_training.run_log import RunLog
 from tests.training.objects import prepare
 
 
@@ -53,6 +56,23 @@ def test_nothing_about_unseen_nodes_reaches_teacher_positions_memory_or_student(
         assert torch.equal(value, other_student.student.state_dict()[name]), name
 
 
+@pytest.mark.parametrize("kind", ["deepwalk", "node2vec", "laplacian", "none"])
+@pytest.mark.parametrize("label_propagation", [False, True])
+def test_nothing_about_unseen_nodes_reaches_positions_of_any_kind(
+    synthetic_task, tmp_path, kind, label_propagation
+):
+    config = PositionsConfig(kind=kind, label_propagation=label_propagation)
+    first, second = (
+        encode_positions(task, config, 0, RunLog(tmp_path))
+        for task in (synthetic_task, with_other_unseen(synthetic_task))
+    )
+    assert first.shape == (
+        synthetic_task.observed.num_nodes,
+        64 * (kind != "none") + 4 * label_propagation,
+    )
+    np.testing.assert_array_equal(first, second)
+
+
 def test_an_unseen_node_takes_exactly_the_position_of_its_one_observed_neighbor(synthetic_task):
     task = synthetic_task
     unseen, observed = task.unseen[:4], int(task.observed_nodes[5])
@@ -61,7 +81,7 @@ def test_an_unseen_node_takes_exactly_the_position_of_its_one_observed_neighbor(
     nodes = task.observed_nodes
     alone = make_task(graph, Split(nodes[task.train], nodes[task.val], nodes[task.test], task.unseen))
     positions = np.random.default_rng(0).standard_normal((len(nodes), 6)).astype(np.float32)
-    inferred = positions_of_unseen(alone, positions)
+    inferred = positions_of(alone, positions, alone.unseen)
     np.testing.assert_array_equal(inferred[0], positions[5])
     np.testing.assert_array_equal(inferred[1:], np.zeros((len(task.unseen) - 1, 6)))
 

@@ -145,7 +145,7 @@ def test_a_run_is_the_same_to_the_last_bit_for_a_seed(small_config, tmp_path):
 
 
 def test_a_run_without_positions_works(small_experiment, tmp_path):
-    assert train(small_experiment, tmp_path / "run", "positions.kind=none") == 0
+    assert train(small_experiment, tmp_path / "run", 'positions={kind = "none"}') == 0
     assert read_bundle(tmp_path / "run" / "bundle").nodes.position_width == 0
 
 

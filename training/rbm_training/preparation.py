@@ -75,7 +75,7 @@ class _Source:
 
     def positions(self, cache: StageCache | None) -> Floats:
         def make() -> Floats:
-            return encode_positions(self.task.observed, self.config.positions, self.seed, self.log)
+            return encode_positions(self.task, self.config.positions, self.seed, self.log)
 
         return make() if cache is None else cache.positions(self._made_of("positions"), make)
 
