@@ -18,6 +18,7 @@ from rbm_training.pipeline import BUNDLE_FOLDER, RunFolderError, run
 from rbm_training.report import REPORT_FILE, ReportError, report_table
 from rbm_training.results import ResultsError
 from rbm_training.selection import DivergedError
+from rbm_training.tuning import TuningError, load_tuning, tune
 
 INTERRUPTED = 130
 FAILURES = (
@@ -29,6 +30,7 @@ FAILURES = (
     ReportError,
     ResultsError,
     RunFolderError,
+    TuningError,
     OSError,
 )
 DEFAULT_ROOT = DatasetConfig().root
@@ -70,6 +72,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     comparing.set_defaults(command=_compare)
 
+    tuning = commands.add_parser("tune", help="search for a better experiment on validation, resumable")
+    _add_file(tuning, "a search, TOML")
+    tuning.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder of the study, new or to be continued"
+    )
+    tuning.set_defaults(command=_tune)
+
     show = commands.add_parser("show", help="the report of a finished run, as a table")
     show.add_argument("folder", type=Path)
     show.set_defaults(command=_show)
@@ -110,6 +119,11 @@ def _compare(options: argparse.Namespace) -> None:
     print(f"results: {options.out / RESULTS_FILE}, {options.out / PAGE_FILE}")
     if failures:
         raise ComparisonError(failures)
+
+
+def _tune(options: argparse.Namespace) -> None:
+    best = tune(load_tuning(options.file, options.overrides), options.out, Console(stderr=True))
+    print(f"best experiment: {best}")
 
 
 def _show(options: argparse.Namespace) -> None:
