@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field, ValidationError, model_validator
 
 from rbm_bundle.manifest import Setting
-from rbm_training.comparison.methods import METHODS, merged
+from rbm_training.methods import METHODS, merged
 from rbm_training.config import ConfigError, ExperimentConfig
 from rbm_training.config.part import Name, Part, Seed
 from rbm_training.config.reading import in_words, read_document

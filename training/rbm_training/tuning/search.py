@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from rbm_bundle.folders import replace_file
-from rbm_training.comparison.methods import merged
+from rbm_training.methods import merged
 from rbm_training.config import ConfigError, ExperimentConfig
 from rbm_training.config.reading import in_words, read_document
 from rbm_training.datasets import Dataset, load_dataset
