@@ -13,7 +13,7 @@ from rbm_training.export import ExportRequest, build_node_table, export_bundle
 from rbm_training.export.graphs import build_graph
 from rbm_training.export.parity import ROUTING_MARGIN, open_session, run_session
 from rbm_training.graph import Graph
-from tests.training.objects import routed_student
+from tests.training.export.students import random_weights
 
 N, F, P = 30, 6, 4
 METRICS = Metrics(
@@ -54,7 +54,8 @@ def request_to_export():
     graph = graph_of(generator.permutation(N) + 7)
     return ExportRequest(
         name="toy",
-        student=routed_student(F, P),
+        kind="rbm",
+        student=random_weights(),
         nodes=build_node_table(graph, positions, cache_features=True),
         features=graph.dense_features(),
         positions=positions,
@@ -84,7 +85,7 @@ def test_the_card_says_what_the_manifest_says(request_to_export, tmp_path):
 
 
 def test_a_student_that_a_graph_does_not_reproduce_is_not_exported(request_to_export, tmp_path, monkeypatch):
-    other = routed_student(F, P, seed=5)
+    other = random_weights(seed=5)
     monkeypatch.setattr(
         "rbm_training.export.bundle_writer.build_graph", lambda _, *forms: build_graph(other, *forms)
     )
@@ -95,7 +96,7 @@ def test_a_student_that_a_graph_does_not_reproduce_is_not_exported(request_to_ex
 
 def test_silenced_and_all_zero_rows_can_be_exported(request_to_export, tmp_path):
     request = request_to_export
-    request.student.routed_layers()[0].bias.data.fill_(-1e3)  # every hidden row is zero after ReLU
+    request.student.expert_layers()[0].bias.data.fill_(-1e3)  # every hidden row is zero after ReLU
     features = request.features.copy()
     features[::3] = 0
     bundle = export_bundle(tmp_path / "bundle", replace(request, features=features))
@@ -140,7 +141,7 @@ def test_sparse_features_make_a_sparse_bundle(request_to_export, tmp_path):
 
 
 def test_experts_that_nothing_tells_apart_are_not_exported(request_to_export, tmp_path):
-    for layer in request_to_export.student.routed_layers():
+    for layer in request_to_export.student.memory_layers():
         layer.memory.copy_(layer.memory[:1].expand_as(layer.memory))
     with pytest.raises(BundleError, match="every row at a routing tie"):
         export_bundle(tmp_path / "bundle", request_to_export)
