@@ -1,6 +1,5 @@
 """Real bundles of students with random weights: neither speed nor the service depends on their values."""
 
-import math
 from pathlib import Path
 
 import torch
@@ -55,8 +54,7 @@ def _randomise(layer: ExpertLayer, weight_std: float) -> None:
     elif isinstance(layer, RbMLayer) and layer.metric == "cosine":
         layer.start_routing(torch.randn_like(layer.memory))
     elif isinstance(layer, RbMLayer):
-        width = layer.memory.shape[1]
-        layer.start_routing(torch.randn_like(layer.memory) / math.sqrt(width))
+        layer.start_routing(torch.randn_like(layer.memory), spread=layer.memory.shape[1])
     torch.nn.init.normal_(layer.weight, std=weight_std)
     torch.nn.init.normal_(layer.bias)
 
