@@ -66,7 +66,8 @@ def trimmed(feeds: Tensors, manifest: Manifest) -> Tensors:
 
 
 def max_rows(manifest: Manifest, num_nonzeros: int) -> int:
-    """How many rows may run at once, at least one: B·K·S·H floats, or B·F, stay within `MAX_FLOATS`."""
+    """How many rows may run at once, at least one: B·S·max(K·H, R) floats, or B·F, stay within
+    `MAX_FLOATS`."""
     if manifest.features.form == "dense":
         return max(1, MAX_FLOATS // manifest.features.num_features)
     return max(1, MAX_FLOATS // (_gathered_floats(manifest) * max(num_nonzeros, 1)))
