@@ -113,6 +113,7 @@ def _export_request(
     task, positions = best.prepared.task, best.prepared.positions
     return ExportRequest(
         name=config.export.name or config.name,
+        kind=best.distilled.kind,
         student=best.distilled.student.cpu().eval(),
         nodes=build_node_table(*known_nodes(best.prepared), config.export.cache_features),
         features=task.observed.features,
