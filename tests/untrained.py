@@ -6,27 +6,29 @@ import torch
 
 from rbm_bundle import Bundle
 from rbm_bundle.manifest import Metrics, Provenance
+from rbm_training.config import StudentConfig
 from rbm_training.export import ExportRequest, build_node_table, export_bundle
 from rbm_training.graph import Floats, Graph
 from rbm_training.scaling import InputScaling
-from rbm_training.students.rbm import RbMStudent, build_student
+from rbm_training.students.student import Student, build_student
 
 
 def random_student(
     num_features: int, widths: list[int], num_experts: int, seed: int, weight_std: float = 1.0
-) -> RbMStudent:
+) -> Student:
     """A routed student, two experts a row."""
     torch.manual_seed(seed)
     scaling = InputScaling(num_features, "l2", 0.5)
-    student = build_student(scaling, widths, num_experts, 2, dropout=0.0, input_gains=False)
-    for layer in student.routed_layers():
+    shape = StudentConfig(num_layers=len(widths) - 1, num_experts=num_experts, experts_per_row=2, dropout=0.0)
+    student = build_student(scaling, widths, shape)
+    for layer in student.memory_layers():
         layer.start_routing(torch.randn_like(layer.memory))
         torch.nn.init.normal_(layer.weight, std=weight_std)
         torch.nn.init.normal_(layer.bias)
     return student.eval()
 
 
-def write_untrained(folder: Path, student: RbMStudent, graph: Graph, positions: Floats) -> Bundle:
+def write_untrained(folder: Path, student: Student, graph: Graph, positions: Floats) -> Bundle:
     """The bundle of a student that has learned nothing about the graph, whose features it caches."""
     third = 1 / 3
     request = ExportRequest(

@@ -9,7 +9,7 @@ from onnxruntime import InferenceSession
 from rbm_bundle.features import CsrFeatures
 from rbm_training.export.graphs import Form, build_graph
 from rbm_training.export.parity import open_session
-from rbm_training.students.rbm import RbMStudent
+from rbm_training.students.student import Student
 from tests.load.production import NUM_FEATURES, POSITION_WIDTH, production_student
 from tests.load.timing import Call, compare, microseconds, times_faster
 from tests.untrained import random_student
@@ -29,7 +29,7 @@ def graph_results() -> dict[str, float]:
     return results | _sparse_over_dense_input()
 
 
-def _grouped_over_dense(student: RbMStudent) -> dict[str, float]:
+def _grouped_over_dense(student: Student) -> dict[str, float]:
     grouped, dense = (_session(student, form) for form in ("grouped", "dense"))
     results = {}
     for num_rows in BATCHES:
@@ -50,7 +50,7 @@ def _side_by_side(
     }
 
 
-def _runtime_over_torch(student: RbMStudent) -> dict[str, float]:
+def _runtime_over_torch(student: Student) -> dict[str, float]:
     feeds = _dense_feeds(1)
     features, positions = torch.from_numpy(feeds["features"]), torch.from_numpy(feeds["positions"])
 
@@ -78,7 +78,7 @@ def _sparse_over_dense_input() -> dict[str, float]:
     return results
 
 
-def _session(student: RbMStudent, form: Form) -> InferenceSession:
+def _session(student: Student, form: Form) -> InferenceSession:
     return open_session(build_graph(student, form, "dense"))
 
 

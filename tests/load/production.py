@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 from rbm_bundle import Bundle
 from rbm_training.graph import Graph
-from rbm_training.students.rbm import RbMStudent
+from rbm_training.students.student import Student
 from tests.untrained import random_student, write_untrained
 
 NUM_FEATURES, POSITION_WIDTH, HIDDEN, NUM_CLASSES = 100, 64, 256, 47
@@ -16,7 +16,7 @@ NUM_EXPERTS: Final = 8
 NUM_NODES: Final = 50_000
 
 
-def production_student() -> RbMStudent:
+def production_student() -> Student:
     """Two layers of eight experts, two of them a row: 100 features and 64 position columns to 47 classes."""
     widths = [NUM_FEATURES + POSITION_WIDTH, HIDDEN, NUM_CLASSES]
     return random_student(NUM_FEATURES, widths, NUM_EXPERTS, seed=0, weight_std=0.05)

@@ -53,7 +53,10 @@ def test_the_resolved_experiment_reads_back_as_itself(file, overrides):
         ("student.hiden=8", r"student\.hiden: Extra inputs"),
         ("student.hidden=-1", r"student\.hidden: .*greater than or equal to 1 \(found -1\)"),
         ("student.hidden=wide", r"student\.hidden: .*integer.*found 'wide'"),
-        ("student.experts_per_row=9", "experts_per_row = 9 exceeds num_experts = 4"),
+        (
+            "student.experts_per_row=9",
+            r"found student\.experts_per_row = 9 and no layer of more than 4 experts",
+        ),
         ("dataset.kind=files", r"needs dataset\.path"),
         ("dataset.kind=named", r"needs dataset\.name"),
         ("dataset.name=cora", r"found dataset\.name with dataset\.kind = 'digits'.*wanted .*'named'"),

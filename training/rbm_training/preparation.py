@@ -50,7 +50,7 @@ def prepare(
     seed_everything(seed, config.num_threads)
     scaling = fit_scaling(config, task).to(device)
     source = _Source(config, dataset, task, seed, log, device)
-    positions = source.positions(cache)
+    teacher, positions = source.teacher(scaling, cache), source.positions(cache)
     inputs = student_inputs(
         task,
         positions,
@@ -59,7 +59,7 @@ def prepare(
         device,
     )
     edges = torch.from_numpy(task.observed.edge_index).to(device)
-    return Prepared(task, scaling, source.teacher(scaling, cache), positions, inputs, edges)
+    return Prepared(task, scaling, teacher, positions, inputs, edges)
 
 
 @dataclass(frozen=True, slots=True)
