@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from rbm_training.config import DatasetConfig, ExperimentConfig, load_config
-from rbm_training.datasets import load_dataset
+from rbm_training.datasets import Dataset, load_dataset
 from rbm_training.graph import Task
-from tests.training.objects import SMALL_EXPERIMENT, Prepared, prepare
+from rbm_training.preparation import Prepared, prepare
+from rbm_training.run_log import RunLog
+from tests.training.objects import SMALL_EXPERIMENT
 
 
 @pytest.fixture(autouse=True)
@@ -29,9 +31,18 @@ def small_config(small_experiment: Path) -> ExperimentConfig:
 
 
 @pytest.fixture
-def prepared(small_config: ExperimentConfig, tmp_path: Path) -> Prepared:
-    task = load_dataset(small_config.dataset).task(small_config.dataset, seed=0)
-    return prepare(small_config, task, tmp_path)
+def dataset(small_config: ExperimentConfig) -> Dataset:
+    return load_dataset(small_config.dataset)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> RunLog:
+    return RunLog(tmp_path)
+
+
+@pytest.fixture
+def prepared(small_config: ExperimentConfig, dataset: Dataset, log: RunLog) -> Prepared:
+    return prepare(small_config, dataset, seed=0, log=log)
 
 
 @pytest.fixture

@@ -1,25 +1,24 @@
 """Small real objects that the training tests share."""
 
-from dataclasses import dataclass
+import tomllib
 
 import numpy as np
 import torch
+from torch import nn
 
-from rbm_training.config import ExperimentConfig
-from rbm_training.graph import Task
-from rbm_training.pipeline import fit_scaling
-from rbm_training.positions import encode_positions, positions_of
-from rbm_training.run_log import RunLog
-from rbm_training.runtime import seed_everything
+from rbm_training.config import ExperimentConfig, StudentConfig
+from rbm_training.distiller import Distiller
+from rbm_training.preparation import Prepared
 from rbm_training.scaling import InputScaling
-from rbm_training.student_inputs import StudentInputs, student_inputs
-from rbm_training.students.rbm import RbMStudent, build_student
-from rbm_training.teachers import TeacherResult, train_teacher
+from rbm_training.students.moe import MoELayer
+from rbm_training.students.rbm import RbMLayer
+from rbm_training.students.student import Student, build_student
 
 CPU = torch.device("cpu")
 
 SMALL_EXPERIMENT = """
 name = "small"
+num_threads = 1
 [dataset]
 kind = "synthetic"
 setting = "inductive"
@@ -40,59 +39,66 @@ max_epochs = 25
 """
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """Everything up to the student, for one seed of the small experiment."""
-
-    config: ExperimentConfig
-    task: Task
-    scaling: InputScaling
-    teacher: TeacherResult
-    positions: np.ndarray
-    inputs: StudentInputs
-    edges: torch.Tensor
-    log: RunLog
-
-
-def prepare(config: ExperimentConfig, task: Task, folder, seed: int = 0) -> Prepared:
-    seed_everything(seed, num_threads=1)
-    log = RunLog(folder)
-    scaling = fit_scaling(config, task)
-    teacher = train_teacher(task, scaling, config.teacher, seed, CPU, log)
-    positions = encode_positions(task, config.positions, seed, log)
-    inputs = student_inputs(task, positions, positions_of(task, positions, task.unseen), CPU)
-    return Prepared(
-        config, task, scaling, teacher, positions, inputs, torch.from_numpy(task.observed.edge_index), log
-    )
+SMALL_CONFIG = ExperimentConfig.model_validate(tomllib.loads(SMALL_EXPERIMENT))
 
 
 def routed_student(
     num_features: int = 6,
     position_width: int = 4,
     widths: tuple[int, ...] = (8, 3),
-    num_experts: int = 4,
+    num_experts: int | tuple[int, ...] = 4,
     experts_per_row: int = 2,
     features: str = "l2",
     position_norm: float | None = 0.5,
     gains: bool = True,
     seed: int = 0,
-) -> RbMStudent:
-    """A student with random weights, memories, scales and gains, in evaluation mode."""
+    **shape,
+) -> Student:
+    """A student with random weights, memories or routers, scales and gains, in evaluation mode."""
     torch.manual_seed(seed)
     scaling = InputScaling(num_features, features, position_norm)
     scaling.fit(torch.randn(50, num_features) * 3 + 1)
-    student = build_student(
-        scaling, [num_features + position_width, *widths], num_experts, experts_per_row, 0.0, gains
+    config = StudentConfig(
+        num_layers=len(widths),
+        hidden=widths[0],
+        num_experts=num_experts,
+        experts_per_row=experts_per_row,
+        dropout=0.0,
+        input_gains=gains,
+        **shape,
     )
-    for layer in student.routed_layers():
-        layer.start_routing(torch.randn_like(layer.memory))
-        torch.nn.init.normal_(layer.weight)
-        torch.nn.init.normal_(layer.bias)
-        torch.nn.init.normal_(layer.log_scale, std=0.2)
-        if layer.log_gain is not None:
-            torch.nn.init.normal_(layer.log_gain, std=0.2)
+    student = build_student(scaling, [num_features + position_width, *widths], config)
+    for layer in student.expert_layers():
+        _start_at_random(layer)
     student.temperature.fill_(1.7)
     return student.eval()
+
+
+def _start_at_random(layer) -> None:
+    if isinstance(layer, RbMLayer):
+        layer.start_routing(torch.randn_like(layer.memory))
+    elif isinstance(layer, MoELayer):
+        layer.start_routing()
+        nn.init.normal_(layer.prototypes)
+    nn.init.normal_(layer.weight)
+    nn.init.normal_(layer.bias)
+    for logarithm in (layer.log_scale, layer.log_gain):
+        if logarithm is not None:
+            nn.init.normal_(logarithm, std=0.2)
+
+
+def student_for(prepared: Prepared, **shape) -> Student:
+    """A routed student of two layers that fits a prepared task."""
+    graph, P = prepared.task.graph, prepared.positions.shape[1]
+    return routed_student(graph.num_features, P, widths=(8, graph.num_classes), **{"gains": False, **shape})
+
+
+def distiller_for(
+    prepared: Prepared, student: Student, routing=SMALL_CONFIG.routing, kind=Distiller, **distill
+) -> Distiller:
+    """The training of a student, as the small experiment does it but for the changes given."""
+    config = SMALL_CONFIG.distill.model_copy(update=distill)
+    return kind(student, prepared.inputs, prepared.teacher, prepared.edge_index, config, routing)
 
 
 def write_npz(path, **changes) -> None:

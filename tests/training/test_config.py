@@ -55,7 +55,10 @@ def test_the_resolved_experiment_reads_back_as_itself(file, overrides):
         ("student.hiden=8", r"student\.hiden: Extra inputs"),
         ("student.hidden=-1", r"student\.hidden: .*greater than or equal to 1 \(found -1\)"),
         ("student.hidden=wide", r"student\.hidden: .*integer.*found 'wide'"),
-        ("student.experts_per_row=9", "experts_per_row = 9 exceeds num_experts = 4"),
+        (
+            "student.experts_per_row=9",
+            r"found student\.experts_per_row = 9 and no layer of more than 4 experts",
+        ),
         ("positions.return_parameter=2", r"found positions\.return_parameter = 2.0 .*'deepwalk'.*'node2vec'"),
         ("positions={kind='none', width=8}", r"positions\.width = 8 .*wanted .*'node2vec' or 'laplacian'"),
         ("positions={kind='laplacian', window=3}", r"found positions\.window = 3 .*'laplacian'"),

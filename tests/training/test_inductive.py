@@ -1,4 +1,4 @@
-"""What is unseen leaves no trace in anything that is learnt."""
+"""What is held out leaves no trace in anything that is learnt."""
 
 from dataclasses import replace
 
@@ -8,52 +8,82 @@ import torch
 
 from rbm_training.config import PositionsConfig
 from rbm_training.datasets.edges import undirected
-from rbm_training.distill import train_student
+from rbm_training.datasets.splits import PublishedSplit
 from rbm_training.graph import Split, make_task
+from rbm_training.pipeline import distillation
 from rbm_training.positions import encode_positions, positions_of
+from rbm_training.preparation import prepare
 from rbm_training.run_log import RunLog
-from tests.training.objects import prepare
+from tests.training.objects import SMALL_CONFIG, distiller_for, student_for
 
 
-def with_other_unseen(task):
-    """The same task with other features, labels and edges at every unseen node."""
-    graph, generator = task.graph, np.random.default_rng(9)
+@pytest.fixture
+def masked(dataset):
+    """The small dataset with its drawn split as masks, which other labels do not change."""
+    task = dataset.task(SMALL_CONFIG.dataset, seed=0)
+    observed = task.observed_nodes
+    parts = observed[task.train], [*observed[task.val], *task.pseudo_unseen], task.unseen
+    masks = np.zeros((3, 1, task.graph.num_nodes), bool)
+    for mask, part in zip(masks, parts, strict=True):
+        mask[0, part] = True
+    return replace(dataset, published=PublishedSplit(*masks))
+
+
+def with_others_at(dataset, nodes):
+    """The same dataset with other features, labels and edges at some nodes."""
+    graph, generator = dataset.graph, np.random.default_rng(9)
     features, labels = graph.dense_features().copy(), graph.labels.copy()
-    features[task.unseen] = generator.standard_normal(features[task.unseen].shape)
-    labels[task.unseen] = (labels[task.unseen] + 1) % graph.num_classes
-    kept = np.isin(graph.edge_index, task.unseen).any(axis=0)
-    new = np.stack(
-        [np.repeat(task.unseen, 3), generator.integers(graph.num_nodes, size=3 * len(task.unseen))]
+    features[nodes] = generator.standard_normal(features[nodes].shape)
+    labels[nodes] = (labels[nodes] + 1) % graph.num_classes
+    gone = np.isin(graph.edge_index, nodes).any(axis=0)
+    new = np.stack([np.repeat(nodes, 3), generator.integers(graph.num_nodes, size=3 * len(nodes))])
+    adjacency = undirected(np.concatenate([graph.edge_index[:, ~gone], new], axis=1), graph.num_nodes)
+    return replace(dataset, graph=replace(graph, features=features, labels=labels, adjacency=adjacency))
+
+
+def two_versions(masked, group, log):
+    """The small experiment prepared twice, the second time with others in a group of nodes."""
+    nodes = getattr(masked.task(SMALL_CONFIG.dataset, seed=0), group)
+    assert len(nodes)
+    first, second = (
+        prepare(SMALL_CONFIG, dataset, 0, log) for dataset in (masked, with_others_at(masked, nodes))
     )
-    adjacency = undirected(np.concatenate([graph.edge_index[:, ~kept], new], axis=1), graph.num_nodes)
-    other = replace(graph, features=features, labels=labels, adjacency=adjacency)
-    nodes = task.observed_nodes
-    return make_task(other, Split(nodes[task.train], nodes[task.val], nodes[task.test], task.unseen))
+    np.testing.assert_array_equal(getattr(second.task, group), nodes)
+    changed = [getattr(version.inputs, group) for version in (first, second)]
+    assert not torch.equal(changed[0].features, changed[1].features)
+    return first, second
 
 
-def test_nothing_about_unseen_nodes_reaches_teacher_positions_memory_or_student(
-    synthetic_task, small_config, tmp_path
-):
-    results = []
-    for task in (synthetic_task, with_other_unseen(synthetic_task)):
-        prepared = prepare(small_config, task, tmp_path)
+@pytest.mark.parametrize("group", ["unseen", "pseudo_unseen"])
+def test_nothing_about_nodes_held_out_reaches_teacher_positions_or_gradients(masked, log, group):
+    versions = two_versions(masked, group, log)
+    states = []
+    for version in versions:
         torch.manual_seed(0)
-        distilled = train_student(
-            prepared.inputs,
-            prepared.scaling,
-            prepared.teacher,
-            prepared.edges,
-            small_config,
-            seed=0,
-            log=prepared.log,
-        )
-        results.append((prepared, distilled))
-    (first, student), (second, other_student) = results
+        distiller = distiller_for(version, student_for(version))
+        for epoch in range(3):
+            distiller.train_epoch()
+            distiller.measure(epoch)
+            if epoch == 0:
+                distiller.start_routing(seed=0)
+        states.append(distiller.student.state_dict())
+    first, second = versions
     assert torch.equal(first.teacher.logits, second.teacher.logits)
+    assert torch.equal(first.teacher.entropy_shift, second.teacher.entropy_shift)
     assert not torch.equal(first.teacher.unseen_logits, second.teacher.unseen_logits)
     np.testing.assert_array_equal(first.positions, second.positions)
-    for name, value in student.student.state_dict().items():
-        assert torch.equal(value, other_student.student.state_dict()[name]), name
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
+
+
+def test_nothing_about_unseen_nodes_reaches_the_selected_student(masked, log):
+    first, second = (
+        distillation(SMALL_CONFIG, version, log).train(seed=0)
+        for version in two_versions(masked, "unseen", log)
+    )
+    assert first.validation.preference == second.validation.preference
+    for name, value in first.student.state_dict().items():
+        assert torch.equal(value, second.student.state_dict()[name]), name
 
 
 @pytest.mark.parametrize("kind", ["deepwalk", "node2vec", "laplacian", "none"])
@@ -76,20 +106,24 @@ def test_nothing_about_unseen_nodes_reaches_positions_of_any_kind(
 def test_an_unseen_node_takes_exactly_the_position_of_its_one_observed_neighbor(synthetic_task):
     task = synthetic_task
     unseen, observed = task.unseen[:4], int(task.observed_nodes[5])
-    edges = np.stack([np.full(4, unseen[0]), np.array([observed, *unseen[1:]])])
+    neighbors = [observed, *unseen[1:], *task.pseudo_unseen[:3]]
+    edges = np.stack([np.full(len(neighbors), unseen[0]), np.array(neighbors)])
     graph = replace(task.graph, adjacency=undirected(edges, task.graph.num_nodes))
     nodes = task.observed_nodes
-    alone = make_task(graph, Split(nodes[task.train], nodes[task.val], nodes[task.test], task.unseen))
+    split = Split(nodes[task.train], nodes[task.val], nodes[task.test], task.unseen, task.pseudo_unseen)
+    alone = make_task(graph, split)
     positions = np.random.default_rng(0).standard_normal((len(nodes), 6)).astype(np.float32)
     inferred = positions_of(alone, positions, alone.unseen)
     np.testing.assert_array_equal(inferred[0], positions[5])
     np.testing.assert_array_equal(inferred[1:], np.zeros((len(task.unseen) - 1, 6)))
 
 
-def test_the_observed_graph_holds_no_edge_to_an_unseen_node(synthetic_task):
+def test_the_observed_graph_holds_no_edge_to_a_node_held_out(synthetic_task):
     task = synthetic_task
+    held_out = np.concatenate([task.unseen, task.pseudo_unseen])
     assert task.setting == "inductive"
-    assert task.observed.num_nodes == task.graph.num_nodes - len(task.unseen)
-    touches_unseen = np.isin(task.graph.edge_index, task.unseen).any(axis=0)
-    assert task.observed.adjacency.nnz == (~touches_unseen).sum() < task.graph.adjacency.nnz
-    assert (task.rows_in_observed(task.unseen) == -1).all()
+    assert len(task.pseudo_unseen)
+    assert task.observed.num_nodes == task.graph.num_nodes - len(held_out)
+    touches = np.isin(task.graph.edge_index, held_out).any(axis=0)
+    assert task.observed.adjacency.nnz == (~touches).sum() < task.graph.adjacency.nnz
+    assert (task.rows_in_observed(held_out) == -1).all()

@@ -9,7 +9,7 @@ from rbm_training.losses import (
     soft_targets,
     tempered_log_probabilities,
 )
-from rbm_training.scaling import unit_rows
+from rbm_training.rows import unit_rows
 from tests.training.objects import routed_student
 
 B, C = 7, 5
@@ -74,7 +74,7 @@ def test_a_student_that_equals_its_teacher_has_no_loss(teacher):
 
 
 def test_commitment_pulls_inputs_towards_their_memories_only():
-    layer = routed_student(widths=(3,)).routed_layers()[0]
+    layer = routed_student(widths=(3,)).memory_layers()[0]
     x = torch.randn(5, 10, requires_grad=True)
     commitment([layer.route(x)]).backward()
     before, after = layer.route(x.detach()), layer.route(x.detach() - 0.1 * x.grad)
@@ -83,7 +83,7 @@ def test_commitment_pulls_inputs_towards_their_memories_only():
 
 
 def test_load_balance_is_zero_for_an_even_load_and_grows_with_unevenness():
-    layer = routed_student(widths=(3,), num_experts=4, experts_per_row=1).routed_layers()[0]
+    layer = routed_student(widths=(3,), num_experts=4, experts_per_row=1).memory_layers()[0]
     layer.memory.copy_(torch.eye(4, 10))
     even, uneven = torch.eye(4, 10), torch.eye(4, 10)[[0, 0, 0, 1]]
     assert float(load_balance([layer.route(even)])) == 0

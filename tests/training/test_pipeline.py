@@ -60,7 +60,7 @@ def test_the_run_folder_tells_how_it_came_to_be(report, tmp_path):
     assert load_config(folder / "config.toml").seeds == (0, 1)
     events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     stages = [event["stage"] for event in events if event["event"] == "stage_finished"]
-    assert stages == ["teacher", "positions", "student"] * 2
+    assert stages == ["teacher", "positions", "student rbm"] * 2
     assert {"dataset", "epoch", "seed", "bundle"} <= {event["event"] for event in events}
 
 
@@ -86,7 +86,7 @@ def test_a_run_folder_in_use_is_refused_before_the_graph_is_read(small_experimen
     assert "found bundle of an earlier run" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("part", "model"), [("teacher", "GraphSage"), ("distill", "RbMStudent")])
+@pytest.mark.parametrize(("part", "model"), [("teacher", "GraphSage"), ("distill", "Student")])
 def test_a_training_that_diverges_is_told_in_one_line(part, model, small_experiment, tmp_path, capsys):
     assert train(small_experiment, tmp_path / "run", f"{part}.learning_rate=1e30") == 1
     last = capsys.readouterr().err.strip().splitlines()[-1]

@@ -5,34 +5,40 @@ import torch
 
 from rbm_bundle.bundle import read_bundle
 from rbm_training.__main__ import main
+from rbm_training.answers import answer
 from rbm_training.config import RoutingConfig
-from rbm_training.distiller import answer
+from rbm_training.preparation import prepare
 from rbm_training.released import ReleasedDistiller, ReleasedMemory, batch_softmax
 from rbm_training.rows import unit_rows
 from rbm_training.selection import EpochMetrics, Selection
-from rbm_training.students.rbm import RbMStudent, StudentOutput
-from rbm_training.teachers import train_teacher
-from tests.training.objects import CPU, routed_student
+from rbm_training.students.student import StudentOutput
+from tests.training.objects import distiller_for, routed_student, student_for
 
 ZERO = {"commitment": 0.0, "load_balance": 0.0, "self_similarity": 0.0}
 NO_AUXILIARY = RoutingConfig(**ZERO)
 
 
-def student_for(prepared, gains=False) -> RbMStudent:
-    P, C = prepared.positions.shape[1], prepared.task.graph.num_classes
-    return routed_student(prepared.task.graph.num_features, P, widths=(8, C), gains=gains)
-
-
-def distiller_for(
-    prepared, student, batch_rows=None, routing=NO_AUXILIARY, pairs="self"
-) -> ReleasedDistiller:
-    config = prepared.config.distill.model_copy(
-        update={"batch_rows": batch_rows, "pairs": pairs, "temperature": 0.7}
+def released_distiller(prepared, student, batch_rows=None, routing=NO_AUXILIARY, pairs="self"):
+    """The training of a student that is routed already."""
+    distiller = distiller_for(
+        prepared,
+        student,
+        routing,
+        ReleasedDistiller,
+        batch_rows=batch_rows,
+        pairs=pairs,
+        temperature=0.7,
     )
-    distiller = ReleasedDistiller(student, prepared.inputs, prepared.teacher, prepared.edges, config, routing)
     distiller.memory.take_over()
     distiller.routing_started = True
     return distiller
+
+
+def warming_up(prepared, student) -> ReleasedDistiller:
+    """The training of a student whose routing has not started."""
+    for layer in student.memory_layers():
+        layer.routed = False
+    return distiller_for(prepared, student, NO_AUXILIARY, ReleasedDistiller)
 
 
 def gradient_of(student):
@@ -42,7 +48,7 @@ def gradient_of(student):
 @pytest.mark.parametrize("batch_rows", [None, 10])
 def test_an_epoch_sums_the_means_of_label_batches_and_of_pair_batches(prepared, batch_rows):
     student = student_for(prepared)
-    distiller = distiller_for(prepared, student, batch_rows, RoutingConfig(momentum=1.0, **ZERO))
+    distiller = released_distiller(prepared, student, batch_rows, RoutingConfig(momentum=1.0, **ZERO))
     distiller.accumulate_gradients()
     found = gradient_of(student)
     inputs, config = prepared.inputs, distiller.config
@@ -61,7 +67,7 @@ def test_an_epoch_sums_the_means_of_label_batches_and_of_pair_batches(prepared, 
 
 
 def test_reliable_pairs_are_batches_of_edges_before_the_nodes_themselves(prepared):
-    distiller = distiller_for(prepared, student_for(prepared), pairs="reliable")
+    distiller = released_distiller(prepared, student_for(prepared), pairs="reliable")
     pairs = distiller._pairs()
     num_nodes = len(prepared.inputs.labels)
     assert pairs.shape[1] > num_nodes
@@ -73,10 +79,10 @@ def test_memories_move_in_every_forward_pass(prepared):
     memories = []
     for batch_rows in (None, 40):
         student = student_for(prepared)
-        before = student.routed_layers()[0].memory.clone()
-        distiller = distiller_for(prepared, student, batch_rows)
+        before = student.memory_layers()[0].memory.clone()
+        distiller = released_distiller(prepared, student, batch_rows)
         distiller.train_epoch()
-        memories.append((before * student.routed_layers()[0].memory).sum(dim=1))
+        memories.append((before * student.memory_layers()[0].memory).sum(dim=1))
     few_passes, many_passes = memories
     assert (many_passes < few_passes).all()  # further away from where they were
 
@@ -94,11 +100,11 @@ def test_the_average_weighs_by_a_softmax_over_the_batch_and_is_not_normalised(pr
     memory.take_over()
     memory.accumulate(output)
     for layer, routing, found in zip(
-        student_for(prepared).routed_layers(), output.layers, memory.vectors, strict=True
+        student_for(prepared).memory_layers(), output.layers, memory.vectors, strict=True
     ):
         for expert, unit in enumerate(layer.memory):
             given = [
-                (float(routing.weights[row, place].exp()), routing.unit_input[row])
+                (float(routing.weights[row, place].exp()), routing.key[row])
                 for row in range(20)
                 for place in range(2)
                 if routing.experts[row, place] == expert
@@ -110,7 +116,7 @@ def test_the_average_weighs_by_a_softmax_over_the_batch_and_is_not_normalised(pr
 
 def test_an_expert_without_rows_shrinks_and_is_never_revived():
     student = routed_student(features="none", position_norm=None)
-    layer = student.routed_layers()[0]
+    layer = student.memory_layers()[0]
     layer.memory.copy_(unit_rows(torch.cat([-torch.ones(1, 10), 1 + torch.rand(3, 10)])))
     memory = ReleasedMemory(student, NO_AUXILIARY)
     memory.take_over()
@@ -124,7 +130,7 @@ def test_an_expert_without_rows_shrinks_and_is_never_revived():
 
 def test_only_the_spread_loss_lets_the_optimiser_move_a_memory(prepared):
     for strength in (0.0, 0.01):
-        distiller = distiller_for(
+        distiller = released_distiller(
             prepared, student_for(prepared), routing=RoutingConfig(**{**ZERO, "self_similarity": strength})
         )
         distiller.accumulate_gradients()
@@ -143,35 +149,23 @@ def test_weights_of_an_expert_add_up_to_one_over_the_batch(prepared):
 
 def test_logits_jump_when_routing_starts(prepared):
     student = student_for(prepared, gains=True)
-    for layer in student.routed_layers():
-        layer.routed = False
+    for layer in student.memory_layers():
         torch.nn.init.zeros_(layer.bias)
-    distiller = ReleasedDistiller(
-        student,
-        prepared.inputs,
-        prepared.teacher,
-        prepared.edges,
-        prepared.config.distill,
-        NO_AUXILIARY,
-    )
+    distiller = warming_up(prepared, student)
     before = answer(student, prepared.inputs.features, prepared.inputs.positions).logits
     distiller.start_routing(seed=0)
     after = answer(student, prepared.inputs.features, prepared.inputs.positions).logits
     torch.testing.assert_close(after, before * (2.0 * 1.1) ** 2, rtol=1e-4, atol=1e-4)
-    assert student.routed_layers()[0].log_scale.item() == pytest.approx(math.log(2))
+    assert student.memory_layers()[0].log_scale.item() == pytest.approx(math.log(2))
 
 
 def test_the_optimiser_keeps_the_moments_of_the_one_expert_that_learnt(prepared):
     student = student_for(prepared)
-    for layer in student.routed_layers():
-        layer.routed = False
-    distiller = ReleasedDistiller(
-        student, prepared.inputs, prepared.teacher, prepared.edges, prepared.config.distill, NO_AUXILIARY
-    )
+    distiller = warming_up(prepared, student)
     distiller.train_epoch()
     before = [distiller._optimizer.state[layer.weight]["exp_avg"][0].clone() for layer in student.layers]
     distiller.start_routing(seed=0)
-    for layer, kept in zip(student.routed_layers(), before, strict=True):
+    for layer, kept in zip(student.memory_layers(), before, strict=True):
         moments = distiller._optimizer.state[layer.weight]["exp_avg"]
         assert kept.any()
         assert moments[0].equal(kept)
@@ -180,11 +174,7 @@ def test_the_optimiser_keeps_the_moments_of_the_one_expert_that_learnt(prepared)
 
 def test_an_epoch_of_the_warm_up_can_be_kept_and_says_the_same_routed(prepared):
     student, inputs = student_for(prepared, gains=True), prepared.inputs
-    for layer in student.routed_layers():
-        layer.routed = False
-    distiller = ReleasedDistiller(
-        student, inputs, prepared.teacher, prepared.edges, prepared.config.distill, NO_AUXILIARY
-    )
+    distiller = warming_up(prepared, student)
     alone = answer(student, inputs.features, inputs.positions).logits
     selection = Selection(patience=5)
     selection.observe(EpochMetrics(epoch=0, val_accuracy=1.0, val_loss=0.0, test_accuracy=0.0), student)
@@ -197,14 +187,9 @@ def test_an_epoch_of_the_warm_up_can_be_kept_and_says_the_same_routed(prepared):
     torch.testing.assert_close(output.logits, alone, atol=1e-5, rtol=1e-4)
 
 
-def test_unit_noise_shakes_every_column_alike(prepared):
-    shifts = []
-    for unit_noise in (False, True):
-        teacher = train_teacher(
-            prepared.task, prepared.scaling, prepared.config.teacher, 0, CPU, prepared.log, unit_noise
-        )
-        shifts.append(teacher.entropy_shift)
-    own, unit = shifts
+def test_unit_noise_shakes_every_column_alike(small_config, dataset, prepared, log):
+    released = prepare(small_config.model_copy(update={"compat": "released"}), dataset, seed=0, log=log)
+    own, unit = prepared.teacher.entropy_shift, released.teacher.entropy_shift
     assert unit.mean() > 1.5 * own.mean()  # rows of norm 1 drown in it
 
 

@@ -26,7 +26,7 @@ from rbm_training.losses import (
     soft_targets,
 )
 from rbm_training.routing import LayerUse, RoutingMonitor
-from rbm_training.rows import Rows
+from rbm_training.rows import Rows, unit_rows
 from rbm_training.sampling import ReliablePairSampler
 from rbm_training.selection import EpochMetrics, Selection
 from rbm_training.student_inputs import StudentInputs
@@ -94,8 +94,9 @@ class Distiller:
         return MemoryAverager(self.student, self.routing)
 
     def _new_gram(self, teacher: TeacherResult) -> GramTerm | None:
-        if self.config.gram == 0 or teacher.representations is None:
+        if self.config.gram == 0:
             return None
+        assert teacher.representations is not None, "the experiment refuses such a teacher"
         first = self.student.expert_layers()[0]
         return GramTerm(first.weight.shape[2], teacher.representations, first.dropout).to(self.student.device)
 
@@ -165,7 +166,7 @@ class Distiller:
         self.last_terms = dict(zip(TERM_NAMES, sums.tolist(), strict=True))
         memories = [layer.memory for layer in self.student.memory_layers()]
         if memories:
-            similarities = torch.stack([self_similarity(memory) for memory in memories])
+            similarities = torch.stack([self_similarity(unit_rows(memory)) for memory in memories])
             self.last_terms["memory_similarity"] = float(similarities.mean())
 
     def measure(self, epoch: int) -> EpochMetrics:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rbm_training.answers import Answers, answer_all
-from rbm_training.config import ExperimentConfig
+from rbm_training.answers import answer_all
 from rbm_training.distill import DistilledStudent
 from rbm_training.evaluate import accuracy, calibration_error, fit_baseline
 from rbm_training.preparation import Prepared
@@ -42,9 +41,7 @@ class GroupAccuracies:
         return None if self.unseen is None else production_accuracy(self.unseen, self.observed_test)
 
 
-def measure_seed(
-    config: ExperimentConfig, prepared: Prepared, distilled: DistilledStudent, seed: int, seconds: float
-) -> SeedReport:
+def measure_seed(prepared: Prepared, distilled: DistilledStudent, seed: int, seconds: float) -> SeedReport:
     """Everything that is reported of one seed."""
     student, inputs, teacher = distilled.student, prepared.inputs, prepared.teacher
     answers = answer_all(student, inputs)
@@ -60,7 +57,7 @@ def measure_seed(
         flops_per_node=distilled.costs.flops_per_node,
         selected_epoch=distilled.selected_epoch,
         num_epochs=len(distilled.history),
-        val_accuracy=_selected_by(config, inputs, answers),
+        val_accuracy=distilled.validation.val_accuracy,
         test_accuracy=groups.test,
         test_accuracy_max=distilled.test_accuracy_max,
         unseen_accuracy=groups.unseen,
@@ -80,10 +77,6 @@ def measure_seed(
         expert_usage=expert_usage(answers.layers),
         seconds=round(seconds, 3),
     )
-
-
-def _selected_by(config: ExperimentConfig, inputs: StudentInputs, answers: Answers) -> float:
-    return answers.validation(inputs, config.distill.pseudo_unseen_weight).accuracy
 
 
 def group_accuracies(inputs: StudentInputs, logits: Tensor, unseen_logits: Tensor) -> GroupAccuracies:

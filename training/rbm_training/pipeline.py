@@ -93,7 +93,7 @@ def run_seed(
     started = time.monotonic()
     prepared = prepare(config, dataset, seed, log, cache)
     distilled = distillation(config, prepared, log).train(seed)
-    report = measure_seed(config, prepared, distilled, seed, time.monotonic() - started)
+    report = measure_seed(prepared, distilled, seed, time.monotonic() - started)
     log.event("seed", seed=seed, val_accuracy=report.val_accuracy, test_accuracy=report.test_accuracy)
     return SeedResult(prepared, distilled, report)
 

@@ -16,7 +16,7 @@ from rbm_training.graph import Floats, Graph, GraphError, Task
 from rbm_training.positions import encode_positions, positions_of
 from rbm_training.precomputed import answer_from, read_logits
 from rbm_training.run_log import RunLog
-from rbm_training.runtime import pick_device, seed_everything
+from rbm_training.runtime import describe_environment, pick_device, seed_everything
 from rbm_training.scaling import InputScaling
 from rbm_training.stage_cache import StageCache
 from rbm_training.student_inputs import StudentInputs, student_inputs
@@ -50,7 +50,7 @@ def prepare(
     seed_everything(seed, config.num_threads)
     scaling = fit_scaling(config, task).to(device)
     source = _Source(config, dataset, task, seed, log, device)
-    positions = source.positions(cache)
+    teacher, positions = source.teacher(scaling, cache), source.positions(cache)
     inputs = student_inputs(
         task,
         positions,
@@ -59,7 +59,7 @@ def prepare(
         device,
     )
     edges = torch.from_numpy(task.observed.edge_index).to(device)
-    return Prepared(task, scaling, source.teacher(scaling, cache), positions, inputs, edges)
+    return Prepared(task, scaling, teacher, positions, inputs, edges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +96,14 @@ class _Source:
         return train_teacher(self.task, scaling, config, self.seed, self.device, self.log, unit_noise)
 
     def _made_of(self, *parts: str) -> dict[str, Any]:
-        """What a stage depends on: the data, the split, the seed, and some parts of the experiment."""
+        """What a stage depends on: the data, the split, the seed, the libraries and the device, and some
+        parts of the experiment."""
         document = self.config.model_dump(mode="json")
         wanted = {part: document[part] for part in ("num_threads", *parts)}
         split = {k: v for k, v in document["dataset"].items() if k not in ("root", "path", "kind", "name")}
         scaling = document["scaling"]["features"]
-        return {"data": self.dataset.sha256(), "split": split, "scaling": scaling, "seed": self.seed} | wanted
+        made_with = {"scaling": scaling, "seed": self.seed, "environment": describe_environment(), **wanted}
+        return {"data": self.dataset.sha256(), "split": split, **made_with}
 
 
 def check(config: ExperimentConfig, dataset: Dataset) -> None:

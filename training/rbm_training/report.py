@@ -27,7 +27,8 @@ class SeedReport:
 
     `test_accuracy` is measured on the test nodes of the setting: inductive, those are the unseen nodes, and
     the observed test nodes stand apart, and `production_accuracy` mixes both, one to four; `val_accuracy` is
-    what the student was selected by. `test_accuracy_max` is the highest test accuracy of any epoch, which
+    what the student was selected by, pseudo-unseen nodes included, which teacher and baseline do not answer
+    for. `test_accuracy_max` is the highest test accuracy of any epoch, which
     the paper's released code prints; it is inflated and nothing is chosen by it (None for an ensemble). The
     baseline is logistic regression on the scaled features. `expert_usage` is each layer's share of routed
     rows by expert.

@@ -131,11 +131,12 @@ def unit_rows(x: Tensor) -> Tensor: ...
 @overload
 def unit_rows(x: Rows) -> Rows: ...
 def unit_rows(x: Rows) -> Rows:
-    """Rows of norm 1; all-zero rows stay zero."""
+    """Rows of norm 1; all-zero rows stay zero, and so do no gradients of theirs grow beyond bounds."""
     if isinstance(x, Tensor):
         norms: Tensor = x.norm(dim=-1, keepdim=True)
-        return x / norms.clamp_min(EPSILON)
-    return x.scale_rows(1 / squared_norms(x).sqrt().clamp_min(EPSILON))
+        return x / norms.masked_fill(norms == 0, 1).clamp_min(EPSILON)
+    squares = squared_norms(x)
+    return x.scale_rows(1 / squares.masked_fill(squares == 0, 1).sqrt().clamp_min(EPSILON))
 
 
 def squared_norms(x: Rows) -> Tensor:

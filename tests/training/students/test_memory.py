@@ -1,24 +1,29 @@
 import torch
 
 from rbm_training.config import RoutingConfig
-from rbm_training.scaling import unit_rows
-from rbm_training.students.memory import MemoryAverager, repel, start_routing
-from rbm_training.students.rbm import StudentOutput
+from rbm_training.rows import unit_rows
+from rbm_training.students.memory import MemoryAverager, repel
+from rbm_training.students.student import StudentOutput
 from tests.training.objects import routed_student
 
 PURE_AVERAGE = RoutingConfig(self_similarity=0.0)
 
 
+def routed_output(layer, batch):
+    """What a student of this one layer would have been told about a batch."""
+    return StudentOutput(batch, batch, (layer.route(batch),))
+
+
 def memory_after(config, batches, num_steps=1, memory=None):
     """The first layer's memory after steps that each see all batches."""
     student = routed_student(widths=(3,), num_experts=4, experts_per_row=2)
-    layer = student.routed_layers()[0]
+    layer = student.memory_layers()[0]
     if memory is not None:
         layer.memory.copy_(memory)
     averager = MemoryAverager(student, config)
     for _ in range(num_steps):
         for batch in batches:
-            averager.accumulate(StudentOutput(batch, (layer.route(batch),)))
+            averager.accumulate(routed_output(layer, batch))
         averager.step()
     return layer.memory.clone()
 
@@ -45,7 +50,7 @@ def test_the_cut_into_batches_leaves_the_memory_unchanged():
 
 def test_momentum_one_freezes_the_memory():
     student = routed_student(widths=(3,))
-    before = student.routed_layers()[0].memory.clone()
+    before = student.memory_layers()[0].memory.clone()
     config = RoutingConfig(momentum=1.0, self_similarity=0.5, revive_after=1)
     assert torch.equal(memory_after(config, [torch.randn(20, 10)], num_steps=5), before)
 
@@ -53,7 +58,7 @@ def test_momentum_one_freezes_the_memory():
 def test_one_step_is_the_mass_weighted_average_of_the_paper():
     batch = torch.randn(40, 10)
     student = routed_student(widths=(3,))
-    layer = student.routed_layers()[0]
+    layer = student.memory_layers()[0]
     routing = layer.route(batch)
     wanted = []
     for expert in range(4):
@@ -89,37 +94,12 @@ def test_an_idle_expert_takes_over_the_worst_served_input():
 
 def test_a_revived_expert_computes_what_served_its_new_input():
     student = routed_student(widths=(3,), gains=True)
-    layer = student.routed_layers()[0]
+    layer = student.memory_layers()[0]
     layer.memory.copy_(torch.eye(4, 10))
     layer.memory[2:] = -layer.memory[:2]
     averager = MemoryAverager(student, RoutingConfig(self_similarity=0.0, revive_after=1))
     rows = unit_rows(torch.eye(10)[:2] + 0.1 * torch.eye(10)[7])
-    averager.accumulate(StudentOutput(rows, (layer.route(rows),)))
+    averager.accumulate(routed_output(layer, rows))
     averager.step()
     weight = layer.effective_weight()
     assert any(torch.equal(weight[2], weight[serving]) for serving in (0, 1))
-
-
-def test_routing_starts_without_changing_what_the_student_says():
-    student = routed_student(gains=False)
-    for layer in student.routed_layers():
-        layer.routed = False
-        layer.log_scale.data.zero_()
-    features, positions = torch.randn(60, 6), torch.randn(60, 4)
-    before = student(features, positions)
-    assert before.layers == ()
-    start_routing(student, features, positions, seed=0)
-    after = student(features, positions)
-    torch.testing.assert_close(after.logits, before.logits, atol=1e-5, rtol=1e-5)
-    assert len(after.layers) == 2
-
-
-def test_the_memory_starts_at_cluster_centers_of_the_unit_inputs():
-    student = routed_student(widths=(3,), num_experts=4)
-    centers = unit_rows(torch.randn(4, 10))
-    features = (centers.repeat(20, 1) + 0.01 * torch.randn(80, 10))[:, :6]
-    positions = (centers.repeat(20, 1) + 0.01 * torch.randn(80, 10))[:, 6:]
-    start_routing(student, features, positions, seed=0)
-    inputs = unit_rows(student.scaling(features, positions))
-    best = (inputs @ student.routed_layers()[0].memory.T).max(dim=1).values
-    assert best.min() > 0.99

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final
 from pydantic import Field, ValidationError, model_validator
 
 from rbm_bundle.manifest import Setting
-from rbm_training.methods import METHODS, merged
 from rbm_training.config import ConfigError, ExperimentConfig
 from rbm_training.config.part import Name, Part, Seed
 from rbm_training.config.reading import in_words, read_document
+from rbm_training.methods import METHODS, merged
 from rbm_training.results import Protocol, RunIdentity
 
 EXPERIMENTS: Final = Path(__file__).parents[2] / "experiments"

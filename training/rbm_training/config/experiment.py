@@ -11,6 +11,16 @@ from rbm_training.config.positions import PositionsConfig
 from rbm_training.config.student import RoutingConfig, StudentConfig
 from rbm_training.config.teacher import AnyTeacherConfig, TeacherConfig
 
+_NOT_IN_RELEASED = (
+    *(("student", name) for name in ("kind", "metric", "sharpness", "routing_input")),
+    *(("distill", name) for name in ("pair_weight", "gram", "adversarial", "step_after")),
+    ("routing", "memory_start"),
+)
+
+
+def _default(part: Part, name: str) -> object:
+    return type(part).model_fields[name].default
+
 
 class ExportConfig(Part):
     """What goes into the bundle besides the student."""
@@ -53,27 +63,42 @@ class ExperimentConfig(Part):
         return self
 
     @model_validator(mode="after")
-    def _released_is_rbm(self) -> "ExperimentConfig":
-        new = {"gram": self.distill.gram > 0, "adversarial": self.distill.adversarial > 0}
-        new |= {
-            "pair_weight": self.distill.pair_weight != "pair",
-            "step_after": self.distill.step_after != "epoch",
-        }
-        asked = [f"distill.{name}" for name, is_set in new.items() if is_set]
-        if self.student.kind != "rbm":
-            asked.append(f"student.kind = {self.student.kind!r}")
+    def _released_is_plain(self) -> "ExperimentConfig":
+        asked = [
+            f"{part}.{name} = {value!r}"
+            for part, name in _NOT_IN_RELEASED
+            if (value := getattr(getattr(self, part), name)) != _default(getattr(self, part), name)
+        ]
+        if isinstance(self.student.num_experts, tuple):
+            asked.append("a list in student.num_experts")
         if self.compat == "released" and asked:
             raise ValueError(
-                f"found compat = 'released' with {', '.join(asked)}; wanted the RbM student alone"
+                f"found compat = 'released' with {', '.join(asked)}; wanted the RbM student and the losses of"
+                " the released code"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _routing_has_something_to_go_by(self) -> "ExperimentConfig":
+        if self.student.routing_input == "positions" and self.positions.kind == "none":
+            raise ValueError(
+                "found student.routing_input = 'positions' with positions.kind = 'none'; wanted positions to"
+                " route by"
+            )
+        if self.routing.memory_start == "spherical" and self.student.metric == "euclidean":
+            raise ValueError(
+                "found routing.memory_start = 'spherical' with student.metric = 'euclidean', whose memories"
+                " are no directions; wanted 'kmeans' or 'random'"
             )
         return self
 
     @model_validator(mode="after")
     def _gram_has_a_teacher(self) -> "ExperimentConfig":
-        if self.distill.gram > 0 and self.teacher.kind == "precomputed":
+        has_hidden_layer = isinstance(self.teacher, TeacherConfig) and self.teacher.num_layers > 1
+        if self.distill.gram > 0 and not has_hidden_layer:
             raise ValueError(
-                "found distill.gram with teacher.kind = 'precomputed', of which no hidden representations"
-                " are known; wanted distill.gram = 0"
+                "found distill.gram with a teacher of which no hidden representation is known"
+                " (teacher.kind = 'precomputed', or one layer); wanted distill.gram = 0"
             )
         return self
 

@@ -53,7 +53,8 @@ class StudentConfig(Part):
                 f"found {len(self.num_experts)} numbers in student.num_experts for student.num_layers ="
                 f" {self.num_layers}; wanted one number a layer"
             )
-        largest = max(self.num_experts) if isinstance(self.num_experts, tuple) else self.num_experts
+        experts = (self.num_experts,) if isinstance(self.num_experts, int) else self.num_experts
+        largest = max(experts)
         if self.experts_per_row > largest:
             raise ValueError(
                 f"found student.experts_per_row = {self.experts_per_row} and no layer of more than {largest}"

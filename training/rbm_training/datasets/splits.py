@@ -46,7 +46,7 @@ def draw_split(graph: Graph, config: DatasetConfig, seed: int) -> Split:
         rest.append(members[wanted:])
     others = np.sort(np.concatenate(rest))
     test, unseen = _hold_out(others, config, generator)
-    observed_val, pseudo_unseen = hold_out_val(np.sort(np.concatenate(val)), config, seed)
+    observed_val, pseudo_unseen = _hold_out_val(np.sort(np.concatenate(val)), config, seed)
     return Split(np.sort(np.concatenate(train)), observed_val, test, unseen, pseudo_unseen)
 
 
@@ -68,11 +68,11 @@ def published_split(graph: Graph, published: PublishedSplit, config: DatasetConf
     if not len(test):
         raise GraphError(graph.name, "no node in the test mask", "nodes to hold out (setting 'inductive')")
     in_no_mask = ~np.logical_or.reduce(masks) & (graph.labels != UNLABELLED)
-    observed_val, pseudo_unseen = hold_out_val(val, config, seed)
+    observed_val, pseudo_unseen = _hold_out_val(val, config, seed)
     return Split(train, observed_val, np.flatnonzero(in_no_mask), test, pseudo_unseen)
 
 
-def hold_out_val(val: Integers, config: DatasetConfig, seed: int) -> tuple[Integers, Integers]:
+def _hold_out_val(val: Integers, config: DatasetConfig, seed: int) -> tuple[Integers, Integers]:
     """Validation nodes that stay in the graph, at least one of them, and those held out of it (inductive)."""
     if config.setting == "transductive":
         return val, NOBODY

@@ -64,8 +64,9 @@ class _LayerAverage:
         self._remember_worst(routing)
 
     def _remember_worst(self, routing: LayerRouting) -> None:
-        is_zero = squared_norms(routing.key) == 0
-        best = routing.similarity[:, 0].detach().masked_fill(is_zero, float("inf"))
+        best = routing.similarity[:, 0].detach()
+        if self.layer.metric == "cosine":  # to which a zero is like nothing, and no memory
+            best = best.masked_fill(squared_norms(routing.key) == 0, float("inf"))
         row = int(best.argmin())
         if float(best[row]) < self.worst_similarity:
             self.worst_similarity = float(best[row])

@@ -21,9 +21,10 @@ PROTOTYPE_DEVIATION = 0.01
 class MoELayer(ExpertLayer):
     """Experts routed by a learnt projection.
 
-    For u = x P + p of unit vector û and unit prototypes q̂_e, c_e = <û, q̂_e>, in training plus N(0, 1)/E; the
-    mixing weights are softmax(exp(θ) c) over the K largest, and the task's gradient reaches all of them.
-    With `k_plus_1`, as in the paper's released code, K + 1 experts are used and the softmax is over all E.
+    For u = x P + p of unit vector û and unit prototypes q̂_e, c_e = exp(θ) <û, q̂_e>, in training plus
+    N(0, 1)/E; the mixing weights are the softmax over the K largest, and the task's gradient reaches all of
+    them. With `k_plus_1`, as in the paper's released code, K + 1 experts are used and the softmax is over all
+    E: the weights then sum to less than 1, and the output shrinks when routing starts.
 
     Shapes: projection (D, R), projection_bias (R,), prototypes (E, R).
     """
@@ -63,7 +64,7 @@ class MoELayer(ExpertLayer):
         key = unit_rows(x @ self.projection + self.projection_bias)
         cosines = key @ unit_rows(self.prototypes).T  # (B, E)
         if self.training:
-            cosines = cosines + torch.randn_like(cosines) / (self.num_experts * self.sharpness().detach())
+            cosines = cosines + torch.randn_like(cosines) / (self.num_experts * self.sharpness())
         experts, similarity, gap = choose(cosines, self.experts_per_row)
         logits = self.sharpness() * (cosines if self.top_k == "k_plus_1" else similarity)
         weights = logits.softmax(dim=1)

@@ -16,11 +16,11 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from rbm_bundle.folders import replace_file
-from rbm_training.methods import merged
 from rbm_training.config import ConfigError, ExperimentConfig
 from rbm_training.config.reading import in_words, read_document
 from rbm_training.datasets import Dataset, load_dataset
 from rbm_training.evaluate import mean_and_deviation
+from rbm_training.methods import merged
 from rbm_training.pipeline import distillation
 from rbm_training.preparation import check, prepare
 from rbm_training.run_log import RunLog
