@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import torch
 
-from rbm_training.pipeline import distillation
+from rbm_training.preparation import distillation
 from rbm_training.selection import EpochMetrics, Selection
 from tests.training.objects import SMALL_CONFIG
 

@@ -10,9 +10,8 @@ from rbm_training.config import PositionsConfig
 from rbm_training.datasets.edges import undirected
 from rbm_training.datasets.splits import PublishedSplit
 from rbm_training.graph import Split, make_task
-from rbm_training.pipeline import distillation
 from rbm_training.positions import encode_positions, positions_of
-from rbm_training.preparation import prepare
+from rbm_training.preparation import distillation, prepare
 from rbm_training.run_log import RunLog
 from tests.training.objects import SMALL_CONFIG, distiller_for, student_for
 

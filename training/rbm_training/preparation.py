@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rbm_training.config import ExperimentConfig, PrecomputedTeacherConfig, TeacherConfig
 from rbm_training.datasets import Dataset
+from rbm_training.distill import Distillation, OnEpoch
 from rbm_training.graph import Floats, Graph, GraphError, Task
 from rbm_training.positions import encode_positions, positions_of
 from rbm_training.precomputed import answer_from, read_logits
@@ -60,6 +61,15 @@ def prepare(
     )
     edges = torch.from_numpy(task.observed.edge_index).to(device)
     return Prepared(task, scaling, teacher, positions, inputs, edges)
+
+
+def distillation(
+    config: ExperimentConfig, prepared: Prepared, log: RunLog, on_epoch: OnEpoch | None = None
+) -> Distillation:
+    """What the student of a prepared task is trained with."""
+    return Distillation(
+        prepared.inputs, prepared.scaling, prepared.teacher, prepared.edge_index, config, log, on_epoch
+    )
 
 
 @dataclass(frozen=True, slots=True)

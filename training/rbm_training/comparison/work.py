@@ -11,8 +11,7 @@ from rbm_training.comparison.plan import PlannedRun
 from rbm_training.config import DatasetConfig, ExperimentConfig
 from rbm_training.datasets import Dataset, load_dataset
 from rbm_training.measurement import group_accuracies
-from rbm_training.pipeline import distillation
-from rbm_training.preparation import Prepared, check, prepare
+from rbm_training.preparation import Prepared, check, distillation, prepare
 from rbm_training.results import RunLine
 from rbm_training.run_log import RunLog
 from rbm_training.stage_cache import StageCache

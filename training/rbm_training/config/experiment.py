@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from rbm_training.config.data import DatasetConfig, ScalingConfig
 from rbm_training.config.distill import DistillConfig
-from rbm_training.config.part import Count, Name, Part, Seed
+from rbm_training.config.part import Count, MethodName, Name, Part, Seed
 from rbm_training.config.positions import PositionsConfig
 from rbm_training.config.student import RoutingConfig, StudentConfig
 from rbm_training.config.teacher import AnyTeacherConfig, TeacherConfig
@@ -31,6 +31,14 @@ class ExportConfig(Part):
     """Store the features of known nodes, so that an id alone suffices in a request."""
 
 
+class ReportConfig(Part):
+    """What `report.html` shows besides the student."""
+
+    beside: tuple[MethodName, ...] = ("mlp", "moe")
+    """Other students of the exported seed's teacher, trained for the page alone: what the mixture buys at
+    which cost, and how its routing compares with a learnt router's."""
+
+
 class ExperimentConfig(Part):
     """One experiment, whole."""
 
@@ -53,6 +61,7 @@ class ExperimentConfig(Part):
     routing: RoutingConfig = RoutingConfig()
     distill: DistillConfig = DistillConfig()
     export: ExportConfig = ExportConfig()
+    report: ReportConfig = ReportConfig()
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> "ExperimentConfig":

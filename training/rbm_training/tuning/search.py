@@ -21,8 +21,7 @@ from rbm_training.config.reading import in_words, read_document
 from rbm_training.datasets import Dataset, load_dataset
 from rbm_training.evaluate import mean_and_deviation
 from rbm_training.methods import merged
-from rbm_training.pipeline import distillation
-from rbm_training.preparation import check, prepare
+from rbm_training.preparation import check, distillation, prepare
 from rbm_training.run_log import RunLog
 from rbm_training.stage_cache import StageCache
 from rbm_training.tuning.space import TuningConfig

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from optuna import Trial
 from pydantic import Field, ValidationError, model_validator
@@ -43,8 +43,7 @@ class Dimension(Part):
     def suggest(self, trial: Trial, name: str) -> Choice:
         """The value that a trial tries."""
         if self.choices is not None:
-            value: Choice = trial.suggest_categorical(name, self.choices)
-            return value
+            return cast(Choice, trial.suggest_categorical(name, self.choices))
         assert self.low is not None
         assert self.high is not None
         if isinstance(self.low, int) and isinstance(self.high, int):
