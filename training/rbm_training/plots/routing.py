@@ -62,7 +62,7 @@ def _layer_lines(
             style = LINE_STYLES[index % len(LINE_STYLES)]
             lines += axes.plot(history.epochs, 100 * of(layer), color=color, linestyle=style)
             labels.append(f"{shorten(history.method)}, layer {index}")
-    axes.set_ylim(bottom=-2)
+    axes.set_ylim(bottom=0)
     add_legend(figure, lines, labels)
     return figure
 
@@ -134,11 +134,9 @@ def _dots(axes: Axes, points: Reals, color: str, marker: str) -> None:
 
 
 def _mark_memories(axes: Axes, memory: Reals) -> None:
-    axes.scatter(memory[:, 0], memory[:, 1], s=210, color=PAPER, edgecolors=INK, linewidths=1.4, zorder=3)
-    for number, (x, y) in enumerate(memory):
-        axes.text(
-            x, y, str(number), ha="center", va="center_baseline", fontsize=10.5, weight="bold", zorder=4
-        )
+    for number, (x, y) in enumerate(memory):  # one by one: a circle covers the number below it as well
+        axes.scatter(x, y, s=210, color=PAPER, edgecolors=INK, linewidths=1.4, zorder=3)
+        axes.text(x, y, str(number), ha="center", va="center_baseline", size=10.5, weight="bold", zorder=3)
 
 
 def _class_share_plot(layer: LayerMap, index: int, class_names: Sequence[str]) -> Plot:
