@@ -12,7 +12,6 @@ from rbm_training.datasets.splits import PublishedSplit
 from rbm_training.graph import Split, make_task
 from rbm_training.positions import encode_positions, positions_of
 from rbm_training.preparation import distillation, prepare
-from rbm_training.run_log import RunLog
 from tests.training.objects import SMALL_CONFIG, distiller_for, student_for
 
 
@@ -87,18 +86,12 @@ def test_nothing_about_unseen_nodes_reaches_the_selected_student(masked, log):
 
 @pytest.mark.parametrize("kind", ["deepwalk", "node2vec", "laplacian", "none"])
 @pytest.mark.parametrize("label_propagation", [False, True])
-def test_nothing_about_unseen_nodes_reaches_positions_of_any_kind(
-    synthetic_task, tmp_path, kind, label_propagation
-):
+def test_nothing_about_unseen_nodes_reaches_positions_of_any_kind(masked, log, kind, label_propagation):
     config = PositionsConfig(kind=kind, label_propagation=label_propagation)
-    first, second = (
-        encode_positions(task, config, 0, RunLog(tmp_path))
-        for task in (synthetic_task, with_other_unseen(synthetic_task))
-    )
-    assert first.shape == (
-        synthetic_task.observed.num_nodes,
-        64 * (kind != "none") + 4 * label_propagation,
-    )
+    task = masked.task(SMALL_CONFIG.dataset, seed=0)
+    changed = with_others_at(masked, task.unseen).task(SMALL_CONFIG.dataset, seed=0)
+    first, second = (encode_positions(each, config, 0, log) for each in (task, changed))
+    assert first.shape == (task.observed.num_nodes, 64 * (kind != "none") + 4 * label_propagation)
     np.testing.assert_array_equal(first, second)
 
 

@@ -51,7 +51,8 @@ def bin_by_confidence(probabilities: Tensor, labels: Tensor) -> ConfidenceBins:
     count = np.bincount(bins, minlength=NUM_CALIBRATION_BINS)
     sums = (np.bincount(bins, weights, NUM_CALIBRATION_BINS) for weights in (confidence, correct))
     means = (np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0) for total in sums)
-    return ConfidenceBins(*means, count)
+    confidences, accuracies = means
+    return ConfidenceBins(confidences, accuracies, count)
 
 
 def calibration_error(probabilities: Tensor, labels: Tensor) -> float:

@@ -8,14 +8,12 @@ teacher and pairs, so that they differ from it in the mixture alone.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from rbm_training.config.part import MethodName
-
 Overrides = Mapping[str, Any]
 
 _PLAIN_MLP: Final = {"kind": "mlp", "input_dropout": False}
 _NO_POSITIONS: Final = {"kind": "none"}
 
-METHODS: Final[Mapping[MethodName, Overrides]] = {
+METHODS: Final[Mapping[str, Overrides]] = {
     "glnn": {"student": _PLAIN_MLP, "positions": _NO_POSITIONS, "distill": {"pairs": "self"}},
     "krd": {"student": _PLAIN_MLP, "positions": _NO_POSITIONS, "distill": {"pairs": "reliable"}},
     "nosmog": {"student": _PLAIN_MLP, "distill": {"pairs": "self", "gram": 1.0, "adversarial": 0.1}},

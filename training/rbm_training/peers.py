@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from pydantic import ValidationError
 
+from rbm_bundle.manifest import FeatureForm
 from rbm_training.answers import answer_all
 from rbm_training.config import ConfigError, ExperimentConfig
 from rbm_training.config.reading import in_words
@@ -60,13 +61,13 @@ def peer_experiments(config: ExperimentConfig) -> dict[str, ExperimentConfig]:
         ConfigError: one that cannot be, such as KRD from saved logits.
     """
     own = config.model_dump()
-    experiments = {}
+    experiments: dict[str, ExperimentConfig] = {}
     for name in config.report.beside:
         try:
             experiments[name] = ExperimentConfig.model_validate(merged(own, METHODS[name]))
         except ValidationError as error:
             raise ConfigError(f"report.beside = {name!r}: {in_words(error)}") from error
-    return dict(experiments)
+    return experiments
 
 
 def describe_method(peer: Peer) -> Method:
@@ -89,7 +90,7 @@ def microseconds_per_row(peer: Peer, num_rows: int) -> float:
     rows = np.resize(np.arange(len(task.observed_nodes)), num_rows)
     features: Features = task.observed.features[rows]
     positions: Floats = peer.prepared.positions[rows]
-    form = "dense" if isinstance(features, np.ndarray) else "sparse"
+    form: FeatureForm = "dense" if isinstance(features, np.ndarray) else "sparse"
     session = open_session(build_graph(peer.distilled.student.cpu().eval(), "grouped", form))
     inputs = graph_inputs(features, positions)
     seconds = []

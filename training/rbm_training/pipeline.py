@@ -20,7 +20,7 @@ from rbm_training.measurement import measure_seed
 from rbm_training.page import PAGE_FILE, write_page
 from rbm_training.peers import Peer, peer_experiments, train_peers
 from rbm_training.portrayal import portray
-from rbm_training.preparation import Prepared, check, prepare
+from rbm_training.preparation import Prepared, check, distillation, prepare
 from rbm_training.report import REPORT_FILE, RunReport, SeedReport, summarise, write_report
 from rbm_training.run_log import RunLog
 from rbm_training.runtime import describe_environment, git_commit

@@ -54,7 +54,7 @@ def _map(layer: ExpertLayer, routing: LayerRouting, labels: Array) -> LayerMap:
 
 
 def _centered(rows: Matrix, center: Array) -> Array:
-    dense = rows if isinstance(rows, Array) else rows.toarray()
+    dense = rows if isinstance(rows, np.ndarray) else rows.toarray()
     return np.asarray(dense - center)
 
 

@@ -53,7 +53,7 @@ def cluster_centers(keys: Rows, num_experts: int, seed: int, start: str = "kmean
     to tell apart."""
     rows = as_array(keys)
     if start != "kmeans":  # which takes its centres from among the rows, and a zero points nowhere
-        rows = rows[np.asarray(abs(rows).sum(axis=1)).ravel() > 0]
+        rows = rows[np.asarray((rows**2).sum(axis=1)).ravel() > 0]
     generator = np.random.default_rng(seed)
     if rows.shape[0] > MAX_CLUSTERED_ROWS:
         rows = rows[np.sort(generator.choice(rows.shape[0], MAX_CLUSTERED_ROWS, replace=False))]
