@@ -20,9 +20,9 @@ from rbm_bundle.folders import replace_file
 from rbm_training.comparison.plan import ComparisonConfig, PlannedRun, plan
 from rbm_training.comparison.progress import ComparisonProgress
 from rbm_training.comparison.work import Cell, prepare_cell, run_student
-from rbm_training.published import load_published
 from rbm_training.results import ResultsFile, RunLine
-from rbm_training.results_page import render_results
+from rbm_training.results.page import render_results
+from rbm_training.results.published import load_published
 from rbm_training.runtime import git_commit
 
 RESULTS_FILE: Final = "results.jsonl"

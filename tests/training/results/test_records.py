@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from rbm_training.results import ResultsError, ResultsFile, RunLine, production_accuracy
-from tests.training.run_lines import PLAIN, inductive_line, run_line
+from tests.training.results.run_lines import PLAIN, inductive_line, run_line
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rbm_bundle.manifest import Setting
 from rbm_training.config.part import Name
-from rbm_training.results import Protocol
+from rbm_training.results.records import Protocol
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 PublishedMeasure = Literal["test_accuracy", "production_accuracy"]

@@ -1,8 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
-from rbm_training.published import Published, PublishedAccuracy, PublishedRow, load_published
-from rbm_training.results_tables import DATASETS, METHODS
+from rbm_training.results.published import Published, PublishedAccuracy, PublishedRow, load_published
+from rbm_training.results.tables import DATASETS, METHODS
 
 
 def rows(**wanted):

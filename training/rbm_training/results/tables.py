@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rbm_bundle.manifest import Setting
-from rbm_training.paired import (
+from rbm_training.results.paired import (
     RBM,
     CellRuns,
     Difference,
@@ -15,7 +15,7 @@ from rbm_training.paired import (
     is_rbm,
     reliability,
 )
-from rbm_training.results import Protocol, RunLine
+from rbm_training.results.records import Protocol, RunLine
 
 MISSING: Final = "–"
 TIED: Final = "\u00a0"

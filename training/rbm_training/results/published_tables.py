@@ -5,10 +5,10 @@ from itertools import groupby
 from typing import Final
 
 from rbm_bundle.manifest import Setting
-from rbm_training.paired import CellRuns, Estimate, is_rbm
-from rbm_training.published import Published, PublishedAccuracy, PublishedMeasure, PublishedRow
-from rbm_training.results import Protocol
-from rbm_training.results_tables import MISSING, TIED, Section, dataset_order, percent, table
+from rbm_training.results.paired import CellRuns, Estimate, is_rbm
+from rbm_training.results.published import Published, PublishedAccuracy, PublishedMeasure, PublishedRow
+from rbm_training.results.records import Protocol
+from rbm_training.results.tables import MISSING, TIED, Section, dataset_order, percent, table
 
 DIGITS: Final = 2  # as the sources print theirs
 TEACHER: Final = "teacher"

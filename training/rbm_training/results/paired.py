@@ -12,7 +12,7 @@ from scipy.stats import t as student_t
 
 from rbm_bundle.manifest import Setting
 from rbm_training.evaluate import mean_and_deviation
-from rbm_training.results import Protocol, RunLine
+from rbm_training.results.records import Protocol, RunLine
 
 CONFIDENCE: Final = 0.95
 MIN_SEEDS_FOR_INTERVAL: Final = 3

@@ -1,7 +1,7 @@
 import pytest
 
-from rbm_training.paired import Difference, Estimate
-from rbm_training.results_tables import (
+from rbm_training.results.paired import Difference, Estimate
+from rbm_training.results.tables import (
     TIED,
     accuracy_table,
     cost_table,
@@ -15,7 +15,7 @@ from rbm_training.results_tables import (
     reliability_table,
     sections_of,
 )
-from tests.training.run_lines import HIGH, LOW, cells_of, inductive_line, run_line, runs_of
+from tests.training.results.run_lines import HIGH, LOW, cells_of, inductive_line, run_line, runs_of
 
 
 def only_section(lines):

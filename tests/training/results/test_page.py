@@ -4,10 +4,10 @@ from random import Random
 
 import pytest
 
-from rbm_training.published import load_published
 from rbm_training.results import ResultsFile
-from rbm_training.results_page import render_results
-from tests.training.run_lines import HIGH, LOW, cells_of, inductive_line, run_line, runs_of, untied
+from rbm_training.results.page import render_results
+from rbm_training.results.published import load_published
+from tests.training.results.run_lines import HIGH, LOW, cells_of, inductive_line, run_line, runs_of, untied
 
 DOCS = Path(__file__).parents[2] / "docs"
 RECORDED = DOCS / "results.jsonl"

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-from rbm_training.paired import RBM, Measure, Verdict
-from rbm_training.published import Published
-from rbm_training.published_tables import render_published
-from rbm_training.results import RunLine
-from rbm_training.results_tables import (
+from rbm_training.results.paired import RBM, Measure, Verdict
+from rbm_training.results.published import Published
+from rbm_training.results.published_tables import render_published
+from rbm_training.results.records import RunLine
+from rbm_training.results.tables import (
     MISSING,
     RIVALS,
     Section,

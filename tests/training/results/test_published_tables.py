@@ -1,9 +1,9 @@
 import pytest
 
-from rbm_training.published import Published, PublishedAccuracy, PublishedRow, Source
-from rbm_training.published_tables import render_published
-from rbm_training.results_tables import sections_of
-from tests.training.run_lines import cells_of, inductive_line, run_line, runs_of, untied
+from rbm_training.results.published import Published, PublishedAccuracy, PublishedRow, Source
+from rbm_training.results.published_tables import render_published
+from rbm_training.results.tables import sections_of
+from tests.training.results.run_lines import cells_of, inductive_line, run_line, runs_of, untied
 
 
 def row(method, counterpart, source="paper", **percent):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from rbm_training.results import RunLine, production_accuracy
-from rbm_training.results_tables import TIED
+from rbm_training.results.tables import TIED
 
 HIGH, LOW = [0.90, 0.91, 0.90], [0.80, 0.81, 0.81]
 """Test accuracies by seed whose difference is decided."""

@@ -2,8 +2,15 @@ from random import Random
 
 import pytest
 
-from rbm_training.paired import Cell, Difference, Estimate, group_by_cell, paired_difference, reliability
-from tests.training.run_lines import HIGH, LOW, inductive_line, run_line, runs_of
+from rbm_training.results.paired import (
+    Cell,
+    Difference,
+    Estimate,
+    group_by_cell,
+    paired_difference,
+    reliability,
+)
+from tests.training.results.run_lines import HIGH, LOW, inductive_line, run_line, runs_of
 
 
 def only_cell(lines):
