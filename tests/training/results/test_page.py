@@ -9,7 +9,7 @@ from rbm_training.results.page import render_results
 from rbm_training.results.published import load_published
 from tests.training.results.run_lines import HIGH, LOW, cells_of, inductive_line, run_line, runs_of, untied
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 RECORDED = DOCS / "results.jsonl"
 
 SMALL = [
