@@ -67,5 +67,5 @@ class Published(_Record):
 
 def load_published() -> Published:
     """The numbers that the package ships with."""
-    text = (files("rbm_training") / "published.toml").read_text(encoding="utf-8")
+    text = (files("rbm_training.results") / "published.toml").read_text(encoding="utf-8")
     return Published.model_validate(tomllib.loads(text))
