@@ -97,31 +97,29 @@ def test_ids_may_be_strings(tmp_path, small_config):
     np.testing.assert_array_equal(read_logits(tmp_path / "answers.npz", named), logits.astype(np.float32))
 
 
-NUM_RING, NUM_APART = 20, 4
-RING = np.stack([np.arange(NUM_RING), np.roll(np.arange(NUM_RING), 1)])
-APART = NUM_RING + np.array([[0, 1, 2], [1, 2, 3]])
-TEST_MASK = np.arange(NUM_RING + NUM_APART) % 4 == 3
+RING = np.stack([np.arange(20), np.roll(np.arange(20), 1)])
+PATH = np.array([[20, 21, 22], [21, 22, 23]])  # apart from the ring
+PUBLISHED = {
+    "train_mask": np.arange(24) < 4,
+    "val_mask": np.arange(24) == 4,
+    "test_mask": np.isin(np.arange(24), [7, 11, 15, 22]),
+}
 
 
-@pytest.fixture(params=["the test mask", "a share", "a share of the largest component"])
+@pytest.fixture(params=["test mask", "share", "share of the largest component"])
 def held_out(request, tmp_path) -> tuple[Dataset, DatasetConfig]:
-    """A ring and a path apart from it, under shuffled ids, and how its unseen nodes come about."""
-    masks = {"train_mask": np.arange(24) < 4, "val_mask": np.arange(24) == 4, "test_mask": TEST_MASK & True}
-    masks["test_mask"][:5] = False
-    published = masks if request.param == "the test mask" else {}
-    arrays = {
-        "edge_index": np.concatenate([RING, APART], axis=1),
-        "x": np.eye(24, dtype=np.float32),
-        "y": np.arange(24) % 2,
-        "node_ids": 100 + np.random.default_rng(0).permutation(24),
-    }
-    write_npz(tmp_path / "mine.npz", **arrays, **published)
-    cut = request.param == "a share of the largest component"
-    source = {"kind": "named", "name": "mine", "root": tmp_path} if cut or published else {"kind": "files"}
-    path = {} if source["kind"] == "named" else {"path": tmp_path / "mine.npz"}
-    config = DatasetConfig(**source, **path, setting="inductive", train_per_class=2, val_per_class=2)
+    """A graph under shuffled ids, and how its unseen nodes come about."""
+    file = tmp_path / "mine.npz"
+    ids = 100 + np.random.default_rng(0).permutation(24)
+    edges = np.concatenate([RING, PATH], axis=1)
+    masks = PUBLISHED if request.param == "test mask" else {}
+    x = np.eye(24, dtype=np.float32)
+    write_npz(file, edge_index=edges, x=x, y=np.arange(24) % 2, node_ids=ids, **masks)
+    cut = request.param == "share of the largest component"
+    source = {"kind": "named", "name": "mine", "root": tmp_path} if cut else {"kind": "files", "path": file}
+    config = DatasetConfig(**source, setting="inductive", train_per_class=2, val_per_class=2)
     dataset = load_dataset(config)
-    assert dataset.graph.num_nodes == (NUM_RING if cut else NUM_RING + NUM_APART)
+    assert dataset.graph.num_nodes == (20 if cut else 24)
     return dataset, config
 
 

@@ -42,14 +42,9 @@ def train_teacher(
     observed = graph_inputs(task.observed, scaling, device)
     full = observed if task.observed is task.graph else graph_inputs(task.graph, scaling, device)
     groups = _label(task, observed, full)
-    members = []
-    for member in range(config.members):
-        torch.manual_seed(seed + SEED_STRIDE * member)
-        network = build_network(config, task.graph.num_features, task.graph.num_classes).to(device)
-        title = "teacher" if config.members == 1 else f"teacher {member + 1} of {config.members}"
-        _fit(network, groups, config, log, title)
-        members.append(network)
-    teacher = Ensemble(tuple(members))
+    teacher = Ensemble(
+        tuple(_train_member(member, task, groups, config, seed, log) for member in range(config.members))
+    )
     # A seed that no member has: weights and noise of one stream would be correlated.
     generator = torch.Generator(device).manual_seed(seed + SEED_STRIDE * config.members)
     answer = teacher.answer(observed)
@@ -90,6 +85,17 @@ def _label(task: Task, observed: GraphInputs, full: GraphInputs) -> _Groups:
     if task.setting == "inductive":
         return _Groups(train, val, some(full, task.unseen, task.graph.labels))
     return _Groups(train, val, some(observed, task.test, task.observed.labels))
+
+
+def _train_member(
+    member: int, task: Task, groups: _Groups, config: TeacherConfig, seed: int, log: RunLog
+) -> GraphNetwork:
+    torch.manual_seed(seed + SEED_STRIDE * member)
+    network = build_network(config, task.graph.num_features, task.graph.num_classes)
+    network = network.to(groups.train.labels.device)
+    title = "teacher" if config.members == 1 else f"teacher {member + 1} of {config.members}"
+    _fit(network, groups, config, log, title)
+    return network
 
 
 def _fit(network: GraphNetwork, groups: _Groups, config: TeacherConfig, log: RunLog, title: str) -> None:
