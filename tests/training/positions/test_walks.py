@@ -60,11 +60,11 @@ def test_second_order_steps_have_their_exact_shares(p, q):
 
 
 def test_a_later_step_looks_back_one_node_and_no_further():
-    walks = second_order_walks(KITE, np.repeat(0, 100_000), 5, 0.25, 4.0, np.random.default_rng(0))
+    walks = second_order_walks(KITE, np.repeat(4, 300_000), 5, 4.0, 0.25, np.random.default_rng(0))
     after = walks[(walks[:, 2:4] == [0, 1]).all(axis=1), 4]
     assert len(after) > 10_000
     shares = np.bincount(after, minlength=5) / len(after)
-    np.testing.assert_allclose(shares, exact_shares(KITE, 0, 1, 0.25, 4.0), atol=SAMPLING_ERROR)
+    np.testing.assert_allclose(shares, exact_shares(KITE, 0, 1, 4.0, 0.25), atol=SAMPLING_ERROR)
 
 
 def test_parameters_of_one_make_every_neighbor_equally_likely_again():
