@@ -79,6 +79,10 @@ def test_the_resolved_experiment_reads_back_as_itself(file, overrides):
         ("teacher.teleport=0.2", r"found teacher\.teleport = 0\.2 .* wanted .* = 'appnp'"),
         ("teacher.logits=a.npy", r"teacher\.sage\.logits: Extra inputs"),
         ("teacher.kind=precomputed", r"teacher\.precomputed\.logits: Field required"),
+        ("student.num_experts=[4]", r"found 1 numbers .*num_layers = 2; wanted one number a layer"),
+        ("student.num_experts=[1, 1]", "experts_per_row = 2 and no layer of more than 1 experts"),
+        ("student.kind=cnn", r"student\.kind: .*found 'cnn'"),
+        ("distill.step_after=batch", r"step_after = 'batch' without distill\.batch_rows; wanted both"),
         ("distill.temperature=0", "greater than 0"),
         ("distill.temperature=nan", "finite number"),
         ("seeds=[]", "at least 1 item"),
@@ -122,6 +126,55 @@ def test_a_teacher_has_a_name_for_reports(file, overrides, name):
     assert load_config(file, overrides).teacher.name == name
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["student.equal_cost=flops", "student.num_layers=1"], "num_layers = 1; wanted a hidden layer"),
+        (["student.routing_input=positions", "positions.kind=none"], "wanted positions to route by"),
+        (["routing.memory_start=spherical", "student.metric=euclidean"], "wanted 'kmeans' or 'random'"),
+        (["distill.gram=0.1", "teacher.num_layers=1"], "no hidden representation is known"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(file, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(file, overrides)
+    for override in overrides:
+        load_config(file, [override])
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "student.kind=moe",
+        "student.kind=auto",
+        "student.metric=euclidean",
+        "student.sharpness=2.0",
+        "student.routing_input=features",
+        "student.num_experts=[2, 4]",
+        "routing.memory_start=random",
+        "distill.gram=0.1",
+        "distill.adversarial=0.1",
+        "distill.pair_weight=node",
+    ],
+)
+def test_what_the_released_code_does_not_do_is_refused_in_its_mode(file, override):
+    name = override.partition("=")[0]
+    with pytest.raises(ConfigError, match=rf"found compat = 'released' with .*{name}.*; wanted the RbM"):
+        load_config(file, ["compat=released", override])
+
+
+def test_the_released_mode_makes_one_step_an_epoch(file):
+    batches = ["distill.step_after=batch", "distill.batch_rows=64"]
+    with pytest.raises(ConfigError, match=r"found compat = 'released' with distill\.step_after = 'batch';"):
+        load_config(file, ["compat=released", *batches])
+    assert load_config(file, ["compat=released", batches[1]]).distill.batch_rows == 64
+
+
+@pytest.mark.parametrize("kind", ["rbm", "mlp", "moe", "mlp-ensemble", "auto"])
+def test_every_kind_of_student_may_be_asked_for_with_the_defaults_of_the_others(file, kind):
+    assert load_config(file, [f"student.kind={kind}"]).student.kind == kind
+
+
 PRECOMPUTED = ["teacher.kind=precomputed", "teacher.logits=answers.npy"]
 
 
@@ -139,6 +192,11 @@ def test_reliable_pairs_of_a_precomputed_teacher_are_refused_and_others_are_not(
         load_config(file, [*PRECOMPUTED, "distill.pairs=reliable"])
     for pairs in ("auto", "self"):
         assert load_config(file, [*PRECOMPUTED, f"distill.pairs={pairs}"]).distill.pairs == pairs
+
+
+def test_hidden_representations_of_a_precomputed_teacher_are_not_known(file):
+    with pytest.raises(ConfigError, match=r"found distill\.gram with a teacher .* wanted distill\.gram = 0"):
+        load_config(file, [*PRECOMPUTED, "distill.gram=0.1"])
 
 
 def test_a_file_that_is_no_toml_or_not_there_is_refused(tmp_path):

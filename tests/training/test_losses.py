@@ -68,6 +68,21 @@ def test_summed_targets_equal_the_loss_pair_by_pair(logits, teacher):
     assert targets.num_pairs.tolist() == [4, 1, 1, 2, 1, 1, 2]
 
 
+def test_by_node_every_node_has_the_mean_over_its_pairs(logits, teacher):
+    pairs = torch.tensor([[0, 0, 3, 6, 0], [1, 2, 3, 0, 1]])
+    targets = soft_targets(teacher, 1.3, "normalised", pairs)
+    by_node = targets.by_node()
+    assert by_node.num_pairs.tolist() == [1] * B
+    torch.testing.assert_close(by_node.mass.sum(dim=1), torch.ones(B, dtype=torch.float64))
+    for node in range(B):
+        alone, once = (each.rows(torch.tensor([node])) for each in (targets, by_node))
+        row = logits[[node]]
+        torch.testing.assert_close(
+            distillation_sum(row, once, 1.3, "normalised"),
+            distillation_sum(row, alone, 1.3, "normalised") / targets.num_pairs[node],
+        )
+
+
 def test_a_student_that_equals_its_teacher_has_no_loss(teacher):
     targets = soft_targets(teacher, 2.0, "normalised")
     assert abs(float(distillation_sum(teacher, targets, 2.0, "normalised"))) < 1e-12

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -10,6 +12,8 @@ from rbm_training.rows import (
     column_deviation,
     dense_row,
     dropout,
+    only_features,
+    only_positions,
     rows_of,
     squared_norms,
     unit_rows,
@@ -109,3 +113,26 @@ def test_a_student_says_the_same_of_dense_and_sparse_features(matrix, positions)
     for left, right in zip(sparse.layers, dense.layers, strict=True):
         assert left.experts.equal(right.experts)
         torch.testing.assert_close(left.gap, right.gap)
+
+
+@pytest.mark.parametrize("operation", [only_features, only_positions])
+def test_a_block_is_left_out_of_dense_and_sparse_rows_alike(both, operation):
+    dense, sparse = both
+    kept = slice(0, F) if operation is only_features else slice(F, F + P)
+    wanted = torch.zeros_like(dense)
+    wanted[:, kept] = dense[:, kept]
+    assert torch.equal(operation(dense, F), wanted)
+    assert torch.equal(dense_of(operation(sparse, F)), wanted)
+    weight = torch.randn(F + P, 5)
+    torch.testing.assert_close(operation(sparse, F) @ weight, wanted @ weight)
+
+
+def test_a_row_of_zeros_has_a_gradient_of_no_more_than_its_neighbors(both):
+    for rows in both:
+        values = rows if isinstance(rows, torch.Tensor) else rows.dense
+        values.data[2] = 0  # its features are zeros already
+        leaf = values.detach().clone().requires_grad_()
+        changed = leaf if isinstance(rows, torch.Tensor) else replace(rows, dense=leaf)
+        (unit_rows(changed) @ torch.ones(F + P, 1)).sum().backward()
+        assert leaf.grad.isfinite().all()
+        assert leaf.grad[2].abs().max() <= 1

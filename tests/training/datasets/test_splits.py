@@ -20,7 +20,7 @@ def test_each_class_gets_its_share_and_all_others_are_test_nodes():
     split = draw_split(GRAPH, config(), seed=3)
     assert np.bincount(GRAPH.labels[split.train]).tolist() == [10] * 4
     assert np.bincount(GRAPH.labels[split.val]).tolist() == [20] * 4
-    everyone = np.concatenate([split.train, split.val, split.test, split.unseen])
+    everyone = np.concatenate([split.train, split.val, split.test, split.unseen, split.pseudo_unseen])
     assert sorted(everyone) == list(range(GRAPH.num_nodes))
 
 
@@ -38,6 +38,34 @@ def test_the_inductive_setting_holds_a_share_of_the_test_nodes_out():
 def test_a_class_with_too_few_labels_is_refused_by_name():
     with pytest.raises(GraphError, match=r"100 labelled nodes of class 'class 0'; wanted more than 120"):
         draw_split(GRAPH, config(train_per_class=100), seed=0)
+
+
+def test_a_share_of_the_validation_nodes_is_held_out_as_well():
+    transductive = draw_split(GRAPH, config(), seed=3)
+    split = draw_split(GRAPH, config(setting="inductive", pseudo_unseen_fraction=0.3), seed=3)
+    assert (len(split.val), len(split.pseudo_unseen)) == (56, 24)
+    assert sorted([*split.val, *split.pseudo_unseen]) == transductive.val.tolist()
+    assert len(transductive.pseudo_unseen) == 0
+    none = draw_split(GRAPH, config(setting="inductive", pseudo_unseen_fraction=0.0), seed=3)
+    assert (none.val.tolist(), len(none.pseudo_unseen)) == (transductive.val.tolist(), 0)
+
+
+def test_a_seed_fixes_who_is_held_out_of_validation():
+    published = masks(np.arange(40), np.arange(40, 80), np.arange(80, 120))
+    inductive = config(setting="inductive")
+    first, again, other = (published_split(GRAPH, published, inductive, seed) for seed in (3, 3, 4))
+    assert len(first.pseudo_unseen) == 20
+    assert first.pseudo_unseen.tolist() == again.pseudo_unseen.tolist() != other.pseudo_unseen.tolist()
+    assert first.test.tolist() == other.test.tolist()  # which validation nodes never become
+    assert len(published_split(GRAPH, published, config(), seed=3).pseudo_unseen) == 0
+
+
+def test_one_validation_node_at_least_stays_in_the_graph():
+    published = masks(np.arange(40), np.arange(40, 41), np.arange(80, 120))
+    split = published_split(
+        GRAPH, published, config(setting="inductive", pseudo_unseen_fraction=0.99), seed=0
+    )
+    assert (split.val.tolist(), len(split.pseudo_unseen)) == ([40], 0)
 
 
 def masks(*parts):
@@ -81,6 +109,7 @@ NOBODY = np.array([], np.int64)
         (Split(np.arange(40), NOBODY, np.arange(50, 90), NOBODY), "no val node"),
         (Split(np.arange(40), np.arange(40, 50), NOBODY, NOBODY), "no test node"),
         (Split(np.arange(40), np.arange(30, 50), np.arange(60, 70), NOBODY), "a node in two of"),
+        (Split(np.arange(40), np.arange(40, 50), NOBODY, np.arange(60, 70), np.arange(45, 47)), "in two of"),
     ],
 )
 def test_a_split_nothing_can_be_learnt_from_is_refused(split, message):

@@ -103,3 +103,31 @@ def test_a_revived_expert_computes_what_served_its_new_input():
     averager.step()
     weight = layer.effective_weight()
     assert any(torch.equal(weight[2], weight[serving]) for serving in (0, 1))
+
+
+def test_euclidean_memories_move_to_the_mean_of_their_rows_and_are_neither_normalised_nor_pushed():
+    student = routed_student(widths=(3,), experts_per_row=1, metric="euclidean")
+    layer = student.memory_layers()[0]
+    layer.memory.copy_(10 * torch.eye(4, 10))
+    averager = MemoryAverager(student, RoutingConfig(self_similarity=0.5, momentum=0.75))
+    batch = 10 * torch.eye(4, 10)[[0, 0, 1]] + torch.randn(3, 10)
+    averager.accumulate(routed_output(layer, batch))
+    averager.step()
+    wanted = 10 * torch.eye(4, 10)
+    wanted[0] = 0.75 * wanted[0] + 0.25 * batch[:2].mean(dim=0)
+    wanted[1] = 0.75 * wanted[1] + 0.25 * batch[2]
+    torch.testing.assert_close(layer.memory, wanted)
+
+
+def test_layers_without_a_memory_are_passed_over():
+    student = routed_student(widths=(8, 3), num_experts=(1, 4))
+    averager = MemoryAverager(student, PURE_AVERAGE)
+    before = student.memory_layers()[0].memory.clone()
+    averager.accumulate(student(torch.randn(20, 6), torch.randn(20, 4)))
+    averager.step()
+    assert not torch.equal(student.memory_layers()[0].memory, before)
+    router = routed_student(kind="moe", gains=False)
+    averager = MemoryAverager(router, PURE_AVERAGE)
+    averager.accumulate(router(torch.randn(20, 6), torch.randn(20, 4)))
+    averager.step()
+    assert averager.layers == [None, None]

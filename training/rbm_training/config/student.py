@@ -12,7 +12,7 @@ StudentKind = Literal["rbm", "mlp", "moe", "mlp-ensemble"]
 class StudentConfig(Part):
     """The student: L layers of E linear experts, K of which see a row."""
 
-    kind: StudentKind | Literal["auto"] = "rbm"
+    kind: Literal[StudentKind, "auto"] = "rbm"
     """`rbm`: experts routed by a memory; `mlp`: one expert a layer; `moe`: experts routed by a learnt router;
     `mlp-ensemble`: several MLPs, their logits averaged; `auto`: all of these, the best on validation is
     kept."""

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from rbm_training.config import RoutingConfig
-from rbm_training.rows import Matrix, Rows, as_array
+from rbm_training.rows import Matrix, Rows, as_array, squared_norms
 from rbm_training.students.moe import MoELayer
 from rbm_training.students.rbm import RbMLayer
 from rbm_training.students.student import Student
@@ -53,7 +53,7 @@ def cluster_centers(keys: Rows, num_experts: int, seed: int, start: str = "kmean
     to tell apart."""
     rows = as_array(keys)
     if start != "kmeans":  # which takes its centres from among the rows, and a zero points nowhere
-        rows = rows[np.asarray((rows**2).sum(axis=1)).ravel() > 0]
+        rows = rows[(squared_norms(keys) > 0).cpu().numpy()]
     generator = np.random.default_rng(seed)
     if rows.shape[0] > MAX_CLUSTERED_ROWS:
         rows = rows[np.sort(generator.choice(rows.shape[0], MAX_CLUSTERED_ROWS, replace=False))]
