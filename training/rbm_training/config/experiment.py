@@ -89,7 +89,8 @@ class ExperimentConfig(Part):
 
     @model_validator(mode="after")
     def _routing_has_something_to_go_by(self) -> "ExperimentConfig":
-        if self.student.routing_input == "positions" and self.positions.kind == "none":
+        by_positions = self.student.kind == "rbm" and self.student.routing_input == "positions"
+        if by_positions and self.positions.kind == "none":
             raise ValueError(
                 "found student.routing_input = 'positions' with positions.kind = 'none'; wanted positions to"
                 " route by"
