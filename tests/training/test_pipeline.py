@@ -64,6 +64,20 @@ def test_the_run_folder_tells_how_it_came_to_be(report, tmp_path):
     assert {"dataset", "epoch", "seed", "bundle"} <= {event["event"] for event in events}
 
 
+def test_the_page_of_a_run_shows_the_students_trained_beside_it(small_experiment, tmp_path):
+    folder = tmp_path / "run"
+    assert train(small_experiment, folder, 'report.beside=["glnn", "moe"]') == 0
+    page = (folder / "report.html").read_text()
+    assert all(f">{name}<" in page for name in ("rbm", "glnn", "moe"))
+    assert "Unseen nodes" in page
+
+
+def test_a_peer_that_cannot_be_is_refused_before_anything_is_trained(small_experiment, tmp_path, capsys):
+    logits = ["teacher={kind = 'precomputed', logits = 'a.npy'}", "report.beside=['krd']"]
+    assert train(small_experiment, tmp_path / "run", *logits) == 1
+    assert "report.beside = 'krd'" in capsys.readouterr().err
+
+
 def test_a_transductive_run_has_no_unseen_accuracy(small_experiment, tmp_path, capsys):
     assert train(small_experiment, tmp_path / "run", "dataset.setting=transductive") == 0
     report = json.loads((tmp_path / "run" / "report.json").read_text())

@@ -17,9 +17,9 @@ from tests.training.objects import CPU, SMALL_EXPERIMENT, write_npz
 
 @pytest.fixture
 def answers(prepared):
-    """Logits of the GraphSAGE teacher of the small experiment's seed 0, for all nodes."""
+    """Logits of the GraphSAGE teacher of the small experiment's seed 0; zeros where it was not asked."""
     task, teacher = prepared.task, prepared.teacher
-    logits = np.empty((task.graph.num_nodes, task.graph.num_classes), np.float32)
+    logits = np.zeros((task.graph.num_nodes, task.graph.num_classes), np.float32)
     logits[task.observed_nodes] = teacher.logits.numpy()
     logits[task.unseen] = teacher.unseen_logits.numpy()
     return logits

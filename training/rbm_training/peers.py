@@ -55,7 +55,7 @@ def train_peers(
 
 
 def peer_experiments(config: ExperimentConfig) -> dict[str, ExperimentConfig]:
-    """The experiment of each peer.
+    """The experiment of each peer; the released code's ways are the student's alone.
 
     Raises:
         ConfigError: one that cannot be, such as KRD from saved logits.
@@ -64,7 +64,7 @@ def peer_experiments(config: ExperimentConfig) -> dict[str, ExperimentConfig]:
     experiments: dict[str, ExperimentConfig] = {}
     for name in config.report.beside:
         try:
-            experiments[name] = ExperimentConfig.model_validate(merged(own, METHODS[name]))
+            experiments[name] = ExperimentConfig.model_validate(merged(own, {"compat": None}, METHODS[name]))
         except ValidationError as error:
             raise ConfigError(f"report.beside = {name!r}: {in_words(error)}") from error
     return experiments

@@ -30,7 +30,8 @@ def train(tmp_path):
 def with_graph(task: Task, graph: Graph) -> Task:
     """The same split of another graph on the same nodes."""
     nodes = task.observed_nodes
-    return make_task(graph, Split(nodes[task.train], nodes[task.val], nodes[task.test], task.unseen))
+    rows = (nodes[part] for part in (task.train, task.val, task.test))
+    return make_task(graph, Split(*rows, task.unseen, task.pseudo_unseen))
 
 
 def without_edges_of_unseen(task: Task) -> Task:
