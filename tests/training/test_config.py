@@ -60,7 +60,6 @@ def test_the_resolved_experiment_reads_back_as_itself(file, overrides):
             r"found student\.experts_per_row = 9 and no layer of more than 4 experts",
         ),
         ("positions.return_parameter=2", r"found positions\.return_parameter = 2.0 .*'deepwalk'.*'node2vec'"),
-        ("positions={kind='none', width=8}", r"positions\.width = 8 .*wanted .*'node2vec' or 'laplacian'"),
         ("positions={kind='laplacian', window=3}", r"found positions\.window = 3 .*'laplacian'"),
         ("positions={kind='node2vec', in_out_parameter=0}", r"in_out_parameter: .*greater than or equal"),
         ("dataset.kind=files", r"needs dataset\.path"),

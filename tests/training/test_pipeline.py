@@ -73,9 +73,11 @@ def test_the_page_of_a_run_shows_the_students_trained_beside_it(small_experiment
 
 
 def test_a_peer_that_cannot_be_is_refused_before_anything_is_trained(small_experiment, tmp_path, capsys):
-    logits = ["teacher={kind = 'precomputed', logits = 'a.npy'}", "report.beside=['krd']"]
-    assert train(small_experiment, tmp_path / "run", *logits) == 1
+    np.save(tmp_path / "answers.npy", np.zeros((400, 4), np.float32))
+    teacher = f"teacher={{kind = 'precomputed', logits = '{tmp_path / 'answers.npy'}'}}"
+    assert train(small_experiment, tmp_path / "run", teacher, "report.beside=['krd']") == 1
     assert "report.beside = 'krd'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_transductive_run_has_no_unseen_accuracy(small_experiment, tmp_path, capsys):

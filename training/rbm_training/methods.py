@@ -11,7 +11,7 @@ from typing import Any, Final
 Overrides = Mapping[str, Any]
 
 _PLAIN_MLP: Final = {"kind": "mlp", "input_dropout": False}
-_NO_POSITIONS: Final = {"kind": "none"}
+_NO_POSITIONS: Final = {"kind": "none", "label_propagation": False}
 
 METHODS: Final[Mapping[str, Overrides]] = {
     "glnn": {"student": _PLAIN_MLP, "positions": _NO_POSITIONS, "distill": {"pairs": "self"}},

@@ -14,7 +14,6 @@ READ_BY = {
     "deepwalk": OF_WALKS,
     "node2vec": OF_WALKS | {"return_parameter", "in_out_parameter"},
     "laplacian": {"width"},
-    "none": set[str](),
 }
 
 
@@ -44,6 +43,8 @@ class PositionsConfig(Part):
 
     @model_validator(mode="after")
     def _fields_are_read(self) -> "PositionsConfig":
+        if self.kind == "none":  # switched off over an experiment that has some
+            return self
         for name, field in PositionsConfig.model_fields.items():
             kinds = [kind for kind, fields in READ_BY.items() if name in fields]
             value = getattr(self, name)
