@@ -35,6 +35,18 @@ def test_the_memory_rests_while_one_expert_warms_up(prepared):
     assert all((average.idle_steps == 0).all() for average in distiller.memory.layers)
 
 
+def test_the_optimiser_forgets_the_warm_up_when_routing_starts(prepared):
+    student = student_for(prepared)
+    for layer in student.memory_layers():
+        layer.routed = False
+    distiller = distiller_for(prepared, student)
+    distiller.train_epoch()
+    distiller.start_routing(seed=0)
+    assert not distiller._optimizer.state
+    distiller.train_epoch()
+    assert num_optimiser_steps(distiller) == 1
+
+
 def settled(prepared, routing=SMALL_CONFIG.routing, batch_rows=None, **distill):
     """A student that routes already and has learnt for one epoch, and its training."""
     torch.manual_seed(5)
@@ -74,25 +86,23 @@ def test_the_optimiser_steps_once_an_epoch_or_after_every_batch(prepared, step_a
 
 
 def test_the_memory_moves_once_an_epoch_whenever_the_optimiser_steps(prepared):
-    once, often = (
-        settled(prepared, batch_rows=100, step_after=step_after) for step_after in ("epoch", "batch")
-    )
+    once, often = settled(prepared), settled(prepared, batch_rows=100, step_after="batch")
     # The first layer's inputs are data, so what its memory saw is the same.
     torch.testing.assert_close(memories_of(often)[0], memories_of(once)[0])
     assert not torch.equal(often.student.layers[0].weight, once.student.layers[0].weight)
 
 
-def test_a_step_after_every_batch_sees_the_gradient_of_an_epoch_of_such_batches(prepared):
-    student = student_for(prepared)
+def test_a_step_after_a_batch_follows_the_gradient_of_an_epoch_of_such_batches(prepared):
+    student, untouched = student_for(prepared), student_for(prepared)
     distiller = distiller_for(prepared, student, NO_BALANCE, pairs="self", hard_label_weight=0.0)
-    rows, targets = torch.arange(50), distiller._targets()
-    distiller._learn(rows, targets, factor=len(prepared.inputs.labels) / 50)
-    found = student.expert_layers()[0].weight.grad.clone()
-    student.zero_grad()
-    logits = student.classify(distiller._scaled(rows)).logits
+    rows = torch.arange(50)
+    distiller._step_after(rows, distiller._targets())
+    logits = untouched.classify(distiller._scaled(rows)).logits
     soft = prepared.teacher.logits[rows].softmax(dim=1)
     torch.nn.functional.kl_div(logits.log_softmax(dim=1), soft, reduction="batchmean").backward()
-    torch.testing.assert_close(found, student.expert_layers()[0].weight.grad, atol=1e-6, rtol=1e-4)
+    for layer, wanted in zip(student.expert_layers(), untouched.expert_layers(), strict=True):
+        torch.testing.assert_close(layer.weight.grad, wanted.weight.grad, atol=1e-6, rtol=1e-4)
+        assert not torch.equal(layer.weight, wanted.weight)
 
 
 def test_a_hub_weighs_as_much_as_a_leaf_when_nodes_count_alike(prepared):
