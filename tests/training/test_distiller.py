@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from rbm_training.config import RoutingConfig
-from tests.training.objects import distiller_for, student_for
+from tests.training.objects import SMALL_CONFIG, distiller_for, student_for
 
 NO_BALANCE = RoutingConfig(load_balance=0.0)  # the one term that is not linear in its rows
 
@@ -31,3 +33,130 @@ def test_the_memory_rests_while_one_expert_warms_up(prepared):
     for _ in range(distiller.routing.revive_after + 2):
         distiller.train_epoch()
     assert all((average.idle_steps == 0).all() for average in distiller.memory.layers)
+
+
+def test_the_optimiser_forgets_the_warm_up_when_routing_starts(prepared):
+    student = student_for(prepared)
+    for layer in student.memory_layers():
+        layer.routed = False
+    distiller = distiller_for(prepared, student)
+    distiller.train_epoch()
+    distiller.start_routing(seed=0)
+    assert not distiller._optimizer.state
+    distiller.train_epoch()
+    assert num_optimiser_steps(distiller) == 1
+
+
+def settled(prepared, routing=SMALL_CONFIG.routing, batch_rows=None, **distill):
+    """A student that routes already and has learnt for one epoch, and its training."""
+    torch.manual_seed(5)
+    distiller = distiller_for(
+        prepared, student_for(prepared), routing, batch_rows=batch_rows, pairs="self", **distill
+    )
+    distiller.routing_started = True
+    distiller.train_epoch()
+    return distiller
+
+
+def memories_of(distiller):
+    return [layer.memory for layer in distiller.student.memory_layers()]
+
+
+def num_optimiser_steps(distiller):
+    (steps,) = {int(state["step"]) for state in distiller._optimizer.state.values()}
+    return steps
+
+
+def test_the_task_moves_no_memory_and_the_push_apart_moves_it_along_the_sphere(prepared):
+    before = memories_of(distiller_for(prepared, student_for(prepared)))
+    frozen = settled(prepared, RoutingConfig(momentum=1.0))
+    for memory, start in zip(memories_of(frozen), before, strict=True):
+        assert torch.equal(memory, start)
+    still, pushed = (settled(prepared, RoutingConfig(self_similarity=strength)) for strength in (0.0, 0.1))
+    assert not any("memory" in name for name, _ in still.student.named_parameters())
+    for memory, other in zip(memories_of(pushed), memories_of(still), strict=True):
+        assert not torch.equal(memory, other)
+        torch.testing.assert_close(memory.norm(dim=1), torch.ones(len(memory)))
+
+
+@pytest.mark.parametrize(("step_after", "wanted"), [("epoch", 1), ("batch", 4)])
+def test_the_optimiser_steps_once_an_epoch_or_after_every_batch(prepared, step_after, wanted):
+    assert 300 < len(prepared.inputs.labels) <= 400
+    assert num_optimiser_steps(settled(prepared, batch_rows=100, step_after=step_after)) == wanted
+
+
+def test_the_memory_moves_once_an_epoch_whenever_the_optimiser_steps(prepared):
+    once, often = settled(prepared), settled(prepared, batch_rows=100, step_after="batch")
+    # The first layer's inputs are data, so what its memory saw is the same.
+    torch.testing.assert_close(memories_of(often)[0], memories_of(once)[0])
+    assert not torch.equal(often.student.layers[0].weight, once.student.layers[0].weight)
+
+
+def test_a_step_after_a_batch_follows_the_gradient_of_an_epoch_of_such_batches(prepared):
+    student, untouched = student_for(prepared), student_for(prepared)
+    distiller = distiller_for(prepared, student, NO_BALANCE, pairs="self", hard_label_weight=0.0)
+    rows = torch.arange(50)
+    distiller._step_after(rows, distiller._targets())
+    logits = untouched.classify(distiller._scaled(rows)).logits
+    soft = prepared.teacher.logits[rows].softmax(dim=1)
+    torch.nn.functional.kl_div(logits.log_softmax(dim=1), soft, reduction="batchmean").backward()
+    for layer, wanted in zip(student.expert_layers(), untouched.expert_layers(), strict=True):
+        torch.testing.assert_close(layer.weight.grad, wanted.weight.grad, atol=1e-6, rtol=1e-4)
+        assert not torch.equal(layer.weight, wanted.weight)
+
+
+def test_a_hub_weighs_as_much_as_a_leaf_when_nodes_count_alike(prepared):
+    steady = replace(
+        prepared, teacher=replace(prepared.teacher, entropy_shift=torch.zeros(len(prepared.inputs.labels)))
+    )
+    degrees = torch.bincount(prepared.edge_index[0], minlength=len(prepared.inputs.labels))
+    assert degrees.max() > 2 * degrees.float().mean()
+    for pair_weight, wanted in (("pair", 1 + degrees), ("node", torch.ones_like(degrees))):
+        distiller = distiller_for(steady, student_for(prepared), pairs="reliable", pair_weight=pair_weight)
+        targets = distiller._targets()
+        torch.testing.assert_close(targets.num_pairs, wanted.float())
+        torch.testing.assert_close(targets.mass.sum(dim=1), wanted.float())
+
+
+def test_the_gram_term_reaches_the_first_layer_alone_and_its_head_learns(prepared):
+    teacher = replace(prepared.teacher, representations=torch.randn(len(prepared.inputs.labels), 5))
+    taught = replace(prepared, teacher=teacher)
+    gradients, terms = [], []
+    for weight in (0.0, 1.0):
+        torch.manual_seed(5)
+        student = student_for(prepared)
+        distiller = distiller_for(taught, student, pairs="self", gram=weight)
+        distiller.accumulate_gradients()
+        gradients.append([layer.weight.grad for layer in student.expert_layers()])
+        terms.append(distiller.last_terms["gram"])
+    without, with_gram = gradients
+    assert not torch.allclose(with_gram[0], without[0], rtol=1e-3)
+    torch.testing.assert_close(with_gram[1], without[1])
+    assert terms[0] == 0 < terms[1]
+    head = list(distiller.gram.parameters())
+    assert {id(parameter) for parameter in head} <= {
+        id(parameter) for group in distiller._optimizer.param_groups for parameter in group["params"]
+    }
+    assert not any("gram" in name or "head" in name for name in student.state_dict())
+
+
+def test_inputs_moved_against_the_student_teach_it_and_the_memory_does_not_see_them(prepared):
+    plain, attacked = (settled(prepared, adversarial=weight) for weight in (0.0, 0.5))
+    assert attacked.last_terms["adversarial"] > 0.5 * plain.last_terms["distillation"]
+    for memory, other in zip(memories_of(attacked), memories_of(plain), strict=True):
+        torch.testing.assert_close(memory, other)
+    assert not torch.equal(attacked.student.layers[0].weight, plain.student.layers[0].weight)
+
+
+@pytest.mark.parametrize("shape", [{"num_experts": (1, 4)}, {"kind": "moe"}, {"kind": "mlp"}, {}], ids=str)
+def test_the_parts_of_the_loss_are_those_that_the_kind_of_student_has(prepared, shape):
+    student = student_for(prepared, **shape)
+    distiller = distiller_for(prepared, student)
+    distiller.routing_started = distiller.routes
+    distiller.train_epoch()
+    distiller.measure(0)
+    terms = distiller.last_terms
+    assert terms["distillation"] > 0
+    assert (terms["commitment"] != 0) == ("memory_similarity" in terms) == bool(student.memory_layers())
+    assert (terms["load_balance"] > 0) == distiller.routes
+    assert len(distiller.last_use) == sum(layer.num_experts > 1 for layer in student.expert_layers())

@@ -12,7 +12,7 @@ from rbm_bundle.bundle import read_bundle
 from rbm_training.__main__ import main
 from rbm_training.config import load_config
 from rbm_training.datasets.synthetic import generate_graph
-from rbm_training.pipeline import run
+from rbm_training.pipeline import known_nodes, run
 from tests.training.objects import write_npz
 
 
@@ -36,6 +36,13 @@ def test_a_run_reports_means_deviations_and_every_seed(report):
         assert report[f"{name}_std"] == pytest.approx(np.std(values, ddof=1))
     assert all(run["test_accuracy"] <= run["test_accuracy_max"] for run in runs)
     assert all(run["unseen_accuracy"] == run["test_accuracy"] for run in runs)
+    for each in (report, *runs):
+        mixed = 0.2 * each["unseen_accuracy"] + 0.8 * each["observed_test_accuracy"]
+        assert each["production_accuracy"] == pytest.approx(mixed)
+        assert (each["student"], each["num_parameters"]) == (
+            "rbm",
+            4 * (41 * 16 + 17 * 4) + 4 * (40 + 16) + 2,
+        )
     assert len(report["expert_usage"]) == 2
     assert all(sum(layer) == pytest.approx(1) for layer in report["expert_usage"])
 
@@ -48,11 +55,22 @@ def test_the_seed_best_on_validation_is_exported(report, tmp_path):
     assert bundle.manifest.metrics.test_accuracy == pytest.approx(report["test_accuracy"])
 
 
-def test_only_observed_nodes_are_in_the_bundle(report, tmp_path):
+def test_all_nodes_but_the_unseen_ones_are_in_the_bundle(report, tmp_path):
     bundle = read_bundle(tmp_path / "run" / "bundle")
     num_unseen = round(0.2 * (400 - 4 * 16))
     assert bundle.nodes.num_nodes == 400 - num_unseen
     assert bundle.nodes.id_kind == "integer"
+
+
+def test_the_bundle_knows_pseudo_unseen_nodes_by_inferred_positions(prepared):
+    graph, positions = known_nodes(prepared)
+    task = prepared.task
+    assert graph.node_ids.tolist() == [*task.observed.node_ids, *task.graph.node_ids[task.pseudo_unseen]]
+    assert not np.isin(task.graph.node_ids[task.unseen], graph.node_ids).any()
+    np.testing.assert_array_equal(positions[: len(prepared.positions)], prepared.positions)
+    inferred = prepared.inputs.pseudo_unseen.positions
+    np.testing.assert_array_equal(positions[len(prepared.positions) :], inferred)
+    np.testing.assert_array_equal(graph.features[-1], task.graph.features[task.pseudo_unseen[-1]])
 
 
 def test_the_run_folder_tells_how_it_came_to_be(report, tmp_path):
@@ -85,6 +103,7 @@ def test_a_transductive_run_has_no_unseen_accuracy(small_experiment, tmp_path, c
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["unseen_accuracy"] is None
     assert report["observed_test_accuracy"] is None
+    assert report["production_accuracy"] is None
     assert report["test_accuracy_std"] is None
     assert "test nodes" in capsys.readouterr().out
 

@@ -140,6 +140,16 @@ def test_only_the_spread_loss_lets_the_optimiser_move_a_memory(prepared):
         assert moved == [strength > 0] * 2
 
 
+def test_the_spread_loss_turns_a_memory_and_does_not_lengthen_it(prepared):
+    routing = RoutingConfig(**{**ZERO, "self_similarity": 0.01, "momentum": 1.0})  # nothing else moves it
+    distiller = released_distiller(prepared, student_for(prepared), routing=routing)
+    distiller.accumulate_gradients()
+    for vectors in distiller.memory.vectors:
+        assert vectors.grad.norm(dim=1).min() > 1e-6
+        along = torch.nn.functional.cosine_similarity(vectors.grad, vectors.detach())
+        torch.testing.assert_close(along, torch.zeros_like(along), atol=1e-5, rtol=0)
+
+
 def test_weights_of_an_expert_add_up_to_one_over_the_batch(prepared):
     routing = routed_batch(prepared).layers[0]
     sums = batch_softmax(routing).sum(dim=0)

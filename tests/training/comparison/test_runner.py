@@ -19,7 +19,10 @@ def lines_of(folder):
     """Every run without what differs from machine to machine."""
     lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
     return sorted(
-        ({key: value for key, value in line.items() if key not in ("seconds", "git_commit")} for line in lines),
+        (
+            {key: value for key, value in line.items() if key not in ("seconds", "git_commit")}
+            for line in lines
+        ),
         key=lambda line: (line["method"], line["seed"], line["setting"]),
     )
 

@@ -11,6 +11,8 @@ from rbm_training.datasets.npz import load_npz
 from rbm_training.graph import GraphError
 from tests.training.objects import write_npz
 
+MASKS = {f"{role}_mask": np.arange(6) // 2 == index for index, role in enumerate(("train", "val", "test"))}
+
 
 def two_components(path, **arrays):
     """Nodes 1, 2, 4, 5 hang together, and 0, 3."""
@@ -27,12 +29,19 @@ def test_the_largest_component_is_used_where_no_split_is_published(tmp_path):
 
 
 def test_a_graph_with_a_published_split_is_used_whole(tmp_path):
-    masks = {
-        f"{role}_mask": np.arange(6) // 2 == index for index, role in enumerate(("train", "val", "test"))
-    }
-    two_components(tmp_path / "mine.npz", **masks)
+    two_components(tmp_path / "mine.npz", **MASKS)
     dataset = load_named("mine", tmp_path)
     assert (dataset.graph.num_nodes, dataset.kept) == (6, None)
+
+
+def test_a_published_split_may_be_left_aside(tmp_path):
+    two_components(tmp_path / "mine.npz", **MASKS)
+    named = load_dataset(DatasetConfig(kind="named", name="mine", root=tmp_path, split="drawn"))
+    assert (named.graph.node_ids.tolist(), named.published) == ([1, 2, 4, 5], None)
+    own = load_dataset(DatasetConfig(kind="files", path=tmp_path / "mine.npz", split="drawn"))
+    assert (own.graph.num_nodes, own.published) == (6, None)
+    drawn = own.task(DatasetConfig(train_per_class=1, val_per_class=1), seed=0)
+    assert (len(drawn.train), len(drawn.val), len(drawn.test)) == (2, 2, 2)
 
 
 def test_a_name_that_nobody_knows_is_refused_with_those_that_are_known(tmp_path):

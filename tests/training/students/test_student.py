@@ -44,6 +44,7 @@ def test_layers_may_differ_in_their_experts_and_a_short_one_uses_all():
     output = student(torch.randn(20, 6), torch.randn(20, 4))
     assert [routing.num_experts for routing in output.layers] == [1, 4, 2]
     assert [routing.experts.shape[1] for routing in output.layers] == [1, 3, 2]
+    assert [layer.experts_per_row for layer in student.expert_layers()] == [1, 3, 2]
 
 
 def test_a_layer_of_one_expert_is_a_plain_linear_one():

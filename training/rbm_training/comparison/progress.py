@@ -47,7 +47,9 @@ class ComparisonProgress:
     def finished(self, line: RunLine) -> None:
         """A run has its line."""
         accuracies = f"test {line.test_accuracy:.3f}, teacher {line.teacher_test_accuracy:.3f}"
-        self._console.print(f"{line.identity}: {accuracies}, {line.seconds:.0f} s", highlight=False, soft_wrap=True)
+        self._console.print(
+            f"{line.identity}: {accuracies}, {line.seconds:.0f} s", highlight=False, soft_wrap=True
+        )
         self._progress.advance(self._task)
 
     def failed(self, what: str, num_runs: int) -> None:
