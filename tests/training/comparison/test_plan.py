@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from rbm_training.comparison import load_comparison
@@ -11,7 +13,7 @@ def test_runs_are_the_product_of_all_and_those_of_one_teacher_stand_together(com
     runs = plan(config)
     assert len({run.identity for run in runs}) == len(runs) == 1 * 2 * 2 * 2 * 2
     cells = [run.identity.cell for run in runs]
-    assert len([1 for before, after in zip(cells, cells[1:], strict=False) if before != after]) == 7
+    assert len([1 for before, after in itertools.pairwise(cells) if before != after]) == 7
 
 
 def test_a_run_is_its_methods_experiment_on_its_dataset_with_one_thread(comparison):
