@@ -15,6 +15,8 @@ from rbm_bundle.errors import BundleError
 FORMAT_VERSION: Final = 1
 MANIFEST_FILE = "manifest.json"
 UNSEALED = "0" * 64
+NO_EXPERT: Final = -1
+"""In `experts`, the places that a layer leaves empty because another sends its rows to more experts."""
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 Provider = Literal["cpu", "cuda"]
@@ -108,12 +110,17 @@ class GoldenSpec(_Record):
 
 
 class Architecture(_Record):
-    """The student inside the graphs: layer widths, experts of each layer, experts per row."""
+    """The student inside the graphs: its kind, layer widths, experts of each layer.
+
+    `experts_per_row` is K, the most of any layer; `router_width` what a learnt router projects a row to, null
+    where there is none.
+    """
 
     student: str
     layer_widths: tuple[int, ...]
     num_experts: tuple[int, ...]
     experts_per_row: int = Field(ge=1)
+    router_width: int | None = Field(default=None, ge=1)
     num_parameters: int = Field(ge=1)
     temperature: float = Field(gt=0)
 

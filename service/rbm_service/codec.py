@@ -13,6 +13,7 @@ import numpy as np
 
 from rbm_bundle import Bundle, NodeTable
 from rbm_bundle.features import CsrFeatures
+from rbm_bundle.manifest import NO_EXPERT
 from rbm_bundle.nodes import UNKNOWN, Floats, Integers, NodeId, mean_of_known_neighbors
 from rbm_service.errors import InvalidRequestError, UnknownNodeError
 from rbm_service.inputs import (
@@ -263,6 +264,7 @@ def _experts(outputs: Tensors) -> Column:
             {"layer": layer, "expert": expert, "weight": weight, "similarity": similarity}
             for layer, chosen in enumerate(zip(*row, strict=True))
             for expert, weight, similarity in zip(*chosen, strict=True)
+            if expert != NO_EXPERT
         ]
         for row in zip(*parts, strict=True)
     ]

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from rbm_bundle.manifest import NO_EXPERT
+
 Stage = Literal["parse", "position_lookup", "queue", "inference", "serialize"]
 STAGES: tuple[Stage, ...] = ("parse", "position_lookup", "queue", "inference", "serialize")
 POSITION_RESULTS = ("cached", "neighbors", "supplied", "default", "missing")
@@ -218,9 +220,10 @@ class ModelMetrics:
         self.batch_rows.observe(num_rows)
 
     def count_experts(self, experts: npt.NDArray[Any]) -> None:
-        """The experts that rows were routed to, shape (B, L, K)."""
+        """The experts that rows were routed to, shape (B, L, K); places left empty count for none."""
         for layer, counters in enumerate(self.experts):
-            _add_counts(counters, experts[:, layer].ravel())
+            chosen = experts[:, layer].ravel()
+            _add_counts(counters, chosen[chosen != NO_EXPERT])
 
     def count_predictions(self, class_index: npt.NDArray[Any], confidence: npt.NDArray[Any]) -> None:
         """The most probable class of each row, shape (B,), and its probability, shape (B,)."""

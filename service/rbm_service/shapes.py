@@ -2,7 +2,7 @@
 
 A sparse first layer gathers K rows of H weights for each of the B·S non-zeros of a batch, so long rows leave
 room for few of them. Dimension letters: B batch, F features, S non-zeros of the longest row, K experts per
-row, H first layer's output.
+row and H output of the first layer, R width of a learnt router.
 """
 
 from collections.abc import Iterator, Mapping
@@ -66,7 +66,8 @@ def trimmed(feeds: Tensors, manifest: Manifest) -> Tensors:
 
 
 def max_rows(manifest: Manifest, num_nonzeros: int) -> int:
-    """How many rows may run at once, at least one: B·K·S·H floats, or B·F, stay within `MAX_FLOATS`."""
+    """How many rows may run at once, at least one: B·S·max(K·H, R) floats, or B·F, stay within
+    `MAX_FLOATS`."""
     if manifest.features.form == "dense":
         return max(1, MAX_FLOATS // manifest.features.num_features)
     return max(1, MAX_FLOATS // (_gathered_floats(manifest) * max(num_nonzeros, 1)))
@@ -120,5 +121,9 @@ def _every_batch(manifest: Manifest, most_rows: int, widths: list[int]) -> Itera
 
 
 def _gathered_floats(manifest: Manifest) -> int:
-    """K·H: what the first layer gathers for one non-zero of one row."""
-    return manifest.architecture.experts_per_row * manifest.architecture.layer_widths[1]
+    """What the first layer gathers for one non-zero of one row: R for its router, if it has a learnt one, and
+    when that is done K·H for its experts."""
+    student = manifest.architecture
+    E = student.num_experts[0]
+    router = student.router_width or 0 if E > 1 else 0
+    return max(min(student.experts_per_row, E) * student.layer_widths[1], router)

@@ -40,7 +40,7 @@ def main() -> None:
         ("red", "green", "blue"),
     )
     shutil.rmtree(FOLDER, ignore_errors=True)
-    write_untrained(FOLDER, random_student(F, [F + P, 8, C], num_experts=4, seed=8), graph, positions)
+    write_untrained(FOLDER, random_student(F, [F + P, 8, C], seed=8), graph, positions)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def main() -> None:
         "tiny", sp.csr_array((N, N)), features, np.zeros(N, np.int64), ids, ("red", "green", "blue")
     )
     shutil.rmtree(FOLDER, ignore_errors=True)
-    write_untrained(FOLDER, random_student(F, [F + P, 8, C], num_experts=4, seed=7), graph, positions)
+    write_untrained(FOLDER, random_student(F, [F + P, 8, C], seed=7), graph, positions)
 
 
 if __name__ == "__main__":

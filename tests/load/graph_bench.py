@@ -63,7 +63,9 @@ def _runtime_over_torch(student: Student) -> dict[str, float]:
 
 
 def _sparse_over_dense_input() -> dict[str, float]:
-    student = random_student(NUM_WORDS, [NUM_WORDS + POSITION_WIDTH, 128, 5], 8, seed=0, weight_std=0.05)
+    student = random_student(
+        NUM_WORDS, [NUM_WORDS + POSITION_WIDTH, 128, 5], seed=0, weight_std=0.05, num_experts=8
+    )
     sparse = open_session(build_graph(student, "grouped", "sparse"))
     dense = _session(student, "grouped")
     results = {}

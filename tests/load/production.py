@@ -19,7 +19,7 @@ NUM_NODES: Final = 50_000
 def production_student() -> Student:
     """Two layers of eight experts, two of them a row: 100 features and 64 position columns to 47 classes."""
     widths = [NUM_FEATURES + POSITION_WIDTH, HIDDEN, NUM_CLASSES]
-    return random_student(NUM_FEATURES, widths, NUM_EXPERTS, seed=0, weight_std=0.05)
+    return random_student(NUM_FEATURES, widths, seed=0, weight_std=0.05, num_experts=NUM_EXPERTS)
 
 
 def write_production_bundle(folder: Path) -> Bundle:

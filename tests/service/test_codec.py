@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from rbm_bundle.manifest import NO_EXPERT
 from rbm_service import shapes
 from rbm_service.codec import MAX_NEIGHBORS, AnswerOptions, Query, check_options, decode, encode
 from rbm_service.errors import InvalidRequestError, UnknownNodeError
@@ -278,3 +279,9 @@ def test_an_explanation_names_the_experts_of_every_layer(bundle):
     experts = decoded(bundle, explain=True).predictions[0]["experts"]
     assert [(item["layer"], item["expert"]) for item in experts] == [(0, 3), (0, 0), (1, 1), (1, 2)]
     assert {(item["weight"], item["similarity"]) for item in experts} == {(0.5, -0.25)}
+
+
+def test_an_explanation_leaves_out_the_places_that_a_layer_leaves_empty(bundle, monkeypatch):
+    monkeypatch.setitem(OUTPUTS, "experts", np.array([[[0, NO_EXPERT], [1, 2]], [[0, NO_EXPERT], [2, 3]]]))
+    experts = decoded(bundle, explain=True).predictions[1]["experts"]
+    assert [(item["layer"], item["expert"]) for item in experts] == [(0, 0), (1, 2), (1, 3)]

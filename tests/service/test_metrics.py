@@ -1,6 +1,7 @@
 import numpy as np
 from prometheus_client import generate_latest
 
+from rbm_bundle.manifest import NO_EXPERT
 from rbm_service.metrics import Metrics
 
 
@@ -35,6 +36,15 @@ def test_experts_are_counted_by_layer(metrics, model_metrics):
         for layer in range(2)
     ]
     assert counts == [[2, 1, 1, 0], [0, 1, 1, 2]]
+
+
+def test_places_that_a_layer_leaves_empty_count_for_no_expert(metrics, model_metrics):
+    model_metrics.count_experts(np.array([[[0, NO_EXPERT], [3, 2]], [[0, NO_EXPERT], [3, 1]]]))
+    value = metrics.registry.get_sample_value
+    counts = [
+        value("rbm_expert_selected_total", {"layer": "0", "expert": str(expert)}) for expert in range(4)
+    ]
+    assert counts == [2, 0, 0, 0]
 
 
 def test_predictions_are_counted_by_class_with_their_confidence(metrics, model_metrics):

@@ -27,19 +27,39 @@ def wide_manifest(sparse_bundle):
     """A bag of 10,000 words, up to 300 of them in a row, and a first layer of 256 outputs."""
     manifest = sparse_bundle.manifest
     features = manifest.features.model_copy(update={"num_features": 10_000, "max_nonzeros": 300})
-    architecture = manifest.architecture.model_copy(update={"layer_widths": (10_004, 256, 3)})
-    return manifest.model_copy(update={"features": features, "architecture": architecture})
+    return with_width(manifest.model_copy(update={"features": features}), 256)
+
+
+def with_architecture(manifest, **changes):
+    architecture = manifest.architecture.model_copy(update=changes)
+    return manifest.model_copy(update={"architecture": architecture})
 
 
 def with_width(manifest, H):
-    architecture = manifest.architecture.model_copy(update={"layer_widths": (10_004, H, 3)})
-    return manifest.model_copy(update={"architecture": architecture})
+    return with_architecture(manifest, layer_widths=(10_004, H, 3))
 
 
 @pytest.mark.parametrize("S", [1, 16, 300, 10_000])
 def test_as_many_rows_run_at_once_as_gather_within_the_bound(wide_manifest, S):
     rows = max_rows(wide_manifest, S)
     assert rows * K * S * 256 <= MAX_FLOATS < (rows + 1) * K * S * 256
+
+
+def test_a_plain_first_layer_gathers_for_its_only_expert(wide_manifest):
+    plain = with_architecture(wide_manifest, num_experts=(1, 4))
+    assert max_rows(plain, 300) == MAX_FLOATS // (300 * 256)
+    assert max_nonzeros(with_architecture(plain, layer_widths=(10_004, 2**14, 3))) == MAX_FLOATS // 2**14
+
+
+@pytest.mark.parametrize(("R", "gathered"), [(256, K * 256), (1024, 1024)])
+def test_a_learnt_router_gathers_as_well(wide_manifest, R, gathered):
+    learnt = with_architecture(wide_manifest, router_width=R)
+    assert max_rows(learnt, 300) == MAX_FLOATS // (300 * gathered)
+
+
+def test_the_router_of_a_later_layer_gathers_nothing(wide_manifest):
+    learnt = with_architecture(wide_manifest, num_experts=(1, 4), router_width=1024)
+    assert max_rows(learnt, 300) == MAX_FLOATS // (300 * 256)
 
 
 def test_one_row_runs_even_beyond_the_bound(wide_manifest):

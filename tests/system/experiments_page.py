@@ -32,7 +32,7 @@ def render() -> str:
 
 def _parts(field: FieldInfo) -> list[type[BaseModel]]:
     """The records that a field may hold, none for a plain value."""
-    return _records(field.annotation)
+    return list(dict.fromkeys(_records(field.annotation)))
 
 
 def _records(annotation: Any) -> list[type[BaseModel]]:

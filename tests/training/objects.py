@@ -36,6 +36,8 @@ hidden = 16
 [distill]
 warmup_epochs = 5
 max_epochs = 25
+[report]
+beside = []
 """
 
 

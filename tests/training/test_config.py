@@ -39,6 +39,8 @@ def test_overrides_are_toml_or_else_strings(file):
         ["distill.batch_rows=64"],
         ["scaling.position_norm=none"],
         ["teacher.kind=precomputed", "teacher.logits=answers.npy"],
+        ["teacher.kind=appnp", "teacher.members=3", "teacher.power_iterations=20"],
+        ["teacher.kind=gat", "teacher.heads=4"],
     ],
 )
 def test_the_resolved_experiment_reads_back_as_itself(file, overrides):
@@ -57,13 +59,23 @@ def test_the_resolved_experiment_reads_back_as_itself(file, overrides):
             "student.experts_per_row=9",
             r"found student\.experts_per_row = 9 and no layer of more than 4 experts",
         ),
+        ("positions.return_parameter=2", r"found positions\.return_parameter = 2.0 .*'deepwalk'.*'node2vec'"),
+        ("positions={kind='laplacian', window=3}", r"found positions\.window = 3 .*'laplacian'"),
+        ("positions={kind='node2vec', in_out_parameter=0}", r"in_out_parameter: .*greater than or equal"),
         ("dataset.kind=files", r"needs dataset\.path"),
         ("dataset.kind=named", r"needs dataset\.name"),
         ("dataset.name=cora", r"found dataset\.name with dataset\.kind = 'digits'.*wanted .*'named'"),
         ("dataset.path=a.npz", r"found dataset\.path with dataset\.kind = 'digits'.*wanted .*'files'"),
         ("teacher.hiden=8", r"teacher\.sage\.hiden: Extra inputs"),
-        ("teacher.kind=gat", "teacher: teacher.kind should be 'sage' or 'precomputed'"),
-        ("teacher=3", "teacher.kind should be 'sage' or 'precomputed'"),
+        (
+            "teacher.kind=mlp",
+            "teacher: teacher.kind should be 'sage', 'gcn', 'gat', 'appnp' or 'precomputed'",
+        ),
+        ("teacher=3", "teacher.kind should be 'sage', 'gcn', 'gat', 'appnp' or 'precomputed'"),
+        ("teacher.members=0", r"teacher\.sage\.members: .*greater than or equal to 1"),
+        ("teacher.heads=4", r"found teacher\.heads = 4 with teacher\.kind = 'sage', .* wanted .* = 'gat'"),
+        ("teacher.power_iterations=5", r"found teacher\.power_iterations = 5 .* wanted .* = 'appnp'"),
+        ("teacher.teleport=0.2", r"found teacher\.teleport = 0\.2 .* wanted .* = 'appnp'"),
         ("teacher.logits=a.npy", r"teacher\.sage\.logits: Extra inputs"),
         ("teacher.kind=precomputed", r"teacher\.precomputed\.logits: Field required"),
         ("student.num_experts=[4]", r"found 1 numbers .*num_layers = 2; wanted one number a layer"),
@@ -83,6 +95,34 @@ def test_the_resolved_experiment_reads_back_as_itself(file, overrides):
 def test_what_cannot_be_run_is_refused_by_name(file, override, message):
     with pytest.raises(ConfigError, match=message):
         load_config(file, [override])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["teacher.kind=gcn", "teacher.hiden=8"], r"teacher\.gcn\.hiden: Extra inputs"),
+        (["teacher.kind=appnp", "teacher.heads=4"], r"teacher\.appnp: .*found teacher\.heads = 4"),
+        (["teacher.kind=gat", "teacher.teleport=0.5"], r"teacher\.gat: .*found teacher\.teleport = 0\.5"),
+        (["teacher.kind=gat", "teacher.hidden=20"], r"hidden = 20 with teacher\.heads = 8; wanted a width"),
+        (["teacher.kind=appnp", "teacher.teleport=1"], r"teacher\.appnp\.teleport: .*less than 1"),
+    ],
+)
+def test_a_teacher_takes_what_its_kind_reads_and_refuses_the_rest(file, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(file, overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        ([], "sage"),
+        (["teacher.kind=gat", "teacher.heads=4", "teacher.hidden=20"], "gat"),
+        (["teacher.kind=appnp", "teacher.members=3", "teacher.teleport=0.2"], "appnp-x3"),
+        (["teacher.kind=precomputed", "teacher.logits=answers.npy"], "precomputed"),
+    ],
+)
+def test_a_teacher_has_a_name_for_reports(file, overrides, name):
+    assert load_config(file, overrides).teacher.name == name
 
 
 @pytest.mark.parametrize(

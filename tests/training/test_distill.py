@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rbm_training.answers import answer_all
-from rbm_training.pipeline import distillation
+from rbm_training.preparation import distillation
 from rbm_training.selection import EpochMetrics, Selection
 from tests.training.objects import SMALL_CONFIG
 

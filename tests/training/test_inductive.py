@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from rbm_training.config import PositionsConfig
 from rbm_training.datasets.edges import undirected
 from rbm_training.datasets.splits import PublishedSplit
 from rbm_training.graph import Split, make_task
-from rbm_training.pipeline import distillation
-from rbm_training.positions import positions_of
-from rbm_training.preparation import prepare
+from rbm_training.positions import encode_positions, positions_of
+from rbm_training.preparation import distillation, prepare
 from tests.training.objects import SMALL_CONFIG, distiller_for, student_for
 
 
@@ -82,6 +82,17 @@ def test_nothing_about_unseen_nodes_reaches_the_selected_student(masked, log):
     assert first.validation.preference == second.validation.preference
     for name, value in first.student.state_dict().items():
         assert torch.equal(value, second.student.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("kind", ["deepwalk", "node2vec", "laplacian", "none"])
+@pytest.mark.parametrize("label_propagation", [False, True])
+def test_nothing_about_unseen_nodes_reaches_positions_of_any_kind(masked, log, kind, label_propagation):
+    config = PositionsConfig(kind=kind, label_propagation=label_propagation)
+    task = masked.task(SMALL_CONFIG.dataset, seed=0)
+    changed = with_others_at(masked, task.unseen).task(SMALL_CONFIG.dataset, seed=0)
+    first, second = (encode_positions(each, config, 0, log) for each in (task, changed))
+    assert first.shape == (task.observed.num_nodes, 64 * (kind != "none") + 4 * label_propagation)
+    np.testing.assert_array_equal(first, second)
 
 
 def test_an_unseen_node_takes_exactly_the_position_of_its_one_observed_neighbor(synthetic_task):

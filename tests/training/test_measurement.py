@@ -3,7 +3,7 @@ import pytest
 from rbm_training.answers import answer_all
 from rbm_training.evaluate import accuracy
 from rbm_training.measurement import GroupAccuracies, measure_seed
-from rbm_training.pipeline import distillation
+from rbm_training.preparation import distillation
 from tests.training.objects import SMALL_CONFIG
 
 

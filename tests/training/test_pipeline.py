@@ -82,6 +82,22 @@ def test_the_run_folder_tells_how_it_came_to_be(report, tmp_path):
     assert {"dataset", "epoch", "seed", "bundle"} <= {event["event"] for event in events}
 
 
+def test_the_page_of_a_run_shows_the_students_trained_beside_it(small_experiment, tmp_path):
+    folder = tmp_path / "run"
+    assert train(small_experiment, folder, 'report.beside=["glnn", "moe"]') == 0
+    page = (folder / "report.html").read_text()
+    assert all(f">{name}<" in page for name in ("rbm", "glnn", "moe"))
+    assert "Unseen nodes" in page
+
+
+def test_a_peer_that_cannot_be_is_refused_before_anything_is_trained(small_experiment, tmp_path, capsys):
+    np.save(tmp_path / "answers.npy", np.zeros((400, 4), np.float32))
+    teacher = f"teacher={{kind = 'precomputed', logits = '{tmp_path / 'answers.npy'}'}}"
+    assert train(small_experiment, tmp_path / "run", teacher, "report.beside=['krd']") == 1
+    assert "report.beside = 'krd'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_transductive_run_has_no_unseen_accuracy(small_experiment, tmp_path, capsys):
     assert train(small_experiment, tmp_path / "run", "dataset.setting=transductive") == 0
     report = json.loads((tmp_path / "run" / "report.json").read_text())
@@ -130,6 +146,27 @@ def test_a_sparse_run_is_the_same_to_the_last_bit_for_a_seed(bag_of_words, tmp_p
     assert first.manifest.files["student.grouped.onnx"] == second.manifest.files["student.grouped.onnx"]
 
 
+@pytest.mark.parametrize(
+    ("teacher", "name", "words"),
+    [
+        ({"kind": "appnp", "members": 2}, "appnp-x2", "an APPNP teacher (an ensemble of 2 networks)"),
+        ({"kind": "gat", "heads": 2}, "gat", "a GAT teacher on"),
+        ({"kind": "gcn"}, "gcn", "a GCN teacher on"),
+    ],
+)
+def test_other_teachers_are_distilled_too_and_named_in_report_and_card(
+    teacher, name, words, bag_of_words, tmp_path
+):
+    config = bag_of_words.model_copy(update={"teacher": bag_of_words.teacher.model_copy(update=teacher)})
+    result = run(config, tmp_path / "run")
+    assert result.report.teacher == name
+    assert result.report.runs[0].teacher_test_accuracy > 0.6
+    assert words in (result.bundle.path / "MODEL_CARD.md").read_text()
+    log = (tmp_path / "run" / "log.jsonl").read_text()
+    stages = {json.loads(line).get("stage") for line in log.splitlines()}
+    assert ("teacher 2 of 2" in stages) == (name == "appnp-x2")
+
+
 def test_positions_may_keep_the_scale_of_their_encoder(small_experiment, tmp_path):
     assert train(small_experiment, tmp_path / "run", "scaling.position_norm=none") == 0
     config = read_bundle(tmp_path / "run" / "bundle").manifest.provenance.config
@@ -143,7 +180,7 @@ def test_a_run_is_the_same_to_the_last_bit_for_a_seed(small_config, tmp_path):
 
 
 def test_a_run_without_positions_works(small_experiment, tmp_path):
-    assert train(small_experiment, tmp_path / "run", "positions.kind=none") == 0
+    assert train(small_experiment, tmp_path / "run", 'positions={kind = "none"}') == 0
     assert read_bundle(tmp_path / "run" / "bundle").nodes.position_width == 0
 
 

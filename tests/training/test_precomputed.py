@@ -17,9 +17,9 @@ from tests.training.objects import CPU, SMALL_EXPERIMENT, write_npz
 
 @pytest.fixture
 def answers(prepared):
-    """Logits of the GraphSAGE teacher of the small experiment's seed 0, for all nodes."""
+    """Logits of the GraphSAGE teacher of the small experiment's seed 0; zeros where it was not asked."""
     task, teacher = prepared.task, prepared.teacher
-    logits = np.empty((task.graph.num_nodes, task.graph.num_classes), np.float32)
+    logits = np.zeros((task.graph.num_nodes, task.graph.num_classes), np.float32)
     logits[task.observed_nodes] = teacher.logits.numpy()
     logits[task.unseen] = teacher.unseen_logits.numpy()
     return logits
@@ -95,6 +95,55 @@ def test_ids_may_be_strings(tmp_path, small_config):
     logits = np.random.default_rng(0).standard_normal((len(names), 4))
     np.savez(tmp_path / "answers.npz", logits=logits[::-1], node_ids=np.char.encode(names[::-1]))
     np.testing.assert_array_equal(read_logits(tmp_path / "answers.npz", named), logits.astype(np.float32))
+
+
+RING = np.stack([np.arange(20), np.roll(np.arange(20), 1)])
+PATH = np.array([[20, 21, 22], [21, 22, 23]])  # apart from the ring
+PUBLISHED = {
+    "train_mask": np.arange(24) < 4,
+    "val_mask": np.arange(24) == 4,
+    "test_mask": np.isin(np.arange(24), [7, 11, 15, 22]),
+}
+
+
+@pytest.fixture(params=["test mask", "share", "share of the largest component"])
+def held_out(request, tmp_path) -> tuple[Dataset, DatasetConfig]:
+    """A graph under shuffled ids, and how its unseen nodes come about."""
+    file = tmp_path / "mine.npz"
+    ids = 100 + np.random.default_rng(0).permutation(24)
+    edges = np.concatenate([RING, PATH], axis=1)
+    masks = PUBLISHED if request.param == "test mask" else {}
+    x = np.eye(24, dtype=np.float32)
+    write_npz(file, edge_index=edges, x=x, y=np.arange(24) % 2, node_ids=ids, **masks)
+    cut = request.param == "share of the largest component"
+    source = {"kind": "named", "name": "mine", "root": tmp_path} if cut else {"kind": "files", "path": file}
+    config = DatasetConfig(**source, setting="inductive", train_per_class=2, val_per_class=2)
+    dataset = load_dataset(config)
+    assert dataset.graph.num_nodes == (20 if cut else 24)
+    return dataset, config
+
+
+@pytest.mark.parametrize("by_id", [True, False])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_every_node_gets_its_own_answer_however_the_unseen_ones_were_held_out(
+    held_out, by_id, seed, tmp_path
+):
+    dataset, config = held_out
+    with np.load(tmp_path / "mine.npz") as arrays:
+        ids = arrays["node_ids"]
+    answers = np.stack([ids, -ids], axis=1).astype(np.float32)
+    order = np.random.default_rng(seed).permutation(len(ids))
+    if by_id:
+        np.savez(tmp_path / "answers.npz", logits=answers[order], node_ids=ids[order])
+    else:
+        np.savez(tmp_path / "answers.npz", logits=answers)
+    task = dataset.task(config, seed)
+    result = answer_from(read_logits(tmp_path / "answers.npz", dataset), task, CPU)
+    np.testing.assert_array_equal(result.logits[:, 0], task.observed.node_ids)
+    np.testing.assert_array_equal(result.unseen_logits[:, 0], task.graph.node_ids[task.unseen])
+    assert len(task.unseen) > 0
+    assert result.entropy_shift is None
+    assert result.representations is None
 
 
 IDS = np.arange(6)

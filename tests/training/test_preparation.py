@@ -4,8 +4,7 @@ import torch
 
 from rbm_training.config import ExperimentConfig
 from rbm_training.datasets import load_dataset
-from rbm_training.pipeline import distillation
-from rbm_training.preparation import prepare
+from rbm_training.preparation import distillation, prepare
 from rbm_training.stage_cache import StageCache
 from tests.training.objects import SMALL_CONFIG
 
@@ -54,6 +53,7 @@ def test_stages_that_are_there_are_not_made_again_for_another_student(dataset, l
     [
         ({"teacher": {"hidden": 8}}, ["teacher"]),
         ({"scaling": {"features": "none"}}, ["teacher"]),
+        ({"scaling": {"position_norm": 1.0}}, []),
         ({"compat": "released"}, ["teacher"]),
         ({"positions": {"width": 4}}, ["positions"]),
         ({"dataset": {"unseen_fraction": 0.3}}, ["positions", "teacher"]),

@@ -9,16 +9,30 @@ from rich.console import Console
 from rich.table import Table
 
 from rbm_bundle.errors import BundleError
+from rbm_training.comparison import PAGE_FILE, RESULTS_FILE, ComparisonError, compare, load_comparison
 from rbm_training.config import ConfigError, DatasetConfig, load_config
 from rbm_training.datasets import load_dataset
 from rbm_training.datasets.named import list_named
 from rbm_training.graph import GraphError
 from rbm_training.pipeline import BUNDLE_FOLDER, RunFolderError, run
 from rbm_training.report import REPORT_FILE, ReportError, report_table
+from rbm_training.results import ResultsError
 from rbm_training.selection import DivergedError
+from rbm_training.tuning import TuningError, load_tuning, tune
 
 INTERRUPTED = 130
-FAILURES = (BundleError, ConfigError, DivergedError, GraphError, ReportError, RunFolderError, OSError)
+FAILURES = (
+    BundleError,
+    ComparisonError,
+    ConfigError,
+    DivergedError,
+    GraphError,
+    ReportError,
+    ResultsError,
+    RunFolderError,
+    TuningError,
+    OSError,
+)
 DEFAULT_ROOT = DatasetConfig().root
 
 
@@ -43,9 +57,27 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     running = commands.add_parser("run", help="dataset → teacher → positions → student → bundle and report")
-    _add_experiment(running)
+    _add_file(running, "an experiment, TOML")
     running.add_argument("--out", type=Path, required=True, metavar="DIR", help="run folder, a new one")
     running.set_defaults(command=_run)
+
+    comparing = commands.add_parser("compare", help="methods × datasets × settings × seeds, resumable")
+    _add_file(comparing, "a comparison, TOML")
+    comparing.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of results.jsonl, new or to be continued",
+    )
+    comparing.set_defaults(command=_compare)
+
+    tuning = commands.add_parser("tune", help="search for a better experiment on validation, resumable")
+    _add_file(tuning, "a search, TOML")
+    tuning.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder of the study, new or to be continued"
+    )
+    tuning.set_defaults(command=_tune)
 
     show = commands.add_parser("show", help="the report of a finished run, as a table")
     show.add_argument("folder", type=Path)
@@ -54,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     datasets = commands.add_parser(
         "datasets", help="what an experiment's dataset holds, without training; without FILE, the named sets"
     )
-    _add_experiment(datasets, nargs="?")
+    _add_file(datasets, "an experiment, TOML", nargs="?")
     datasets.add_argument(
         "--root", type=Path, metavar="DIR", help=f"folder of the named sets to list (default: {DEFAULT_ROOT})"
     )
@@ -62,8 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_experiment(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
-    parser.add_argument("experiment", type=Path, metavar="FILE", nargs=nargs, help="an experiment, TOML")
+def _add_file(parser: argparse.ArgumentParser, what: str, nargs: str | None = None) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", nargs=nargs, help=what)
     parser.add_argument(
         "--set",
         dest="overrides",
@@ -75,11 +107,23 @@ def _add_experiment(parser: argparse.ArgumentParser, nargs: str | None = None) -
 
 
 def _run(options: argparse.Namespace) -> None:
-    config = load_config(options.experiment, options.overrides)
+    config = load_config(options.file, options.overrides)
     run(config, options.out, Console(stderr=True))
     console = Console()
     console.print(report_table(options.out / REPORT_FILE))
     console.print(f"bundle: {options.out / BUNDLE_FOLDER}")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    failures = compare(load_comparison(options.file, options.overrides), options.out, Console(stderr=True))
+    print(f"results: {options.out / RESULTS_FILE}, {options.out / PAGE_FILE}")
+    if failures:
+        raise ComparisonError(failures)
+
+
+def _tune(options: argparse.Namespace) -> None:
+    best = tune(load_tuning(options.file, options.overrides), options.out, Console(stderr=True))
+    print(f"best experiment: {best}")
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -87,14 +131,14 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _datasets(options: argparse.Namespace) -> None:
-    if options.experiment is None:
+    if options.file is None:
         if options.overrides:
             raise ConfigError("found --set without FILE; wanted the experiment whose fields it overrides")
         _list_named(options.root or DEFAULT_ROOT)
         return
     if options.root is not None:
         raise ConfigError("found --root beside FILE; wanted --set dataset.root=DIR, which FILE reads")
-    config = load_config(options.experiment, options.overrides)
+    config = load_config(options.file, options.overrides)
     task = load_dataset(config.dataset).task(config.dataset, config.seeds[0])
     table = Table(title=f"{task.graph.name}, {task.setting}", show_header=False)
     facts = {

@@ -25,7 +25,7 @@ from rbm_training.selection import EpochMetrics, Selection
 from rbm_training.student_inputs import StudentInputs
 from rbm_training.students.ensemble import average_students
 from rbm_training.students.student import Student, build_student
-from rbm_training.teacher import TeacherResult
+from rbm_training.teachers import TeacherResult
 
 OnEpoch = Callable[[EpochMetrics], None]
 

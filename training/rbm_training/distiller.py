@@ -33,7 +33,7 @@ from rbm_training.student_inputs import StudentInputs
 from rbm_training.students.clustering import start_routing
 from rbm_training.students.memory import MemoryAverager
 from rbm_training.students.student import Student, StudentOutput
-from rbm_training.teacher import TeacherResult
+from rbm_training.teachers import TeacherResult
 
 MAX_RELIABLE_MEAN_DEGREE = 10.0
 REFIT_AFTER_EPOCHS = 50

@@ -13,12 +13,11 @@ from rbm_training.distill import DistilledStudent
 from rbm_training.evaluate import accuracy, calibration_error, fit_baseline
 from rbm_training.preparation import Prepared
 from rbm_training.report import SeedReport
+from rbm_training.results import production_accuracy
 from rbm_training.routing import expert_usage
 from rbm_training.rows import as_array
 from rbm_training.scaling import InputScaling
 from rbm_training.student_inputs import StudentInputs
-
-UNSEEN_SHARE = 0.2  # of the production mixture
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +37,8 @@ class GroupAccuracies:
 
     @property
     def production(self) -> float | None:
-        """A fifth unseen, four fifths observed test nodes, the literature's picture of production."""
-        if self.unseen is None or self.observed_test is None:
-            return None
-        return UNSEEN_SHARE * self.unseen + (1 - UNSEEN_SHARE) * self.observed_test
+        """Accuracy on the mixture of unseen and observed nodes that production sees."""
+        return None if self.unseen is None else production_accuracy(self.unseen, self.observed_test)
 
 
 def measure_seed(prepared: Prepared, distilled: DistilledStudent, seed: int, seconds: float) -> SeedReport:
@@ -49,8 +46,8 @@ def measure_seed(prepared: Prepared, distilled: DistilledStudent, seed: int, sec
     student, inputs, teacher = distilled.student, prepared.inputs, prepared.teacher
     answers = answer_all(student, inputs)
     test_logits = inputs.test_rows(answers.observed, answers.unseen)
-    groups = _group_accuracies(inputs, answers.observed, answers.unseen)
-    teacher_groups = _group_accuracies(inputs, teacher.logits, teacher.unseen_logits)
+    groups = group_accuracies(inputs, answers.observed, answers.unseen)
+    teacher_groups = group_accuracies(inputs, teacher.logits, teacher.unseen_logits)
     baseline = _measure_baseline(inputs, prepared.scaling)
     inductive = prepared.task.setting == "inductive"
     return SeedReport(
@@ -82,7 +79,9 @@ def measure_seed(prepared: Prepared, distilled: DistilledStudent, seed: int, sec
     )
 
 
-def _group_accuracies(inputs: StudentInputs, logits: Tensor, unseen_logits: Tensor) -> GroupAccuracies:
+def group_accuracies(inputs: StudentInputs, logits: Tensor, unseen_logits: Tensor) -> GroupAccuracies:
+    """Accuracies of answers to observed (N, C) and unseen nodes (U, C); validation on observed ones."""
+
     def observed(rows: Tensor) -> float:
         return accuracy(logits[rows], inputs.labels[rows])
 

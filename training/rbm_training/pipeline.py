@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import tomli_w
@@ -12,11 +13,14 @@ from rbm_bundle.bundle import Bundle
 from rbm_bundle.manifest import Metrics, Provenance
 from rbm_training.config import ExperimentConfig
 from rbm_training.datasets import Dataset, load_dataset
-from rbm_training.distill import Distillation, DistilledStudent, OnEpoch
+from rbm_training.distill import DistilledStudent
 from rbm_training.export import ExportRequest, build_node_table, export_bundle
 from rbm_training.graph import Floats, Graph
 from rbm_training.measurement import measure_seed
-from rbm_training.preparation import Prepared, check, prepare
+from rbm_training.page import PAGE_FILE, write_page
+from rbm_training.peers import Peer, peer_experiments, train_peers
+from rbm_training.portrayal import portray
+from rbm_training.preparation import Prepared, check, distillation, prepare
 from rbm_training.report import REPORT_FILE, RunReport, SeedReport, summarise, write_report
 from rbm_training.run_log import RunLog
 from rbm_training.runtime import describe_environment, git_commit
@@ -59,16 +63,34 @@ def run(config: ExperimentConfig, folder: Path, console: Console | None = None) 
     _check_folder(folder)
     dataset = load_dataset(config.dataset)
     check(config, dataset)
+    peer_experiments(config)  # a peer that cannot be costs no training
     _write_experiment(config, folder)
-    with RunLog(folder, console) as log:
+    with RunLog(folder, console) as log, TemporaryDirectory() as scratch:
         log.event("dataset", dataset=dataset.graph.name, num_nodes=dataset.graph.num_nodes)
-        results = [run_seed(config, dataset, seed, log) for seed in config.seeds]
+        cache = StageCache(Path(scratch))
+        results = [run_seed(config, dataset, seed, log, cache) for seed in config.seeds]
         best = max(results, key=lambda result: result.report.val_accuracy)
         bundle = export_bundle(folder / BUNDLE_FOLDER, _export_request(config, dataset, results, best))
         log.event("bundle", bundle_id=bundle.manifest.bundle_id)
         report = _report(config, dataset, results, best, bundle)
         write_report(folder, report)
+        _write_page(config, folder, dataset, report, best, log, cache)
     return RunResult(bundle, report)
+
+
+def _write_page(
+    config: ExperimentConfig,
+    folder: Path,
+    dataset: Dataset,
+    report: RunReport,
+    best: SeedResult,
+    log: RunLog,
+    cache: StageCache,
+) -> None:
+    seed = best.report.seed
+    student = Peer(best.distilled.kind, seed, best.prepared, best.distilled)
+    peers = train_peers(config, dataset, seed, log, cache)
+    write_page(folder / PAGE_FILE, portray(config, dataset, report, student, peers))
 
 
 def _check_folder(folder: Path) -> None:
@@ -98,21 +120,13 @@ def run_seed(
     return SeedResult(prepared, distilled, report)
 
 
-def distillation(
-    config: ExperimentConfig, prepared: Prepared, log: RunLog, on_epoch: OnEpoch | None = None
-) -> Distillation:
-    """What the student of a prepared task is trained with."""
-    return Distillation(
-        prepared.inputs, prepared.scaling, prepared.teacher, prepared.edge_index, config, log, on_epoch
-    )
-
-
 def _export_request(
     config: ExperimentConfig, dataset: Dataset, results: list[SeedResult], best: SeedResult
 ) -> ExportRequest:
     task, positions = best.prepared.task, best.prepared.positions
     return ExportRequest(
         name=config.export.name or config.name,
+        kind=best.distilled.kind,
         student=best.distilled.student.cpu().eval(),
         nodes=build_node_table(*known_nodes(best.prepared), config.export.cache_features),
         features=task.observed.features,
@@ -154,7 +168,7 @@ def _report(
         name=config.name,
         dataset=dataset.graph.name,
         setting=config.dataset.setting,
-        teacher=config.teacher.kind,
+        teacher=config.teacher.name,
         exported_seed=best.report.seed,
         bundle_id=bundle.manifest.bundle_id,
         git_commit=bundle.manifest.provenance.git_commit,

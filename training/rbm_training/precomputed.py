@@ -14,7 +14,7 @@ from rbm_training.datasets import Dataset
 from rbm_training.datasets.arrays import BARE, ArrayFile
 from rbm_training.datasets.checks import check_ids, check_numbers
 from rbm_training.graph import Floats, GraphError, Integers, Task
-from rbm_training.teacher import TeacherResult
+from rbm_training.teachers import TeacherResult
 
 
 def read_logits(path: Path, dataset: Dataset) -> Floats:
@@ -55,4 +55,4 @@ def _rows_by_id(arrays: ArrayFile, num_rows: int, dataset: Dataset) -> Integers:
 def answer_from(logits: Floats, task: Task, device: torch.device) -> TeacherResult:
     """The teacher's result of one run, from logits (N, C) of all nodes of its graph."""
     observed, unseen = (torch.from_numpy(logits[nodes]) for nodes in (task.observed_nodes, task.unseen))
-    return TeacherResult(observed.to(device), unseen.to(device), entropy_shift=None)
+    return TeacherResult(observed.to(device), unseen.to(device), entropy_shift=None, representations=None)

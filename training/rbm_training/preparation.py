@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rbm_training.config import ExperimentConfig, PrecomputedTeacherConfig, TeacherConfig
 from rbm_training.datasets import Dataset
+from rbm_training.distill import Distillation, OnEpoch
 from rbm_training.graph import Floats, Graph, GraphError, Task
 from rbm_training.positions import encode_positions, positions_of
 from rbm_training.precomputed import answer_from, read_logits
@@ -20,7 +21,7 @@ from rbm_training.runtime import describe_environment, pick_device, seed_everyth
 from rbm_training.scaling import InputScaling
 from rbm_training.stage_cache import StageCache
 from rbm_training.student_inputs import StudentInputs, student_inputs
-from rbm_training.teacher import TeacherResult, train_teacher
+from rbm_training.teachers import TeacherResult, train_teacher
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,15 @@ def prepare(
     return Prepared(task, scaling, teacher, positions, inputs, edges)
 
 
+def distillation(
+    config: ExperimentConfig, prepared: Prepared, log: RunLog, on_epoch: OnEpoch | None = None
+) -> Distillation:
+    """What the student of a prepared task is trained with."""
+    return Distillation(
+        prepared.inputs, prepared.scaling, prepared.teacher, prepared.edge_index, config, log, on_epoch
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Source:
     """Makes the stages, or finds them."""
@@ -75,7 +85,7 @@ class _Source:
 
     def positions(self, cache: StageCache | None) -> Floats:
         def make() -> Floats:
-            return encode_positions(self.task.observed, self.config.positions, self.seed, self.log)
+            return encode_positions(self.task, self.config.positions, self.seed, self.log)
 
         return make() if cache is None else cache.positions(self._made_of("positions"), make)
 
@@ -88,12 +98,13 @@ class _Source:
 
         if cache is None or isinstance(self.config.teacher, PrecomputedTeacherConfig):
             return make()
-        return cache.teacher(self._made_of("teacher", "scaling", "compat"), make, self.device)
+        made_of = {"scaling": self.config.scaling.features, **self._made_of("teacher", "compat")}
+        return cache.teacher(made_of, make, self.device)
 
     def _train_teacher(self, scaling: InputScaling, config: TeacherConfig) -> TeacherResult:
         seed_everything(self.seed, self.config.num_threads)
         unit_noise = self.config.compat == "released"
-        return train_teacher(self.task, scaling, config, self.device, self.log, unit_noise)
+        return train_teacher(self.task, scaling, config, self.seed, self.device, self.log, unit_noise)
 
     def _made_of(self, *parts: str) -> dict[str, Any]:
         """What a stage depends on: the data, the split, the seed, the libraries and the device, and some

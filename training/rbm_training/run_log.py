@@ -33,10 +33,13 @@ class Stage:
 
 
 class RunLog:
-    """Events of one run. Use it as a context manager; events are on disk as soon as they are told."""
+    """Events of one run. Use it as a context manager; events are on disk as soon as they are told.
 
-    def __init__(self, folder: Path, console: Console | None = None) -> None:
-        self._path = folder / LOG_FILE
+    Without a folder nothing is written.
+    """
+
+    def __init__(self, folder: Path | None, console: Console | None = None) -> None:
+        self._path = folder / LOG_FILE if folder else None
         self._console = console or Console(stderr=True, quiet=True)
         self._file: TextIOWrapper | None = None
         self._progress = Progress(
@@ -49,7 +52,8 @@ class RunLog:
         )
 
     def __enter__(self) -> "RunLog":
-        self._file = self._path.open("w", encoding="utf-8", buffering=1)
+        if self._path:
+            self._file = self._path.open("w", encoding="utf-8", buffering=1)
         self._progress.start()
         return self
 

@@ -16,7 +16,7 @@ import torch
 
 from rbm_bundle.folders import replace_file
 from rbm_training.graph import Floats
-from rbm_training.teacher import TeacherResult
+from rbm_training.teachers import TeacherResult
 
 Arrays = dict[str, npt.NDArray[Any]]
 TEACHER_FIELDS = ("logits", "unseen_logits", "entropy_shift", "representations")

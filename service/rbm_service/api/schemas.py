@@ -108,7 +108,7 @@ class RankedClass(_Body):
 
 
 class ChosenExpert(_Body):
-    """An expert that a node was routed to: its share of the layer's output, and how similar its memory is."""
+    """An expert that a node was routed to: its share of the layer's output, and how alike the two are."""
 
     layer: int
     expert: int
@@ -136,7 +136,7 @@ class Prediction(_Body):
     """Only when `min_confidence` was given; the label is null when true."""
 
     experts: list[ChosenExpert] | None = None
-    """Only when asked for; L layers of K experts."""
+    """Only when asked for; layer by layer, at most K of each."""
 
 
 class ClassifyResponse(_Body):

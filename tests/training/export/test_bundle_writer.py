@@ -10,10 +10,11 @@ from rbm_bundle.features import CsrFeatures
 from rbm_bundle.golden import check_parity, measure_parity
 from rbm_bundle.manifest import Metrics, Provenance
 from rbm_training.export import ExportRequest, build_node_table, export_bundle
+from rbm_training.export.bundle_writer import describe_architecture
 from rbm_training.export.graphs import build_graph
 from rbm_training.export.parity import ROUTING_MARGIN, open_session, run_session
 from rbm_training.graph import Graph
-from tests.training.objects import routed_student
+from tests.training.export.students import random_weights
 
 N, F, P = 30, 6, 4
 METRICS = Metrics(
@@ -54,7 +55,8 @@ def request_to_export():
     graph = graph_of(generator.permutation(N) + 7)
     return ExportRequest(
         name="toy",
-        student=routed_student(F, P),
+        kind="rbm",
+        student=random_weights(),
         nodes=build_node_table(graph, positions, cache_features=True),
         features=graph.dense_features(),
         positions=positions,
@@ -83,8 +85,45 @@ def test_the_card_says_what_the_manifest_says(request_to_export, tmp_path):
     assert bundle.manifest.metrics == METRICS
 
 
+@pytest.mark.parametrize(
+    ("shape", "words", "numbers"),
+    [
+        (
+            {"num_experts": (1, 4)},
+            "routed by memory (`rbm`)",
+            "experts a layer 1, 4, at most 2 of them a row",
+        ),
+        ({"kind": "moe"}, "with a learnt router (`moe`)", "experts a layer 4, 4, 2 of them a row"),
+        ({"kind": "mlp"}, "an MLP (`mlp`)", "10 → 8 → 3; 115 parameters"),
+        ({"kind": "mlp-ensemble"}, "the mean of 4 MLPs (`mlp-ensemble`)", "10 → 32 → 3; 451 parameters"),
+    ],
+)
+def test_the_card_fits_the_kind_of_student(request_to_export, tmp_path, shape, words, numbers):
+    kind = shape.get("kind", "rbm")
+    provenance = PROVENANCE.model_copy(update={"config": {"student": {"num_members": 4}}})
+    request = replace(request_to_export, kind=kind, student=random_weights(**shape), provenance=provenance)
+    card = (export_bundle(tmp_path / "bundle", request).path / "MODEL_CARD.md").read_text()
+    assert words in card
+    assert numbers in card
+
+
+@pytest.mark.parametrize(
+    ("shape", "num_experts", "experts_per_row", "router_width"),
+    [
+        ({"num_experts": (1, 4, 3), "experts_per_row": 4}, (1, 4, 3), 4, None),
+        ({"kind": "moe", "router_top_k": "k_plus_1", "hidden": 7}, (4, 4, 4), 3, 7),
+        ({"kind": "mlp-ensemble"}, (1, 1, 1), 1, None),
+    ],
+)
+def test_the_manifest_tells_what_kind_of_student_it_is(shape, num_experts, experts_per_row, router_width):
+    kind = shape.get("kind", "rbm")
+    found = describe_architecture(random_weights((8, 5, 3), **shape), kind)
+    assert (found.student, found.num_experts) == (kind, num_experts)
+    assert (found.experts_per_row, found.router_width) == (experts_per_row, router_width)
+
+
 def test_a_student_that_a_graph_does_not_reproduce_is_not_exported(request_to_export, tmp_path, monkeypatch):
-    other = routed_student(F, P, seed=5)
+    other = random_weights(seed=5)
     monkeypatch.setattr(
         "rbm_training.export.bundle_writer.build_graph", lambda _, *forms: build_graph(other, *forms)
     )
@@ -95,7 +134,7 @@ def test_a_student_that_a_graph_does_not_reproduce_is_not_exported(request_to_ex
 
 def test_silenced_and_all_zero_rows_can_be_exported(request_to_export, tmp_path):
     request = request_to_export
-    request.student.routed_layers()[0].bias.data.fill_(-1e3)  # every hidden row is zero after ReLU
+    request.student.expert_layers()[0].bias.data.fill_(-1e3)  # every hidden row is zero after ReLU
     features = request.features.copy()
     features[::3] = 0
     bundle = export_bundle(tmp_path / "bundle", replace(request, features=features))
@@ -140,7 +179,7 @@ def test_sparse_features_make_a_sparse_bundle(request_to_export, tmp_path):
 
 
 def test_experts_that_nothing_tells_apart_are_not_exported(request_to_export, tmp_path):
-    for layer in request_to_export.student.routed_layers():
+    for layer in request_to_export.student.memory_layers():
         layer.memory.copy_(layer.memory[:1].expand_as(layer.memory))
     with pytest.raises(BundleError, match="every row at a routing tie"):
         export_bundle(tmp_path / "bundle", request_to_export)

@@ -1,7 +1,6 @@
 import numpy as np
 import onnx
 import pytest
-import scipy.sparse as sp
 import torch
 from onnxscript import opset18 as op
 
@@ -13,38 +12,24 @@ from rbm_training.export.parity import (
     ROUTING_MARGIN,
     RTOL,
     open_session,
-    reference_rows,
     run_session,
 )
-from rbm_training.students.rbm import RbMStudent
-from tests.training.objects import routed_student
-
-FORMS = ("grouped", "dense")
-F, P = 6, 4
+from rbm_training.students.student import Student
+from tests.training.export.students import (
+    FORMS,
+    F,
+    P,
+    random_rows,
+    random_weights,
+    rows_of,
+    sessions_of,
+)
 
 
 @pytest.fixture(params=["dense", "sparse"])
 def kind(request):
     """The form features have."""
     return request.param
-
-
-def sessions_of(student: RbMStudent, kind="dense"):
-    return {form: open_session(build_graph(student, form, kind)) for form in FORMS}
-
-
-def rows_of(student, features, positions, kind="dense"):
-    features = np.asarray(features, np.float32)
-    features = sp.csr_array(features) if kind == "sparse" else features
-    return reference_rows(student, features, np.asarray(positions, np.float32))
-
-
-def random_rows(student, num_rows, kind="dense", seed=0):
-    generator = np.random.default_rng(seed)
-    features = 3 * generator.standard_normal((num_rows, F))
-    if kind == "sparse":
-        features[generator.random(features.shape) < 0.6] = 0
-    return rows_of(student, features, generator.standard_normal((num_rows, P)), kind)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -54,7 +39,9 @@ def random_rows(student, num_rows, kind="dense", seed=0):
 )
 @pytest.mark.parametrize("position_norm", [None, 0.5])
 def test_both_graphs_agree_with_the_float64_student_at_every_batch_size(form, scaling, kind, position_norm):
-    student = routed_student(F, P, (16, 12, 3), 8, 2, scaling, position_norm)
+    student = random_weights(
+        (16, 12, 3), num_experts=8, features=scaling, position_norm=position_norm, input_gains=True
+    )
     session = open_session(build_graph(student, form, kind))
     rows = random_rows(student, max(CHECKED_BATCHES), kind)
     for num_rows in CHECKED_BATCHES:
@@ -68,7 +55,7 @@ def test_both_graphs_agree_with_the_float64_student_at_every_batch_size(form, sc
 
 @pytest.mark.parametrize(("num_experts", "experts_per_row"), [(1, 1), (2, 1), (3, 3), (5, 4), (16, 2)])
 def test_any_number_of_experts_can_be_exported(kind, num_experts, experts_per_row):
-    student = routed_student(F, P, (9, 3), num_experts, experts_per_row)
+    student = random_weights((9, 3), num_experts=num_experts, experts_per_row=experts_per_row)
     rows = random_rows(student, 50, kind)
     for session in sessions_of(student, kind).values():
         parity = measure_parity(rows, run_session(session, rows), ROUTING_MARGIN)
@@ -76,7 +63,7 @@ def test_any_number_of_experts_can_be_exported(kind, num_experts, experts_per_ro
 
 
 def test_weights_and_similarity_are_those_of_the_student(kind):
-    student = routed_student(F, P)
+    student = random_weights()
     rows = random_rows(student, 40, kind)
     for session in sessions_of(student, kind).values():
         outputs = run_session(session, rows)
@@ -86,8 +73,8 @@ def test_weights_and_similarity_are_those_of_the_student(kind):
 
 
 def test_ties_go_to_the_lowest_index_in_torch_and_in_both_graphs(kind):
-    student = routed_student(F, P, (3,), 6, 2, features="none", position_norm=None)
-    layer = student.routed_layers()[0]
+    student = random_weights((3,), num_experts=6, features="none", position_norm=None)
+    layer = student.memory_layers()[0]
     layer.memory.copy_(torch.eye(6, F + P))
     features = np.array([[0, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 2, 2], [0, 0, 1, 0, 0, 1]])
     rows = rows_of(student, features, np.zeros((4, P)), kind)
@@ -100,7 +87,7 @@ def test_ties_go_to_the_lowest_index_in_torch_and_in_both_graphs(kind):
 
 
 def test_all_zero_rows_are_defined_and_alike(kind):
-    student = routed_student(F, P)
+    student = random_weights()
     rows = rows_of(student, np.zeros((3, F)), np.zeros((3, P)), kind)
     assert rows.experts[:, 0].tolist() == [[0, 1]] * 3
     for session in sessions_of(student, kind).values():
@@ -111,8 +98,8 @@ def test_all_zero_rows_are_defined_and_alike(kind):
 
 
 def test_a_hidden_layer_that_relu_silences_is_defined_and_alike(kind):
-    student = routed_student(F, P)
-    student.routed_layers()[0].bias.data.fill_(-1e3)
+    student = random_weights()
+    student.expert_layers()[0].bias.data.fill_(-1e3)
     rows = random_rows(student, 5, kind)
     assert rows.experts[:, 1].tolist() == [[0, 1]] * 5
     for session in sessions_of(student, kind).values():
@@ -122,7 +109,7 @@ def test_a_hidden_layer_that_relu_silences_is_defined_and_alike(kind):
 
 
 def test_a_row_does_not_depend_on_its_batch_mates(kind):
-    student = routed_student(F, P, (16, 3), 8, 2)
+    student = random_weights((16, 3), num_experts=8)
     rows = random_rows(student, 64, kind)
     for session in sessions_of(student, kind).values():
         together = run_session(session, rows)["probabilities"]
@@ -132,7 +119,7 @@ def test_a_row_does_not_depend_on_its_batch_mates(kind):
 
 
 def test_a_student_without_positions_has_no_such_input(kind):
-    student = routed_student(F, 0)
+    student = random_weights(position_width=0)
     inputs, _ = tensor_specs(student, kind)
     names = [spec.name for spec in inputs]
     assert names == (["features"] if kind == "dense" else ["feature_ids", "feature_values"])
@@ -146,7 +133,7 @@ def test_a_student_without_positions_has_no_such_input(kind):
 
 
 def test_a_sparse_graph_takes_rows_padded_by_more_than_they_need():
-    student = routed_student(F, P)
+    student = random_weights()
     rows = random_rows(student, 9, "sparse")
     wider = {
         **rows.inputs,
@@ -159,7 +146,7 @@ def test_a_sparse_graph_takes_rows_padded_by_more_than_they_need():
 
 
 def test_the_dense_graph_has_no_shape_that_depends_on_data(kind):
-    model = onnx.load_from_string(build_graph(routed_student(F, P), "dense", kind))
+    model = onnx.load_from_string(build_graph(random_weights(), "dense", kind))
     operators = {node.op_type for node in model.graph.node}
     assert not operators & {"Shape", "NonZero", "If", "Loop", "Scan", "Range", "Compress", "Unique", "Where"}
     constants = {tensor.name for tensor in model.graph.initializer}
@@ -170,7 +157,7 @@ def test_the_dense_graph_has_no_shape_that_depends_on_data(kind):
 
 def test_the_graphs_are_self_contained_and_use_standard_operators_only(kind):
     for form in FORMS:
-        model = onnx.load_from_string(build_graph(routed_student(F, P), form, kind))
+        model = onnx.load_from_string(build_graph(random_weights(), form, kind))
         assert {opset.domain for opset in model.opset_import} == {""}
         assert not any(tensor.external_data for tensor in model.graph.initializer)
 
@@ -178,7 +165,7 @@ def test_the_graphs_are_self_contained_and_use_standard_operators_only(kind):
 class Logits(torch.nn.Module):
     """The student's logits alone, as torch's own exporter wants them."""
 
-    def __init__(self, student: RbMStudent) -> None:
+    def __init__(self, student: Student) -> None:
         super().__init__()
         self.student = student
 
@@ -193,7 +180,7 @@ def stable_sort(values, stable=True, dim=-1, descending=False):
 
 
 def test_torchs_own_export_agrees_with_the_hand_built_graphs():
-    student = routed_student(F, P, (16, 3), 8, 2)
+    student = random_weights((16, 3), num_experts=8)
     example = (torch.randn(5, F), torch.randn(5, P))
     program = torch.onnx.export(
         Logits(student).eval(),

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from rbm_training.config.data import DatasetConfig, ScalingConfig
 from rbm_training.config.distill import DistillConfig
-from rbm_training.config.part import Count, Name, Part, Seed
+from rbm_training.config.part import Count, MethodName, Name, Part, Seed
 from rbm_training.config.positions import PositionsConfig
 from rbm_training.config.student import RoutingConfig, StudentConfig
 from rbm_training.config.teacher import AnyTeacherConfig, TeacherConfig
@@ -31,6 +31,14 @@ class ExportConfig(Part):
     """Store the features of known nodes, so that an id alone suffices in a request."""
 
 
+class ReportConfig(Part):
+    """What `report.html` shows besides the student."""
+
+    beside: tuple[MethodName, ...] = ("mlp", "moe")
+    """Other students of the exported seed's teacher, trained for the page alone: what the mixture buys at
+    which cost, and how its routing compares with a learnt router's."""
+
+
 class ExperimentConfig(Part):
     """One experiment, whole."""
 
@@ -46,12 +54,14 @@ class ExperimentConfig(Part):
     dataset: DatasetConfig = DatasetConfig()
     scaling: ScalingConfig = ScalingConfig()
     teacher: AnyTeacherConfig = TeacherConfig()
-    """`kind = "sage"`, the default, trains one; `kind = "precomputed"` reads saved logits."""
+    """`kind = "sage"`, the default, `"gcn"`, `"gat"` and `"appnp"` train one; `kind = "precomputed"` reads
+    saved logits."""
     positions: PositionsConfig = PositionsConfig()
     student: StudentConfig = StudentConfig()
     routing: RoutingConfig = RoutingConfig()
     distill: DistillConfig = DistillConfig()
     export: ExportConfig = ExportConfig()
+    report: ReportConfig = ReportConfig()
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> "ExperimentConfig":
@@ -79,7 +89,8 @@ class ExperimentConfig(Part):
 
     @model_validator(mode="after")
     def _routing_has_something_to_go_by(self) -> "ExperimentConfig":
-        if self.student.routing_input == "positions" and self.positions.kind == "none":
+        by_positions = self.student.kind == "rbm" and self.student.routing_input == "positions"
+        if by_positions and self.positions.kind == "none":
             raise ValueError(
                 "found student.routing_input = 'positions' with positions.kind = 'none'; wanted positions to"
                 " route by"

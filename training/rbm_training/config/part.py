@@ -1,6 +1,6 @@
 """What every part of an experiment is made of."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,6 +10,7 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+MethodName = Literal["glnn", "krd", "nosmog", "mlp", "mlp-flops", "mlp-wide", "mlp-ensemble", "moe", "rbm"]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 

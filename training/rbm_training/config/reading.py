@@ -18,6 +18,18 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
         ConfigError: the file is not TOML, or a key or value is not one; says where and what.
     """
     try:
+        return ExperimentConfig.model_validate(read_document(path, overrides))
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {in_words(error)}") from error
+
+
+def read_document(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The tables of a TOML file, with overrides applied.
+
+    Raises:
+        ConfigError: the file is not TOML, or an override is none.
+    """
+    try:
         document = tomllib.loads(path.read_text())
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
@@ -25,10 +37,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
         raise ConfigError(f"{path}: no TOML: {error}") from error
     for override in overrides:
         _apply(document, override)
-    try:
-        return ExperimentConfig.model_validate(document)
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {_first_lines(error)}") from error
+    return document
 
 
 def _apply(document: dict[str, Any], override: str) -> None:
@@ -50,7 +59,8 @@ def _value(text: str) -> Any:  # noqa: ANN401 - whatever TOML can say
         return text
 
 
-def _first_lines(error: ValidationError) -> str:
+def in_words(error: ValidationError) -> str:
+    """What is wrong with a document, place by place."""
     parts = []
     for issue in error.errors():
         place = ".".join(str(part) for part in issue["loc"])

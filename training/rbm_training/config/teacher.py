@@ -3,22 +3,33 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from rbm_training.config.part import Count, Part, Probability, Weight
 
+_READ_BY = {"heads": "gat", "power_iterations": "appnp", "teleport": "appnp"}
+
 
 class TeacherConfig(Part):
-    """The GraphSAGE-gcn teacher (Hamilton et al. 2017) and its training."""
+    """A GNN and its training; or several of its kind, whose answers are averaged."""
 
-    kind: Literal["sage"] = "sage"
-    """Train this teacher."""
+    kind: Literal["sage", "gcn", "gat", "appnp"] = "sage"
+    """Train this teacher: GraphSAGE-gcn (Hamilton et al. 2017), GCN (Kipf & Welling 2017), GAT (Veličković
+    et al. 2018) or APPNP (Gasteiger et al. 2019)."""
+    members: Count = 1
+    """Networks trained from different seeds; the teacher's answer is the mean of their probabilities."""
     num_layers: Count = 2
-    """Layers, and so the radius of the neighbourhood that counts."""
+    """Layers; but for `appnp` also the radius of the neighbourhood that counts."""
     hidden: Count = 128
-    """Width of the hidden layers."""
+    """Width of the hidden layers, all heads together."""
+    heads: Count = 8
+    """`gat`: attention heads of every layer but the last, which has one; they share the width evenly."""
+    power_iterations: Count = 10
+    """`appnp`: steps of the walk, and so the radius of the neighbourhood that counts."""
+    teleport: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """`appnp`: share of a node's own answer that returns in each step."""
     dropout: Probability = 0.5
-    """Before every layer but the first."""
+    """Before every layer, for `sage` every layer but the first; for `gat` also of attention."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
     """Of Adam."""
     weight_decay: Weight = 5e-4
@@ -27,6 +38,31 @@ class TeacherConfig(Part):
     """Full-batch steps at most."""
     patience: Count = 50
     """Epochs without a better validation before training stops."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it: the kind and, of an ensemble, the number of members."""
+        return self.kind if self.members == 1 else f"{self.kind}-x{self.members}"
+
+    @model_validator(mode="after")
+    def _kind_reads_what_is_set(self) -> "TeacherConfig":
+        for field, kind in _READ_BY.items():
+            value = getattr(self, field)
+            if self.kind != kind and value != type(self).model_fields[field].default:
+                raise ValueError(
+                    f"found teacher.{field} = {value} with teacher.kind = {self.kind!r}, which does not read"
+                    f" it; wanted teacher.kind = {kind!r}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> "TeacherConfig":
+        if self.kind == "gat" and self.hidden % self.heads:
+            raise ValueError(
+                f"found teacher.hidden = {self.hidden} with teacher.heads = {self.heads}; wanted a width that"
+                " the heads share evenly"
+            )
+        return self
 
 
 class PrecomputedTeacherConfig(Part):
@@ -39,16 +75,26 @@ class PrecomputedTeacherConfig(Part):
     `.npy` (N, C). Without ids the rows are the nodes in the order of the dataset's source. Columns are the
     classes in the order in which `rbm-train datasets FILE` names them."""
 
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return self.kind
+
 
 def _teacher_kind(teacher: object) -> object:
     return teacher.get("kind", "sage") if isinstance(teacher, dict) else getattr(teacher, "kind", None)
 
 
+# A tag for each kind, so that an error names the kind that refuses.
 AnyTeacherConfig = Annotated[
-    Annotated[TeacherConfig, Tag("sage")] | Annotated[PrecomputedTeacherConfig, Tag("precomputed")],
+    Annotated[TeacherConfig, Tag("sage")]
+    | Annotated[TeacherConfig, Tag("gcn")]
+    | Annotated[TeacherConfig, Tag("gat")]
+    | Annotated[TeacherConfig, Tag("appnp")]
+    | Annotated[PrecomputedTeacherConfig, Tag("precomputed")],
     Discriminator(
         _teacher_kind,
         custom_error_type="teacher_kind",
-        custom_error_message="teacher.kind should be 'sage' or 'precomputed'",
+        custom_error_message="teacher.kind should be 'sage', 'gcn', 'gat', 'appnp' or 'precomputed'",
     ),
 ]

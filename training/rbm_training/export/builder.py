@@ -1,10 +1,6 @@
-"""What the hand-built graphs are made of: a builder of ONNX models, and the steps that all layers share.
-
-Dimension letters: B batch, D layer input, H layer output, E experts, K experts per row.
-"""
+"""What the hand-built graphs are made with: a builder of ONNX models."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,33 +9,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from rbm_bundle.manifest import TensorSpec
-from rbm_training.rows import EPSILON
 
 OPSET = 21
 IR_VERSION = 10
-
-
-@dataclass(frozen=True, slots=True)
-class LayerWeights:
-    """A layer ready for inference: scale and gains folded in.
-
-    Shapes: weight (E, D, H), bias (E, H), memory (E, D) unit rows; all float32.
-    """
-
-    weight: npt.NDArray[np.float32]
-    bias: npt.NDArray[np.float32]
-    memory: npt.NDArray[np.float32]
-    experts_per_row: int
-
-
-@dataclass(frozen=True, slots=True)
-class Routed:
-    """Names of what a layer puts out: output (B, H); experts, weights, similarity (B, K)."""
-
-    output: str
-    experts: str
-    weights: str
-    similarity: str
 
 
 class GraphBuilder:
@@ -91,16 +63,3 @@ def _value(spec: TensorSpec) -> onnx.ValueInfoProto:
     # The second free size, of the sparse inputs alone, is the longest row's.
     shape = [size if size is not None else "BS"[place] for place, size in enumerate(spec.shape)]
     return helper.make_tensor_value_info(spec.name, element, shape)
-
-
-def row_norms(graph: GraphBuilder, x: str, width: int) -> str:
-    """max(‖x‖, ε), (B, 1); a product with ones, since ReduceL2 is slow on the CPU provider."""
-    squares = graph.add("MatMul", graph.add("Mul", x, x), graph.constant(np.ones((width, 1))))
-    return graph.add("Max", graph.add("Sqrt", squares), graph.constant(EPSILON))
-
-
-def choose_experts(graph: GraphBuilder, scores: str, norms: str, layer: LayerWeights) -> tuple[str, str, str]:
-    """Top K experts by cosine (ties to the lowest index), their weights and similarities, (B, K) each."""
-    cosines = graph.add("Div", scores, norms)
-    similarity, experts = graph.add_many("TopK", 2, cosines, graph.integers(layer.experts_per_row), axis=-1)
-    return experts, graph.add("Softmax", similarity, axis=-1), similarity

@@ -19,10 +19,12 @@ from rbm_bundle.manifest import (
     Provenance,
 )
 from rbm_bundle.nodes import NodeTable
+from rbm_training.config.student import StudentKind
 from rbm_training.export.graphs import build_graph, tensor_specs
 from rbm_training.export.model_card import render_model_card
 from rbm_training.export.parity import check_graphs, draw_reference, golden_spec, record_golden
 from rbm_training.graph import Features, Floats
+from rbm_training.students.moe import MoELayer
 from rbm_training.students.student import Student
 
 GROUPED_FILE = "student.grouped.onnx"
@@ -31,13 +33,14 @@ DENSE_FILE = "student.dense.onnx"
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """A trained student and all that its bundle says of it.
+    """A trained student of some kind and all that its bundle says of it.
 
     Shapes: features (N, F) and positions (N, P) of observed nodes, for golden rows and parity; graphs take
     features in the form they have here, dense or sparse.
     """
 
     name: str
+    kind: StudentKind
     student: Student
     nodes: NodeTable
     features: Features
@@ -93,7 +96,7 @@ def _describe(request: ExportRequest, golden: GoldenRows) -> Manifest:
             unseen_rule="mean_of_known_neighbors",
         ),
         golden=golden_spec(GOLDEN_FILE, len(golden)),
-        architecture=describe_architecture(request.student),
+        architecture=describe_architecture(request.student, request.kind),
         metrics=request.metrics,
         provenance=request.provenance,
     )
@@ -103,14 +106,16 @@ def _form(features: Features) -> FeatureForm:
     return "dense" if isinstance(features, np.ndarray) else "sparse"
 
 
-def describe_architecture(student: Student) -> Architecture:
+def describe_architecture(student: Student, kind: StudentKind) -> Architecture:
     """Widths and experts of a student."""
     layers = student.expert_layers()
+    router_widths = [layer.prototypes.shape[1] for layer in layers if isinstance(layer, MoELayer)]
     return Architecture(
-        student="rbm",
+        student=kind,
         layer_widths=(layers[0].weight.shape[1], *(layer.weight.shape[2] for layer in layers)),
         num_experts=tuple(layer.num_experts for layer in layers),
-        experts_per_row=layers[0].experts_per_row,
+        experts_per_row=max(layer.experts_per_row for layer in layers),
+        router_width=router_widths[0] if router_widths else None,
         num_parameters=student.num_parameters(),
         temperature=float(np.float32(student.temperature.item())),
     )

@@ -1,16 +1,26 @@
 """`MODEL_CARD.md`: the manifest in words, for whoever finds the bundle."""
 
+from typing import Final
+
 from rbm_bundle.manifest import Manifest
+
+TEACHERS: Final = {
+    "sage": "a GraphSAGE teacher",
+    "gcn": "a GCN teacher",
+    "gat": "a GAT teacher",
+    "appnp": "an APPNP teacher",
+    "precomputed": "the saved logits of a teacher",
+}
 
 
 def render_model_card(manifest: Manifest) -> str:
     """The card of a bundle, as Markdown."""
-    metrics, source, student = manifest.metrics, manifest.provenance, manifest.architecture
+    metrics, source = manifest.metrics, manifest.provenance
     lines = [
         f"# {manifest.name}",
         "",
-        f"A graph-free student (`{student.student}`) distilled from {_teacher(manifest)} on"
-        f" `{source.dataset}`, {source.setting} setting. It classifies a node into"
+        f"A graph-free student, {_student(manifest)}, distilled from {_teacher(manifest)}"
+        f" on `{source.dataset}`, {source.setting} setting. It classifies a node into"
         f" {len(manifest.labels)} classes from {manifest.features.num_features} raw features and a cached"
         f" position of width {manifest.nodes.position_width}.",
         "",
@@ -23,9 +33,7 @@ def render_model_card(manifest: Manifest) -> str:
         "",
         "## Student",
         "",
-        f"Layer widths {' → '.join(map(str, student.layer_widths))}; experts a layer"
-        f" {', '.join(map(str, student.num_experts))}, {student.experts_per_row} of them a row;"
-        f" {student.num_parameters:,} parameters; temperature {student.temperature:.3f}.",
+        _sizes(manifest),
         "",
         "## Nodes",
         "",
@@ -44,9 +52,34 @@ def render_model_card(manifest: Manifest) -> str:
     return "\n".join(lines)
 
 
+def _student(manifest: Manifest) -> str:
+    kind, config = manifest.architecture.student, manifest.provenance.config.get("student", {})
+    words = {
+        "rbm": "a mixture of experts routed by memory",
+        "moe": "a mixture of experts with a learnt router",
+        "mlp": "an MLP",
+        "mlp-ensemble": f"the mean of {config.get('num_members', 'several')} MLPs",
+    }
+    return f"{words[kind]} (`{kind}`)"
+
+
+def _sizes(manifest: Manifest) -> str:
+    student = manifest.architecture
+    experts = ""
+    if max(student.num_experts) > 1:
+        K = student.experts_per_row
+        most = f"{K}" if min(student.num_experts) >= K else f"at most {K}"
+        experts = f" experts a layer {', '.join(map(str, student.num_experts))}, {most} of them a row;"
+    return (
+        f"Layer widths {' → '.join(map(str, student.layer_widths))};{experts}"
+        f" {student.num_parameters:,} parameters; temperature {student.temperature:.3f}."
+    )
+
+
 def _teacher(manifest: Manifest) -> str:
-    kind = manifest.provenance.config.get("teacher", {}).get("kind", "sage")
-    return "the saved logits of a teacher" if kind == "precomputed" else "a GraphSAGE teacher"
+    teacher = manifest.provenance.config.get("teacher", {})
+    name, members = TEACHERS[teacher.get("kind", "sage")], teacher.get("members", 1)
+    return name if members == 1 else f"{name} (an ensemble of {members} networks)"
 
 
 def _provenance(manifest: Manifest) -> str:

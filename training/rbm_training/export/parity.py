@@ -12,11 +12,13 @@ import numpy.typing as npt
 import onnxruntime
 import scipy.sparse as sp
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from rbm_bundle.errors import BundleError
 from rbm_bundle.golden import GoldenRows, check_parity, measure_parity
-from rbm_bundle.manifest import GoldenSpec
-from rbm_training.export.graphs import float32_array
+from rbm_bundle.manifest import NO_EXPERT, GoldenSpec
+from rbm_training.export.folding import float32_array
 from rbm_training.export.node_table import csr_features
 from rbm_training.graph import Features, Floats
 from rbm_training.rows import rows_of
@@ -57,16 +59,22 @@ def reference_rows(student: Student, features: Features, positions: Floats) -> G
     exact = copy.deepcopy(student).cpu().double().eval()
     rows = rows_of(features, torch.device("cpu")).to(torch.float64)
     output = exact(rows, torch.from_numpy(positions).double())
-    gaps = torch.stack([layer.gap for layer in output.layers], dim=1).amin(dim=1)
+    gaps = torch.stack([layer.gap.double() for layer in output.layers], dim=1).amin(dim=1)
     return GoldenRows(
         inputs=graph_inputs(features, positions),
         logits=float32_array(output.logits),
         probabilities=float32_array((output.logits / exact.temperature).softmax(dim=1)),
-        experts=torch.stack([layer.experts for layer in output.layers], dim=1).numpy(),
-        weights=float32_array(torch.stack([layer.weights for layer in output.layers], dim=1)),
-        similarity=float32_array(torch.stack([layer.similarity for layer in output.layers], dim=1)),
+        experts=_stacked([layer.experts for layer in output.layers], NO_EXPERT).numpy(),
+        weights=float32_array(_stacked([layer.weights for layer in output.layers], 0)),
+        similarity=float32_array(_stacked([layer.similarity for layer in output.layers], 0)),
         routing_gap=float32_array(gaps),
     )
+
+
+def _stacked(layers: list[Tensor], padding: int) -> Tensor:
+    """What each layer says of its experts, (B, K) with a K of its own, as (B, L, K) with the largest."""
+    K = max(layer.shape[1] for layer in layers)
+    return torch.stack([F.pad(layer, (0, K - layer.shape[1]), value=padding) for layer in layers], dim=1)
 
 
 def draw_reference(student: Student, features: Features, positions: Floats, seed: int) -> GoldenRows:

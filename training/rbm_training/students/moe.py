@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rbm_training.routing import LayerRouting
-from rbm_training.rows import Rows, unit_rows
+from rbm_training.rows import Rows, squared_norms, unit_rows
 from rbm_training.students.experts import MAX_LOG_SCALE, ExpertLayer, choose
 
 TopK = Literal["k", "k_plus_1"]
@@ -60,7 +60,7 @@ class MoELayer(ExpertLayer):
         return self.log_sharpness.clamp_max(MAX_LOG_SCALE).exp()
 
     def route(self, x: Rows) -> LayerRouting:
-        """Choose experts for x (B, D)."""
+        """Choose experts for x (B, D); an all-zero projection has similarity 0 and goes to experts 0..K-1."""
         key = unit_rows(x @ self.projection + self.projection_bias)
         cosines = key @ unit_rows(self.prototypes).T  # (B, E)
         if self.training:
@@ -73,6 +73,6 @@ class MoELayer(ExpertLayer):
             experts=experts,
             weights=weights.gather(1, experts) if self.top_k == "k_plus_1" else weights,
             similarity=similarity,
-            gap=gap,
+            gap=gap.masked_fill(squared_norms(key) == 0, torch.inf),
             num_experts=self.num_experts,
         )

@@ -84,12 +84,18 @@ class RbMLayer(ExpertLayer):
         self.spread.fill_(spread)
 
     def similarity(self, key: Rows) -> Tensor:
-        """c of every expert, (B, E)."""
-        products = key @ self.memory.T
+        """c of every expert, (B, E).
+
+        Distances are taken from the mean of the memories: the norms of rows and memories, from which float32
+        would lose the small differences that choose experts, then cancel before they are rounded.
+        """
         if self.metric == "cosine":
-            return products
-        distances = squared_norms(key).unsqueeze(1) - 2 * products + self.memory.pow(2).sum(dim=1)
-        return -distances / (2 * self.spread)
+            return key @ self.memory.T
+        center = self.memory.mean(dim=0, keepdim=True)  # (1, D)
+        apart = self.memory - center
+        own = squared_norms(key).unsqueeze(1) - 2 * (key @ center.T) + center.pow(2).sum()  # ‖x − m̄‖²
+        products = key @ apart.T - center @ apart.T
+        return (products - (own + apart.pow(2).sum(dim=1)) / 2) / self.spread
 
     def route(self, x: Rows) -> LayerRouting:
         """Choose experts for x (B, D); an all-zero key has similarity 0 and goes to experts 0..K-1."""

@@ -1,0 +1,78 @@
+"""What a graph puts out: logits, calibrated probabilities, and how every layer routed.
+
+Dimension letters: B batch, L layers, K experts per row, the most of any layer.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from onnx import TensorProto
+
+from rbm_bundle.manifest import NO_EXPERT
+from rbm_training.export.builder import GraphBuilder
+from rbm_training.export.layers import LayerOutput
+from rbm_training.export.routers import Choice
+
+Values = npt.NDArray[Any]
+
+
+def put_out(graph: GraphBuilder, layers: Sequence[LayerOutput], temperature: float) -> None:
+    """Name the outputs of a graph, from those of its layers."""
+    logits = graph.add("Identity", layers[-1].name, name="logits")
+    calibrated = graph.add("Div", logits, graph.constant(temperature))
+    graph.add("Softmax", calibrated, name="probabilities", axis=-1)
+    choices = [layer.choice for layer in layers]
+    K = max(1 if choice is None else choice.experts_per_row for choice in choices)
+    plain: dict[str, Values] = {
+        "experts": np.array([0, *[NO_EXPERT] * (K - 1)], np.int64),
+        "weights": np.array([1, *[0] * (K - 1)], np.float32),
+        "similarity": np.zeros(K, np.float32),
+    }
+    repeated = _Repeated(graph, 1 if any(choices) else len(choices))
+    for name, values in plain.items():
+        if any(choices):
+            _stack(graph, name, choices, values, repeated)
+        else:
+            repeated.add(values, name)
+
+
+class _Repeated:
+    """What is the same for every row of a batch, and for each of some layers."""
+
+    def __init__(self, graph: GraphBuilder, num_layers: int) -> None:
+        self._graph = graph
+        self._num_layers = num_layers
+        self._zeros: str | None = None
+
+    def add(self, values: Values, name: str | None = None) -> str:
+        """The values (K,) as (B, num_layers, K)."""
+        if self._zeros is None:
+            self._zeros = self._add_zeros()
+        table = self._graph.constant(values[None], values.dtype)
+        return self._graph.add("Gather", table, self._zeros, axis=0, name=name)
+
+    def _add_zeros(self) -> str:
+        """Zeros (B, num_layers), by operators whose shapes depend on no data: nothing, be it a number or not,
+        is greater than itself."""
+        first = self._graph.integers(*[0] * self._num_layers)
+        column = self._graph.add("Gather", "logits", first, axis=1)
+        return self._graph.add("Cast", self._graph.add("Greater", column, column), to=TensorProto.INT64)
+
+
+def _stack(
+    graph: GraphBuilder, name: str, choices: Sequence[Choice | None], plain: Values, repeated: _Repeated
+) -> None:
+    """One output (B, L, K); a layer without a choice says `plain` (K,), one of fewer places ends like it."""
+    axis = graph.integers(1)
+    layers = []
+    for choice in choices:
+        if choice is None:
+            layers.append(repeated.add(plain))
+            continue
+        values = graph.add("Unsqueeze", getattr(choice, name), axis)
+        if choice.experts_per_row < len(plain):
+            values = graph.add("Concat", values, repeated.add(plain[choice.experts_per_row :]), axis=2)
+        layers.append(values)
+    graph.add("Concat", *layers, name=name, axis=1)

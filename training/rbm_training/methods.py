@@ -1,0 +1,39 @@
+"""The family of students that learn from a GNN, each as what it changes in an experiment.
+
+GLNN (Zhang et al., ICLR 2022), KRD (Wu et al., ICML 2023), NOSMOG (Tian et al., ICLR 2023) and RbM
+(Rumiantsev & Coates, TMLR 2024) as docs/method.md describes them. The `mlp` methods have RbM's own inputs,
+teacher and pairs, so that they differ from it in the mixture alone.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+Overrides = Mapping[str, Any]
+
+_PLAIN_MLP: Final = {"kind": "mlp", "input_dropout": False}
+_NO_POSITIONS: Final = {"kind": "none", "label_propagation": False}
+
+METHODS: Final[Mapping[str, Overrides]] = {
+    "glnn": {"student": _PLAIN_MLP, "positions": _NO_POSITIONS, "distill": {"pairs": "self"}},
+    "krd": {"student": _PLAIN_MLP, "positions": _NO_POSITIONS, "distill": {"pairs": "reliable"}},
+    "nosmog": {"student": _PLAIN_MLP, "distill": {"pairs": "self", "gram": 1.0, "adversarial": 0.1}},
+    "mlp": {"student": {"kind": "mlp"}},
+    "mlp-flops": {"student": {"kind": "mlp", "equal_cost": "flops"}},
+    "mlp-wide": {"student": {"kind": "mlp", "equal_cost": "parameters"}},
+    "mlp-ensemble": {"student": {"kind": "mlp-ensemble"}},
+    "moe": {"student": {"kind": "moe"}},
+    "rbm": {"student": {"kind": "rbm"}},
+}
+
+
+def merged(*tables: Overrides) -> dict[str, Any]:
+    """Nested tables laid over each other, the last on top."""
+    result: dict[str, Any] = {}
+    for table in tables:
+        for key, value in table.items():
+            below = result.get(key)
+            if isinstance(value, Mapping) and isinstance(below, Mapping):
+                result[key] = merged(below, value)
+            else:
+                result[key] = value
+    return result

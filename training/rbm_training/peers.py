@@ -1,0 +1,101 @@
+"""Other students of the same teacher, trained beside the one of a run for its page to compare it with."""
+
+import statistics
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from pydantic import ValidationError
+
+from rbm_bundle.manifest import FeatureForm
+from rbm_training.answers import answer_all
+from rbm_training.config import ConfigError, ExperimentConfig
+from rbm_training.config.reading import in_words
+from rbm_training.datasets import Dataset
+from rbm_training.distill import DistilledStudent
+from rbm_training.export.graphs import build_graph
+from rbm_training.export.parity import graph_inputs, open_session
+from rbm_training.graph import Features, Floats
+from rbm_training.methods import METHODS, merged
+from rbm_training.portrait import Method
+from rbm_training.preparation import Prepared, distillation, prepare
+from rbm_training.run_log import RunLog
+from rbm_training.selection import DivergedError
+from rbm_training.stage_cache import StageCache
+
+NUM_WARM_UP_CALLS: Final = 10
+NUM_TIMED_CALLS: Final = {1: 200, 128: 40}
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A trained student and what it was trained on."""
+
+    name: str
+    seed: int
+    prepared: Prepared
+    distilled: DistilledStudent
+
+
+def train_peers(
+    config: ExperimentConfig, dataset: Dataset, seed: int, log: RunLog, cache: StageCache
+) -> list[Peer]:
+    """The students that `report.beside` names, for one seed; one that diverges is left out."""
+    peers = []
+    for name, experiment in peer_experiments(config).items():
+        prepared = prepare(experiment, dataset, seed, log, cache)
+        try:
+            distilled = distillation(experiment, prepared, log).train(seed)
+        except DivergedError as error:
+            log.event("peer_diverged", peer=name, reason=str(error))
+        else:
+            peers.append(Peer(name, seed, prepared, distilled))
+    return peers
+
+
+def peer_experiments(config: ExperimentConfig) -> dict[str, ExperimentConfig]:
+    """The experiment of each peer; the released code's ways are the student's alone.
+
+    Raises:
+        ConfigError: one that cannot be, such as KRD from saved logits.
+    """
+    own = config.model_dump()
+    experiments: dict[str, ExperimentConfig] = {}
+    for name in config.report.beside:
+        try:
+            experiments[name] = ExperimentConfig.model_validate(merged(own, {"compat": None}, METHODS[name]))
+        except ValidationError as error:
+            raise ConfigError(f"report.beside = {name!r}: {in_words(error)}") from error
+    return experiments
+
+
+def describe_method(peer: Peer) -> Method:
+    """Accuracy, costs, and latency on one thread of this machine's processor."""
+    distilled, inputs = peer.distilled, peer.prepared.inputs
+    return Method(
+        name=peer.name,
+        val_accuracy=distilled.validation.val_accuracy,
+        test_accuracy=answer_all(distilled.student, inputs).test_accuracy(inputs),
+        num_parameters=distilled.costs.num_parameters,
+        flops_per_node=distilled.costs.flops_per_node,
+        latency_microseconds_alone=microseconds_per_row(peer, 1),
+        latency_microseconds_batched=microseconds_per_row(peer, 128),
+    )
+
+
+def microseconds_per_row(peer: Peer, num_rows: int) -> float:
+    """Median time of a call of the exported graph by its rows; ONNX Runtime on the CPU, one thread."""
+    task = peer.prepared.task
+    rows = np.resize(np.arange(len(task.observed_nodes)), num_rows)
+    features: Features = task.observed.features[rows]
+    positions: Floats = peer.prepared.positions[rows]
+    form: FeatureForm = "dense" if isinstance(features, np.ndarray) else "sparse"
+    session = open_session(build_graph(peer.distilled.student.cpu().eval(), "grouped", form))
+    inputs = graph_inputs(features, positions)
+    seconds = []
+    for _ in range(NUM_WARM_UP_CALLS + NUM_TIMED_CALLS[num_rows]):
+        started = time.perf_counter()
+        session.run(["probabilities"], inputs)
+        seconds.append(time.perf_counter() - started)
+    return 1e6 * statistics.median(seconds[NUM_WARM_UP_CALLS:]) / num_rows

@@ -1,0 +1,170 @@
+"""Four graph neural networks: GraphSAGE-gcn, GCN, GAT and APPNP.
+
+Each layer maps first and aggregates then: features may be a bag of thousands of words, and a message of
+H floats an edge costs a fraction of one of F. In all of them a node is its own neighbour, once.
+
+Dimension letters: N nodes, F features, H hidden, C classes.
+"""
+
+import itertools
+from dataclasses import dataclass
+from typing import ClassVar, assert_never
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_geometric import nn as pyg
+
+from rbm_training.config import TeacherConfig
+from rbm_training.rows import dropout
+from rbm_training.teachers.inputs import Edges, GraphInputs
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOutput:
+    """Shapes: logits (N, C); representations (N, H), the input of the last ReLU, None where there is none."""
+
+    logits: Tensor
+    representations: Tensor | None
+
+
+class GraphNetwork(nn.Module):
+    """Layers of z = aggregate(h W) + b, with ReLU and dropout between them.
+
+    Args:
+        widths: F, the hidden widths, C.
+    """
+
+    drops_features: ClassVar[bool] = True
+    """Whether dropout comes before the first layer too, as its authors have it."""
+
+    def __init__(self, widths: list[int], dropout: float) -> None:
+        super().__init__()
+        self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
+        self.dropout = dropout
+        for linear in self._linears():
+            nn.init.xavier_uniform_(linear.weight, gain=nn.init.calculate_gain("relu"))
+            nn.init.zeros_(linear.bias)
+
+    @property
+    def first_weight(self) -> Tensor:
+        """(H, F): what meets the features, and noise on them, first."""
+        return self._linears()[0].weight
+
+    def aggregate(self, layer: int, mapped: Tensor, edges: Edges) -> Tensor:
+        """What the nodes hear from their neighbours at a layer: (N, H) to (N, H)."""
+        raise NotImplementedError
+
+    def forward(self, inputs: GraphInputs, noise: Tensor | None = None) -> NetworkOutput:
+        """Logits of every node.
+
+        Args:
+            noise: what noise on the features adds to the first product, (N, H).
+        """
+        first, *others = self._linears()
+        features = dropout(inputs.features, self.dropout, self.training and self.drops_features)
+        product = features @ first.weight.T
+        if noise is not None:
+            product = product + noise
+        hidden = self.aggregate(0, product, inputs.edges) + first.bias
+        representations = None
+        for layer, linear in enumerate(others, start=1):
+            representations = hidden
+            dropped = F.dropout(hidden.relu(), self.dropout, self.training)
+            hidden = self.aggregate(layer, dropped @ linear.weight.T, inputs.edges) + linear.bias
+        return NetworkOutput(hidden, representations)
+
+    def _linears(self) -> list[nn.Linear]:
+        return [linear for linear in self.linears if isinstance(linear, nn.Linear)]
+
+
+class GraphSage(GraphNetwork):
+    """GraphSAGE with the "gcn" aggregator (Hamilton, Ying & Leskovec, NeurIPS 2017, eq. 2): the mean."""
+
+    drops_features = False
+
+    def __init__(self, widths: list[int], dropout: float) -> None:
+        super().__init__(widths, dropout)
+        self.mean = pyg.SimpleConv(aggr="mean")
+
+    def aggregate(self, layer: int, mapped: Tensor, edges: Edges) -> Tensor:
+        """The mean over a node and its neighbours."""
+        mean: Tensor = self.mean(mapped, edges.index)
+        return mean
+
+
+class GCN(GraphNetwork):
+    """Graph convolutions (Kipf & Welling, ICLR 2017, eq. 2): D^-1/2 (A + I) D^-1/2."""
+
+    def __init__(self, widths: list[int], dropout: float) -> None:
+        super().__init__(widths, dropout)
+        self.sum = pyg.SimpleConv(aggr="sum")
+
+    def aggregate(self, layer: int, mapped: Tensor, edges: Edges) -> Tensor:
+        """The sum over a node and its neighbours, each by the weight of its edge."""
+        total: Tensor = self.sum(mapped, edges.index, edges.weight)
+        return total
+
+
+class GAT(GraphNetwork):
+    """Graph attention (Veličković et al., ICLR 2018, eqs. 1-5), with one head in the last layer.
+
+    Args:
+        heads: of every layer but the last, side by side: each has the layer's width over `heads`.
+    """
+
+    def __init__(self, widths: list[int], dropout: float, heads: int) -> None:
+        super().__init__(widths, dropout)
+        *hidden, num_classes = widths[1:]
+        shapes = [*((width, heads) for width in hidden), (num_classes, 1)]
+        self.attentions = nn.ModuleList(_attention(width, heads, dropout) for width, heads in shapes)
+
+    def aggregate(self, layer: int, mapped: Tensor, edges: Edges) -> Tensor:
+        """The mean over a node and its neighbours, by attention."""
+        mean: Tensor = self.attentions[layer](mapped, edges.index)
+        return mean
+
+
+def _attention(width: int, heads: int, dropout: float) -> pyg.GATConv:
+    """PyTorch Geometric's attention over rows that are mapped already, and edges that have their loops."""
+    attention = pyg.GATConv(width, width // heads, heads, dropout=dropout, add_self_loops=False, bias=False)
+    attention.lin = nn.Identity()
+    return attention
+
+
+class APPNP(GraphNetwork):
+    """A perceptron whose logits walk the graph (Gasteiger, Bojchevski & Günnemann, ICLR 2019, eq. 4).
+
+    Z ← (1 − α) D^-1/2 (A + I) D^-1/2 Z + α H, a given number of times from Z = H, the perceptron's logits.
+
+    Args:
+        teleport: α, the share that returns to the node itself in each step.
+    """
+
+    def __init__(self, widths: list[int], dropout: float, power_iterations: int, teleport: float) -> None:
+        super().__init__(widths, dropout)
+        self.walk = pyg.APPNP(power_iterations, teleport, normalize=False)
+
+    def aggregate(self, layer: int, mapped: Tensor, edges: Edges) -> Tensor:
+        """Nothing is heard: the layers are those of a perceptron."""
+        return mapped
+
+    def forward(self, inputs: GraphInputs, noise: Tensor | None = None) -> NetworkOutput:
+        """Logits of every node, after the walk; representations from before it."""
+        alone = super().forward(inputs, noise)
+        logits = self.walk(alone.logits, inputs.edges.index, inputs.edges.weight)
+        return NetworkOutput(logits, alone.representations)
+
+
+def build_network(config: TeacherConfig, num_features: int, num_classes: int) -> GraphNetwork:
+    """A network of the kind that is asked for, with random weights from torch's generator."""
+    widths = [num_features, *[config.hidden] * (config.num_layers - 1), num_classes]
+    match config.kind:
+        case "sage":
+            return GraphSage(widths, config.dropout)
+        case "gcn":
+            return GCN(widths, config.dropout)
+        case "gat":
+            return GAT(widths, config.dropout, config.heads)
+        case "appnp":
+            return APPNP(widths, config.dropout, config.power_iterations, config.teleport)
+    assert_never(config.kind)

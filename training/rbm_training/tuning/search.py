@@ -1,0 +1,152 @@
+"""The search: a study on disk that goes on where it stopped, and the experiment it found.
+
+Optuna's tree-structured Parzen estimator (Bergstra et al. 2011) proposes, validation decides; no trial looks
+at a test label. What is proposed depends on the finished trials and the sampler's seed alone, so a search
+that was killed and taken up again ends where an uninterrupted one does.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any, Final
+
+import optuna
+import tomli_w
+from optuna.trial import Trial, TrialState
+from pydantic import ValidationError
+from rich.console import Console
+
+from rbm_bundle.folders import replace_file
+from rbm_training.config import ConfigError, ExperimentConfig
+from rbm_training.config.reading import in_words, read_document
+from rbm_training.datasets import Dataset, load_dataset
+from rbm_training.evaluate import mean_and_deviation
+from rbm_training.methods import merged
+from rbm_training.preparation import check, distillation, prepare
+from rbm_training.run_log import RunLog
+from rbm_training.stage_cache import StageCache
+from rbm_training.tuning.space import TuningConfig
+
+STUDY_FILE: Final = "study.db"
+BEST_FILE: Final = "best.toml"
+CACHE_FOLDER: Final = "cache"
+SEARCH_FILE: Final = "search.toml"
+FINISHED: Final = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+class TuningError(Exception):
+    """A search that cannot go on."""
+
+
+def tune(config: TuningConfig, folder: Path, console: Console | None = None) -> Path:
+    """Run the trials that are missing from the study in the folder; then write the best experiment there.
+
+    Raises:
+        ConfigError: the experiment, or one that a trial proposes, cannot be run as written.
+        TuningError: the folder holds another search.
+    """
+    logging.getLogger("optuna").setLevel(logging.WARNING)
+    document = merged(read_document(config.experiment), config.overrides)
+    _validated(document, config.experiment)
+    folder.mkdir(parents=True, exist_ok=True)
+    _check_same_search(config, document, folder)
+    search = _Search(config, document, folder, console or Console(stderr=True, quiet=True))
+    best = search.run()
+    replace_file(folder / BEST_FILE, tomli_w.dumps(best).encode())
+    return folder / BEST_FILE
+
+
+def _check_same_search(config: TuningConfig, document: dict[str, Any], folder: Path) -> None:
+    """A study goes on only with what it was begun with; more trials are the same search."""
+    told = config.model_copy(update={"num_trials": 1, "experiment": Path(config.experiment.name)})
+    text = tomli_w.dumps({"search": told.model_dump(mode="json", exclude_none=True), "experiment": document})
+    path = folder / SEARCH_FILE
+    if path.exists() and path.read_text() != text:
+        raise TuningError(
+            f"{folder}: found another search in {SEARCH_FILE}; wanted a new folder for this one"
+        )
+    replace_file(path, text.encode())
+
+
+def _validated(document: dict[str, Any], source: Path) -> ExperimentConfig:
+    try:
+        return ExperimentConfig.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {in_words(error)}") from error
+
+
+class _Search:
+    def __init__(
+        self, config: TuningConfig, document: dict[str, Any], folder: Path, console: Console
+    ) -> None:
+        self._config = config
+        self._document = document
+        self._console = console
+        self._cache = StageCache(folder / CACHE_FOLDER)
+        self._study = optuna.create_study(
+            storage=f"sqlite:///{folder / STUDY_FILE}",
+            study_name="search",
+            direction="maximize",
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
+            load_if_exists=True,
+        )
+        self._dataset: Dataset | None = None
+
+    def run(self) -> dict[str, Any]:
+        """All trials that are missing; the best experiment."""
+        for cut_off in self._study.get_trials(states=[TrialState.RUNNING]):
+            self._study.tell(cut_off.number, state=TrialState.FAIL)
+        while (num_finished := len(self._study.get_trials(states=FINISHED))) < self._config.num_trials:
+            self._study.sampler = optuna.samplers.TPESampler(seed=self._config.sampler_seed + num_finished)
+            trial = self._study.ask()
+            state, value = self._try(trial)
+            self._study.tell(trial, value, state)
+            self._say(num_finished + 1, trial, state, value)
+        return self._proposed(self._study.best_trial.user_attrs["proposal"])
+
+    def _try(self, trial: Trial) -> tuple[TrialState, float | None]:
+        """A trial's mean validation accuracy over the seeds, or that it was given up."""
+        proposal = self._propose(trial)
+        experiment = _validated(self._proposed(proposal), self._config.experiment)
+        values: list[float] = []
+        for seed in self._config.seeds:
+            values.append(self._validation(experiment, seed))
+            trial.report(mean_and_deviation(values)[0], step=len(values))
+            if len(values) < len(self._config.seeds) and trial.should_prune():
+                return TrialState.PRUNED, None
+        return TrialState.COMPLETE, mean_and_deviation(values)[0]
+
+    def _propose(self, trial: Trial) -> dict[str, Any]:
+        num_layers = _validated(self._document, self._config.experiment).student.num_layers
+        proposal: dict[str, Any] = {}
+        for key, dimension in self._config.space.items():
+            if dimension.per_layer:
+                layers = [f"{key} of layer {layer}" for layer in range(num_layers)]
+                proposal[key] = [dimension.suggest(trial, name) for name in layers]
+            else:
+                proposal[key] = dimension.suggest(trial, key)
+        trial.set_user_attr("proposal", proposal)
+        return proposal
+
+    def _proposed(self, proposal: dict[str, Any]) -> dict[str, Any]:
+        return merged(self._document, *(_nested(key, value) for key, value in proposal.items()))
+
+    def _validation(self, experiment: ExperimentConfig, seed: int) -> float:
+        if self._dataset is None:
+            self._dataset = load_dataset(experiment.dataset)
+            check(experiment, self._dataset)
+        prepared = prepare(experiment, self._dataset, seed, RunLog(None), self._cache)
+        return distillation(experiment, prepared, RunLog(None)).train(seed).validation.val_accuracy
+
+    def _say(self, number: int, trial: Trial, state: TrialState, value: float | None) -> None:
+        outcome = "given up" if state == TrialState.PRUNED else f"validation {value:.4f}"
+        best = self._study.best_value if self._study.get_trials(states=[TrialState.COMPLETE]) else None
+        told = ", ".join(f"{name} = {tried}" for name, tried in trial.params.items())
+        of_all = f"trial {number} of {self._config.num_trials}"
+        self._console.print(f"{of_all}: {outcome} (best {best or 0:.4f}): {told}", highlight=False)
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever TOML can say
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    nested: dict[str, Any] = value
+    return nested

@@ -1,0 +1,82 @@
+"""What a search tries: an experiment, and the values that some of its fields may take."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+from optuna import Trial
+from pydantic import Field, ValidationError, model_validator
+
+from rbm_training.config import ConfigError
+from rbm_training.config.part import Count, Part, Seed
+from rbm_training.config.reading import in_words, read_document
+
+Choice = bool | int | float | str
+Number = int | float
+
+
+class Dimension(Part):
+    """The values of one field."""
+
+    choices: Annotated[tuple[Choice, ...], Field(min_length=2)] | None = None
+    """The values themselves;"""
+    low: Number | None = None
+    """or a range from here"""
+    high: Number | None = None
+    """to here, both included; of whole numbers when both are."""
+    log: bool = False
+    """Draw from the range on a logarithmic scale."""
+    per_layer: bool = False
+    """A value for each layer of the student, as a list."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "Dimension":
+        bounds = (self.low, self.high)
+        if (self.choices is None) == (bounds == (None, None)) or (None in bounds and bounds != (None, None)):
+            raise ValueError(
+                "found neither or both of `choices` and `low`, `high`; wanted the one or the other"
+            )
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise ValueError(f"found low = {self.low} and high = {self.high}; wanted low < high")
+        return self
+
+    def suggest(self, trial: Trial, name: str) -> Choice:
+        """The value that a trial tries."""
+        if self.choices is not None:
+            return cast(Choice, trial.suggest_categorical(name, self.choices))
+        assert self.low is not None
+        assert self.high is not None
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return trial.suggest_int(name, self.low, self.high, log=self.log)
+        return trial.suggest_float(name, self.low, self.high, log=self.log)
+
+
+class TuningConfig(Part):
+    """A search."""
+
+    experiment: Path
+    """The experiment to better, a TOML file; a relative path is relative to this file."""
+    num_trials: Count = 30
+    """Experiments to try, pruned ones included."""
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1)
+    """Each trial's value is the mean validation accuracy over these seeds; after each of them a trial that is
+    below the median of the others so far is given up."""
+    sampler_seed: Seed = 0
+    """Of the search itself."""
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    """Fields that all trials have otherwise than the experiment says."""
+    space: Annotated[dict[str, Dimension], Field(min_length=1)]
+    """What is tried, by field, as in `[space."distill.temperature"]`."""
+
+
+def load_tuning(path: Path, overrides: Sequence[str] = ()) -> TuningConfig:
+    """Read a search.
+
+    Raises:
+        ConfigError: the file is not TOML, or a key or value is not one; says where and what.
+    """
+    try:
+        config = TuningConfig.model_validate(read_document(path, overrides))
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {in_words(error)}") from error
+    return config.model_copy(update={"experiment": path.parent / config.experiment})
