@@ -53,6 +53,7 @@ def test_stages_that_are_there_are_not_made_again_for_another_student(dataset, l
     [
         ({"teacher": {"hidden": 8}}, ["teacher"]),
         ({"scaling": {"features": "none"}}, ["teacher"]),
+        ({"scaling": {"position_norm": 1.0}}, []),
         ({"compat": "released"}, ["teacher"]),
         ({"positions": {"width": 4}}, ["positions"]),
         ({"dataset": {"unseen_fraction": 0.3}}, ["positions", "teacher"]),

@@ -3,9 +3,9 @@ import os
 import numpy as np
 import pytest
 import torch
-from rbm_training.teacher import TeacherResult
 
 from rbm_training.stage_cache import StageCache
+from rbm_training.teachers import TeacherResult
 from tests.training.objects import CPU
 
 POSITIONS = np.arange(6, dtype=np.float32).reshape(3, 2) / 7

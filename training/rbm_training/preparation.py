@@ -98,7 +98,8 @@ class _Source:
 
         if cache is None or isinstance(self.config.teacher, PrecomputedTeacherConfig):
             return make()
-        return cache.teacher(self._made_of("teacher", "compat"), make, self.device)
+        made_of = {"scaling": self.config.scaling.features, **self._made_of("teacher", "compat")}
+        return cache.teacher(made_of, make, self.device)
 
     def _train_teacher(self, scaling: InputScaling, config: TeacherConfig) -> TeacherResult:
         seed_everything(self.seed, self.config.num_threads)
@@ -111,8 +112,7 @@ class _Source:
         document = self.config.model_dump(mode="json")
         wanted = {part: document[part] for part in ("num_threads", *parts)}
         split = {k: v for k, v in document["dataset"].items() if k not in ("root", "path", "kind", "name")}
-        scaling = document["scaling"]["features"]
-        made_with = {"scaling": scaling, "seed": self.seed, "environment": describe_environment(), **wanted}
+        made_with = {"seed": self.seed, "environment": describe_environment(), **wanted}
         return {"data": self.dataset.sha256(), "split": split, **made_with}
 
 
