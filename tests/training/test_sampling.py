@@ -1,6 +1,7 @@
+import pytest
 import torch
 
-from rbm_training.sampling import MAX_EXPONENT, MIN_EXPONENT, ReliablePairSampler
+from rbm_training.sampling import MAX_EXPONENT, MIN_EXPONENT, ReliablePairSampler, pair_sampler
 
 EDGES = torch.tensor([[0, 1, 1, 2, 2, 3, 3, 0], [1, 0, 2, 1, 3, 2, 0, 3]])
 
@@ -49,3 +50,20 @@ def test_agreement_everywhere_leaves_the_exponent_alone():
     sampler = ReliablePairSampler(EDGES, torch.rand(100))
     sampler.refit(torch.ones(100, dtype=torch.bool))
     assert sampler.exponent == 1.0
+
+
+@pytest.mark.parametrize(
+    ("pairs", "degree", "steady", "sampled"),
+    [
+        ("auto", 10, True, True),
+        ("auto", 11, True, False),
+        ("auto", 0, True, False),
+        ("auto", 10, False, False),
+        ("reliable", 11, True, True),
+        ("self", 10, True, False),
+    ],
+)
+def test_pairs_are_drawn_where_they_were_measured_to_help_or_are_asked_for(pairs, degree, steady, sampled):
+    edges = torch.zeros(2, 4 * degree, dtype=torch.long)
+    sampler = pair_sampler(pairs, edges, torch.rand(4) if steady else None)
+    assert (sampler is not None) == sampled

@@ -27,7 +27,7 @@ from rbm_training.losses import (
 )
 from rbm_training.routing import LayerUse, RoutingMonitor
 from rbm_training.rows import Rows, unit_rows
-from rbm_training.sampling import ReliablePairSampler
+from rbm_training.sampling import pair_sampler
 from rbm_training.selection import EpochMetrics, Selection
 from rbm_training.student_inputs import StudentInputs
 from rbm_training.students.clustering import start_routing
@@ -35,7 +35,6 @@ from rbm_training.students.memory import MemoryAverager
 from rbm_training.students.student import Student, StudentOutput
 from rbm_training.teachers import TeacherResult
 
-MAX_RELIABLE_MEAN_DEGREE = 10.0
 REFIT_AFTER_EPOCHS = 50
 
 
@@ -73,7 +72,7 @@ class Distiller:
         self.config = config
         self.routing = routing
         self.teacher_logits = teacher.logits
-        self.sampler = _sampler(edge_index, teacher.entropy_shift, config)
+        self.sampler = pair_sampler(config.pairs, edge_index, teacher.entropy_shift)
         self.gram = self._new_gram(teacher)
         self.memory = self._new_memory()
         self.monitor = RoutingMonitor()
@@ -245,15 +244,3 @@ class Distiller:
             "commitment": share * self.routing.commitment * remembered,
             "load_balance": share * self.routing.load_balance * load_balance(output.layers),
         }
-
-
-def _sampler(
-    edge_index: Tensor, entropy_shift: Tensor | None, config: DistillConfig
-) -> ReliablePairSampler | None:
-    if entropy_shift is None:
-        return None
-    mean_degree = edge_index.shape[1] / max(len(entropy_shift), 1)
-    sparse = mean_degree <= MAX_RELIABLE_MEAN_DEGREE
-    if config.pairs == "reliable" or (config.pairs == "auto" and sparse and edge_index.shape[1]):
-        return ReliablePairSampler(edge_index, entropy_shift)
-    return None

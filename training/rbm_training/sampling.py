@@ -5,6 +5,8 @@ A node is reliable when noise on its input hardly moves the entropy of the teach
 Dimension letters: N nodes, M directed edges.
 """
 
+from typing import Literal
+
 import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
@@ -12,6 +14,7 @@ from torch import Tensor
 
 NUM_BINS = 50
 MIN_EXPONENT, MAX_EXPONENT = 0.05, 20.0
+MAX_MEAN_DEGREE = 10.0  # above which pairs were measured to harm
 
 
 class ReliablePairSampler:
@@ -47,6 +50,18 @@ class ReliablePairSampler:
         fitted = _fit_exponent(self.relative_shift.cpu().numpy(), agree.cpu().numpy())
         if fitted is not None:
             self.exponent = self.momentum * self.exponent + (1 - self.momentum) * fitted
+
+
+def pair_sampler(
+    pairs: Literal["auto", "reliable", "self"], edge_index: Tensor, entropy_shift: Tensor | None
+) -> ReliablePairSampler | None:
+    """The sampler asked for: none with `self`, and with `auto` none on dense graphs or when the teacher
+    cannot be asked how noise moves it."""
+    if entropy_shift is None or pairs == "self":
+        return None
+    num_edges = edge_index.shape[1]
+    is_sparse = 0 < num_edges <= MAX_MEAN_DEGREE * len(entropy_shift)
+    return ReliablePairSampler(edge_index, entropy_shift) if pairs == "reliable" or is_sparse else None
 
 
 def _fit_exponent(relative_shift: np.ndarray, agree: np.ndarray) -> float | None:
