@@ -24,6 +24,7 @@ kind = "synthetic"
 setting = "inductive"
 train_per_class = 8
 val_per_class = 8
+pseudo_unseen_fraction = 0.5
 [teacher]
 hidden = 16
 max_epochs = 30
@@ -33,6 +34,7 @@ walk_length = 10
 walks_per_node = 2
 [student]
 hidden = 16
+expert_layers = "all"
 [distill]
 warmup_epochs = 5
 max_epochs = 25
@@ -61,6 +63,7 @@ def routed_student(
     scaling = InputScaling(num_features, features, position_norm)
     scaling.fit(torch.randn(50, num_features) * 3 + 1)
     config = StudentConfig(
+        expert_layers="all",
         num_layers=len(widths),
         hidden=widths[0],
         num_experts=num_experts,

@@ -11,7 +11,7 @@ from tests.training.objects import routed_student
 
 
 def built(**shape):
-    config = StudentConfig(num_layers=3, hidden=8, **shape)
+    config = StudentConfig(num_layers=3, hidden=8, **({"expert_layers": "all"} | shape))
     return build_student(InputScaling(6, "l2", 0.5), [10, 8, 8, 3], config)
 
 
