@@ -38,6 +38,12 @@ def either_bundle(request: pytest.FixtureRequest) -> Bundle:
     return read_bundle(TINY if request.param == "dense" else TINY.with_name("sparse_bundle"))
 
 
+@pytest.fixture(scope="session", params=["tiny", "sparse", "mixed"])
+def any_bundle(request: pytest.FixtureRequest) -> Bundle:
+    """Dense features, sparse features, and a plain layer before experts behind a learnt router."""
+    return read_bundle(TINY.with_name(f"{request.param}_bundle"))
+
+
 @pytest.fixture(scope="session")
 def engine(bundle: Bundle) -> Engine:
     return Engine(bundle, "cpu", intra_op_threads=1)

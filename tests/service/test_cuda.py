@@ -20,23 +20,23 @@ MOST_ROWS = 128
 
 
 @pytest.fixture(scope="module")
-def cuda_engine(either_bundle):
-    engine = Engine(either_bundle, "cuda", 1)
+def cuda_engine(any_bundle):
+    engine = Engine(any_bundle, "cuda", 1)
     engine.warm_up(MOST_ROWS)
     return engine
 
 
 @pytest.fixture(scope="module")
-def plain_cuda(either_bundle):
+def plain_cuda(any_bundle):
     """The same graph on the same provider, without buckets and without captured graphs."""
     onnxruntime.preload_dlls()
     session = onnxruntime.InferenceSession(
-        either_bundle.graph_path("cuda"),
+        any_bundle.graph_path("cuda"),
         providers=[("CUDAExecutionProvider", {"use_tf32": "0"})],
         enable_fallback=0,
     )
     assert session.get_providers()[0] == "CUDAExecutionProvider"
-    return PlainRunner(session, either_bundle.manifest)
+    return PlainRunner(session, any_bundle.manifest)
 
 
 def test_the_session_runs_on_cuda_with_the_options_that_were_asked_for(cuda_engine):
@@ -46,24 +46,24 @@ def test_the_session_runs_on_cuda_with_the_options_that_were_asked_for(cuda_engi
     assert {name: options[name] for name in wanted} == wanted
 
 
-def test_golden_rows_reproduce_before_and_after_capture(either_bundle):
-    engine = Engine(either_bundle, "cuda", 1)
-    engine.self_test(either_bundle)
+def test_golden_rows_reproduce_before_and_after_capture(any_bundle):
+    engine = Engine(any_bundle, "cuda", 1)
+    engine.self_test(any_bundle)
     engine.warm_up(MOST_ROWS)
-    engine.self_test(either_bundle)
+    engine.self_test(any_bundle)
 
 
 @pytest.mark.parametrize("num_rows", [1, 2, 3, 7, 64, 100, MOST_ROWS, 300])
-def test_every_number_of_rows_gives_what_plain_runs_give(cuda_engine, plain_cuda, either_bundle, num_rows):
-    feeds = random_feeds(either_bundle, num_rows)
+def test_every_number_of_rows_gives_what_plain_runs_give(cuda_engine, plain_cuda, any_bundle, num_rows):
+    feeds = random_feeds(any_bundle, num_rows)
     found = cuda_engine.run(feeds, OUTPUTS)
     assert_same_answers(found, plain_cuda.run(feeds, OUTPUTS))
-    assert_same_answers(found, Engine(either_bundle, "cpu", 1).run(feeds, OUTPUTS))
+    assert_same_answers(found, Engine(any_bundle, "cpu", 1).run(feeds, OUTPUTS))
 
 
-def test_a_captured_graph_answers_each_batch_by_its_own_rows(cuda_engine, plain_cuda, either_bundle):
+def test_a_captured_graph_answers_each_batch_by_its_own_rows(cuda_engine, plain_cuda, any_bundle):
     sizes = [7, 8, 100, 5, 1, 6, 64, 7]  # half of them in one bucket, others in between
-    batches = [random_feeds(either_bundle, num_rows, seed) for seed, num_rows in enumerate(sizes)]
+    batches = [random_feeds(any_bundle, num_rows, seed) for seed, num_rows in enumerate(sizes)]
     answers = [cuda_engine.run(feeds, OUTPUTS) for feeds in batches]
     for feeds, found in zip(batches, answers, strict=True):
         assert_same_answers(found, plain_cuda.run(feeds, OUTPUTS))
@@ -80,19 +80,19 @@ def test_captured_graphs_answer_as_before_after_a_row_that_none_fits(sparse_bund
     assert_same_answers(engine.run(feeds, OUTPUTS), before)
 
 
-def test_a_model_answers_while_another_one_captures(cuda_engine, plain_cuda, either_bundle):
-    feeds = random_feeds(either_bundle, 9)
+def test_a_model_answers_while_another_one_captures(cuda_engine, plain_cuda, any_bundle):
+    feeds = random_feeds(any_bundle, 9)
     wanted = plain_cuda.run(feeds, OUTPUTS)
-    loading = threading.Thread(target=lambda: Engine(either_bundle, "cuda", 1).warm_up(MOST_ROWS))
+    loading = threading.Thread(target=lambda: Engine(any_bundle, "cuda", 1).warm_up(MOST_ROWS))
     loading.start()
     while loading.is_alive():
         assert_same_answers(cuda_engine.run(feeds, OUTPUTS), wanted)
     loading.join()
 
 
-def test_too_little_memory_is_refused(either_bundle):
+def test_too_little_memory_is_refused(any_bundle):
     with pytest.raises(EngineError):
-        Engine(either_bundle, "cuda", 1, gpu_memory_limit_bytes=1024).warm_up(MOST_ROWS)
+        Engine(any_bundle, "cuda", 1, gpu_memory_limit_bytes=1024).warm_up(MOST_ROWS)
 
 
 def test_a_graph_that_cannot_be_captured_is_refused():

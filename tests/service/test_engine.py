@@ -70,15 +70,13 @@ def test_the_warm_up_runs_long_sparse_rows_first(sparse_bundle, monkeypatch):
 
 
 @pytest.mark.parametrize("num_rows", [1, 5, 40])
-def test_what_serves_cuda_proves_itself_before_and_after_the_warm_up(
-    either_bundle, cuda_on_the_cpu, num_rows
-):
-    engine = Engine(either_bundle, "cuda", 1)
-    engine.self_test(either_bundle)
+def test_what_serves_cuda_proves_itself_before_and_after_the_warm_up(any_bundle, cuda_on_the_cpu, num_rows):
+    engine = Engine(any_bundle, "cuda", 1)
+    engine.self_test(any_bundle)
     engine.warm_up(32)
-    engine.self_test(either_bundle)
-    feeds = random_feeds(either_bundle, num_rows)
-    assert_same_answers(engine.run(feeds, OUTPUTS), Engine(either_bundle, "cpu", 1).run(feeds, OUTPUTS))
+    engine.self_test(any_bundle)
+    feeds = random_feeds(any_bundle, num_rows)
+    assert_same_answers(engine.run(feeds, OUTPUTS), Engine(any_bundle, "cpu", 1).run(feeds, OUTPUTS))
 
 
 def test_a_capture_that_fails_is_refused_with_its_reason(bundle, cuda_on_the_cpu, monkeypatch):

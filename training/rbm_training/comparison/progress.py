@@ -47,10 +47,12 @@ class ComparisonProgress:
     def finished(self, line: RunLine) -> None:
         """A run has its line."""
         accuracies = f"test {line.test_accuracy:.3f}, teacher {line.teacher_test_accuracy:.3f}"
-        self._console.print(f"{line.identity}: {accuracies}, {line.seconds:.0f} s", highlight=False)
+        self._console.print(
+            f"{line.identity}: {accuracies}, {line.seconds:.0f} s", highlight=False, soft_wrap=True
+        )
         self._progress.advance(self._task)
 
     def failed(self, what: str, num_runs: int) -> None:
         """Some runs will have none."""
-        self._console.print(f"failed: {what}", highlight=False)
+        self._console.print(f"failed: {what}", highlight=False, soft_wrap=True)
         self._progress.advance(self._task, num_runs)

@@ -6,11 +6,12 @@ students, and kept in a folder that all processes read.
 
 import itertools
 import os
+import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Final
 
@@ -92,7 +93,8 @@ class _Schedule:
     def run(self) -> list[Failure]:
         """Until nothing is left; what an interrupt cuts off is done again by the next call."""
         num_workers = os.cpu_count() or 1
-        pool = ProcessPoolExecutor(num_workers, get_context("spawn"), initializer=_one_thread)
+        os.environ["OMP_NUM_THREADS"] = "1"  # read by libraries when a new process imports them
+        pool = ProcessPoolExecutor(num_workers, get_context("spawn"), initializer=_end_with_parent)
         under_way: dict[Future[RunLine | None], Cell | PlannedRun] = {}
         try:
             while self._cells or self._students or under_way:
@@ -133,6 +135,13 @@ class _Schedule:
             self._progress.finished(line)
 
 
-def _one_thread() -> None:
-    """Before torch is imported in a new process."""
-    os.environ["OMP_NUM_THREADS"] = "1"
+def _end_with_parent() -> None:
+    """Make a process of the pool end when its parent does, even if that is killed."""
+    parent = parent_process()
+    assert parent is not None, "this runs in a process of the pool"
+
+    def wait_for_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait_for_parent, daemon=True).start()

@@ -37,7 +37,7 @@ class DatasetConfig(Part):
     """Inductive: share of the nodes outside training and validation that is held out. A published test
     mask is held out whole."""
 
-    pseudo_unseen_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    pseudo_unseen_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Inductive: share of the validation nodes that is held out of graph, positions, teacher and distillation
     as well, so that selection sees how a student answers for nodes it has never met."""
 

@@ -12,7 +12,7 @@ class DistillConfig(Part):
 
     hard_label_weight: Annotated[float, Field(ge=0, le=1)] = 0.2
     """λ: weight of the labels; the teacher gets 1 − λ."""
-    temperature: Annotated[float, Field(gt=0)] = 1.0
+    temperature: Annotated[float, Field(gt=0)] = 0.5
     """τ of the distillation targets."""
     pairs: Literal["auto", "reliable", "self"] = "auto"
     """`reliable` also matches each node to reliable neighbours (KRD, Wu et al. 2023); `self` only to
@@ -29,7 +29,7 @@ class DistillConfig(Part):
     """How far they are moved, relative to the root mean square of the features, and of the positions."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
     """Of Adam."""
-    weight_decay: Weight = 5e-4
+    weight_decay: Weight = 1e-4
     """Of Adam, coupled."""
     warmup_epochs: Annotated[int, Field(ge=0)] = 12
     """Epochs in which a single expert learns before routing starts and the experts are cloned."""

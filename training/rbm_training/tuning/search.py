@@ -142,7 +142,9 @@ class _Search:
         best = self._study.best_value if self._study.get_trials(states=[TrialState.COMPLETE]) else None
         told = ", ".join(f"{name} = {tried}" for name, tried in trial.params.items())
         of_all = f"trial {number} of {self._config.num_trials}"
-        self._console.print(f"{of_all}: {outcome} (best {best or 0:.4f}): {told}", highlight=False)
+        self._console.print(
+            f"{of_all}: {outcome} (best {best or 0:.4f}): {told}", highlight=False, soft_wrap=True
+        )
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever TOML can say
