@@ -24,6 +24,7 @@ kind = "synthetic"
 setting = "inductive"
 train_per_class = 8
 val_per_class = 8
+pseudo_unseen_fraction = 0.5
 [teacher]
 hidden = 16
 max_epochs = 30
