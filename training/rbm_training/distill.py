@@ -90,7 +90,7 @@ class Distillation:
         return self._train_kind(kind, seed)
 
     def _train_kind(self, kind: StudentKind, seed: int) -> DistilledStudent:
-        shape = self.config.student.model_copy(update={"kind": kind})
+        shape = self._shape(kind)
         costs = student_costs(self._widths(shape), shape)
         if kind == "mlp-ensemble":
             members = [self._train_one(shape, seed + 1000 * member) for member in range(shape.num_members)]
@@ -102,6 +102,11 @@ class Distillation:
         return self._calibrated(
             DistilledStudent(trained.student, kind, costs, best, best.epoch, most, trained.history)
         )
+
+    def _shape(self, kind: StudentKind) -> StudentConfig:
+        """The student to train; the released code has experts in all layers."""
+        layers = "all" if self.config.compat == "released" else self.config.student.expert_layers
+        return self.config.student.model_copy(update={"kind": kind, "expert_layers": layers})
 
     def _train_one(self, shape: StudentConfig, seed: int) -> "_Trained":
         torch.manual_seed(seed)

@@ -21,7 +21,7 @@ METHODS: Final[Mapping[str, Overrides]] = {
     "mlp-flops": {"student": {"kind": "mlp", "equal_cost": "flops"}},
     "mlp-wide": {"student": {"kind": "mlp", "equal_cost": "parameters"}},
     "mlp-ensemble": {"student": {"kind": "mlp-ensemble"}},
-    "moe": {"student": {"kind": "moe"}},
+    "moe": {"student": {"kind": "moe", "expert_layers": "all"}},
     "rbm": {"student": {"kind": "rbm"}},
 }
 

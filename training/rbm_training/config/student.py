@@ -23,6 +23,8 @@ class StudentConfig(Part):
     num_experts: Count | tuple[Count, ...] = 4
     """E, experts of each layer; or a list, one number a layer. A layer of one expert is a plain linear
     one."""
+    expert_layers: Literal["last", "all"] = "last"
+    """Which layers have experts, where `num_experts` is one number; the others are plain linear ones."""
     experts_per_row: Count = 2
     """K, experts that a row is sent to; in layers of fewer, all of them."""
     dropout: Probability = 0.3
@@ -70,6 +72,8 @@ class StudentConfig(Part):
             return (1,) * num_layers
         if isinstance(self.num_experts, tuple):
             return self.num_experts
+        if self.expert_layers == "last":
+            return (*(1,) * (num_layers - 1), self.num_experts)
         return (self.num_experts,) * num_layers
 
 
