@@ -142,6 +142,19 @@ def test_options_that_contradict_each_other_are_refused(file, overrides, message
 
 
 @pytest.mark.parametrize(
+    "overrides",
+    [
+        ["student.routing_input=positions", "positions.kind=none"],
+        ["routing.memory_start=spherical", "student.metric=euclidean"],
+    ],
+)
+def test_what_is_said_of_memories_holds_for_students_that_have_them_alone(file, overrides):
+    assert load_config(file, [*overrides, "student.kind=moe"]).student.kind == "moe"
+    with pytest.raises(ConfigError):
+        load_config(file, [*overrides, "student.kind=auto"])
+
+
+@pytest.mark.parametrize(
     "override",
     [
         "student.kind=moe",

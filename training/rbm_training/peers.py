@@ -91,7 +91,7 @@ def microseconds_per_row(peer: Peer, num_rows: int) -> float:
     features: Features = task.observed.features[rows]
     positions: Floats = peer.prepared.positions[rows]
     form: FeatureForm = "dense" if isinstance(features, np.ndarray) else "sparse"
-    session = open_session(build_graph(peer.distilled.student.cpu().eval(), "grouped", form))
+    session = open_session(build_graph(peer.distilled.student.on_cpu(), "grouped", form))
     inputs = graph_inputs(features, positions)
     seconds = []
     for _ in range(NUM_WARM_UP_CALLS + NUM_TIMED_CALLS[num_rows]):

@@ -127,7 +127,7 @@ def _export_request(
     return ExportRequest(
         name=config.export.name or config.name,
         kind=best.distilled.kind,
-        student=best.distilled.student.cpu().eval(),
+        student=best.distilled.student.on_cpu(),
         nodes=build_node_table(*known_nodes(best.prepared), config.export.cache_features),
         features=task.observed.features,
         positions=positions,

@@ -66,3 +66,12 @@ def test_the_first_layer_alone_may_be_routed_by_a_part_of_its_input():
 def test_the_input_may_be_spared_from_dropout():
     rates = [layer.dropout for layer in built(dropout=0.5, input_dropout=False).expert_layers()]
     assert rates == [0.0, 0.5, 0.5]
+
+
+def test_a_copy_for_export_says_the_same_and_leaves_the_student_and_its_shared_scaling_alone():
+    student = routed_student().train()
+    copied = student.on_cpu()
+    features, positions = torch.randn(20, 6), torch.randn(20, 4)
+    assert (student.training, copied.training) == (True, False)
+    assert copied.scaling is not student.scaling
+    assert copied(features, positions).logits.equal(student.eval()(features, positions).logits)

@@ -36,7 +36,6 @@ class DatasetConfig(Part):
     unseen_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Inductive: share of the nodes outside training and validation that is held out. A published test
     mask is held out whole."""
-
     pseudo_unseen_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Inductive: share of the validation nodes that is held out of graph, positions, teacher and distillation
     as well, so that selection sees how a student answers for nodes it has never met."""

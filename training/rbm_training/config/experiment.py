@@ -89,8 +89,9 @@ class ExperimentConfig(Part):
 
     @model_validator(mode="after")
     def _routing_has_something_to_go_by(self) -> "ExperimentConfig":
-        by_positions = self.student.kind == "rbm" and self.student.routing_input == "positions"
-        if by_positions and self.positions.kind == "none":
+        if self.student.kind not in ("rbm", "auto"):
+            return self  # what is said of memories is said of another student of the same file
+        if self.student.routing_input == "positions" and self.positions.kind == "none":
             raise ValueError(
                 "found student.routing_input = 'positions' with positions.kind = 'none'; wanted positions to"
                 " route by"

@@ -3,6 +3,7 @@
 Dimension letters: B batch, F features, P position width, D layer input, H layer output, C classes, L layers.
 """
 
+import copy
 import itertools
 from dataclasses import dataclass
 
@@ -81,6 +82,11 @@ class Student(nn.Module):
             if routing is not None:
                 records.append(routing)
         return StudentOutput(outputs[-1], outputs[0], tuple(records))
+
+    def on_cpu(self) -> "Student":
+        """A copy on the CPU, ready to be exported; the student itself stays where it is, and the scaling that
+        it shares with others too."""
+        return copy.deepcopy(self).cpu().eval()
 
     def num_parameters(self) -> int:
         """Parameters and memory entries that inference uses."""
