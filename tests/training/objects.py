@@ -34,6 +34,7 @@ walk_length = 10
 walks_per_node = 2
 [student]
 hidden = 16
+expert_layers = "all"
 [distill]
 warmup_epochs = 5
 max_epochs = 25
@@ -65,6 +66,7 @@ def routed_student(
         num_layers=len(widths),
         hidden=widths[0],
         num_experts=num_experts,
+        expert_layers="all",
         experts_per_row=experts_per_row,
         dropout=0.0,
         input_gains=gains,

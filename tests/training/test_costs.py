@@ -47,7 +47,7 @@ RBM = {
 
 def costs_of(size, **shape):
     D, H, L, C = size
-    config = StudentConfig(num_layers=L, hidden=H, **shape)
+    config = StudentConfig(num_layers=L, hidden=H, expert_layers="all", **shape)
     return student_costs(layer_widths(D, C, config), config)
 
 
@@ -77,6 +77,7 @@ def test_rbm_costs_what_is_published(name):
 SHAPES = [
     {"kind": "mlp"},
     {"kind": "rbm"},
+    {"kind": "rbm", "expert_layers": "last"},
     {"kind": "rbm", "input_gains": True, "experts_per_row": 3},
     {"kind": "rbm", "num_experts": (1, 5, 2), "experts_per_row": 4},
     {"kind": "rbm", "metric": "euclidean", "routing_input": "features"},
@@ -87,7 +88,7 @@ SHAPES = [
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_formula_counts_the_parameters_that_a_student_has(shape):
-    config = StudentConfig(num_layers=3, hidden=8, **shape)
+    config = StudentConfig(num_layers=3, hidden=8, **{"expert_layers": "all", **shape})
     student = build_student(InputScaling(6, "l2", 0.5), [10, 8, 8, 3], config)
     assert student_costs([10, 8, 8, 3], config).num_parameters == student.num_parameters()
 
@@ -119,7 +120,7 @@ def test_only_the_experts_that_are_used_are_computed():
 def test_an_mlp_of_equal_cost_is_the_widest_that_costs_no_more(size, by):
     field = {"flops": "flops_per_node", "parameters": "num_parameters"}[by]
     D, H, L, C = size
-    config = StudentConfig(kind="mlp", num_layers=L, hidden=H, equal_cost=by)
+    config = StudentConfig(kind="mlp", num_layers=L, hidden=H, expert_layers="all", equal_cost=by)
     target = getattr(costs_of(size, kind="rbm"), field)
     widths = layer_widths(D, C, config)
     assert getattr(student_costs(widths, config), field) <= target
