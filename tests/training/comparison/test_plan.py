@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from rbm_training.comparison import load_comparison
-from rbm_training.comparison.plan import plan
+from rbm_training.comparison.plan import EXPERIMENTS, plan
 from rbm_training.config import ConfigError
 from rbm_training.methods import METHODS, merged
 
@@ -91,3 +91,13 @@ def test_every_method_of_the_literature_is_known():
     assert list(METHODS) == [
         *("glnn", "krd", "nosmog", "mlp", "mlp-flops", "mlp-wide", "mlp-ensemble", "moe", "rbm")
     ]
+
+
+SHIPPED = sorted((EXPERIMENTS / "comparisons").glob("*.toml")) + sorted(
+    (EXPERIMENTS / "ablations").glob("*.toml")
+)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_comparison_can_be_run_as_written(path):
+    assert plan(load_comparison(path))
