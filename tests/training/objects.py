@@ -63,10 +63,10 @@ def routed_student(
     scaling = InputScaling(num_features, features, position_norm)
     scaling.fit(torch.randn(50, num_features) * 3 + 1)
     config = StudentConfig(
-        expert_layers="all",
         num_layers=len(widths),
         hidden=widths[0],
         num_experts=num_experts,
+        expert_layers="all",
         experts_per_row=experts_per_row,
         dropout=0.0,
         input_gains=gains,

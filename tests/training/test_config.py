@@ -12,7 +12,7 @@ EXPERIMENTS = sorted((Path(__file__).parents[2] / "training" / "experiments").gl
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text('name = "mine"\n[student]\nhidden = 32\n')
+    path.write_text('name = "mine"\n[student]\nhidden = 32\nexpert_layers = "all"\n')
     return path
 
 
@@ -130,6 +130,7 @@ def test_a_teacher_has_a_name_for_reports(file, overrides, name):
     [
         (["student.equal_cost=flops", "student.num_layers=1"], "num_layers = 1; wanted a hidden layer"),
         (["student.routing_input=positions", "positions.kind=none"], "wanted positions to route by"),
+        (["student.routing_input=positions", "student.expert_layers=last"], r"wanted student\.expert_layers"),
         (["routing.memory_start=spherical", "student.metric=euclidean"], "wanted 'kmeans' or 'random'"),
         (["distill.gram=0.1", "teacher.num_layers=1"], "no hidden representation is known"),
     ],

@@ -77,6 +77,7 @@ def test_rbm_costs_what_is_published(name):
 SHAPES = [
     {"kind": "mlp"},
     {"kind": "rbm"},
+    {"kind": "rbm", "expert_layers": "last"},
     {"kind": "rbm", "input_gains": True, "experts_per_row": 3},
     {"kind": "rbm", "num_experts": (1, 5, 2), "experts_per_row": 4},
     {"kind": "rbm", "metric": "euclidean", "routing_input": "features"},
@@ -87,7 +88,7 @@ SHAPES = [
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_formula_counts_the_parameters_that_a_student_has(shape):
-    config = StudentConfig(num_layers=3, hidden=8, expert_layers="all", **shape)
+    config = StudentConfig(num_layers=3, hidden=8, **{"expert_layers": "all", **shape})
     student = build_student(InputScaling(6, "l2", 0.5), [10, 8, 8, 3], config)
     assert student_costs([10, 8, 8, 3], config).num_parameters == student.num_parameters()
 

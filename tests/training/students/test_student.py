@@ -11,7 +11,7 @@ from tests.training.objects import routed_student
 
 
 def built(**shape):
-    config = StudentConfig(num_layers=3, hidden=8, **({"expert_layers": "all"} | shape))
+    config = StudentConfig(num_layers=3, hidden=8, **{"expert_layers": "all", **shape})
     return build_student(InputScaling(6, "l2", 0.5), [10, 8, 8, 3], config)
 
 
@@ -28,6 +28,8 @@ def test_a_student_counts_its_parameters_by_the_formula():
         ({"kind": "mlp"}, [ExpertLayer] * 3),
         ({"kind": "rbm"}, [RbMLayer] * 3),
         ({"kind": "moe"}, [MoELayer] * 3),
+        ({"kind": "rbm", "expert_layers": "last"}, [ExpertLayer, ExpertLayer, RbMLayer]),
+        ({"kind": "moe", "expert_layers": "last"}, [ExpertLayer, ExpertLayer, MoELayer]),
         ({"kind": "rbm", "num_experts": (1, 4, 2)}, [ExpertLayer, RbMLayer, RbMLayer]),
         ({"kind": "moe", "num_experts": (4, 1, 2)}, [MoELayer, ExpertLayer, MoELayer]),
     ],

@@ -38,7 +38,7 @@ class StudentConfig(Part):
     sharpness: Annotated[float, Field(gt=0)] = 1.0
     """Kind `rbm`: what similarities are multiplied by before the softmax over the chosen experts."""
     routing_input: Literal["all", "features", "positions"] = "all"
-    """Kind `rbm`: what the first layer is routed by."""
+    """Kind `rbm`: what the first layer is routed by, if it has experts."""
     router_top_k: Literal["k", "k_plus_1"] = "k"
     """Kind `moe`: `k_plus_1` uses one expert more than asked for, weighted by a softmax over all experts, as
     the paper's released code does."""
@@ -64,6 +64,16 @@ class StudentConfig(Part):
             )
         if self.equal_cost != "none" and self.num_layers == 1:
             raise ValueError("found student.equal_cost with student.num_layers = 1; wanted a hidden layer")
+        return self
+
+    @model_validator(mode="after")
+    def _first_layer_routes(self) -> "StudentConfig":
+        routes = self.kind in ("rbm", "auto") and self.routing_input != "all"
+        if routes and self.experts_by_layer(self.num_layers)[0] == 1:
+            raise ValueError(
+                f"found student.routing_input = {self.routing_input!r} for a first layer of one expert, which"
+                " is not routed; wanted student.expert_layers = 'all'"
+            )
         return self
 
     def experts_by_layer(self, num_layers: int) -> tuple[int, ...]:
