@@ -24,6 +24,7 @@ walk_length = 10
 walks_per_node = 2
 [student]
 hidden = 16
+expert_layers = "all"
 [distill]
 warmup_epochs = 2
 max_epochs = 5
