@@ -59,7 +59,7 @@ def main() -> int:
     step("Next", "")
     console.print("  make serve                      serve the published model on port 8000")
     console.print("  make help                       everything else")
-    console.print(f"  {relative(folder)}/report.json   every number of this run")
+    console.print(f"  {relative(folder)}/report.html   this run as a page, report.json its numbers")
     return 0 if good else 1
 
 
