@@ -55,7 +55,7 @@ def full_portrait(
         classes=class_results(class_names),
         calibration=calibration(),
         histories=(history("rbm", num_epochs, num_experts), history("moe", num_epochs, num_experts, seed=1)),
-        maps=tuple(layer_map(num_experts, C, seed) for seed in range(2)),
+        maps=tuple(layer_map(num_experts, C, layer) for layer in range(2)),
         unseen=UnseenAccuracy(*(level + np.array([-0.01, 0, 0.012]) for level in (0.812, 0.826, 0.633))),
         methods=methods(),
     )
@@ -94,7 +94,7 @@ def history(method: str, num_epochs: int, num_experts: int, seed: int = 0) -> Tr
     epochs = np.arange(num_epochs)
     rise = 1 - np.exp(-epochs / (num_epochs / 8))
     start = num_epochs // 5
-    layers = tuple(_layer_history(generator, num_epochs, num_experts, start) for _ in range(2))
+    layers = tuple(_layer_history(layer, generator, num_epochs, num_experts, start) for layer in range(2))
     val_noise, test_noise = generator.normal(0, 0.006, (2, num_epochs)) * rise
     commitment = np.where(epochs < start, np.nan, -0.05 * rise)
     return TrainingHistory(
@@ -115,13 +115,13 @@ def history(method: str, num_epochs: int, num_experts: int, seed: int = 0) -> Tr
 
 
 def _layer_history(
-    generator: np.random.Generator, num_epochs: int, num_experts: int, start: int
+    layer: int, generator: np.random.Generator, num_epochs: int, num_experts: int, start: int
 ) -> LayerHistory:
     steps = generator.normal(0, 0.12, (num_epochs, num_experts)).cumsum(axis=0)
     utilisation = np.exp(steps) / np.exp(steps).sum(axis=1, keepdims=True)
     switching = 0.6 * np.exp(-np.arange(num_epochs) / (num_epochs / 6)) + 0.01 * generator.random(num_epochs)
     utilisation[:start], switching[: start + 1] = np.nan, np.nan
-    return LayerHistory(utilisation, switching)
+    return LayerHistory(layer, utilisation, switching)
 
 
 def layer_map(num_experts: int, num_classes: int, seed: int, num_points: int = 600) -> LayerMap:
@@ -134,7 +134,7 @@ def layer_map(num_experts: int, num_classes: int, seed: int, num_points: int = 6
     counts = np.zeros((num_experts, num_classes))
     np.add.at(counts, (expert, label), 1)
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    return LayerMap(points, memory, expert, label, shares)
+    return LayerMap(seed, points, memory, expert, label, shares)
 
 
 def methods() -> tuple[Method, ...]:

@@ -25,6 +25,6 @@ def test_the_expected_error_weighs_gaps_by_nodes_and_skips_empty_bins():
 
 def test_balance_is_one_for_even_use_and_zero_for_a_collapse():
     even, collapsed, unrouted = [0.25] * 4, [0, 1, 0, 0], [np.nan] * 4
-    layer = LayerHistory(np.array([unrouted, even, collapsed]), np.full(3, np.nan))
+    layer = LayerHistory(0, np.array([unrouted, even, collapsed]), np.full(3, np.nan))
     assert np.isnan(layer.balance[0])
     assert layer.balance[1:] == pytest.approx([1, 0])

@@ -40,7 +40,8 @@ def test_layers_without_a_choice_are_passed_over():
     plain, mixture = routing_of([[0], [0]], 1), routing_of([[0], [1]], 2)
     assert monitor.observe([plain]) == []
     assert len(monitor.observe([plain, mixture])) == 1
-    assert monitor.observe([plain, mixture])[0].switching == 0
+    second = monitor.observe([plain, mixture])[0]
+    assert (second.layer, second.switching) == (1, 0)
 
 
 def test_shares_of_each_layer_add_up_to_one():

@@ -107,10 +107,13 @@ class Calibration:
 class LayerHistory:
     """How a layer routed, epoch by epoch; NaN before it did.
 
+    `layer` is its number in the student, from 0.
+
     Shapes: utilisation (T, E), share of the routed rows that each expert got; switching (T,), share of nodes
     whose first expert is another than an epoch before, NaN at the first routed epoch too.
     """
 
+    layer: int
     utilisation: Reals
     switching: Reals
 
@@ -144,12 +147,13 @@ class TrainingHistory:
 
 @dataclass(frozen=True, slots=True)
 class LayerMap:
-    """Where a layer's experts stand among its inputs.
+    """Where a layer's experts stand among its inputs; `layer` is its number in the student, from 0.
 
     Shapes: points (R, 2) and memory (E, 2) in one map; expert (R,), the first of each point; label (R,), its
     class; class_shares (E, C), each expert's rows by class, rows sum to 1.
     """
 
+    layer: int
     points: Reals
     memory: Reals
     expert: Counts

@@ -44,6 +44,7 @@ class LayerUse:
     before, None in the first.
     """
 
+    layer: int
     usage: list[float]
     entropy: float
     switching: float | None
@@ -53,21 +54,20 @@ class RoutingMonitor:
     """Watches the routing of the same rows from epoch to epoch."""
 
     def __init__(self) -> None:
-        self._first_choice: list[Tensor] = []
+        self._first_choice: dict[int, Tensor] = {}
 
     def observe(self, layers: Sequence[LayerRouting]) -> list[LayerUse]:
         """Use of each layer that has a choice."""
-        mixtures = [layer for layer in layers if layer.num_experts > 1]
-        before = self._first_choice if len(self._first_choice) == len(mixtures) else [None] * len(mixtures)
-        self._first_choice = [layer.experts[:, 0] for layer in mixtures]
-        return [
-            LayerUse(
-                usage=usage,
-                entropy=_relative_entropy(usage),
-                switching=None if last is None else float((now != last).double().mean()),
-            )
-            for usage, last, now in zip(expert_usage(mixtures), before, self._first_choice, strict=True)
-        ]
+        before, self._first_choice = self._first_choice, {}
+        uses = []
+        for index, layer in enumerate(layers):
+            if layer.num_experts > 1:
+                now, last = layer.experts[:, 0], before.get(index)
+                self._first_choice[index] = now
+                (usage,) = expert_usage([layer])
+                switching = None if last is None else float((now != last).double().mean())
+                uses.append(LayerUse(index, usage, _relative_entropy(usage), switching))
+        return uses
 
 
 def _relative_entropy(shares: list[float]) -> float:

@@ -30,8 +30,8 @@ def all_plots(portrait: Portrait) -> Iterator[Plot]:
     yield unseen_plot(portrait.unseen)
     yield from training_plots(portrait.histories)
     yield from stability_plots(portrait.histories)
-    for index, layer in enumerate(portrait.maps):
-        yield from map_plots(layer, index, portrait.classes.names)
+    for layer in portrait.maps:
+        yield from map_plots(layer, portrait.classes.names)
     yield from cost_plots(portrait.methods)
 
 
@@ -75,7 +75,7 @@ def test_a_matrix_of_many_classes_has_a_colour_bar_instead_of_numbers():
 
 def test_each_experts_rows_fill_a_column():
     shares = replace(layer_map(2, 3, seed=0), class_shares=np.array([[0.5, 0.25, 0.25], [0, 0.1, 0.9]]))
-    plot = map_plots(shares, 0, ("a", "b", "c"))[-1]
+    plot = map_plots(shares, ("a", "b", "c"))[-1]
     cells = {text.get_position(): text.get_text() for text in plot.figure.axes[0].texts}
     assert cells == {(0, 0): "50", (0, 1): "25", (0, 2): "25", (1, 1): "10", (1, 2): "90"}
 
@@ -92,13 +92,13 @@ def test_the_reliability_diagram_draws_filled_bins_in_percent():
 def test_a_map_of_more_classes_than_signs_tells_the_most_frequent_ones_apart():
     names = [f"class {number}" for number in range(20)]
     layer = layer_map(4, 20, seed=0)
-    told = legend_texts(map_plots(layer, 0, names)[1])
+    told = legend_texts(map_plots(layer, names)[1])
     frequent = np.argsort(-np.bincount(layer.label), kind="stable")[:MOST_TOLD_APART]
     assert told == [f"{number} class {number}" for number in sorted(frequent)] + ["others"]
 
 
 def test_a_class_keeps_its_sign_through_a_name_that_matplotlib_would_hide_or_typeset():
-    plot = map_plots(layer_map(2, 2, seed=0), 0, ("_nolegend_", "$\\frac{"))[1]
+    plot = map_plots(layer_map(2, 2, seed=0), ("_nolegend_", "$\\frac{"))[1]
     assert legend_texts(plot) == ["0 _nolegend_", "1 $\\frac{"]
     assert "$\\frac{" in to_svg(plot)
 
@@ -128,7 +128,7 @@ def test_costs_of_any_span_have_at_least_two_and_at_most_nine_ticks_in_view(span
 
 
 def test_points_are_one_raster_image_and_text_stays_text():
-    drawing = to_svg(map_plots(layer_map(4, 4, seed=0), 0, CLASSES)[0])
+    drawing = to_svg(map_plots(layer_map(4, 4, seed=0), CLASSES)[0])
     assert drawing.count("<image") == 1
     assert "first map coordinate</text>" in drawing
 

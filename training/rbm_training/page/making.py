@@ -28,9 +28,9 @@ def stability(portrait: Portrait) -> Section | None:
     if not portrait.histories or portrait.histories[0].routing_start is None:
         return None
     told = "; ".join(
-        f"layer {index} is {percent(layer.balance[-1])} % balanced and {percent(layer.switching[-1])} %"
+        f"layer {layer.layer} is {percent(layer.balance[-1])} % balanced and {percent(layer.switching[-1])} %"
         " of nodes switch expert"
-        for index, layer in enumerate(portrait.histories[0].layers)
+        for layer in portrait.histories[0].layers
     )
     plots = tuple(stability_plots(portrait.histories))
     return Section("stability", "Routing stability", f"At the last epoch {told}.", plots=plots)
@@ -41,13 +41,13 @@ def specialisation(portrait: Portrait) -> list[Section]:
     names = portrait.classes.names
     return [
         Section(
-            f"specialisation-{index}",
-            f"Specialisation, layer {index}",
+            f"specialisation-{layer.layer}",
+            f"Specialisation, layer {layer.layer}",
             "What the layer's experts are for, on a sample of its inputs laid out in two dimensions.",
             (_experts(layer, names),),
-            tuple(map_plots(layer, index, names)),
+            tuple(map_plots(layer, names)),
         )
-        for index, layer in enumerate(portrait.maps)
+        for layer in portrait.maps
     ]
 
 

@@ -47,7 +47,7 @@ def stability_plots(histories: Sequence[TrainingHistory]) -> list[Plot]:
         "A line that falls to zero is a routing that has settled.",
     )
     student = histories[0]
-    usages = [_usage_plot(student, index, layer) for index, layer in enumerate(student.layers)]
+    usages = [_usage_plot(student, layer) for layer in student.layers]
     return [balance, switching, *usages]
 
 
@@ -61,14 +61,14 @@ def _layer_lines(
         for index, layer in enumerate(history.layers):
             style = LINE_STYLES[index % len(LINE_STYLES)]
             lines += axes.plot(history.epochs, 100 * of(layer), color=color, linestyle=style)
-            labels.append(f"{shorten(history.method)}, layer {index}")
+            labels.append(f"{shorten(history.method)}, layer {layer.layer}")
     axes.set_ylim(bottom=0)
     add_legend(figure, lines, labels)
     return figure
 
 
-def _usage_plot(student: TrainingHistory, index: int, layer: LayerHistory) -> Plot:
-    figure, axes = new_axes(230, "epoch", f"expert of layer {index}")
+def _usage_plot(student: TrainingHistory, layer: LayerHistory) -> Plot:
+    figure, axes = new_axes(230, "epoch", f"expert of layer {layer.layer}")
     routed = ~np.isnan(layer.utilisation).any(axis=1)
     shares = 100 * layer.utilisation[routed].T  # (E, routed T)
     E = len(shares)
@@ -79,31 +79,31 @@ def _usage_plot(student: TrainingHistory, index: int, layer: LayerHistory) -> Pl
     axes.yaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
     figure.colorbar(image, label="share of routed rows (%)", aspect=30, pad=0.02)
     return Plot(
-        f"usage-{index}",
+        f"usage-{layer.layer}",
         figure,
-        f"Share of the routed rows of layer {index} that each of {E} experts got, by epoch.",
-        f"Layer {index}: a row that stays pale is an expert without work; even use is {100 / E:.3g} %.",
+        f"Share of the routed rows of layer {layer.layer} that each of {E} experts got, by epoch.",
+        f"Layer {layer.layer}: a row that stays pale is an expert without work; even use is {100 / E:.3g} %.",
     )
 
 
 @styled
-def map_plots(layer: LayerMap, index: int, class_names: Sequence[str]) -> list[Plot]:
+def map_plots(layer: LayerMap, class_names: Sequence[str]) -> list[Plot]:
     """A layer's inputs in two dimensions, by expert and by class, and each expert's rows by class."""
     experts = [f"expert {number}" for number in range(len(layer.memory))]
     classes = [f"{number} {shorten(name)}" for number, name in enumerate(class_names)]
     by_expert = Plot(
-        f"experts-{index}",
+        f"experts-{layer.layer}",
         _scatter(layer, layer.expert, experts),
-        f"Map of the inputs of layer {index}, coloured by expert.",
-        f"Inputs of layer {index}, coloured by the expert that weighs most; circles are the memories.",
+        f"Map of the inputs of layer {layer.layer}, coloured by expert.",
+        f"Inputs of layer {layer.layer}, coloured by the expert that weighs most; circles are the memories.",
     )
     by_class = Plot(
-        f"classes-{index}",
+        f"classes-{layer.layer}",
         _scatter(layer, layer.label, classes),
-        f"Map of the inputs of layer {index}, coloured by class.",
+        f"Map of the inputs of layer {layer.layer}, coloured by class.",
         "The same points, coloured by class: where colours agree, an expert stands for a class.",
     )
-    return [by_expert, by_class, _class_share_plot(layer, index, class_names)]
+    return [by_expert, by_class, _class_share_plot(layer, class_names)]
 
 
 def _scatter(layer: LayerMap, group: Counts, names: Sequence[str]) -> Figure:
@@ -139,15 +139,15 @@ def _mark_memories(axes: Axes, memory: Reals) -> None:
         axes.text(x, y, str(number), ha="center", va="center_baseline", size=10.5, weight="bold", zorder=3)
 
 
-def _class_share_plot(layer: LayerMap, index: int, class_names: Sequence[str]) -> Plot:
+def _class_share_plot(layer: LayerMap, class_names: Sequence[str]) -> Plot:
     E, C = layer.class_shares.shape
-    figure, axes = new_axes(60 + max(180, class_height(C)), f"expert of layer {index}", "class")
+    figure, axes = new_axes(60 + max(180, class_height(C)), f"expert of layer {layer.layer}", "class")
     shade_cells(figure, axes, layer.class_shares.T, "share of the expert's rows (%)", E <= MOST_NUMBERED)
     name_classes(axes, class_names)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
     return Plot(
-        f"shares-{index}",
+        f"shares-{layer.layer}",
         figure,
-        f"Classes of the rows of each of {E} experts of layer {index}.",
+        f"Classes of the rows of each of {E} experts of layer {layer.layer}.",
         "Each column is an expert's rows and adds up to 100 %; a few dark cells are a specialist.",
     )

@@ -28,11 +28,11 @@ def draw_maps(student: Peer, answers: Answers) -> tuple[LayerMap, ...]:
     """A map of each layer of several experts."""
     labels = student.prepared.inputs.labels.cpu().numpy()
     layers = student.distilled.student.expert_layers()
-    pairs = zip(layers, answers.layers, strict=True)
-    return tuple(_map(layer, routing, labels) for layer, routing in pairs if layer.num_experts > 1)
+    pairs = enumerate(zip(layers, answers.layers, strict=True))
+    return tuple(_map(index, *pair, labels) for index, pair in pairs if pair[0].num_experts > 1)
 
 
-def _map(layer: ExpertLayer, routing: LayerRouting, labels: Array) -> LayerMap:
+def _map(index: int, layer: ExpertLayer, routing: LayerRouting, labels: Array) -> LayerMap:
     """The plane in which the layer's inputs, as routing compares them, spread the most."""
     keys = as_array(routing.key)
     experts = routing.experts[:, 0].cpu().numpy()
@@ -45,6 +45,7 @@ def _map(layer: ExpertLayer, routing: LayerRouting, labels: Array) -> LayerMap:
     np.add.at(share, (experts[labelled], labels[labelled]), 1)
     totals = share.sum(axis=1, keepdims=True)
     return LayerMap(
+        layer=index,
         points=_centered(keys[rows], center) @ plane.T,
         memory=(_anchors(layer) - center) @ plane.T,
         expert=experts[rows],

@@ -43,5 +43,5 @@ def _layer_histories(records: list[EpochRecord], routed: list[int]) -> tuple[Lay
             use = records[place].use[index]
             utilisation[place] = use.usage
             switching[place] = np.nan if use.switching is None else use.switching
-        layers.append(LayerHistory(utilisation, switching))
+        layers.append(LayerHistory(first.layer, utilisation, switching))
     return tuple(layers)
