@@ -58,25 +58,17 @@ def _parser() -> argparse.ArgumentParser:
 
     running = commands.add_parser("run", help="dataset → teacher → positions → student → bundle and report")
     _add_file(running, "an experiment, TOML")
-    running.add_argument("--out", type=Path, required=True, metavar="DIR", help="run folder, a new one")
+    _add_out(running, "run folder, a new one")
     running.set_defaults(command=_run)
 
     comparing = commands.add_parser("compare", help="methods × datasets × settings × seeds, resumable")
     _add_file(comparing, "a comparison, TOML")
-    comparing.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="folder of results.jsonl, new or to be continued",
-    )
+    _add_out(comparing, "folder of results.jsonl, new or to be continued")
     comparing.set_defaults(command=_compare)
 
     tuning = commands.add_parser("tune", help="search for a better experiment on validation, resumable")
     _add_file(tuning, "a search, TOML")
-    tuning.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="folder of the study, new or to be continued"
-    )
+    _add_out(tuning, "folder of the study, new or to be continued")
     tuning.set_defaults(command=_tune)
 
     show = commands.add_parser("show", help="the report of a finished run, as a table")
@@ -104,6 +96,10 @@ def _add_file(parser: argparse.ArgumentParser, what: str, nargs: str | None = No
         metavar="KEY=VALUE",
         help="override a field, as in --set distill.temperature=2; a value is TOML, else a string",
     )
+
+
+def _add_out(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help=what)
 
 
 def _run(options: argparse.Namespace) -> None:

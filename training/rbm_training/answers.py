@@ -12,6 +12,7 @@ from torch import Tensor
 from rbm_training.evaluate import accuracy
 from rbm_training.routing import LayerRouting
 from rbm_training.rows import Rows
+from rbm_training.selection import EpochMetrics
 from rbm_training.student_inputs import StudentInputs
 from rbm_training.students.student import Student, StudentOutput
 
@@ -57,6 +58,11 @@ class Answers:
         return Validation(
             (1 - w) * observed.accuracy + w * unseen.accuracy, (1 - w) * observed.loss + w * unseen.loss
         )
+
+    def metrics(self, inputs: StudentInputs, pseudo_unseen_weight: float, epoch: int) -> EpochMetrics:
+        """All that an epoch is remembered by."""
+        validation = self.validation(inputs, pseudo_unseen_weight)
+        return EpochMetrics(epoch, validation.accuracy, validation.loss, self.test_accuracy(inputs))
 
     def all_validation(self, inputs: StudentInputs) -> tuple[Tensor, Tensor]:
         """Logits and labels of all validation nodes, of both kinds."""

@@ -150,9 +150,8 @@ class Distillation:
 
     def _ensemble(self, members: list["_Trained"], costs: Costs) -> DistilledStudent:
         student = average_students([member.student for member in members])
-        answers = answer_all(student, self.inputs)
-        validation = answers.validation(self.inputs, self.config.distill.pseudo_unseen_weight)
-        metrics = EpochMetrics(0, validation.accuracy, validation.loss, answers.test_accuracy(self.inputs))
+        weight = self.config.distill.pseudo_unseen_weight
+        metrics = answer_all(student, self.inputs).metrics(self.inputs, weight, epoch=0)
         return DistilledStudent(student, "mlp-ensemble", costs, metrics, None, None, members[0].history)
 
     @torch.no_grad()

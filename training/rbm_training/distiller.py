@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rbm_training.adversarial import move_against
-from rbm_training.answers import Answers, answer_all
+from rbm_training.answers import answer_all
 from rbm_training.config import DistillConfig, RoutingConfig
 from rbm_training.gram import GramTerm
 from rbm_training.losses import (
@@ -174,16 +174,7 @@ class Distiller:
         if self.sampler is not None and self._epochs_done >= REFIT_AFTER_EPOCHS:
             self.sampler.refit(answers.observed.argmax(dim=1) == self.teacher_logits.argmax(dim=1))
         self.last_use = self.monitor.observe(answers.layers)
-        return self._metrics(answers, epoch)
-
-    def _metrics(self, answers: Answers, epoch: int) -> EpochMetrics:
-        validation = answers.validation(self.inputs, self.config.pseudo_unseen_weight)
-        return EpochMetrics(
-            epoch=epoch,
-            val_accuracy=validation.accuracy,
-            val_loss=validation.loss,
-            test_accuracy=answers.test_accuracy(self.inputs),
-        )
+        return answers.metrics(self.inputs, self.config.pseudo_unseen_weight, epoch)
 
     def restore(self, selection: Selection, seed: int) -> EpochMetrics:
         """Bring the student back to its best epoch."""

@@ -6,13 +6,13 @@ Dimension letters: N nodes, F features, C classes.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from rbm_training.graph import Features, Integers
+from rbm_training.portrait import Reliability
 
 NUM_CALIBRATION_BINS = 15
 BASELINE_STRENGTHS = (1.0, 10.0, 100.0, 1000.0)
@@ -33,18 +33,8 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded").x))
 
 
-@dataclass(frozen=True, slots=True)
-class ConfidenceBins:
-    """Rows in J bins of equal width of confidence. Shapes: mean confidence and accuracy (J,), NaN for an
-    empty bin; count (J,)."""
-
-    confidence: npt.NDArray[np.float64]
-    accuracy: npt.NDArray[np.float64]
-    count: Integers
-
-
-def bin_by_confidence(probabilities: Tensor, labels: Tensor) -> ConfidenceBins:
-    """How right rows are by how sure they are; probabilities (N, C), labels (N,)."""
+def bin_by_confidence(probabilities: Tensor, labels: Tensor) -> Reliability:
+    """How right rows are by how sure they are; probabilities (N, C), labels (N,). Empty bins are NaN."""
     most, predicted = probabilities.double().max(dim=1)
     correct, confidence = (predicted == labels).cpu().numpy(), most.cpu().numpy()
     bins = np.minimum((confidence * NUM_CALIBRATION_BINS).astype(int), NUM_CALIBRATION_BINS - 1)
@@ -52,13 +42,12 @@ def bin_by_confidence(probabilities: Tensor, labels: Tensor) -> ConfidenceBins:
     sums = (np.bincount(bins, weights, NUM_CALIBRATION_BINS) for weights in (confidence, correct))
     means = (np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0) for total in sums)
     confidences, accuracies = means
-    return ConfidenceBins(confidences, accuracies, count)
+    return Reliability(confidences, accuracies, count)
 
 
 def calibration_error(probabilities: Tensor, labels: Tensor) -> float:
     """Expected calibration error: mean |accuracy − confidence| over bins of equal width, by row share."""
-    bins = bin_by_confidence(probabilities, labels)
-    return float(np.nansum(np.abs(bins.accuracy - bins.confidence) * bins.count) / len(labels))
+    return bin_by_confidence(probabilities, labels).expected_error
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from pydantic import ValidationError
+from onnxruntime import InferenceSession
 
 from rbm_bundle.manifest import FeatureForm
 from rbm_training.answers import answer_all
-from rbm_training.config import ConfigError, ExperimentConfig
-from rbm_training.config.reading import in_words
+from rbm_training.config import ExperimentConfig
+from rbm_training.config.reading import validated
 from rbm_training.datasets import Dataset
 from rbm_training.distill import DistilledStudent
 from rbm_training.export.graphs import build_graph
 from rbm_training.export.parity import graph_inputs, open_session
-from rbm_training.graph import Features, Floats
 from rbm_training.methods import METHODS, merged
 from rbm_training.portrait import Method
 from rbm_training.preparation import Prepared, distillation, prepare
@@ -60,39 +59,34 @@ def peer_experiments(config: ExperimentConfig) -> dict[str, ExperimentConfig]:
     Raises:
         ConfigError: one that cannot be, such as KRD from saved logits.
     """
-    own = config.model_dump()
-    experiments: dict[str, ExperimentConfig] = {}
-    for name in config.report.beside:
-        try:
-            experiments[name] = ExperimentConfig.model_validate(merged(own, {"compat": None}, METHODS[name]))
-        except ValidationError as error:
-            raise ConfigError(f"report.beside = {name!r}: {in_words(error)}") from error
-    return experiments
+    own = merged(config.model_dump(), {"compat": None})
+    return {
+        name: validated(ExperimentConfig, merged(own, METHODS[name]), f"report.beside = {name!r}")
+        for name in config.report.beside
+    }
 
 
 def describe_method(peer: Peer) -> Method:
     """Accuracy, costs, and latency on one thread of this machine's processor."""
     distilled, inputs = peer.distilled, peer.prepared.inputs
+    features = peer.prepared.task.observed.features
+    form: FeatureForm = "dense" if isinstance(features, np.ndarray) else "sparse"
+    session = open_session(build_graph(distilled.student.on_cpu(), "grouped", form))
     return Method(
         name=peer.name,
         val_accuracy=distilled.validation.val_accuracy,
         test_accuracy=answer_all(distilled.student, inputs).test_accuracy(inputs),
         num_parameters=distilled.costs.num_parameters,
         flops_per_node=distilled.costs.flops_per_node,
-        latency_microseconds_alone=microseconds_per_row(peer, 1),
-        latency_microseconds_batched=microseconds_per_row(peer, 128),
+        latency_microseconds_alone=_microseconds_per_row(session, peer.prepared, 1),
+        latency_microseconds_batched=_microseconds_per_row(session, peer.prepared, 128),
     )
 
 
-def microseconds_per_row(peer: Peer, num_rows: int) -> float:
-    """Median time of a call of the exported graph by its rows; ONNX Runtime on the CPU, one thread."""
-    task = peer.prepared.task
-    rows = np.resize(np.arange(len(task.observed_nodes)), num_rows)
-    features: Features = task.observed.features[rows]
-    positions: Floats = peer.prepared.positions[rows]
-    form: FeatureForm = "dense" if isinstance(features, np.ndarray) else "sparse"
-    session = open_session(build_graph(peer.distilled.student.on_cpu(), "grouped", form))
-    inputs = graph_inputs(features, positions)
+def _microseconds_per_row(session: InferenceSession, prepared: Prepared, num_rows: int) -> float:
+    """Median time of a call of the exported graph by its rows."""
+    rows = np.resize(np.arange(len(prepared.task.observed_nodes)), num_rows)
+    inputs = graph_inputs(prepared.task.observed.features[rows], prepared.positions[rows])
     seconds = []
     for _ in range(NUM_WARM_UP_CALLS + NUM_TIMED_CALLS[num_rows]):
         started = time.perf_counter()

@@ -6,12 +6,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import tomli_w
 from rich.console import Console
 
 from rbm_bundle.bundle import Bundle
 from rbm_bundle.manifest import Metrics, Provenance
 from rbm_training.config import ExperimentConfig
+from rbm_training.config.reading import as_toml
 from rbm_training.datasets import Dataset, load_dataset
 from rbm_training.distill import DistilledStudent
 from rbm_training.export import ExportRequest, build_node_table, export_bundle
@@ -104,8 +104,7 @@ def _check_folder(folder: Path) -> None:
 def _write_experiment(config: ExperimentConfig, folder: Path) -> None:
     """Make the run folder and write the resolved experiment into it, over an unfinished run's."""
     folder.mkdir(parents=True, exist_ok=True)
-    resolved = config.model_dump(mode="json", exclude_none=True)
-    (folder / CONFIG_FILE).write_text(tomli_w.dumps(resolved))
+    (folder / CONFIG_FILE).write_text(as_toml(config))
 
 
 def run_seed(

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from rbm_bundle.manifest import Setting
-from rbm_training.config import ConfigError, ExperimentConfig
+from rbm_training.config import ExperimentConfig
 from rbm_training.config.part import Name, Part, Seed
-from rbm_training.config.reading import in_words, read_document
+from rbm_training.config.reading import read_document, validated
 from rbm_training.methods import METHODS, merged
 from rbm_training.results import Protocol, RunIdentity
 
@@ -65,10 +65,7 @@ def load_comparison(path: Path, overrides: Sequence[str] = ()) -> ComparisonConf
     Raises:
         ConfigError: the file is not TOML, or a key or value is not one; says where and what.
     """
-    try:
-        return ComparisonConfig.model_validate(read_document(path, overrides))
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {in_words(error)}") from error
+    return validated(ComparisonConfig, read_document(path, overrides), path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +113,6 @@ def _planned(
     }
     fixed = {"name": dataset, "seeds": [seed], "num_threads": 1, "dataset": source}
     whole = merged(document, config.experiment, METHODS[config.like(method)], own, fixed)
-    try:
-        experiment = ExperimentConfig.model_validate(whole)
-    except ValidationError as error:
-        raise ConfigError(f"method {method!r} on {dataset!r}: {in_words(error)}") from error
+    experiment = validated(ExperimentConfig, whole, f"method {method!r} on {dataset!r}")
     identity = RunIdentity(dataset, protocol, setting, experiment.teacher.name, method, seed)
     return PlannedRun(identity, experiment)

@@ -11,7 +11,7 @@ from rbm_training.comparison.plan import PlannedRun
 from rbm_training.config import DatasetConfig, ExperimentConfig
 from rbm_training.datasets import Dataset, load_dataset
 from rbm_training.measurement import group_accuracies
-from rbm_training.preparation import Prepared, check, distillation, prepare
+from rbm_training.preparation import Prepared, check_scaling, distillation, prepare
 from rbm_training.results import RunLine
 from rbm_training.run_log import RunLog
 from rbm_training.stage_cache import StageCache
@@ -69,7 +69,7 @@ def run_student(run: PlannedRun, cache: Path, commit: str | None) -> RunLine:
 
 def _prepared(experiment: ExperimentConfig, cache: Path) -> Prepared:
     dataset = _load(experiment.dataset)
-    check(experiment, dataset)
+    check_scaling(experiment, dataset.graph)
     return prepare(experiment, dataset, experiment.seeds[0], RunLog(None), StageCache(cache))
 
 

@@ -1,14 +1,17 @@
 """From a TOML file and overrides to an experiment."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import tomli_w
 from pydantic import ValidationError
 
 from rbm_training.config.experiment import ExperimentConfig
-from rbm_training.config.part import ConfigError
+from rbm_training.config.part import ConfigError, Part
+
+AnyPart = TypeVar("AnyPart", bound=Part)
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
@@ -17,10 +20,24 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
     Raises:
         ConfigError: the file is not TOML, or a key or value is not one; says where and what.
     """
+    return validated(ExperimentConfig, read_document(path, overrides), path)
+
+
+def validated(kind: type[AnyPart], document: Mapping[str, Any], source: object) -> AnyPart:
+    """The record that a document describes.
+
+    Raises:
+        ConfigError: a key or value is not one; says where in the source, and what.
+    """
     try:
-        return ExperimentConfig.model_validate(read_document(path, overrides))
+        return kind.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {in_words(error)}") from error
+        raise ConfigError(f"{source}: {_in_words(error)}") from error
+
+
+def as_toml(config: ExperimentConfig) -> str:
+    """The resolved experiment, complete."""
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
 
 
 def read_document(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -59,8 +76,7 @@ def _value(text: str) -> Any:  # noqa: ANN401 - whatever TOML can say
         return text
 
 
-def in_words(error: ValidationError) -> str:
-    """What is wrong with a document, place by place."""
+def _in_words(error: ValidationError) -> str:
     parts = []
     for issue in error.errors():
         place = ".".join(str(part) for part in issue["loc"])

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
-import tomli_w
 
 from rbm_training.answers import Answers, answer_all
 from rbm_training.config import ExperimentConfig
+from rbm_training.config.reading import as_toml
 from rbm_training.datasets import Dataset
-from rbm_training.evaluate import ConfidenceBins, bin_by_confidence
+from rbm_training.evaluate import bin_by_confidence
 from rbm_training.peers import Peer, describe_method
 from rbm_training.portrait import (
     Calibration,
@@ -20,7 +20,6 @@ from rbm_training.portrait import (
     GroupAccuracy,
     Portrait,
     Reals,
-    Reliability,
     RunFacts,
 )
 from rbm_training.portrayal.maps import draw_maps
@@ -64,7 +63,7 @@ def _facts(config: ExperimentConfig, dataset: Dataset, report: RunReport) -> Run
         git_commit=report.git_commit,
         dataset_sha256=dataset.sha256(),
         versions=report.versions,
-        config_toml=tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)),
+        config_toml=as_toml(config),
     )
 
 
@@ -103,11 +102,7 @@ def _calibration(student: Peer, answers: Answers) -> Calibration:
     inputs, temperature = student.prepared.inputs, float(student.distilled.student.temperature)
     logits = inputs.test_rows(answers.observed, answers.unseen)
     before, after = (
-        _reliability(bin_by_confidence((logits / divisor).softmax(dim=1), inputs.test_labels))
+        bin_by_confidence((logits / divisor).softmax(dim=1), inputs.test_labels)
         for divisor in (1.0, temperature)
     )
     return Calibration(temperature, before, after)
-
-
-def _reliability(bins: ConfidenceBins) -> Reliability:
-    return Reliability(bins.confidence, bins.accuracy, bins.count)

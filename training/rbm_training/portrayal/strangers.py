@@ -14,7 +14,6 @@ from rbm_training.graph import NOBODY, Floats, Split, make_task
 from rbm_training.peers import Peer
 from rbm_training.portrait import UnseenAccuracy
 from rbm_training.positions import encode_positions
-from rbm_training.rows import rows_of
 from rbm_training.run_log import RunLog
 
 
@@ -33,10 +32,9 @@ def measure_unseen(config: ExperimentConfig, student: Peer) -> UnseenAccuracy | 
 
 
 def _accuracy_at(student: Peer, positions: Floats) -> Floats:
-    task, model = student.prepared.task, student.distilled.student
-    features = rows_of(task.graph.features[task.unseen], model.device)
-    logits = answer(model, features, torch.from_numpy(positions).to(model.device)).logits
-    return np.array([accuracy(logits, student.prepared.inputs.unseen.labels)])
+    unseen, model = student.prepared.inputs.unseen, student.distilled.student
+    logits = answer(model, unseen.features, torch.from_numpy(positions).to(model.device)).logits
+    return np.array([accuracy(logits, unseen.labels)])
 
 
 def true_positions(config: ExperimentConfig, student: Peer) -> Floats:

@@ -12,12 +12,11 @@ from typing import Any, Final
 import optuna
 import tomli_w
 from optuna.trial import Trial, TrialState
-from pydantic import ValidationError
 from rich.console import Console
 
 from rbm_bundle.folders import replace_file
-from rbm_training.config import ConfigError, ExperimentConfig
-from rbm_training.config.reading import in_words, read_document
+from rbm_training.config import ExperimentConfig
+from rbm_training.config.reading import read_document, validated
 from rbm_training.datasets import Dataset, load_dataset
 from rbm_training.evaluate import mean_and_deviation
 from rbm_training.methods import merged
@@ -46,7 +45,7 @@ def tune(config: TuningConfig, folder: Path, console: Console | None = None) -> 
     """
     logging.getLogger("optuna").setLevel(logging.WARNING)
     document = merged(read_document(config.experiment), config.overrides)
-    _validated(document, config.experiment)
+    validated(ExperimentConfig, document, config.experiment)
     folder.mkdir(parents=True, exist_ok=True)
     _check_same_search(config, document, folder)
     search = _Search(config, document, folder, console or Console(stderr=True, quiet=True))
@@ -65,13 +64,6 @@ def _check_same_search(config: TuningConfig, document: dict[str, Any], folder: P
             f"{folder}: found another search in {SEARCH_FILE}; wanted a new folder for this one"
         )
     replace_file(path, text.encode())
-
-
-def _validated(document: dict[str, Any], source: Path) -> ExperimentConfig:
-    try:
-        return ExperimentConfig.model_validate(document)
-    except ValidationError as error:
-        raise ConfigError(f"{source}: {in_words(error)}") from error
 
 
 class _Search:
@@ -106,7 +98,7 @@ class _Search:
     def _try(self, trial: Trial) -> tuple[TrialState, float | None]:
         """A trial's mean validation accuracy over the seeds, or that it was given up."""
         proposal = self._propose(trial)
-        experiment = _validated(self._proposed(proposal), self._config.experiment)
+        experiment = validated(ExperimentConfig, self._proposed(proposal), self._config.experiment)
         values: list[float] = []
         for seed in self._config.seeds:
             values.append(self._validation(experiment, seed))
@@ -116,7 +108,7 @@ class _Search:
         return TrialState.COMPLETE, mean_and_deviation(values)[0]
 
     def _propose(self, trial: Trial) -> dict[str, Any]:
-        num_layers = _validated(self._document, self._config.experiment).student.num_layers
+        num_layers = validated(ExperimentConfig, self._document, self._config.experiment).student.num_layers
         proposal: dict[str, Any] = {}
         for key, dimension in self._config.space.items():
             if dimension.per_layer:

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 from optuna import Trial
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from rbm_training.config import ConfigError
 from rbm_training.config.part import Count, Part, Seed
-from rbm_training.config.reading import in_words, read_document
+from rbm_training.config.reading import read_document, validated
 
 Choice = bool | int | float | str
 Number = int | float
@@ -75,8 +74,5 @@ def load_tuning(path: Path, overrides: Sequence[str] = ()) -> TuningConfig:
     Raises:
         ConfigError: the file is not TOML, or a key or value is not one; says where and what.
     """
-    try:
-        config = TuningConfig.model_validate(read_document(path, overrides))
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {in_words(error)}") from error
+    config = validated(TuningConfig, read_document(path, overrides), path)
     return config.model_copy(update={"experiment": path.parent / config.experiment})
