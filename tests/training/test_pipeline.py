@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from rbm_bundle.bundle import read_bundle
+from rbm_bundle.nodes import UNKNOWN
 from rbm_training.__main__ import main
 from rbm_training.config import load_config
 from rbm_training.datasets.synthetic import generate_graph
-from rbm_training.pipeline import known_nodes, run
-from tests.training.objects import write_npz
+from rbm_training.pipeline import run
+from rbm_training.preparation import prepare
+from tests.training.objects import SMALL_CONFIG, write_npz
 
 
 def train(experiment, folder, *overrides):
@@ -62,15 +64,16 @@ def test_all_nodes_but_the_unseen_ones_are_in_the_bundle(report, tmp_path):
     assert bundle.nodes.id_kind == "integer"
 
 
-def test_the_bundle_knows_pseudo_unseen_nodes_by_inferred_positions(prepared):
-    graph, positions = known_nodes(prepared)
+def test_the_bundle_knows_observed_and_pseudo_unseen_nodes_as_training_placed_them(
+    report, dataset, log, tmp_path
+):
+    nodes = read_bundle(tmp_path / "run" / "bundle").nodes
+    prepared = prepare(SMALL_CONFIG, dataset, report["exported_seed"], log)
     task = prepared.task
-    assert graph.node_ids.tolist() == [*task.observed.node_ids, *task.graph.node_ids[task.pseudo_unseen]]
-    assert not np.isin(task.graph.node_ids[task.unseen], graph.node_ids).any()
-    np.testing.assert_array_equal(positions[: len(prepared.positions)], prepared.positions)
-    inferred = prepared.inputs.pseudo_unseen.positions
-    np.testing.assert_array_equal(positions[len(prepared.positions) :], inferred)
-    np.testing.assert_array_equal(graph.features[-1], task.graph.features[task.pseudo_unseen[-1]])
+    rows = nodes.rows_of(task.graph.node_ids[task.known_nodes].tolist())
+    np.testing.assert_array_equal(nodes.positions_of(rows), prepared.known_positions)
+    np.testing.assert_array_equal(nodes.features_of(rows), task.graph.dense_features()[task.known_nodes])
+    assert (nodes.rows_of(task.graph.node_ids[task.unseen].tolist()) == UNKNOWN).all()
 
 
 def test_the_run_folder_tells_how_it_came_to_be(report, tmp_path):

@@ -87,14 +87,18 @@ def test_a_transductive_task_holds_nobody_out(log):
     assert prepared.task.observed is prepared.task.graph
 
 
-def test_positions_of_nodes_held_out_are_the_means_of_their_observed_neighbors(prepared):
-    task = prepared.task
-    for nodes, held_out in (
-        (task.unseen, prepared.inputs.unseen),
-        (task.pseudo_unseen, prepared.inputs.pseudo_unseen),
+def test_nodes_held_out_stand_where_the_service_will_place_them(prepared):
+    """Pseudo-unseen ones among the observed, unseen ones among both: the service knows both."""
+    task, inputs = prepared.task, prepared.inputs
+    known = prepared.known_positions
+    np.testing.assert_array_equal(known[: task.observed.num_nodes], prepared.positions)
+    np.testing.assert_array_equal(known[task.observed.num_nodes :], inputs.pseudo_unseen.positions)
+    for nodes, held_out, sources in (
+        (task.pseudo_unseen, inputs.pseudo_unseen, task.observed_nodes),
+        (task.unseen, inputs.unseen, task.known_nodes),
     ):
         for node, position in zip(nodes, held_out.positions.numpy(), strict=True):
-            rows = task.rows_in_observed(task.graph.neighbors_of(node))
-            known = prepared.positions[rows[rows >= 0]]
-            wanted = known.mean(axis=0) if len(known) else np.zeros_like(position)
+            rows = np.flatnonzero(np.isin(sources, task.graph.neighbors_of(node)))
+            wanted = known[rows].mean(axis=0) if len(rows) else np.zeros_like(position)
             np.testing.assert_allclose(position, wanted, atol=1e-6)
+    assert any(np.isin(task.graph.neighbors_of(node), task.pseudo_unseen).any() for node in task.unseen)

@@ -53,17 +53,21 @@ def test_agreement_everywhere_leaves_the_exponent_alone():
 
 
 @pytest.mark.parametrize(
-    ("pairs", "degree", "steady", "sampled"),
+    ("pairs", "degree", "steady", "setting", "sampled"),
     [
-        ("auto", 10, True, True),
-        ("auto", 11, True, False),
-        ("auto", 0, True, False),
-        ("auto", 10, False, False),
-        ("reliable", 11, True, True),
-        ("self", 10, True, False),
+        ("auto", 10, True, "transductive", True),
+        ("auto", 11, True, "transductive", False),
+        ("auto", 0, True, "transductive", False),
+        ("auto", 10, False, "transductive", False),
+        ("auto", 10, True, "inductive", False),
+        ("reliable", 11, True, "transductive", True),
+        ("reliable", 10, True, "inductive", True),
+        ("self", 10, True, "transductive", False),
     ],
 )
-def test_pairs_are_drawn_where_they_were_measured_to_help_or_are_asked_for(pairs, degree, steady, sampled):
+def test_pairs_are_drawn_where_they_were_measured_to_help_or_are_asked_for(
+    pairs, degree, steady, setting, sampled
+):
     edges = torch.zeros(2, 4 * degree, dtype=torch.long)
-    sampler = pair_sampler(pairs, edges, torch.rand(4) if steady else None)
+    sampler = pair_sampler(pairs, edges, torch.rand(4) if steady else None, setting)
     assert (sampler is not None) == sampled

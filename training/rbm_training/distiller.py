@@ -72,7 +72,7 @@ class Distiller:
         self.config = config
         self.routing = routing
         self.teacher_logits = teacher.logits
-        self.sampler = pair_sampler(config.pairs, edge_index, teacher.entropy_shift)
+        self.sampler = pair_sampler(config.pairs, edge_index, teacher.entropy_shift, inputs.setting)
         self.gram = self._new_gram(teacher)
         self.memory = self._new_memory()
         self.monitor = RoutingMonitor()

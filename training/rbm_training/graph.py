@@ -135,11 +135,11 @@ class Task:
         """Inductive when nodes are held out."""
         return "inductive" if len(self.unseen) else "transductive"
 
-    def rows_in_observed(self, nodes: Integers) -> Integers:
-        """Row in the observed graph of each node of the full graph, -1 for one that is not in it."""
-        rows = np.full(self.graph.num_nodes, -1, np.int64)
-        rows[self.observed_nodes] = np.arange(len(self.observed_nodes))
-        return np.asarray(rows[nodes])
+    @property
+    def known_nodes(self) -> Integers:
+        """What the service will know: the observed nodes, then the pseudo-unseen ones, which were held out
+        for validation's sake only."""
+        return np.concatenate([self.observed_nodes, self.pseudo_unseen])
 
 
 def make_task(graph: Graph, split: Split) -> Task:

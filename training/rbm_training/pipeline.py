@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 from rich.console import Console
 
 from rbm_bundle.bundle import Bundle
@@ -15,7 +14,6 @@ from rbm_training.config.reading import as_toml
 from rbm_training.datasets import Dataset, load_dataset
 from rbm_training.distill import DistilledStudent
 from rbm_training.export import ExportRequest, build_node_table, export_bundle
-from rbm_training.graph import Floats, Graph
 from rbm_training.measurement import measure_seed
 from rbm_training.page import PAGE_FILE, write_page
 from rbm_training.peers import Peer, peer_experiments, train_peers
@@ -127,7 +125,11 @@ def _export_request(
         name=config.export.name or config.name,
         kind=best.distilled.kind,
         student=best.distilled.student.on_cpu(),
-        nodes=build_node_table(*known_nodes(best.prepared), config.export.cache_features),
+        nodes=build_node_table(
+            task.graph.subgraph(task.known_nodes),
+            best.prepared.known_positions,
+            config.export.cache_features,
+        ),
         features=task.observed.features,
         positions=positions,
         labels=dataset.graph.class_names,
@@ -142,16 +144,6 @@ def _export_request(
             versions=describe_environment(),
         ),
     )
-
-
-def known_nodes(prepared: Prepared) -> tuple[Graph, Floats]:
-    """The graph that the bundle knows the nodes of, and their positions: everything but unseen nodes.
-
-    Pseudo-unseen nodes were held out for validation's sake only; theirs are inferred.
-    """
-    task, inferred = prepared.task, prepared.inputs.pseudo_unseen.positions.cpu().numpy()
-    nodes = np.concatenate([task.observed_nodes, task.pseudo_unseen])
-    return task.graph.subgraph(nodes), np.concatenate([prepared.positions, inferred])
 
 
 def _metrics(results: list[SeedResult]) -> Metrics:

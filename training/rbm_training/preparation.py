@@ -14,7 +14,7 @@ from rbm_training.config import ExperimentConfig, PrecomputedTeacherConfig, Teac
 from rbm_training.datasets import Dataset
 from rbm_training.distill import Distillation, OnEpoch
 from rbm_training.graph import Floats, Graph, GraphError, Task
-from rbm_training.positions import encode_positions, positions_of
+from rbm_training.positions import encode_positions, infer_positions
 from rbm_training.precomputed import answer_from, read_logits
 from rbm_training.run_log import RunLog
 from rbm_training.runtime import describe_environment, pick_device, seed_everything
@@ -26,12 +26,17 @@ from rbm_training.teachers import TeacherResult, train_teacher
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Everything up to the student, for one seed. Shapes: positions (N, P), edge_index (2, M)."""
+    """Everything up to the student, for one seed.
+
+    Shapes: positions (N, P) of the observed nodes, known_positions (N + V, P) of those and, inferred, of the
+    V pseudo-unseen ones; edge_index (2, M).
+    """
 
     task: Task
     scaling: InputScaling
     teacher: TeacherResult
     positions: Floats
+    known_positions: Floats
     inputs: StudentInputs
     edge_index: Tensor
 
@@ -52,15 +57,12 @@ def prepare(
     scaling = fit_scaling(config, task).to(device)
     source = _Source(config, dataset, task, seed, log, device)
     teacher, positions = source.teacher(scaling, cache), source.positions(cache)
-    inputs = student_inputs(
-        task,
-        positions,
-        positions_of(task, positions, task.unseen),
-        positions_of(task, positions, task.pseudo_unseen),
-        device,
-    )
+    pseudo_unseen = infer_positions(task.graph, task.observed_nodes, positions, task.pseudo_unseen)
+    known = np.concatenate([positions, pseudo_unseen])
+    unseen = infer_positions(task.graph, task.known_nodes, known, task.unseen)
+    inputs = student_inputs(task, positions, unseen, pseudo_unseen, device)
     edges = torch.from_numpy(task.observed.edge_index).to(device)
-    return Prepared(task, scaling, teacher, positions, inputs, edges)
+    return Prepared(task, scaling, teacher, positions, known, inputs, edges)
 
 
 def distillation(

@@ -12,6 +12,8 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
+from rbm_bundle.manifest import Setting
+
 NUM_BINS = 50
 MIN_EXPONENT, MAX_EXPONENT = 0.05, 20.0
 MAX_MEAN_DEGREE = 10.0  # above which pairs were measured to harm
@@ -53,15 +55,18 @@ class ReliablePairSampler:
 
 
 def pair_sampler(
-    pairs: Literal["auto", "reliable", "self"], edge_index: Tensor, entropy_shift: Tensor | None
+    pairs: Literal["auto", "reliable", "self"],
+    edge_index: Tensor,
+    entropy_shift: Tensor | None,
+    setting: Setting,
 ) -> ReliablePairSampler | None:
-    """The sampler asked for: none with `self`, and with `auto` none on dense graphs or when the teacher
-    cannot be asked how noise moves it."""
+    """The sampler asked for: none with `self`, and with `auto` none in the inductive setting, on dense graphs
+    or when the teacher cannot be asked how noise moves it."""
     if entropy_shift is None or pairs == "self":
         return None
-    num_edges = edge_index.shape[1]
-    is_sparse = 0 < num_edges <= MAX_MEAN_DEGREE * len(entropy_shift)
-    return ReliablePairSampler(edge_index, entropy_shift) if pairs == "reliable" or is_sparse else None
+    is_sparse = 0 < edge_index.shape[1] <= MAX_MEAN_DEGREE * len(entropy_shift)
+    helps = setting == "transductive" and is_sparse
+    return ReliablePairSampler(edge_index, entropy_shift) if pairs == "reliable" or helps else None
 
 
 def _fit_exponent(relative_shift: np.ndarray, agree: np.ndarray) -> float | None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from rbm_bundle.manifest import Setting
 from rbm_training.graph import Floats, Integers, Task
 from rbm_training.rows import Rows, rows_of
 
@@ -44,6 +45,11 @@ class StudentInputs:
     test: Tensor
     unseen: HeldOut
     pseudo_unseen: HeldOut
+
+    @property
+    def setting(self) -> Setting:
+        """Inductive when nodes are held out."""
+        return "inductive" if len(self.unseen) else "transductive"
 
     @property
     def test_labels(self) -> Tensor:

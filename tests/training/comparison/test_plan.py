@@ -35,6 +35,17 @@ def test_the_experiment_of_a_datasets_name_is_where_its_runs_begin(comparison, t
     assert {run.experiment.distill.max_epochs for run in plan(config)} == {12}  # the comparison's own word
 
 
+def test_a_setting_may_have_an_experiment_of_its_own(comparison, tmp_path):
+    (tmp_path / "small.toml").write_text("[distill]\ntemperature = 3.0\n")
+    (tmp_path / "small-inductive.toml").write_text("[distill]\ntemperature = 4.0\n")
+    overrides = [f"experiments={tmp_path}", 'settings=["transductive", "inductive"]']
+    found = {
+        (run.identity.setting, run.experiment.distill.temperature)
+        for run in plan(load_comparison(comparison, overrides))
+    }
+    assert found == {("transductive", 3.0), ("inductive", 4.0)}
+
+
 def test_methods_can_be_changed_and_new_ones_described(comparison):
     overrides = [
         "method.rbm.student.num_experts=6",

@@ -23,7 +23,7 @@ class ComparisonConfig(Part):
 
     datasets: Annotated[tuple[Name, ...], Field(min_length=1)]
     """Named sets, read as `<data_root>/<name>.npz` or from their publisher. A set runs on the experiment of
-    its name, `<experiments>/<name>.toml`, or where there is none on the defaults."""
+    its name and setting, `<name>-<setting>.toml`, else of its name, `<name>.toml`, else on the defaults."""
     methods: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(METHODS)
     """Students, by name: those of the literature and those that `[method.NAME]` describes."""
     settings: Annotated[tuple[Setting, ...], Field(min_length=1)] = ("transductive",)
@@ -82,16 +82,20 @@ def plan(config: ComparisonConfig) -> list[PlannedRun]:
     Raises:
         ConfigError: an experiment that cannot be run as written.
     """
-    documents = {dataset: _experiment_of(config, dataset) for dataset in config.datasets}
+    sources = itertools.product(config.datasets, config.settings)
+    documents = {source: _experiment_of(config, *source) for source in sources}
     cells = itertools.product(
         config.datasets, config.protocols, config.settings, config.seeds, config.methods
     )
-    return [_planned(config, documents[cell[0]], *cell) for cell in cells]
+    return [_planned(config, documents[cell[0], cell[2]], *cell) for cell in cells]
 
 
-def _experiment_of(config: ComparisonConfig, dataset: str) -> dict[str, Any]:
-    path = config.experiments / f"{dataset}.toml"
-    return read_document(path) if path.is_file() else {}
+def _experiment_of(config: ComparisonConfig, dataset: str, setting: Setting) -> dict[str, Any]:
+    for name in (f"{dataset}-{setting}", dataset):
+        path = config.experiments / f"{name}.toml"
+        if path.is_file():
+            return read_document(path)
+    return {}
 
 
 def _planned(

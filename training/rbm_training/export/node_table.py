@@ -1,4 +1,4 @@
-"""The observed nodes as a bundle's node table: sorted ids, positions, cached features."""
+"""The known nodes as a bundle's node table: sorted ids, positions, cached features."""
 
 from typing import Any
 
@@ -11,18 +11,18 @@ from rbm_bundle.nodes import NodeTable
 from rbm_training.graph import Features, Floats, Graph
 
 
-def build_node_table(observed: Graph, positions: Floats, cache_features: bool) -> NodeTable:
-    """Table of the observed nodes, their features in the form they have.
+def build_node_table(known: Graph, positions: Floats, cache_features: bool) -> NodeTable:
+    """Table of the nodes of a graph, their features in the form they have.
 
     Shapes: positions (N, P), in the order of the graph's nodes.
     """
-    ids = _stored_ids(observed.node_ids)
+    ids = _stored_ids(known.node_ids)
     order = np.argsort(ids, kind="stable")
     is_range = ids.dtype.kind == "i" and np.array_equal(ids[order], np.arange(len(ids)))
     return NodeTable(
         ids=None if is_range else ids[order],
         positions=np.ascontiguousarray(positions[order], np.float32),
-        features=_cached(observed.features[order]) if cache_features else None,
+        features=_cached(known.features[order]) if cache_features else None,
     )
 
 

@@ -18,7 +18,7 @@ from rbm_training.positions.skip_gram import encode_by_walks
 from rbm_training.rows import unit_rows
 from rbm_training.run_log import RunLog
 
-__all__ = ["encode_positions", "positions_of"]
+__all__ = ["encode_positions", "infer_positions"]
 
 Encoder = Callable[[Graph, PositionsConfig, int, RunLog], Floats]
 
@@ -38,14 +38,16 @@ def encode_positions(task: Task, config: PositionsConfig, seed: int, log: RunLog
     return np.concatenate([_unit(positions), _unit(propagated_labels(task, log))], axis=1)
 
 
-def positions_of(task: Task, positions: Floats, nodes: Integers) -> Floats:
-    """Positions (len(nodes), P) of any nodes of the full graph, by the rule the service uses.
+def infer_positions(graph: Graph, known: Integers, positions: Floats, strangers: Integers) -> Floats:
+    """Positions (len(strangers), P) of nodes without one, by the rule the service uses: the mean over their
+    known neighbours.
 
-    An observed node has its own, any other the mean over its observed neighbours.
+    Args:
+        known: nodes of the graph whose positions (len(known), P) are given.
     """
-    rows = task.rows_in_observed(np.arange(task.graph.num_nodes))
-    sources = [rows[[node] if rows[node] != UNKNOWN else task.graph.neighbors_of(node)] for node in nodes]
-    means, _ = mean_of_known_neighbors(positions, sources)
+    rows = np.full(graph.num_nodes, UNKNOWN, np.int64)
+    rows[known] = np.arange(len(known))
+    means, _ = mean_of_known_neighbors(positions, [rows[graph.neighbors_of(node)] for node in strangers])
     return means
 
 
