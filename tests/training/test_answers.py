@@ -31,6 +31,7 @@ def test_without_pseudo_unseen_nodes_validation_is_of_the_observed_ones(prepared
         inputs.pseudo_unseen,
         features=inputs.pseudo_unseen.features[:0],
         positions=inputs.pseudo_unseen.positions[:0],
+        scaled=inputs.pseudo_unseen.scaled[:0],
         labels=inputs.pseudo_unseen.labels[:0],
     )
     alone = replace(inputs, pseudo_unseen=nobody)

@@ -163,7 +163,7 @@ def test_other_teachers_are_distilled_too_and_named_in_report_and_card(
     config = bag_of_words.model_copy(update={"teacher": bag_of_words.teacher.model_copy(update=teacher)})
     result = run(config, tmp_path / "run")
     assert result.report.teacher == name
-    assert result.report.runs[0].teacher_test_accuracy > 0.6
+    assert result.report.runs[0].teacher_test_accuracy > 0.5  # four classes
     assert words in (result.bundle.path / "MODEL_CARD.md").read_text()
     log = (tmp_path / "run" / "log.jsonl").read_text()
     stages = {json.loads(line).get("stage") for line in log.splitlines()}

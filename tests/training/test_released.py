@@ -162,9 +162,9 @@ def test_logits_jump_when_routing_starts(prepared):
     for layer in student.memory_layers():
         torch.nn.init.zeros_(layer.bias)
     distiller = warming_up(prepared, student)
-    before = answer(student, prepared.inputs.features, prepared.inputs.positions).logits
+    before = answer(student, prepared.inputs.scaled).logits
     distiller.start_routing(seed=0)
-    after = answer(student, prepared.inputs.features, prepared.inputs.positions).logits
+    after = answer(student, prepared.inputs.scaled).logits
     torch.testing.assert_close(after, before * (2.0 * 1.1) ** 2, rtol=1e-4, atol=1e-4)
     assert student.memory_layers()[0].log_scale.item() == pytest.approx(math.log(2))
 
@@ -185,14 +185,14 @@ def test_the_optimiser_keeps_the_moments_of_the_one_expert_that_learnt(prepared)
 def test_an_epoch_of_the_warm_up_can_be_kept_and_says_the_same_routed(prepared):
     student, inputs = student_for(prepared, gains=True), prepared.inputs
     distiller = warming_up(prepared, student)
-    alone = answer(student, inputs.features, inputs.positions).logits
+    alone = answer(student, inputs.scaled).logits
     selection = Selection(patience=5)
     selection.observe(EpochMetrics(epoch=0, val_accuracy=1.0, val_loss=0.0, test_accuracy=0.0), student)
     distiller.start_routing(seed=0)
     distiller.train_epoch()
     selection.observe(distiller.measure(epoch=1), student)
     assert distiller.restore(selection, seed=0).epoch == 0
-    output = answer(student, inputs.features, inputs.positions)
+    output = answer(student, inputs.scaled)
     assert len(output.layers) == 2
     torch.testing.assert_close(output.logits, alone, atol=1e-5, rtol=1e-4)
 

@@ -87,21 +87,35 @@ def test_weighted_sums_are_the_same(both):
 def test_products_and_their_gradients_are_the_same(both):
     weight = torch.randn(F + P, 5)
     gradients = []
-    for rows in both:
+    for rows in (*both, both[1].with_layout(), both[1].with_layout()[torch.arange(B)]):
         leaf = weight.clone().requires_grad_()
         product = rows @ leaf
         (product**2).sum().backward()
         gradients.append((product.detach(), leaf.grad))
-    torch.testing.assert_close(gradients[1], gradients[0])
+    for found in gradients[1:]:
+        torch.testing.assert_close(found, gradients[0])
 
 
-def test_dropout_keeps_zeros_and_scales_what_stays():
-    rows = rows_of(sp.csr_array(np.ones((200, 50), np.float32)), CPU)
+def test_stored_values_that_are_learnt_have_a_gradient_too(both):
+    dense, sparse = both
+    weight = torch.randn(F + P, 5)
+    dense = dense.clone().requires_grad_()
+    ((dense @ weight) ** 2).sum().backward()
+    values = sparse.values.clone().requires_grad_()
+    ((replace(sparse, values=values) @ weight) ** 2).sum().backward()
+    torch.testing.assert_close(values.grad, dense.grad[sparse.row_of_each(), sparse.columns])
+
+
+@pytest.mark.parametrize("matrix", [np.ones((200, 50), np.float32), sp.csr_array(np.ones((200, 50)))])
+def test_dropout_keeps_zeros_and_scales_what_stays(matrix):
+    rows = beside(rows_of(matrix, CPU), torch.zeros(200, 3))
     torch.manual_seed(0)
-    dropped = dropout(rows, 0.25, training=True).values
+    dropped = dense_of(dropout(rows, 0.25, training=True))
     assert sorted(dropped.unique().tolist()) == pytest.approx([0, 4 / 3])
-    assert float((dropped == 0).float().mean()) == pytest.approx(0.25, abs=0.02)
-    assert dropout(rows, 0.25, training=False).values.equal(rows.values)
+    assert float((dropped[:, :50] == 0).float().mean()) == pytest.approx(0.25, abs=0.02)
+    assert (dropped[:, 50:] == 0).all()
+    for unchanged in (dropout(rows, 0.25, training=False), dropout(rows, 0.0, training=True)):
+        assert dense_of(unchanged).equal(dense_of(rows))
 
 
 def test_a_student_says_the_same_of_dense_and_sparse_features(matrix, positions):

@@ -18,11 +18,9 @@ from rbm_training.students.student import Student, StudentOutput
 
 
 @torch.no_grad()
-def answer(student: Student, features: Rows, positions: Tensor) -> StudentOutput:
-    """What the student says in evaluation mode."""
-    student.eval()
-    output: StudentOutput = student(features, positions)
-    return output
+def answer(student: Student, scaled: Rows) -> StudentOutput:
+    """What the student says in evaluation mode, to scaled inputs (B, F + P)."""
+    return student.eval().classify(scaled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +74,10 @@ def _validation(logits: Tensor, labels: Tensor) -> Validation:
 
 def answer_all(student: Student, inputs: StudentInputs) -> Answers:
     """The student's answers to every node of a task."""
-    unseen, pseudo = inputs.unseen, inputs.pseudo_unseen
-    observed = answer(student, inputs.features, inputs.positions)
+    observed = answer(student, inputs.scaled)
     return Answers(
         observed=observed.logits,
-        unseen=answer(student, unseen.features, unseen.positions).logits,
-        pseudo_unseen=answer(student, pseudo.features, pseudo.positions).logits,
+        unseen=answer(student, inputs.unseen.scaled).logits,
+        pseudo_unseen=answer(student, inputs.pseudo_unseen.scaled).logits,
         layers=observed.layers,
     )

@@ -102,7 +102,7 @@ class Distiller:
     def start_routing(self, seed: int) -> None:
         """End the warm-up: lay out memories, clone the experts, and start the optimiser's moments afresh."""
         self.student.eval()
-        start_routing(self.student, self.inputs.features, self.inputs.positions, self.routing, seed)
+        start_routing(self.student, self.inputs.scaled, self.routing, seed)
         self._optimizer = self._new_optimizer()
         self.routing_started = True
 
@@ -123,10 +123,12 @@ class Distiller:
         self._sum_up(self._learn(rows, targets) for rows, targets in self._batches())
 
     def _batches(self) -> Iterator[tuple[Tensor, SoftTargets]]:
-        """All observed nodes in a new order, cut into batches, and the epoch's targets."""
+        """All observed nodes, in a new order if there are several batches, and the epoch's targets."""
         self.student.train()
         targets = self._targets()
-        order = torch.randperm(len(self.inputs.labels)).to(self.inputs.labels.device)
+        num_rows = len(self.inputs.labels)
+        order = torch.arange(num_rows) if self.batch_rows >= num_rows else torch.randperm(num_rows)
+        order = order.to(self.inputs.labels.device)
         return ((rows, targets) for rows in order.split(self.batch_rows))
 
     @property
@@ -147,8 +149,8 @@ class Distiller:
         return self._learn_from(output, self._terms(scaled, output, rows, targets), factor)
 
     def _scaled(self, rows: Tensor) -> Rows:
-        scaled: Rows = self.student.scaling(self.inputs.features[rows], self.inputs.positions[rows])
-        return scaled
+        whole = self.inputs.scaled
+        return whole if len(rows) == len(whole) else whole[rows]
 
     def _learn_from(self, output: StudentOutput, terms: LossTerms, factor: float = 1.0) -> LossTerms:
         """Add the gradient of a batch, and let the memory see it."""

@@ -60,7 +60,7 @@ def prepare(
     pseudo_unseen = infer_positions(task.graph, task.observed_nodes, positions, task.pseudo_unseen)
     known = np.concatenate([positions, pseudo_unseen])
     unseen = infer_positions(task.graph, task.known_nodes, known, task.unseen)
-    inputs = student_inputs(task, positions, unseen, pseudo_unseen, device)
+    inputs = student_inputs(task, scaling, positions, unseen, pseudo_unseen)
     edges = torch.from_numpy(task.observed.edge_index).to(device)
     return Prepared(task, scaling, teacher, positions, known, inputs, edges)
 

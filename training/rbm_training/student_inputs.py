@@ -12,18 +12,21 @@ from torch import Tensor
 
 from rbm_bundle.manifest import Setting
 from rbm_training.graph import Floats, Integers, Task
-from rbm_training.rows import Rows, rows_of
+from rbm_training.rows import Rows, rows_of, to_multiply
+from rbm_training.scaling import InputScaling
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
     """Nodes that are in no graph the student learns from; their positions are inferred from neighbours.
 
-    Shapes: features (U, F), dense or sparse, positions (U, P), labels (U,).
+    Shapes: features (U, F), dense or sparse, positions (U, P), both side by side and scaled (U, F + P),
+    labels (U,).
     """
 
     features: Rows
     positions: Tensor
+    scaled: Rows
     labels: Tensor
 
     def __len__(self) -> int:
@@ -34,11 +37,13 @@ class HeldOut:
 class StudentInputs:
     """What the student sees, on one device.
 
-    Shapes: features (N, F), dense or sparse, positions (N, P), labels (N,); train, val and test index rows.
+    Shapes: features (N, F), dense or sparse, positions (N, P), both side by side and scaled (N, F + P),
+    labels (N,); train, val and test index rows.
     """
 
     features: Rows
     positions: Tensor
+    scaled: Rows
     labels: Tensor
     train: Tensor
     val: Tensor
@@ -61,21 +66,26 @@ class StudentInputs:
         return unseen if len(self.unseen) else observed[self.test]
 
 
+@torch.no_grad()
 def student_inputs(
-    task: Task, positions: Floats, unseen: Floats, pseudo_unseen: Floats, device: torch.device
+    task: Task, scaling: InputScaling, positions: Floats, unseen: Floats, pseudo_unseen: Floats
 ) -> StudentInputs:
-    """Lay a task and the positions of observed, unseen and pseudo-unseen nodes out for the student."""
-    graph, observed = task.graph, task.observed_nodes
+    """Lay a task and the positions of observed, unseen and pseudo-unseen nodes out for the student, on the
+    device of the scaling."""
+    graph, observed, device = task.graph, task.observed_nodes, scaling.mean.device
 
     def tensor(array: npt.NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(device)
 
     def held_out(nodes: Integers, inferred: Floats) -> HeldOut:
-        return HeldOut(rows_of(graph.features[nodes], device), tensor(inferred), tensor(graph.labels[nodes]))
+        features, places = rows_of(graph.features[nodes], device), tensor(inferred)
+        return HeldOut(features, places, scaling(features, places), tensor(graph.labels[nodes]))
 
+    features, places = rows_of(graph.features[observed], device), tensor(positions)
     return StudentInputs(
-        features=rows_of(graph.features[observed], device),
-        positions=tensor(positions),
+        features=features,
+        positions=places,
+        scaled=to_multiply(scaling(features, places)),
         labels=tensor(graph.labels[observed]),
         train=tensor(task.train),
         val=tensor(task.val),

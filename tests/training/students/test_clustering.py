@@ -16,7 +16,7 @@ def test_routing_starts_without_changing_what_the_student_says():
     features, positions = torch.randn(60, 6), torch.randn(60, 4)
     before = student(features, positions)
     assert before.layers == ()
-    start_routing(student, features, positions, RoutingConfig(), seed=0)
+    start_routing(student, student.scaling(features, positions), RoutingConfig(), seed=0)
     after = student(features, positions)
     torch.testing.assert_close(after.logits, before.logits, atol=1e-5, rtol=1e-5)
     assert len(after.layers) == 2
@@ -27,7 +27,7 @@ def test_the_memory_starts_at_cluster_centers_of_the_unit_inputs():
     centers = unit_rows(torch.randn(4, 10))
     features = (centers.repeat(20, 1) + 0.01 * torch.randn(80, 10))[:, :6]
     positions = (centers.repeat(20, 1) + 0.01 * torch.randn(80, 10))[:, 6:]
-    start_routing(student, features, positions, RoutingConfig(), seed=0)
+    start_routing(student, student.scaling(features, positions), RoutingConfig(), seed=0)
     inputs = unit_rows(student.scaling(features, positions))
     best = (inputs @ student.memory_layers()[0].memory.T).max(dim=1).values
     assert best.min() > 0.99
@@ -83,7 +83,7 @@ def test_a_seed_fixes_the_start_of_a_whole_student(start):
     memories = []
     for _ in range(2):
         student = routed_student(widths=(8, 3))
-        start_routing(student, torch.randn(60, 6), torch.randn(60, 4), RoutingConfig(memory_start=start), 5)
+        start_routing(student, torch.randn(60, 10), RoutingConfig(memory_start=start), 5)
         memories.append([layer.memory.clone() for layer in student.memory_layers()])
     for first, second in zip(*memories, strict=True):
         assert torch.equal(first, second)
@@ -93,7 +93,7 @@ def test_a_seed_fixes_the_start_of_a_whole_student(start):
 def test_euclidean_memories_are_points_and_their_spread_the_mean_distance_to_the_nearest():
     student = routed_student(widths=(3,), metric="euclidean", features="none", position_norm=None)
     features, positions = 5 * torch.randn(60, 6), torch.randn(60, 4)
-    start_routing(student, features, positions, RoutingConfig(), seed=0)
+    start_routing(student, student.scaling(features, positions), RoutingConfig(), seed=0)
     layer = student.memory_layers()[0]
     inputs = torch.cat([features, positions], dim=1)
     nearest = torch.cdist(inputs, layer.memory).pow(2).amin(dim=1)
@@ -108,7 +108,7 @@ def test_a_mixture_with_a_learnt_router_starts_without_changing_what_the_student
         layer.log_scale.data.zero_()
     features, positions = torch.randn(60, 6), torch.randn(60, 4)
     before = student(features, positions)
-    start_routing(student, features, positions, RoutingConfig(), seed=0)
+    start_routing(student, student.scaling(features, positions), RoutingConfig(), seed=0)
     after = student(features, positions)
     torch.testing.assert_close(after.logits, before.logits, atol=1e-5, rtol=1e-5)
     assert (len(before.layers), len(after.layers)) == (0, 2)

@@ -33,7 +33,8 @@ def measure_unseen(config: ExperimentConfig, student: Peer) -> UnseenAccuracy | 
 
 def _accuracy_at(student: Peer, positions: Floats) -> Floats:
     unseen, model = student.prepared.inputs.unseen, student.distilled.student
-    logits = answer(model, unseen.features, torch.from_numpy(positions).to(model.device)).logits
+    scaled = model.scaling(unseen.features, torch.from_numpy(positions).to(model.device))
+    logits = answer(model, scaled).logits
     return np.array([accuracy(logits, unseen.labels)])
 
 

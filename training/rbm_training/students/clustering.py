@@ -22,15 +22,16 @@ SPHERICAL_STEPS = 50
 
 
 @torch.no_grad()
-def start_routing(
-    student: Student, features: Rows, positions: Tensor, config: RoutingConfig, seed: int
-) -> None:
+def start_routing(student: Student, scaled: Rows, config: RoutingConfig, seed: int) -> None:
     """Lay out the memory of each layer among its inputs and clone the experts.
 
     Layers go in order, so that a deeper layer clusters what the routed layers before it put out
     (method of the paper, section on initialisation). Call it in evaluation mode.
+
+    Args:
+        scaled: inputs (N, F + P) of the first layer.
     """
-    inputs: Rows = student.scaling(features, positions)
+    inputs = scaled
     for index, layer in enumerate(student.expert_layers()):
         if isinstance(layer, RbMLayer):
             _lay_out(layer, inputs, config, seed + index)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
 from rbm_training.graph import Graph
-from rbm_training.rows import Rows, rows_of
+from rbm_training.rows import Rows, rows_of, to_multiply
 from rbm_training.scaling import InputScaling
 
 
@@ -39,4 +39,4 @@ def connect(edge_index: Tensor, num_nodes: int) -> Edges:
 def graph_inputs(graph: Graph, scaling: InputScaling, device: torch.device) -> GraphInputs:
     """A graph and its features on a device."""
     edges = connect(torch.from_numpy(graph.edge_index).to(device), graph.num_nodes)
-    return GraphInputs(scaling.scale_features(rows_of(graph.features, device)), edges)
+    return GraphInputs(to_multiply(scaling.scale_features(rows_of(graph.features, device))), edges)
