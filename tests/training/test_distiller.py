@@ -95,11 +95,11 @@ def test_the_memory_moves_once_an_epoch_whenever_the_optimiser_steps(prepared):
 def test_a_step_after_a_batch_follows_the_gradient_of_an_epoch_of_such_batches(prepared):
     student, untouched = student_for(prepared), student_for(prepared)
     distiller = distiller_for(
-        prepared, student, NO_BALANCE, pairs="self", hard_label_weight=0.0, temperature=1.0
+        prepared, student, NO_BALANCE, pairs="self", hard_label_weight=0.0, temperature=1.0, batch_rows=50
     )
     rows = torch.arange(50)
     distiller._step_after(rows, distiller._targets())
-    logits = untouched.classify(distiller._scaled(rows)).logits
+    logits = untouched.classify(distiller.inputs.scaled[rows]).logits
     soft = prepared.teacher.logits[rows].softmax(dim=1)
     torch.nn.functional.kl_div(logits.log_softmax(dim=1), soft, reduction="batchmean").backward()
     for layer, wanted in zip(student.expert_layers(), untouched.expert_layers(), strict=True):

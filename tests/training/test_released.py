@@ -1,4 +1,5 @@
 import math
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -73,6 +74,18 @@ def test_reliable_pairs_are_batches_of_edges_before_the_nodes_themselves(prepare
     assert pairs.shape[1] > num_nodes
     assert (pairs[0, -num_nodes:] == pairs[1, -num_nodes:]).all()
     assert (pairs[0, :-num_nodes] != pairs[1, :-num_nodes]).all()
+
+
+def test_pairs_of_any_order_meet_their_own_rows(prepared, monkeypatch):
+    everyone = torch.arange(len(prepared.inputs.labels)).expand(2, -1)
+    gradients = []
+    for pairs in (everyone, everyone.flip(1)):
+        monkeypatch.setattr(ReleasedDistiller, "_pairs", Mock(return_value=pairs))
+        student = student_for(prepared)
+        distiller = released_distiller(prepared, student, None, RoutingConfig(momentum=1.0, **ZERO))
+        distiller.accumulate_gradients()
+        gradients.append(gradient_of(student))
+    torch.testing.assert_close(gradients[1], gradients[0], atol=1e-5, rtol=1e-4)
 
 
 def test_memories_move_in_every_forward_pass(prepared):

@@ -126,8 +126,7 @@ class Distiller:
         """All observed nodes, in a new order if there are several batches, and the epoch's targets."""
         self.student.train()
         targets = self._targets()
-        num_rows = len(self.inputs.labels)
-        order = torch.arange(num_rows) if self.batch_rows >= num_rows else torch.randperm(num_rows)
+        order = (torch.arange if self.in_one_batch else torch.randperm)(len(self.inputs.labels))
         order = order.to(self.inputs.labels.device)
         return ((rows, targets) for rows in order.split(self.batch_rows))
 
@@ -135,6 +134,11 @@ class Distiller:
     def batch_rows(self) -> int:
         """Rows that a forward pass takes."""
         return self.config.batch_rows or len(self.inputs.labels)
+
+    @property
+    def in_one_batch(self) -> bool:
+        """Whether that is all of them."""
+        return self.batch_rows >= len(self.inputs.labels)
 
     def _step_after(self, rows: Tensor, targets: SoftTargets) -> LossTerms:
         """One optimiser step on a batch, as if the epoch were made of such batches."""
@@ -144,13 +148,9 @@ class Distiller:
         return terms
 
     def _learn(self, rows: Tensor, targets: SoftTargets, factor: float = 1.0) -> LossTerms:
-        scaled = self._scaled(rows)
+        scaled = self.inputs.scaled if self.in_one_batch else self.inputs.scaled[rows]
         output: StudentOutput = self.student.classify(scaled)
         return self._learn_from(output, self._terms(scaled, output, rows, targets), factor)
-
-    def _scaled(self, rows: Tensor) -> Rows:
-        whole = self.inputs.scaled
-        return whole if len(rows) == len(whole) else whole[rows]
 
     def _learn_from(self, output: StudentOutput, terms: LossTerms, factor: float = 1.0) -> LossTerms:
         """Add the gradient of a batch, and let the memory see it."""

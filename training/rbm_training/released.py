@@ -92,11 +92,11 @@ class ReleasedDistiller(Distiller):
         config, nothing = self.config, torch.zeros((), device=self.inputs.labels.device)
         targets = soft_targets(self.teacher_logits, config.temperature, self.tempering)
         for rows in self.inputs.train.split(self.batch_rows):
-            output = self.student.classify(self._scaled(rows))
+            output = self.student.classify(self.inputs.scaled[rows])
             mean = hard_label_sum(output.logits, self.inputs.labels[rows]) / len(rows)
             yield self._learn_from(output, self._part(output, config.hard_label_weight * mean, nothing))
         for student, teacher in zip(*(side.split(self.batch_rows) for side in self._pairs()), strict=True):
-            output = self.student.classify(self._scaled(student))
+            output = self.student.classify(self.inputs.scaled[student])
             own = targets.rows(teacher)
             mean = distillation_sum(output.logits, own, config.temperature, self.tempering) / len(student)
             yield self._learn_from(output, self._part(output, nothing, (1 - config.hard_label_weight) * mean))
