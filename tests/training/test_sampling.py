@@ -1,7 +1,13 @@
 import pytest
 import torch
 
-from rbm_training.sampling import MAX_EXPONENT, MIN_EXPONENT, ReliablePairSampler, pair_sampler
+from rbm_training.sampling import (
+    MAX_EXPONENT,
+    MIN_EXPONENT,
+    ReliablePairSampler,
+    pair_sampler,
+    pairs_are_promising,
+)
 
 EDGES = torch.tensor([[0, 1, 1, 2, 2, 3, 3, 0], [1, 0, 2, 1, 3, 2, 0, 3]])
 
@@ -53,21 +59,37 @@ def test_agreement_everywhere_leaves_the_exponent_alone():
 
 
 @pytest.mark.parametrize(
-    ("pairs", "degree", "steady", "setting", "sampled"),
+    ("pairs", "steady", "promising", "sampled"),
     [
-        ("auto", 10, True, "transductive", True),
-        ("auto", 11, True, "transductive", False),
-        ("auto", 0, True, "transductive", False),
-        ("auto", 10, False, "transductive", False),
-        ("auto", 10, True, "inductive", False),
-        ("reliable", 11, True, "transductive", True),
-        ("reliable", 10, True, "inductive", True),
-        ("self", 10, True, "transductive", False),
+        ("auto", True, True, True),
+        ("auto", True, False, False),
+        ("auto", False, True, False),
+        ("reliable", True, False, True),
+        ("self", True, True, False),
     ],
 )
-def test_pairs_are_drawn_where_they_were_measured_to_help_or_are_asked_for(
-    pairs, degree, steady, setting, sampled
-):
-    edges = torch.zeros(2, 4 * degree, dtype=torch.long)
-    sampler = pair_sampler(pairs, edges, torch.rand(4) if steady else None, setting)
+def test_pairs_are_drawn_where_they_promise_something_or_are_asked_for(pairs, steady, promising, sampled):
+    sampler = pair_sampler(pairs, EDGES, torch.rand(100) if steady else None, promising)
     assert (sampler is not None) == sampled
+
+
+@pytest.mark.parametrize(
+    ("setting", "degree", "alike", "promising"),
+    [
+        ("transductive", 10, 0.5, True),
+        ("transductive", 11, 0.5, False),
+        ("transductive", 0, 0.5, False),
+        ("inductive", 10, 0.5, False),
+        ("transductive", 10, 0.4, False),
+        ("transductive", 10, None, True),
+    ],
+)
+def test_pairs_promise_something_on_sparse_graphs_of_like_neighbors(setting, degree, alike, promising):
+    """Of ten nodes half are labelled, and of the edges among those a share joins nodes of one class."""
+    labels = torch.tensor([0] * 5 + [1] * 5)
+    labelled = torch.tensor([True, False] * 5) if alike is not None else torch.zeros(10, dtype=torch.bool)
+    same, other, unlabelled = [0, 2], [0, 6], [1, 9]
+    num_same = round(10 * (alike or 0))
+    edges = [same] * num_same + [other] * (10 - num_same) + [unlabelled] * (10 * degree - 10)
+    edge_index = torch.tensor(edges[: 10 * degree], dtype=torch.long).reshape(-1, 2).T
+    assert pairs_are_promising(setting, edge_index, labels, labelled) == promising

@@ -27,7 +27,7 @@ from rbm_training.losses import (
 )
 from rbm_training.routing import LayerUse, RoutingMonitor
 from rbm_training.rows import Rows, unit_rows
-from rbm_training.sampling import pair_sampler
+from rbm_training.sampling import pair_sampler, pairs_are_promising
 from rbm_training.selection import EpochMetrics, Selection
 from rbm_training.student_inputs import StudentInputs
 from rbm_training.students.clustering import start_routing
@@ -72,7 +72,8 @@ class Distiller:
         self.config = config
         self.routing = routing
         self.teacher_logits = teacher.logits
-        self.sampler = pair_sampler(config.pairs, edge_index, teacher.entropy_shift, inputs.setting)
+        promising = pairs_are_promising(inputs.setting, edge_index, inputs.labels, inputs.labelled)
+        self.sampler = pair_sampler(config.pairs, edge_index, teacher.entropy_shift, promising)
         self.gram = self._new_gram(teacher)
         self.memory = self._new_memory()
         self.monitor = RoutingMonitor()

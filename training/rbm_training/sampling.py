@@ -17,6 +17,7 @@ from rbm_bundle.manifest import Setting
 NUM_BINS = 50
 MIN_EXPONENT, MAX_EXPONENT = 0.05, 20.0
 MAX_MEAN_DEGREE = 10.0  # above which pairs were measured to harm
+MIN_HOMOPHILY = 0.5  # below which a neighbour's answer mostly is another one
 
 
 class ReliablePairSampler:
@@ -58,15 +59,28 @@ def pair_sampler(
     pairs: Literal["auto", "reliable", "self"],
     edge_index: Tensor,
     entropy_shift: Tensor | None,
-    setting: Setting,
+    promising: bool,
 ) -> ReliablePairSampler | None:
-    """The sampler asked for: none with `self`, and with `auto` none in the inductive setting, on dense graphs
-    or when the teacher cannot be asked how noise moves it."""
+    """The sampler asked for: none with `self`, and with `auto` none where pairs are not promising or the
+    teacher cannot be asked how noise moves it."""
     if entropy_shift is None or pairs == "self":
         return None
-    is_sparse = 0 < edge_index.shape[1] <= MAX_MEAN_DEGREE * len(entropy_shift)
-    helps = setting == "transductive" and is_sparse
-    return ReliablePairSampler(edge_index, entropy_shift) if pairs == "reliable" or helps else None
+    wanted = pairs == "reliable" or promising
+    return ReliablePairSampler(edge_index, entropy_shift) if wanted else None
+
+
+def pairs_are_promising(setting: Setting, edge_index: Tensor, labels: Tensor, labelled: Tensor) -> bool:
+    """Whether reliable pairs are likely to help, by what was measured: nodes are known, the graph is sparse,
+    and linked nodes mostly are of one class, as far as labels are known.
+
+    Shapes: edge_index (2, M), labels (N,), labelled (N,) which of them may be looked at.
+    """
+    num_edges = edge_index.shape[1]
+    is_sparse = 0 < num_edges <= MAX_MEAN_DEGREE * len(labels)
+    if setting != "transductive" or not is_sparse:
+        return False
+    left, right = edge_index[:, labelled[edge_index].all(dim=0)]
+    return not len(left) or float((labels[left] == labels[right]).float().mean()) >= MIN_HOMOPHILY
 
 
 def _fit_exponent(relative_shift: np.ndarray, agree: np.ndarray) -> float | None:

@@ -57,6 +57,13 @@ class StudentInputs:
         return "inductive" if len(self.unseen) else "transductive"
 
     @property
+    def labelled(self) -> Tensor:
+        """Which observed nodes have a label to learn from or to select by, (N,)."""
+        marks = torch.zeros_like(self.labels, dtype=torch.bool)
+        marks[self.train] = marks[self.val] = True
+        return marks
+
+    @property
     def test_labels(self) -> Tensor:
         """Labels of the setting's test nodes: the unseen ones where there are any."""
         return self.test_rows(self.labels, self.unseen.labels)

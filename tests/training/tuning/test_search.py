@@ -121,6 +121,24 @@ def test_a_value_that_no_experiment_takes_is_refused_by_name(search, tmp_path, c
     assert "student.hiden: Extra inputs" in capsys.readouterr().err
 
 
+def test_fields_that_do_not_fit_together_cost_a_trial_and_not_the_search(search, tmp_path, capsys):
+    search.write_text(
+        SEARCH.replace("num_trials = 6", "num_trials = 8").replace("seeds = [0, 1]", "seeds = [0]")
+    )
+    fields = '[space."student.experts_per_row"]\nchoices = [1, 4]\n'
+    search.write_text(search.read_text() + fields)
+    assert main(["tune", str(search), "--out", str(tmp_path / "out")]) == 0
+    trials = trials_of(tmp_path / "out")
+    unfit = [
+        params["student.experts_per_row"] > max(params[f"student.num_experts of layer {i}"] for i in range(2))
+        for _, params, _ in trials
+    ]
+    assert 0 < sum(unfit) < len(trials) == 8
+    assert [not steps for _, _, steps in trials] == unfit
+    assert "given up, " in (told := capsys.readouterr().err)
+    assert "found student.experts_per_row = 4 and no layer of more than" in told
+
+
 @pytest.mark.slow
 def test_another_search_does_not_go_on_in_the_same_folder(search, tmp_path, capsys):
     out = ["--out", str(tmp_path / "out"), "--set", "num_trials=1"]

@@ -16,8 +16,9 @@ class DistillConfig(Part):
     """τ of the distillation targets."""
     pairs: Literal["auto", "reliable", "self"] = "auto"
     """`reliable` also matches each node to reliable neighbours (KRD, Wu et al. 2023); `self` only to
-    itself; `auto` is `reliable` in the transductive setting up to a mean degree of 10, beyond which it was
-    measured to harm, and `self` with a precomputed teacher, which cannot be asked how noise moves it."""
+    itself; `auto` is `reliable` where that was measured to help: in the transductive setting, up to a mean
+    degree of 10, where labelled neighbours mostly are of one class. Else it is `self`, and with a precomputed
+    teacher too, which cannot be asked how noise moves it."""
     pair_weight: Literal["pair", "node"] = "pair"
     """Whether every pair counts the same, and so a node by its degree, or every node."""
     gram: Weight = 0.0

@@ -15,7 +15,7 @@ from optuna.trial import Trial, TrialState
 from rich.console import Console
 
 from rbm_bundle.folders import replace_file
-from rbm_training.config import ExperimentConfig
+from rbm_training.config import ConfigError, ExperimentConfig
 from rbm_training.config.reading import read_document, validated
 from rbm_training.datasets import Dataset, load_dataset
 from rbm_training.evaluate import mean_and_deviation
@@ -29,6 +29,7 @@ STUDY_FILE: Final = "study.db"
 BEST_FILE: Final = "best.toml"
 CACHE_FOLDER: Final = "cache"
 SEARCH_FILE: Final = "search.toml"
+REFUSED: Final = "refused"  # why a trial cannot be run
 FINISHED: Final = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -40,7 +41,7 @@ def tune(config: TuningConfig, folder: Path, console: Console | None = None) -> 
     """Run the trials that are missing from the study in the folder; then write the best experiment there.
 
     Raises:
-        ConfigError: the experiment, or one that a trial proposes, cannot be run as written.
+        ConfigError: the experiment, or every one that a trial proposes, cannot be run as written.
         TuningError: the folder holds another search.
     """
     logging.getLogger("optuna").setLevel(logging.WARNING)
@@ -93,12 +94,19 @@ class _Search:
             state, value = self._try(trial)
             self._study.tell(trial, value, state)
             self._say(num_finished + 1, trial, state, value)
+        if not self._study.get_trials(states=[TrialState.COMPLETE]):
+            raise ConfigError(self._study.trials[-1].user_attrs[REFUSED])
         return self._proposed(self._study.best_trial.user_attrs["proposal"])
 
     def _try(self, trial: Trial) -> tuple[TrialState, float | None]:
-        """A trial's mean validation accuracy over the seeds, or that it was given up."""
+        """A trial's mean validation accuracy over the seeds, or that it was given up: fields that are good
+        each by itself may be none together."""
         proposal = self._propose(trial)
-        experiment = validated(ExperimentConfig, self._proposed(proposal), self._config.experiment)
+        try:
+            experiment = validated(ExperimentConfig, self._proposed(proposal), self._config.experiment)
+        except ConfigError as error:
+            trial.set_user_attr(REFUSED, str(error))
+            return TrialState.PRUNED, None
         values: list[float] = []
         for seed in self._config.seeds:
             values.append(self._validation(experiment, seed))
@@ -130,7 +138,9 @@ class _Search:
         return distillation(experiment, prepared, RunLog(None)).train(seed).validation.val_accuracy
 
     def _say(self, number: int, trial: Trial, state: TrialState, value: float | None) -> None:
-        outcome = "given up" if state == TrialState.PRUNED else f"validation {value:.4f}"
+        refused = trial.user_attrs.get(REFUSED)
+        given_up = "given up" if refused is None else f"given up, {refused}"
+        outcome = given_up if state == TrialState.PRUNED else f"validation {value:.4f}"
         best = self._study.best_value if self._study.get_trials(states=[TrialState.COMPLETE]) else None
         told = ", ".join(f"{name} = {tried}" for name, tried in trial.params.items())
         of_all = f"trial {number} of {self._config.num_trials}"
