@@ -83,14 +83,14 @@ def test_nothing_about_unseen_nodes_reaches_the_selected_student(masked, log):
         assert torch.equal(value, second.student.state_dict()[name]), name
 
 
-@pytest.mark.parametrize("kind", ["deepwalk", "node2vec", "laplacian", "none"])
+@pytest.mark.parametrize("kind", ["deepwalk", "node2vec", "laplacian", "propagated", "none"])
 @pytest.mark.parametrize("label_propagation", [False, True])
 def test_nothing_about_unseen_nodes_reaches_positions_of_any_kind(masked, log, kind, label_propagation):
-    config = PositionsConfig(kind=kind, label_propagation=label_propagation)
+    config = PositionsConfig(kind=kind, width=8, label_propagation=label_propagation)
     task = masked.task(SMALL_CONFIG.dataset, seed=0)
     changed = with_others_at(masked, task.unseen).task(SMALL_CONFIG.dataset, seed=0)
     first, second = (encode_positions(each, config, 0, log) for each in (task, changed))
-    assert first.shape == (task.observed.num_nodes, 64 * (kind != "none") + 4 * label_propagation)
+    assert first.shape == (task.observed.num_nodes, 8 * (kind != "none") + 4 * label_propagation)
     np.testing.assert_array_equal(first, second)
 
 

@@ -17,6 +17,7 @@ CONFIGS = [
         {"kind": "deepwalk", "width": WIDTH, "walk_length": 10, "walks_per_node": 2},
         {"kind": "node2vec", "width": WIDTH, "walk_length": 10, "in_out_parameter": 0.5},
         {"kind": "laplacian", "width": WIDTH},
+        {"kind": "propagated", "width": WIDTH},
         {"kind": "none"},
     )
 ]
@@ -53,7 +54,7 @@ def test_isolated_nodes_and_they_alone_get_zeros(config, synthetic_task, log):
 
 
 def test_places_and_labels_have_rows_of_norm_one_each(synthetic_task, log):
-    plain, with_labels = (encode_positions(synthetic_task, CONFIGS[index], 0, log) for index in (0, 4))
+    plain, with_labels = (encode_positions(synthetic_task, CONFIGS[index], 0, log) for index in (0, 5))
     places, labels = with_labels[:, :WIDTH], with_labels[:, WIDTH:]
     shares = propagated_labels(synthetic_task, log)
     for block, raw in ((places, plain), (labels, shares)):

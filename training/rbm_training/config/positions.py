@@ -14,16 +14,18 @@ READ_BY = {
     "deepwalk": OF_WALKS,
     "node2vec": OF_WALKS | {"return_parameter", "in_out_parameter"},
     "laplacian": {"width"},
+    "propagated": {"width", "hops"},
 }
 
 
 class PositionsConfig(Part):
     """Positional encodings: what the student knows of a node's place in the graph."""
 
-    kind: Literal["deepwalk", "node2vec", "laplacian", "none"] = "deepwalk"
+    kind: Literal["deepwalk", "node2vec", "laplacian", "propagated", "none"] = "deepwalk"
     """`deepwalk`: uniform random walks, read by a skip-gram model (Perozzi et al. 2014); `node2vec`: walks
     that remember where they came from (Grover & Leskovec 2016); `laplacian`: eigenvectors of the normalised
-    Laplacian, of the largest connected component alone; `none`: no encoding."""
+    Laplacian, of the largest connected component alone; `propagated`: features averaged over the
+    neighbourhood, cut to their leading directions; `none`: no encoding."""
     width: Count = 64
     """P, the length of an encoding."""
     label_propagation: bool = False
@@ -40,6 +42,9 @@ class PositionsConfig(Part):
     """p of `node2vec`: above 1, walks turn back less often."""
     in_out_parameter: WalkParameter = 1.0
     """q of `node2vec`: above 1, walks stay near where they came from; below 1, they go away from it."""
+
+    hops: Count = 2
+    """How many times `propagated` averages over a node and its neighbours."""
 
     @model_validator(mode="after")
     def _fields_are_read(self) -> "PositionsConfig":

@@ -14,6 +14,7 @@ from rbm_training.config import PositionsConfig
 from rbm_training.graph import Floats, Graph, Integers, Task
 from rbm_training.positions.label_propagation import propagated_labels
 from rbm_training.positions.laplacian import encode_by_eigenvectors
+from rbm_training.positions.propagated import encode_by_propagation
 from rbm_training.positions.skip_gram import encode_by_walks
 from rbm_training.rows import unit_rows
 from rbm_training.run_log import RunLog
@@ -30,7 +31,7 @@ def encode_positions(task: Task, config: PositionsConfig, seed: int, log: RunLog
     then have norm 1 each, so that neither drowns the other.
 
     Raises:
-        GraphError: a graph too small for as many eigenvectors as asked for.
+        GraphError: a graph too small for as many eigenvectors or directions as asked for.
     """
     positions = _ENCODERS[config.kind](task.observed, config, seed, log)
     if not config.label_propagation:
@@ -59,6 +60,7 @@ _ENCODERS: dict[str, Encoder] = {
     "deepwalk": encode_by_walks,
     "node2vec": encode_by_walks,
     "laplacian": encode_by_eigenvectors,
+    "propagated": encode_by_propagation,
     "none": _no_positions,
 }
 
