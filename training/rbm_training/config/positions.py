@@ -42,7 +42,6 @@ class PositionsConfig(Part):
     """p of `node2vec`: above 1, walks turn back less often."""
     in_out_parameter: WalkParameter = 1.0
     """q of `node2vec`: above 1, walks stay near where they came from; below 1, they go away from it."""
-
     hops: Count = 2
     """How many times `propagated` averages over a node and its neighbours."""
 
