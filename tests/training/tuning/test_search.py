@@ -10,9 +10,12 @@ import optuna
 import pytest
 
 from rbm_training.__main__ import main
+from rbm_training.comparison.plan import EXPERIMENTS
 from rbm_training.config import ConfigError, load_config
 from rbm_training.tuning import load_tuning
 from tests.training.objects import SMALL_EXPERIMENT
+
+SEARCHES = sorted((EXPERIMENTS / "searches").glob("*.toml"))
 
 SEARCH = """
 experiment = "small.toml"
@@ -113,6 +116,15 @@ def test_the_best_experiment_is_the_trial_best_on_validation_and_can_be_run(sear
 def test_a_search_that_cannot_be_is_refused_by_name(search, override, message):
     with pytest.raises(ConfigError, match=message):
         load_tuning(search, [override])
+
+
+@pytest.mark.parametrize("path", SEARCHES, ids=lambda path: path.stem)
+def test_a_shipped_search_varies_fields_that_its_experiment_has(path):
+    search = load_tuning(path)
+    experiment = load_config(search.experiment).model_dump()
+    for field in search.space:
+        part, name = field.split(".")
+        assert name in experiment[part]
 
 
 def test_a_value_that_no_experiment_takes_is_refused_by_name(search, tmp_path, capsys):
