@@ -57,7 +57,7 @@ def test_an_epoch_sums_the_means_of_label_batches_and_of_pair_batches(prepared, 
     targets = prepared.teacher.logits.log_softmax(dim=1) / config.temperature
     everyone = torch.arange(len(inputs.labels))
     size = batch_rows or len(everyone)
-    logits = student(inputs.features, inputs.positions).logits.log_softmax(dim=1)
+    logits = student.classify(inputs.scaled).logits.log_softmax(dim=1)
     for rows in inputs.train.split(size):
         nll = -logits[rows, inputs.labels[rows]].mean()
         (config.hard_label_weight * nll).backward(retain_graph=True)
@@ -103,8 +103,7 @@ def test_memories_move_in_every_forward_pass(prepared):
 def routed_batch(prepared) -> StudentOutput:
     student = student_for(prepared)
     with torch.no_grad():
-        output: StudentOutput = student(prepared.inputs.features[:20], prepared.inputs.positions[:20])
-    return output
+        return student.classify(prepared.inputs.scaled[:20])
 
 
 def test_the_average_weighs_by_a_softmax_over_the_batch_and_is_not_normalised(prepared):

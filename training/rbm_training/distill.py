@@ -145,8 +145,7 @@ class Distillation:
         return metrics
 
     def _widths(self, shape: StudentConfig) -> list[int]:
-        num_inputs = self.inputs.features.shape[1] + self.inputs.positions.shape[1]
-        return layer_widths(num_inputs, self.teacher.logits.shape[1], shape)
+        return layer_widths(self.inputs.scaled.shape[1], self.teacher.logits.shape[1], shape)
 
     def _ensemble(self, members: list["_Trained"], costs: Costs) -> DistilledStudent:
         student = average_students([member.student for member in members])

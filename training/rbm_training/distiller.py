@@ -72,7 +72,9 @@ class Distiller:
         self.config = config
         self.routing = routing
         self.teacher_logits = teacher.logits
-        promising = pairs_are_promising(inputs.setting, edge_index, inputs.labels, inputs.labelled)
+        promising = config.pairs == "auto" and pairs_are_promising(
+            inputs.setting, edge_index, inputs.labels, inputs.labelled
+        )
         self.sampler = pair_sampler(config.pairs, edge_index, teacher.entropy_shift, promising)
         self.gram = self._new_gram(teacher)
         self.memory = self._new_memory()

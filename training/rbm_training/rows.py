@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rbm_training.sparse_product import ByColumn, bag_sums, by_column, row_of_each, sparse_product
+from rbm_training.sparse_product import ByColumn, by_column, row_of_each, sparse_product
 
 EPSILON = 1e-12
 
@@ -63,12 +63,8 @@ class SparseRows:
     def __matmul__(self, weight: Tensor) -> Tensor:
         """x W: rows (B, D) times weight (D, H), shape (B, H)."""
         sparse_part, dense_part = weight[: self.num_columns], weight[self.num_columns :]
-        if self.values.requires_grad:
-            product = bag_sums(sparse_part.contiguous(), self.offsets, self.columns, self.values)
-        else:
-            product = sparse_product(
-                sparse_part.contiguous(), self.offsets, self.columns, self.values, self.layout
-            )
+        weight = sparse_part.contiguous()
+        product = sparse_product(weight, self.offsets, self.columns, self.values, self.layout)
         return product + self.dense @ dense_part if self.dense.shape[1] else product
 
     def row_of_each(self) -> Tensor:

@@ -52,11 +52,13 @@ def bag_sums(matrix: Tensor, offsets: Tensor, members: Tensor, weights: Tensor) 
 def sparse_product(
     weight: Tensor, offsets: Tensor, columns: Tensor, values: Tensor, layout: ByColumn | None
 ) -> Tensor:
-    """x W, (B, H), for sparse x (B, F) that is not learnt, and W (F, H) that may be.
+    """x W, (B, H), for sparse x (B, F) and W (F, H).
 
     Args:
-        layout: that of x, which spares the gradient the sorting.
+        layout: that of x, which spares the gradient of W the sorting.
     """
+    if values.requires_grad:  # torch's own gradient reaches them too
+        return bag_sums(weight, offsets, columns, values)
     product = _SparseProduct.apply(weight, offsets, columns, values, layout)  # type: ignore[no-untyped-call]
     return cast(Tensor, product)
 
@@ -73,6 +75,8 @@ class _Context(Protocol):
 
 
 class _SparseProduct(torch.autograd.Function):
+    """The product for values that nobody learns."""
+
     @staticmethod
     def forward(
         ctx: _Context,

@@ -37,12 +37,11 @@ class HeldOut:
 class StudentInputs:
     """What the student sees, on one device.
 
-    Shapes: features (N, F), dense or sparse, positions (N, P), both side by side and scaled (N, F + P),
+    Shapes: features (N, F), dense or sparse; features and positions side by side and scaled (N, F + P);
     labels (N,); train, val and test index rows.
     """
 
     features: Rows
-    positions: Tensor
     scaled: Rows
     labels: Tensor
     train: Tensor
@@ -88,11 +87,10 @@ def student_inputs(
         features, places = rows_of(graph.features[nodes], device), tensor(inferred)
         return HeldOut(features, places, scaling(features, places), tensor(graph.labels[nodes]))
 
-    features, places = rows_of(graph.features[observed], device), tensor(positions)
+    features = rows_of(graph.features[observed], device)
     return StudentInputs(
         features=features,
-        positions=places,
-        scaled=to_multiply(scaling(features, places)),
+        scaled=to_multiply(scaling(features, tensor(positions))),
         labels=tensor(graph.labels[observed]),
         train=tensor(task.train),
         val=tensor(task.val),

@@ -22,7 +22,7 @@ Shares = npt.NDArray[np.float64]
 
 def propagated_labels(task: Task, log: RunLog) -> Floats:
     """Shares (N, C) of the classes around each observed node, summing to 1; zeros where no label reaches."""
-    averaging = _row_normalised(task.observed.adjacency)
+    averaging = row_normalised(task.observed.adjacency)
     labels = np.eye(task.observed.num_classes)[task.observed.labels[task.train]]  # (T, C)
     start = np.zeros((task.observed.num_nodes, task.observed.num_classes))
     start[task.train] = labels
@@ -37,8 +37,8 @@ def propagated_labels(task: Task, log: RunLog) -> Floats:
     return (shares / np.where(sums > 0, sums, 1)).astype(np.float32)
 
 
-def _row_normalised(adjacency: sp.csr_array) -> sp.csr_array:
-    """A: each neighbour's share of its node, float64."""
+def row_normalised(adjacency: sp.csr_array) -> sp.csr_array:
+    """A, in float64: each neighbour's share of its node, so that A x is the mean over neighbours."""
     degrees = adjacency.sum(axis=1, dtype=np.float64)
     return sp.csr_array(sp.diags_array(1 / np.maximum(degrees, 1)) @ adjacency)
 

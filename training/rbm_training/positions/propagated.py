@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from rbm_training.config import PositionsConfig
 from rbm_training.graph import Floats, Graph, GraphError
+from rbm_training.positions.label_propagation import row_normalised
 from rbm_training.run_log import RunLog
 
 
@@ -52,5 +53,4 @@ def leading_directions(graph: Graph, width: int, seed: int) -> npt.NDArray[np.fl
 
 def mean_with_neighbors(adjacency: sp.csr_array) -> sp.csr_array:
     """The matrix (N, N) that takes the mean over a node and its neighbours."""
-    with_loops = sp.csr_array(adjacency + sp.eye_array(adjacency.shape[0]))
-    return sp.csr_array(sp.diags_array(1 / with_loops.sum(axis=1)) @ with_loops)
+    return row_normalised(sp.csr_array(adjacency + sp.eye_array(adjacency.shape[0])))
