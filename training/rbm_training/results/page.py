@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from rbm_training.results.paired import RBM, Measure, Verdict
+from rbm_training.results.protocols import under_both_protocols
 from rbm_training.results.published import Published
 from rbm_training.results.published_tables import render_published
 from rbm_training.results.records import RunLine
@@ -33,7 +34,8 @@ line a run, which `rbm-train compare` writes.
   unseen.
 - **Protocol B** is that of KRD and RbM: the public split of Cora, Citeseer and Pubmed, the same for every
   seed; on the other graphs 20 and 30 labels per class, drawn anew for every seed. Inductive: where the
-  split names its test nodes, all of them are unseen.
+  split names its test nodes, all of them are unseen. On those other graphs the two protocols are one, and
+  their runs stand under both.
 - **Transductive**: every node is in the graph while teacher and student learn. **Inductive**: the unseen
   nodes and their edges are in nothing that is trained; they are the test nodes. *Production* is a mix of
   one part unseen and four parts observed test nodes.
@@ -91,7 +93,7 @@ ACCURACIES: Final[dict[str, tuple[tuple[str, Measure], ...]]] = {
 def render_results(lines: Iterable[RunLine], published: Published) -> str:
     """The page; the same lines in another order give the same page."""
     runs = list(lines)
-    sections = sections_of(runs)
+    sections = sections_of(under_both_protocols(runs))
     parts = [HEAD, _provenance(runs), _glance(sections)]
     parts += [_section(section) for section in sections]
     parts.append(_published(sections, published))
