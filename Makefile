@@ -21,7 +21,7 @@ help: ## list the targets
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[training,service,cpu,dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[training,service,cpu,tracing,dev]"
 	@touch $@
 
 .PHONY: setup
@@ -39,7 +39,7 @@ test: setup ## all tests, after the checks
 # An environment of its own: the extras `gpu` and `cpu` bring the same module and exclude each other.
 $(GPU_VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(GPU_VENV)
-	$(GPU_VENV)/bin/python -m pip install --quiet -c constraints.txt -e ".[service,gpu,dev]"
+	$(GPU_VENV)/bin/python -m pip install --quiet -c constraints.txt -e ".[service,gpu,tracing,dev]"
 	@touch $@
 
 .PHONY: test-gpu
