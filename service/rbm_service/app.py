@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -19,9 +20,10 @@ from rbm_service.api.schemas import extra_components
 from rbm_service.errors import MethodNotAllowedError, NotFoundError, ServiceError
 from rbm_service.metrics import Metrics
 from rbm_service.middleware import Surroundings, problem_response
-from rbm_service.reload import Reloader, find_promoted, load_model
+from rbm_service.reload import Reloader, find_promoted, load_model, rebuild_model
 from rbm_service.settings import Settings
 from rbm_service.slot import ModelSlot
+from rbm_service.supervision import supervising
 
 DESCRIPTION = "Classifies the nodes of a graph without the graph, by a distilled Routing-by-Memory student."
 OPENAPI_URL = "/openapi.json"
@@ -43,6 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     Raises:
         BundleError, EngineError: from the lifespan, when the model cannot be served.
+        EngineLostError: from its end, when the engine failed and could not be rebuilt.
     """
     metrics = Metrics()
     routers = [classify.router, operations.router]
@@ -81,7 +84,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         promoted = find_promoted(parts.settings.models_dir, parts.settings.model)
         parts.slot.swap(load_model(promoted, parts.settings, parts.metrics))
         try:
-            async with _reloading(parts):
+            async with _reloading(parts), _supervising(parts):
                 yield
         finally:
             parts.slot.close()
@@ -101,6 +104,12 @@ async def _reloading(parts: Parts) -> AsyncIterator[None]:
         following.cancel()
         await asyncio.wait([following])
         reloader.close()
+
+
+def _supervising(parts: Parts) -> AbstractAsyncContextManager[None]:
+    """Recover from failures of the engine."""
+    rebuild = partial(rebuild_model, settings=parts.settings, metrics=parts.metrics)
+    return supervising(parts.slot, rebuild, parts.settings.engine_timeout_seconds)
 
 
 @contextmanager

@@ -58,6 +58,7 @@ class Metrics:
         self._declare_http()
         self._declare_inference()
         self._declare_queue()
+        self._declare_engine()
         self._declare_predictions()
         self._declare_model()
 
@@ -96,6 +97,19 @@ class Metrics:
         self.queue_rows = self._gauge("rbm_queue_rows", "Rows waiting", name)
         self.queue_requests = self._gauge("rbm_queue_requests", "Requests waiting", name)
         self.queue_capacity_rows = self._gauge("rbm_queue_capacity_rows", "Rows that may wait", name)
+        self.estimated_wait = self._gauge(
+            "rbm_estimated_wait_seconds", "Time until what waits now is computed", name
+        )
+        self.capacity = self._gauge(
+            "rbm_capacity_rows_per_second", "Rows a second in the batches that suit the engine best", name
+        )
+
+    def _declare_engine(self) -> None:
+        name = ("model_name",)
+        self.engine_healthy = self._gauge("rbm_engine_healthy", "0 from a failure to the recovery", name)
+        self.engine_restarts = self._counter(
+            "rbm_engine_restarts_total", "Engines rebuilt after a failure", name
+        )
 
     def _declare_predictions(self) -> None:
         self.position_lookups = self._counter(
@@ -201,6 +215,10 @@ class ModelMetrics:
         self.queue_rows = metrics.queue_rows.labels(name)
         self.queue_requests = metrics.queue_requests.labels(name)
         self.queue_capacity_rows = metrics.queue_capacity_rows.labels(name)
+        self.estimated_wait = metrics.estimated_wait.labels(name)
+        self.capacity = metrics.capacity.labels(name)
+        self.engine_healthy = metrics.engine_healthy.labels(name)
+        self.engine_restarts = metrics.engine_restarts.labels(name)
         self.abstained = metrics.abstained.labels(*both)
         self.classes = [metrics.prediction_class.labels(label) for label in labels]
         self.confidence = [metrics.confidence.labels(label) for label in labels]

@@ -19,6 +19,7 @@ from rbm_service.api.schemas import (
     problem_responses,
 )
 from rbm_service.api.timing import Stopwatch
+from rbm_service.api.waiting import answer_or_gone
 from rbm_service.codec import EncodedRows, Query, check_options, decode, encode
 from rbm_service.errors import (
     FailureReason,
@@ -72,13 +73,13 @@ async def classify(request: Request) -> Response:
         check_media_type(dict(request.scope["headers"]))
         raw = await request.body()
         with parts.slot.lease() as model:  # for all that follows: an answer comes from one version alone
-            return await _answer(raw, model, parts)
+            return await _answer(request, raw, model, parts)
     except BaseException as error:
         parts.metrics.inference_failures.labels(_reason(error)).inc()
         raise
 
 
-async def _answer(raw: bytes, model: ServedModel, parts: Parts) -> Response:
+async def _answer(request: Request, raw: bytes, model: ServedModel, parts: Parts) -> Response:
     labels = model.bundle.manifest.labels
     watch = Stopwatch()
     body = parse(raw)
@@ -89,7 +90,10 @@ async def _answer(raw: bytes, model: ServedModel, parts: Parts) -> Response:
     watch.lap("position_lookup")
     limit = parts.settings.request_timeout_seconds
     deadline = watch.started + min(body.timeout_seconds or limit, limit)
-    answer = await model.batcher.submit(rows.feeds, rows.num_rows, explain=options.explain, deadline=deadline)
+    answer = await answer_or_gone(
+        request,
+        model.batcher.submit(rows.feeds, rows.num_rows, explain=options.explain, deadline=deadline),
+    )
     watch.take({"queue": answer.queue_seconds, "inference": answer.inference_seconds})
     decoded = decode(answer.outputs, query, rows, options, labels)
     content = to_json(
