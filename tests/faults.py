@@ -4,14 +4,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
-
-from rbm_service.__main__ import main
 
 Outputs = list[np.ndarray]
 
@@ -36,8 +33,10 @@ def infinite(computed: Outputs) -> Outputs:
     return [np.full_like(output, np.inf) if output.dtype.kind == "f" else output for output in computed]
 
 
-DAMAGES = {damage.__name__: damage for damage in (fail, without_last_row, without_last_column, not_a_number)}
-DAMAGES["infinite"] = infinite
+DAMAGES = {
+    damage.__name__: damage
+    for damage in (fail, without_last_row, without_last_column, not_a_number, infinite)
+}
 
 
 class Fault:
@@ -46,12 +45,10 @@ class Fault:
     def __init__(self) -> None:
         self.damage: Callable[[Outputs], Outputs] | None = None
         self.num_rows: int | None = None
-        self.entered = threading.Event()
         self.ended = threading.Event()
 
     def hang(self, computed: Outputs) -> Outputs:
-        """For as long as the test takes, and in a service until it is killed."""
-        self.entered.set()
+        """For as long as the test takes."""
         self.ended.wait()
         return computed
 
@@ -67,6 +64,28 @@ class Fault:
         return self.damage(computed) if self.damage and concerned else computed
 
 
+class FaultInFile(Fault):
+    """A file says what the fault is: `hang` or a name of `DAMAGES`, and a number of rows, or all."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def hang(self, computed: Outputs) -> Outputs:
+        """For as long as the file is there."""
+        while self.path.exists():
+            time.sleep(0.01)
+        return computed
+
+    def apply(self, feeds: dict[str, np.ndarray], computed: Outputs) -> Outputs:
+        if self.path.exists():
+            name, *num_rows = self.path.read_text().split()
+            self.begin(DAMAGES.get(name, self.hang), *map(int, num_rows))
+        else:
+            self.end()
+        return super().apply(feeds, computed)
+
+
 def faulty(run: Callable[..., Outputs], fault: Fault) -> Callable[..., Outputs]:
     """`InferenceSession.run` with a fault."""
 
@@ -76,26 +95,9 @@ def faulty(run: Callable[..., Outputs], fault: Fault) -> Callable[..., Outputs]:
     return run_with_fault
 
 
-def follow_file(fault: Fault, path: Path) -> None:
-    """Let a file say what the fault is: `hang` or a name of `DAMAGES`, and a number of rows; without it, none."""
-    while True:
-        words = []
-        with suppress(OSError):
-            words = path.read_text().split()
-        if words:
-            fault.begin(DAMAGES.get(words[0], fault.hang), int(words[1]) if words[1:] else None)
-        elif fault.damage:
-            fault.end()
-        time.sleep(0.01)
+if __name__ == "__main__":  # `rbm-serve`, with the fault in the file that is named
+    from rbm_service.__main__ import main
 
-
-def serve_with_fault(path: str) -> int:
-    """`rbm-serve`, with the fault that a file describes."""
-    fault = Fault()
-    onnxruntime.InferenceSession.run = faulty(onnxruntime.InferenceSession.run, fault)
-    threading.Thread(target=follow_file, args=(fault, Path(path)), daemon=True).start()
-    return main([])
-
-
-if __name__ == "__main__":
-    raise SystemExit(serve_with_fault(sys.argv[1]))
+    fault_in_file = FaultInFile(Path(sys.argv[1]))
+    onnxruntime.InferenceSession.run = faulty(onnxruntime.InferenceSession.run, fault_in_file)
+    raise SystemExit(main([]))

@@ -12,7 +12,7 @@ CORRECTION: Final = 0.2  # how far the pace follows one batch that is as large a
 
 @dataclass(frozen=True, slots=True)
 class BatchTable:
-    """Seconds of a forward pass by its rows, measured at powers of two."""
+    """Seconds of a forward pass by its rows, measured at every power of two up to some largest."""
 
     seconds: Mapping[int, float]
 
