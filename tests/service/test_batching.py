@@ -284,16 +284,6 @@ def test_a_run_that_does_not_end_takes_the_engine_down(make_batcher, gate, bundl
     assert [type(error) for error in asyncio.run(scenario())] == [BackendError, UnhealthyError]
 
 
-def test_runs_that_end_in_time_take_nothing_down(make_batcher, engine, bundle):
-    async def scenario():
-        batcher = make_batcher(engine.run, timeout_seconds=2)
-        await batcher.submit(rows_of(bundle, 0, 40), 40)
-        await asyncio.sleep(2.5)
-        return batcher.is_down
-
-    assert not asyncio.run(scenario())
-
-
 @pytest.mark.parametrize("num_rows", [1, INLINE_ROWS + 1])
 def test_an_engine_that_also_fails_at_what_it_is_known_to_compute_is_down(make_batcher, bundle, num_rows):
     def fail(*args):

@@ -206,9 +206,9 @@ def test_the_watchdog_lets_a_loop_live_that_turns(monkeypatch):
     monkeypatch.setattr("rbm_service.supervision.os._exit", ends.append)
 
     async def scenario():
-        watchdog = Watchdog(0.5)
+        watchdog = Watchdog(2)
         watchdog.start()
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(3.5)
         watchdog.close()
 
     asyncio.run(scenario())

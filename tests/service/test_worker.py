@@ -24,6 +24,7 @@ def test_work_is_done_in_a_thread_and_its_outcome_told_on_the_loop():
         assert worker.is_busy
         await until(lambda: outcomes)
         assert not worker.is_busy
+        assert worker._overdue.cancelled()
         worker.close()
         return outcomes
 
