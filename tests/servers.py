@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,13 +72,15 @@ class RunningServer:
 
 
 @contextmanager
-def running_server(models_dir: Path, log: Path, **settings: object) -> Iterator[RunningServer]:
+def running_server(
+    models_dir: Path, log: Path, command: Sequence[str] = SERVE, **settings: object
+) -> Iterator[RunningServer]:
     """A server that is ready; it is killed in the end, unless it has ended by itself."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RBM_")}
     port = find_free_port()
     ours = {"models_dir": models_dir, "device": "cpu", "port": port, "max_batch_rows": 64, **settings}
     env = kept | {f"RBM_{name.upper()}": str(value) for name, value in ours.items()}
-    with log.open("wb") as stderr, subprocess.Popen(SERVE, env=env, stderr=stderr) as process:
+    with log.open("wb") as stderr, subprocess.Popen(command, env=env, stderr=stderr) as process:
         try:
             wait_until_ready(f"http://127.0.0.1:{port}", process)
             yield RunningServer(process, port, log)

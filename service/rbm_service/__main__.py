@@ -23,6 +23,7 @@ from rbm_service.engine import EngineError
 from rbm_service.logs import configure_logging
 from rbm_service.server import Server
 from rbm_service.settings import ENV_PREFIX, Settings
+from rbm_service.supervision import EXIT_ENGINE_LOST, EngineLostError
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until told to stop.
 
     Returns:
-        0 after being told to stop, 1 when the model cannot be served, 2 when the settings are wrong.
+        0 after being told to stop, 1 when the model cannot be served, 2 when the settings are wrong, 4 when
+        the engine failed and could not be rebuilt.
     """
     _parser().parse_args(arguments)
     try:
@@ -49,8 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (BundleError, EngineError, OSError) as error:
         log.error("cannot serve", reason=str(error))
         return 1
-    _leave_threads()
-    return 0
+    except EngineLostError:
+        return _leave(EXIT_ENGINE_LOST)
+    return _leave(0)
 
 
 async def _serve(settings: Settings) -> None:
@@ -73,10 +76,11 @@ async def _serve(settings: Settings) -> None:
         await Server(config, parts.models, settings.drain_seconds).serve()
 
 
-def _leave_threads() -> None:
+def _leave(exit_code: int) -> int:
     """Everyone is answered: wait for no thread that still loads a model or computes what nobody reads."""
     if threading.active_count() > 1:
-        os._exit(0)
+        os._exit(exit_code)
+    return exit_code
 
 
 def _stop(signal_number: int, frame: FrameType | None) -> None:

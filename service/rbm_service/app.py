@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -19,11 +20,13 @@ from rbm_service.api.admin_key import AdminKey
 from rbm_service.api.parts import Parts
 from rbm_service.api.schemas import extra_components
 from rbm_service.errors import MethodNotAllowedError, NotFoundError, ServiceError
+from rbm_service.loading import rebuild_model
 from rbm_service.metrics import Metrics
 from rbm_service.middleware import Surroundings, problem_response
 from rbm_service.models import ServedModels
 from rbm_service.reload import Reloader
 from rbm_service.settings import Settings
+from rbm_service.supervision import supervising
 
 DESCRIPTION = "Classifies the nodes of a graph without the graph, by a distilled Routing-by-Memory student."
 OPENAPI_URL = "/openapi.json"
@@ -46,6 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
     Raises:
         OSError: the admin's key cannot be read.
         BundleError, EngineError: from the lifespan, when a model cannot be served.
+        EngineLostError: from its end, when an engine failed and could not be rebuilt.
     """
     metrics = Metrics()
     routers = [classify.router, operations.router]
@@ -86,7 +90,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     with _metrics_server(parts):
         try:
             parts.reloader.start()
-            async with _following(parts.reloader):
+            async with _following(parts.reloader), _supervising(parts):
                 yield
         finally:
             parts.models.close()
@@ -102,6 +106,12 @@ async def _following(reloader: Reloader) -> AsyncIterator[None]:
     finally:
         following.cancel()
         await asyncio.wait([following])
+
+
+def _supervising(parts: Parts) -> AbstractAsyncContextManager[None]:
+    """Recover from failures of the engine."""
+    rebuild = partial(rebuild_model, settings=parts.settings, metrics=parts.metrics)
+    return supervising(parts.models, rebuild, parts.settings.engine_timeout_seconds)
 
 
 @contextmanager

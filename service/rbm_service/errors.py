@@ -193,6 +193,15 @@ class DrainingError(ServiceError):
         super().__init__("the service is about to end", headers={"Retry-After": "1"})
 
 
+class UnhealthyError(ServiceError):
+    """The engine failed and is being rebuilt; another replica, or this one in a while, will answer."""
+
+    status, code, reason = HTTPStatus.SERVICE_UNAVAILABLE, "unhealthy", "rejected"
+
+    def __init__(self) -> None:
+        super().__init__("the engine failed and is being rebuilt", headers={"Retry-After": "5"})
+
+
 class DeadlineExceededError(ServiceError):
     """The answer was not there when the caller stopped waiting for it."""
 

@@ -51,11 +51,6 @@ class Loader:
         self._seen[name] = sight
         return self._load_unless_there(find_promoted(self._settings.models_dir, name), former)
 
-    def load_again(self, name: str, former: ServedModel | None) -> ServedModel:
-        """The version in service, from the start."""
-        assert former is not None
-        return self._load(find_version(self._settings.models_dir, name, former.version))
-
     def load_and_promote(self, name: str, former: ServedModel | None, version: int) -> ServedModel | None:
         """A version, once it has proved itself, is the promoted one.
 

@@ -114,6 +114,10 @@ def load_model(published: PublishedVersion, settings: Settings, metrics: Metrics
         max_queued_rows=settings.max_queued_rows,
         padding=padding(manifest.features),
         row_limit=partial(max_rows, manifest),
+        runs_inline=not engine.may_wait,
+        table=engine.measure(settings.max_batch_rows),
+        timeout_seconds=settings.engine_timeout_seconds,
+        probe=partial(engine.self_test, proven.bundle),
     )
     seconds = time.perf_counter() - started
     metrics.model_load_duration.labels(name).observe(seconds)
@@ -126,6 +130,11 @@ def load_model(published: PublishedVersion, settings: Settings, metrics: Metrics
         seconds=round(seconds, 3),
     )
     return ServedModel(name, version, settings.device, proven.bundle, engine, batcher, bound)
+
+
+def rebuild_model(served: ServedModel, settings: Settings, metrics: Metrics) -> ServedModel:
+    """Load the version that is in service anew; as `load_model`."""
+    return load_model(PublishedVersion(served.name, served.version, served.bundle.path), settings, metrics)
 
 
 def load_shadow(published: PublishedVersion, share: float, settings: Settings, metrics: Metrics) -> Shadow:

@@ -61,6 +61,7 @@ class Metrics:
         self._declare_http()
         self._declare_inference()
         self._declare_queue()
+        self._declare_engine()
         self._declare_predictions()
         self._declare_model()
         self._declare_shadow()
@@ -99,6 +100,18 @@ class Metrics:
         self.queue_rows = self._gauge("rbm_queue_rows", "Rows waiting", NAME)
         self.queue_requests = self._gauge("rbm_queue_requests", "Requests waiting", NAME)
         self.queue_capacity_rows = self._gauge("rbm_queue_capacity_rows", "Rows that may wait", NAME)
+        self.estimated_wait = self._gauge(
+            "rbm_estimated_wait_seconds", "Time until what waits now is computed", NAME
+        )
+        self.capacity = self._gauge(
+            "rbm_capacity_rows_per_second", "Rows a second in the batches that suit the engine best", NAME
+        )
+
+    def _declare_engine(self) -> None:
+        self.engine_healthy = self._gauge("rbm_engine_healthy", "0 from a failure to the recovery", NAME)
+        self.engine_restarts = self._counter(
+            "rbm_engine_restarts_total", "Engines rebuilt after a failure", NAME
+        )
 
     def _declare_predictions(self) -> None:
         self.position_lookups = self._counter(
@@ -249,6 +262,10 @@ class ModelMetrics:
         self.queue_rows = metrics.queue_rows.labels(name)
         self.queue_requests = metrics.queue_requests.labels(name)
         self.queue_capacity_rows = metrics.queue_capacity_rows.labels(name)
+        self.estimated_wait = metrics.estimated_wait.labels(name)
+        self.capacity = metrics.capacity.labels(name)
+        self.engine_healthy = metrics.engine_healthy.labels(name)
+        self.engine_restarts = metrics.engine_restarts.labels(name)
         self.abstained = metrics.abstained.labels(*both)
         self.positions = {
             result: metrics.position_lookups.labels(name, result) for result in POSITION_RESULTS

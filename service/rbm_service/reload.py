@@ -122,10 +122,6 @@ class Reloader:
         """Look at one model, also at what was refused before; raises what `promote` does."""
         return await self._change_served(name, partial(self._loader.load_promoted, again=True))
 
-    async def rebuild(self, name: str) -> Change:
-        """Load the version in service once more, to take its own place; raises what `promote` does."""
-        return await self._change_served(name, self._loader.load_again)
-
     async def load(self, name: str) -> Change:
         """Put the promoted version of any model of the repository in service; raises what `promote` does."""
         self._check_explicit()

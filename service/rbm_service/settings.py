@@ -14,6 +14,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1)]
 MAX_SECONDS = 3600
 Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
+AtLeastASecond = Annotated[float, Field(ge=1, le=MAX_SECONDS)]
 SecondsOrNone = Annotated[float, Field(ge=0, le=MAX_SECONDS)]
 
 
@@ -62,6 +63,11 @@ class Settings(BaseSettings):
     request_timeout_seconds: Seconds = 10.0
     """How long a request may take once its body is there; then it is answered with 504, and if it still waits
     in the queue, it is never computed. A request may ask for less by its `timeout_seconds`, not for more."""
+
+    engine_timeout_seconds: AtLeastASecond = 30.0
+    """Longest time for one batch. An engine that takes longer hangs: the batch gets 500, every other request
+    503 `unhealthy`, and the model is rebuilt from its bundle, for which one try may take four times as long
+    as this. Where the event loop itself stands still for so long, the process ends with 4."""
 
     drain_seconds: SecondsOrNone = 10.0
     """Longest time that SIGTERM or SIGINT leaves for answering. /readyz turns 503 at once, while requests are

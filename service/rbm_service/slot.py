@@ -7,7 +7,7 @@ from rbm_bundle import Bundle
 from rbm_bundle.manifest import Provider
 from rbm_service.batching import Batcher
 from rbm_service.engine import Engine
-from rbm_service.errors import DrainingError, WarmingError
+from rbm_service.errors import DrainingError, UnhealthyError, WarmingError
 from rbm_service.metrics import Metrics, ModelInfo, ModelMetrics
 from rbm_service.shadow import Shadow
 
@@ -116,14 +116,16 @@ class ModelSlot:
         return self._present().model
 
     def check_ready(self) -> None:
-        """Refuse unless a model is in service, to stay there.
+        """Refuse unless a model is in service that computes, to stay there.
 
         Raises:
             WarmingError, DrainingError: there is none yet, or not for long.
+            UnhealthyError: its engine is down.
         """
         if self.draining:
             raise DrainingError
-        self._present()
+        if self._present().model.batcher.is_down:
+            raise UnhealthyError
 
     def swap(self, model: ServedModel) -> None:
         """Put a model in service.
@@ -150,6 +152,10 @@ class ModelSlot:
             former.close()
             if shadow is not None and shadow.version != former.version:
                 self._metrics.forget_shadow(self.name, former.version)
+
+    def show_failure(self) -> None:
+        """Let `rbm_model_ready` say that the model in service is down, until another takes its place."""
+        self._metrics.model_ready.labels(self.name).set(0)
 
     def begin_drain(self) -> None:
         """Be ready no more, and lease on: whoever sends requests here takes a moment to notice."""

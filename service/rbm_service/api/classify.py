@@ -21,6 +21,7 @@ from rbm_service.api.schemas import (
     problem_responses,
 )
 from rbm_service.api.timing import Stopwatch
+from rbm_service.api.waiting import answer_or_gone
 from rbm_service.batches import Answer
 from rbm_service.codec import EncodedRows, Query, check_options, decode, encode
 from rbm_service.errors import (
@@ -72,13 +73,15 @@ async def classify(request: Request) -> Response:
         watch = Stopwatch()
         body = parse(raw, ClassifyRequest)
         with parts.models.lease(body.model, body.version) as model:
-            return await _answer(body, model, parts, watch)  # all of it from one version alone
+            return await _answer(request, body, model, parts, watch)  # all of it from one version alone
     except BaseException as error:
         parts.metrics.inference_failures.labels(_reason(error)).inc()
         raise
 
 
-async def _answer(body: ClassifyRequest, model: ServedModel, parts: Parts, watch: Stopwatch) -> Response:
+async def _answer(
+    request: Request, body: ClassifyRequest, model: ServedModel, parts: Parts, watch: Stopwatch
+) -> Response:
     labels = model.bundle.manifest.labels
     query, options = body.query(), body.options()
     check_options(options, len(labels))
@@ -87,7 +90,10 @@ async def _answer(body: ClassifyRequest, model: ServedModel, parts: Parts, watch
     watch.lap("position_lookup")
     limit = parts.settings.request_timeout_seconds
     deadline = watch.started + min(body.timeout_seconds or limit, limit)
-    answer = await model.batcher.submit(rows.feeds, rows.num_rows, explain=options.explain, deadline=deadline)
+    answer = await answer_or_gone(
+        request,
+        model.batcher.submit(rows.feeds, rows.num_rows, explain=options.explain, deadline=deadline),
+    )
     watch.take({"queue": answer.queue_seconds, "inference": answer.inference_seconds})
     decoded = decode(answer.outputs, query, rows, options, labels)
     content = to_json(
