@@ -3,6 +3,7 @@ import threading
 from functools import partial
 
 import pytest
+from structlog.testing import capture_logs
 
 from rbm_service.batching import FAILURES_UNTIL_PROBE
 from rbm_service.errors import BackendError, UnhealthyError
@@ -49,7 +50,7 @@ def fail(model, monkeypatch):
         monkeypatch.setattr(model.batcher, "_run", fail)
         monkeypatch.setattr(model.batcher, "_probe", fail)
         for _ in range(FAILURES_UNTIL_PROBE):
-            with pytest.raises(BackendError):
+            with capture_logs(), pytest.raises(BackendError):
                 await model.batcher.submit(feeds_of(model.bundle, [0]), 1)
         await until(lambda: model.batcher.is_down)
 

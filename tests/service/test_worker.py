@@ -60,12 +60,15 @@ def test_work_that_takes_too_long_is_told_once_and_its_outcome_all_the_same():
 
 @pytest.mark.parametrize("is_busy", [False, True])
 def test_closing_waits_for_nothing_and_nothing_is_overdue_after_it(is_busy):
+    told = []
+
     async def scenario():
         worker, opened = Worker(0.02), threading.Event()
         if is_busy:
-            worker.start(lambda: opened.wait(30), lambda done: None, never)
+            worker.start(lambda: opened.wait(30), lambda done: None, lambda: told.append("late"))
         worker.close()
         await asyncio.sleep(0.1)
         opened.set()
 
     asyncio.run(scenario())
+    assert told == []
