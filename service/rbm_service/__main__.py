@@ -18,7 +18,9 @@ from pydantic import ValidationError
 from rbm_bundle import BundleError
 from rbm_service.app import create_app
 from rbm_service.engine import EngineError
+from rbm_service.keys import ADMIN_NAME, KeyFileError, key_name, new_key
 from rbm_service.logs import configure_logging
+from rbm_service.protocol import TimedProtocol
 from rbm_service.server import Server
 from rbm_service.settings import ENV_PREFIX, Settings
 
@@ -26,12 +28,15 @@ log = structlog.get_logger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until told to stop.
+    """Serve until told to stop, or make a key.
 
     Returns:
-        0 after being told to stop, 1 when the model cannot be served, 2 when the settings are wrong.
+        0 after being told to stop, 1 when the model or the keys are not right, 2 when the settings are not.
     """
-    _parser().parse_args(arguments)
+    given = _parser().parse_args(arguments)
+    if given.new_key is not None:
+        _print_key(given.new_key)
+        return 0
     try:
         settings = Settings()
     except ValidationError as error:
@@ -43,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, _stop)
     try:
         uvloop.run(_serve(settings))
-    except (BundleError, EngineError, OSError) as error:
+    except (KeyFileError, BundleError, EngineError, OSError) as error:
         log.error("cannot serve", reason=str(error))
         return 1
     _leave_threads()
@@ -57,7 +62,7 @@ async def _serve(settings: Settings) -> None:
         app,
         host=settings.host,
         port=settings.port,
-        http="httptools",
+        http=TimedProtocol.within(settings.header_timeout_seconds, settings.body_timeout_seconds),
         ws="none",
         lifespan="off",
         proxy_headers=False,  # nothing here asks who the client is
@@ -79,13 +84,26 @@ def _stop(signal_number: int, frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
+def _print_key(name: str) -> None:
+    secret, line = new_key(name)
+    file = "RBM_ADMIN_KEY_FILE" if name == ADMIN_NAME else "RBM_API_KEYS_FILE"
+    print(f"the key, which is kept nowhere:\n{secret}\nthe line for {file}:\n{line}")
+
+
 def _parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="rbm-serve",
         description="Serve the promoted version of a model over HTTP. Settings are environment variables:",
         epilog="\n".join(_described_settings()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument(
+        "--new-key",
+        metavar="NAME",
+        type=key_name,
+        help=f"print a new key and the line that lets it in, and end; `{ADMIN_NAME}` is the admin key",
+    )
+    return parser
 
 
 def _described_settings() -> list[str]:

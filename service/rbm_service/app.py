@@ -16,9 +16,11 @@ from starlette.routing import BaseRoute
 from rbm_service.api import classify, operations
 from rbm_service.api.parts import Parts
 from rbm_service.api.schemas import extra_components
+from rbm_service.api.security import declare_keys
 from rbm_service.errors import MethodNotAllowedError, NotFoundError, ServiceError
+from rbm_service.keys import KeyRing
 from rbm_service.metrics import Metrics
-from rbm_service.middleware import Surroundings, problem_response
+from rbm_service.middleware import BodyLimits, Surroundings, problem_response
 from rbm_service.reload import Reloader, find_promoted, load_model
 from rbm_service.settings import Settings
 from rbm_service.slot import ModelSlot
@@ -29,12 +31,13 @@ DOCS_URL = "/docs"
 
 
 class Service(FastAPI):
-    """FastAPI, with the schemas of the bodies that routes parse and raise by themselves."""
+    """FastAPI, with the schemas of the bodies that routes parse and raise by themselves, and with keys."""
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
         document = super().openapi()
         document["components"]["schemas"].update(extra_components())
+        declare_keys(document, self.state.parts.keys)
         return document
 
 
@@ -42,9 +45,11 @@ def create_app(settings: Settings) -> FastAPI:
     """A service with these settings; it loads its model when its lifespan begins.
 
     Raises:
+        KeyFileError: a file of keys is not right.
         BundleError, EngineError: from the lifespan, when the model cannot be served.
     """
     metrics = Metrics()
+    keys = KeyRing(settings.api_keys_file, settings.admin_key_file)
     routers = [classify.router, operations.router]
     if settings.metrics_port is None:
         routers.append(operations.metrics_router)
@@ -63,14 +68,16 @@ def create_app(settings: Settings) -> FastAPI:
             Middleware(
                 Surroundings,
                 metrics=metrics,
+                keys=keys,
                 routes=[OPENAPI_URL, DOCS_URL, *_paths(routes)],
-                max_body_bytes=settings.max_body_bytes,
+                inference_routes=_paths(classify.router.routes),
+                body_limits=BodyLimits(settings.max_body_bytes, settings.body_timeout_seconds),
             )
         ],
         routes=routes,
         exception_handlers={ServiceError: _on_service_error, HTTPException: _on_http_exception},
     )
-    app.state.parts = Parts(settings, metrics, ModelSlot(metrics))
+    app.state.parts = Parts(settings, metrics, keys, ModelSlot(metrics))
     return app
 
 

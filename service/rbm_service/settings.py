@@ -58,6 +58,14 @@ class Settings(BaseSettings):
     max_body_bytes: Count = 16 * 1024 * 1024
     """Longest request body."""
 
+    header_timeout_seconds: Seconds = 10.0
+    """How long the headers of a request may take to arrive; then the connection is closed. One that waits for
+    its next request is closed after five seconds."""
+
+    body_timeout_seconds: Seconds = 10.0
+    """How long the body of a request may take to arrive after its headers; then it is answered with 408, and
+    the connection is closed."""
+
     request_timeout_seconds: Seconds = 10.0
     """How long a request may take once its body is there; then it is answered with 504, and if it still waits
     in the queue, it is never computed. A request may ask for less by its `timeout_seconds`, not for more."""
@@ -73,6 +81,14 @@ class Settings(BaseSettings):
     """How often to look for a newly promoted version, which is loaded beside the one in service and takes its
     place once it has proved itself. One that cannot be loaded is refused once, and tried again when it is
     promoted again or its manifest changes. 0: never look; what was promoted at start is served to the end."""
+
+    api_keys_file: Path | None = None
+    """File of the keys that open the API, on each line a name and the SHA-256 of a key, as
+    `rbm-serve --new-key NAME` prints it; `#` begins a comment. When unset, the API is open to everyone."""
+
+    admin_key_file: Path | None = None
+    """File with the SHA-256 of the key that opens /admin and /v2/repository, and all the rest. When unset,
+    these two do not exist."""
 
     intra_op_threads: Count = 1
     """Threads of ONNX Runtime within one operator."""

@@ -61,7 +61,7 @@ router = APIRouter(tags=["classify"], route_class=PlainRoute)
     response_class=Response,
     responses={
         200: {"model": ClassifyResponse, "description": "One prediction per node, in order"},
-        **problem_responses(400, 404, 413, 415, 422, 429, 500, 503, 504),
+        **problem_responses(400, 404, 408, 413, 415, 422, 429, 500, 503, 504),
     },
     openapi_extra=REQUEST_BODY,
 )

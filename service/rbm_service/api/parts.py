@@ -5,6 +5,7 @@ from typing import cast
 
 from fastapi import Request
 
+from rbm_service.keys import KeyRing
 from rbm_service.metrics import Metrics
 from rbm_service.settings import Settings
 from rbm_service.slot import ModelSlot
@@ -16,6 +17,7 @@ class Parts:
 
     settings: Settings
     metrics: Metrics
+    keys: KeyRing
     slot: ModelSlot
 
 
