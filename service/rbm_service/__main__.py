@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from rbm_bundle import BundleError
 from rbm_service.app import create_app
 from rbm_service.engine import EngineError
-from rbm_service.keys import ADMIN_NAME, KeyFileError, key_name, new_key
+from rbm_service.keys import ADMIN_NAME, NAME_PATTERN, KeyFileError, new_key
 from rbm_service.logs import configure_logging
 from rbm_service.protocol import TimedProtocol
 from rbm_service.server import Server
@@ -84,6 +84,12 @@ def _stop(signal_number: int, frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
+def _key_name(text: str) -> str:
+    if not NAME_PATTERN.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"found {text!r}, wanted up to 32 letters, digits, `.`, `_` or `-`")
+    return text
+
+
 def _print_key(name: str) -> None:
     secret, line = new_key(name)
     file = "RBM_ADMIN_KEY_FILE" if name == ADMIN_NAME else "RBM_API_KEYS_FILE"
@@ -100,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--new-key",
         metavar="NAME",
-        type=key_name,
+        type=_key_name,
         help=f"print a new key and the line that lets it in, and end; `{ADMIN_NAME}` is the admin key",
     )
     return parser

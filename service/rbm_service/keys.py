@@ -141,17 +141,6 @@ def read_admin_key(path: Path) -> Key:
     return Key(ADMIN_NAME, bytes.fromhex(digest))
 
 
-def key_name(text: str) -> str:
-    """A name as a file of keys may have it.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if not NAME_PATTERN.fullmatch(text):
-        raise ValueError(text)
-    return text
-
-
 def new_key(name: str) -> tuple[str, str]:
     """A secret that nobody can guess, and the line that lets it in."""
     secret = secrets.token_urlsafe(32)
