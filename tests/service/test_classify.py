@@ -1,5 +1,7 @@
 import asyncio
+import json
 import re
+import sys
 import threading
 from dataclasses import replace
 
@@ -9,6 +11,7 @@ from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
 from rbm_bundle import ModelRepository
+from rbm_service.api import classify as classify_route
 from rbm_service.api.parts import Parts
 from rbm_service.api.schemas import ClassifyResponse, Problem
 from rbm_service.app import create_app
@@ -62,6 +65,46 @@ def test_known_ids_are_all_it_takes(client, engine, bundle):
         assert prediction["confidence"] == pytest.approx(row.max())
         assert prediction["label"] == bundle.manifest.labels[row.argmax()]
     assert [prediction["node_id"] for prediction in answer.json()["predictions"]] == [105, 100]
+
+
+def test_while_a_long_body_is_read_others_are_answered(settings, monkeypatch):
+    entered, opened, parse = threading.Event(), threading.Event(), classify_route.parse
+
+    def read_slowly(raw):
+        if len(raw) > classify_route.MAX_BYTES_ON_LOOP:
+            entered.set()
+            assert opened.wait(30)
+        return parse(raw)
+
+    async def scenario():
+        app = create_app(settings)
+        transport = httpx2.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx2.AsyncClient(transport=transport, base_url="http://test") as client,
+        ):
+            body = b'{"node_ids": [100]}' + b" " * classify_route.MAX_BYTES_ON_LOOP
+            headers = {"Content-Type": "application/json"}
+            reading = asyncio.create_task(client.post("/classify", content=body, headers=headers))
+            await asyncio.to_thread(entered.wait, 30)
+            meanwhile = [await client.get("/livez"), await client.post("/classify", json={"node_ids": [105]})]
+            opened.set()
+            return [*meanwhile, await reading]
+
+    monkeypatch.setattr(classify_route, "parse", read_slowly)
+    assert [answer.status_code for answer in asyncio.run(scenario())] == [200, 200, 200]
+
+
+def test_a_long_body_lets_other_threads_run_between_its_rows():
+    row = [0.5] * 1000
+    body = json.dumps({"features": [row] * 50, "positions": [row] * 50}).encode()
+    calls = []
+    sys.setprofile(lambda frame, event, argument: calls.append(frame.f_code.co_name))
+    try:
+        classify_route.parse(body)
+    finally:
+        sys.setprofile(None)
+    assert calls.count("_let_others_run") >= 2 * 50
 
 
 def test_every_row_says_where_its_position_came_from(client):

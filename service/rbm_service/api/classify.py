@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -19,7 +21,7 @@ from rbm_service.api.schemas import (
     problem_responses,
 )
 from rbm_service.api.timing import Stopwatch
-from rbm_service.codec import EncodedRows, Query, check_options, decode, encode
+from rbm_service.codec import AnswerOptions, EncodedRows, Query, check_options, decode, encode
 from rbm_service.errors import (
     FailureReason,
     FieldError,
@@ -31,6 +33,9 @@ from rbm_service.errors import (
 )
 from rbm_service.slot import ServedModel
 
+# Longer bodies are read in a thread. One of 64 kB takes a few milliseconds at most, and for 5 ms a thread may
+# keep the interpreter to itself anyway: for shorter ones, a thread would gain the others nothing.
+MAX_BYTES_ON_LOOP: Final = 64 * 1024
 MAX_LISTED_ERRORS: Final = 20
 MAX_SHOWN_KEY: Final = 100  # characters of a key that the caller made up
 
@@ -51,6 +56,16 @@ class PlainRoute(APIRoute):
     def get_route_handler(self) -> RouteHandler:
         """The function itself: what FastAPI would do around it costs as much as reading the body."""
         return self.endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request, read and found right."""
+
+    query: Query
+    options: AnswerOptions
+    rows: EncodedRows
+    timeout_seconds: float | None
 
 
 router = APIRouter(tags=["classify"], route_class=PlainRoute)
@@ -81,14 +96,11 @@ async def classify(request: Request) -> Response:
 async def _answer(raw: bytes, model: ServedModel, parts: Parts) -> Response:
     labels = model.bundle.manifest.labels
     watch = Stopwatch()
-    body = parse(raw)
-    query, options = body.query(), body.options()
-    check_options(options, len(labels))
-    watch.lap("parse")
-    rows = _encode(query, model, parts)
-    watch.lap("position_lookup")
+    read = partial(_read, raw, model, parts, watch)
+    asked = await asyncio.to_thread(read) if len(raw) > MAX_BYTES_ON_LOOP else read()
+    query, options, rows = asked.query, asked.options, asked.rows
     limit = parts.settings.request_timeout_seconds
-    deadline = watch.started + min(body.timeout_seconds or limit, limit)
+    deadline = watch.started + min(asked.timeout_seconds or limit, limit)
     answer = await model.batcher.submit(rows.feeds, rows.num_rows, explain=options.explain, deadline=deadline)
     watch.take({"queue": answer.queue_seconds, "inference": answer.inference_seconds})
     decoded = decode(answer.outputs, query, rows, options, labels)
@@ -99,6 +111,17 @@ async def _answer(raw: bytes, model: ServedModel, parts: Parts) -> Response:
     model.metrics.observe_stages(watch.seconds)
     model.metrics.abstained.inc(decoded.num_abstained)
     return Response(content, media_type="application/json", headers={"Server-Timing": watch.header()})
+
+
+def _read(raw: bytes, model: ServedModel, parts: Parts, watch: Stopwatch) -> _Asked:
+    """Everything of a request that comes before its turn to be computed."""
+    body = parse(raw)
+    query, options = body.query(), body.options()
+    check_options(options, len(model.bundle.manifest.labels))
+    watch.lap("parse")
+    rows = _encode(query, model, parts)
+    watch.lap("position_lookup")
+    return _Asked(query, options, rows, body.timeout_seconds)
 
 
 def check_media_type(headers: Mapping[bytes, bytes]) -> None:
