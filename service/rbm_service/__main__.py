@@ -20,7 +20,9 @@ from rbm_bundle import BundleError
 from rbm_service.api.parts import Parts
 from rbm_service.app import create_app
 from rbm_service.engine import EngineError
+from rbm_service.keys import ADMIN_NAME, NAME_PATTERN, KeyFileError, new_key
 from rbm_service.logs import configure_logging
+from rbm_service.protocol import TimedProtocol
 from rbm_service.server import Server
 from rbm_service.settings import ENV_PREFIX, Settings
 from rbm_service.supervision import EXIT_ENGINE_LOST, EngineLostError
@@ -29,13 +31,16 @@ log = structlog.get_logger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until told to stop.
+    """Serve until told to stop, or make a key.
 
     Returns:
-        0 after being told to stop, 1 when the model cannot be served, 2 when the settings are wrong, 4 when
-        the engine failed and could not be rebuilt.
+        0 after being told to stop, 1 when a model or the keys are not right, 2 when the settings are not, 4 when
+        an engine failed and could not be rebuilt.
     """
-    _parser().parse_args(arguments)
+    given = _parser().parse_args(arguments)
+    if given.new_key is not None:
+        _print_key(given.new_key)
+        return 0
     try:
         settings = Settings()
     except ValidationError as error:
@@ -48,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to look at
     try:
         uvloop.run(_serve(settings))
-    except (BundleError, EngineError, OSError) as error:
+    except (KeyFileError, BundleError, EngineError, OSError) as error:
         log.error("cannot serve", reason=str(error))
         return 1
     except EngineLostError:
@@ -63,7 +68,7 @@ async def _serve(settings: Settings) -> None:
         app,
         host=settings.host,
         port=settings.port,
-        http="httptools",
+        http=TimedProtocol.within(settings.header_timeout_seconds, settings.body_timeout_seconds),
         ws="none",
         lifespan="off",
         proxy_headers=False,  # nothing here asks who the client is
@@ -88,13 +93,32 @@ def _stop(signal_number: int, frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
+def _key_name(text: str) -> str:
+    if not NAME_PATTERN.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"found {text!r}, wanted up to 32 letters, digits, `.`, `_` or `-`")
+    return text
+
+
+def _print_key(name: str) -> None:
+    secret, line = new_key(name)
+    file = "RBM_ADMIN_KEY_FILE" if name == ADMIN_NAME else "RBM_API_KEYS_FILE"
+    print(f"the key, which is kept nowhere:\n{secret}\nthe line for {file}:\n{line}")
+
+
 def _parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="rbm-serve",
         description="Serve the promoted version of a model over HTTP. Settings are environment variables:",
         epilog="\n".join(_described_settings()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument(
+        "--new-key",
+        metavar="NAME",
+        type=_key_name,
+        help=f"print a new key and the line that lets it in, and end; `{ADMIN_NAME}` is the admin key",
+    )
+    return parser
 
 
 def _described_settings() -> list[str]:

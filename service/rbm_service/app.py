@@ -14,15 +14,15 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
-from rbm_service.api import classify, operations
-from rbm_service.api.admin import admin_router
-from rbm_service.api.admin_key import AdminKey
+from rbm_service.api import admin, classify, operations
 from rbm_service.api.parts import Parts
 from rbm_service.api.schemas import extra_components
+from rbm_service.api.security import declare_keys
 from rbm_service.errors import MethodNotAllowedError, NotFoundError, ServiceError
+from rbm_service.keys import KeyRing
 from rbm_service.loading import rebuild_model
 from rbm_service.metrics import Metrics
-from rbm_service.middleware import Surroundings, problem_response
+from rbm_service.middleware import BodyLimits, Surroundings, problem_response
 from rbm_service.models import ServedModels
 from rbm_service.reload import Reloader
 from rbm_service.settings import Settings
@@ -34,12 +34,13 @@ DOCS_URL = "/docs"
 
 
 class Service(FastAPI):
-    """FastAPI, with the schemas of the bodies that routes parse and raise by themselves."""
+    """FastAPI, with the schemas of the bodies that routes parse and raise by themselves, and with keys."""
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
         document = super().openapi()
         document["components"]["schemas"].update(extra_components())
+        declare_keys(document, self.state.parts.keys)
         return document
 
 
@@ -47,14 +48,15 @@ def create_app(settings: Settings) -> FastAPI:
     """A service with these settings; it loads its models when its lifespan begins.
 
     Raises:
-        OSError: the admin's key cannot be read.
+        KeyFileError: a file of keys is not right.
         BundleError, EngineError: from the lifespan, when a model cannot be served.
         EngineLostError: from its end, when an engine failed and could not be rebuilt.
     """
     metrics = Metrics()
+    keys = KeyRing(settings.api_keys_file, settings.admin_key_file)
     routers = [classify.router, operations.router]
     if settings.admin_key_file is not None:
-        routers.append(admin_router(AdminKey.read(settings.admin_key_file)))
+        routers.append(admin.router)
     if settings.metrics_port is None:
         routers.append(operations.metrics_router)
     routes: list[BaseRoute] = [route for router in routers for route in router.routes]
@@ -72,15 +74,17 @@ def create_app(settings: Settings) -> FastAPI:
             Middleware(
                 Surroundings,
                 metrics=metrics,
+                keys=keys,
                 routes=[OPENAPI_URL, DOCS_URL, *_paths(routes)],
-                max_body_bytes=settings.max_body_bytes,
+                inference_routes=_paths(classify.router.routes),
+                body_limits=BodyLimits(settings.max_body_bytes, settings.body_timeout_seconds),
             )
         ],
         routes=routes,
         exception_handlers={ServiceError: _on_service_error, HTTPException: _on_http_exception},
     )
     models = ServedModels(metrics)
-    app.state.parts = Parts(settings, metrics, models, Reloader(settings, metrics, models))
+    app.state.parts = Parts(settings, metrics, keys, models, Reloader(settings, metrics, models))
     return app
 
 

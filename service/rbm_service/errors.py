@@ -12,7 +12,9 @@ from typing import Any, ClassVar, Literal
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
-FailureReason = Literal["rejected", "canceled", "backend", "validation", "too_large", "deadline", "other"]
+FailureReason = Literal[
+    "rejected", "canceled", "backend", "validation", "unauthorized", "too_large", "deadline", "other"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,21 @@ class UnknownModelError(ServiceError):
     status, code, reason = HTTPStatus.NOT_FOUND, "unknown_model", "validation"
 
 
+class UnauthorizedError(ServiceError):
+    """The route needs a key, and the request has none that is known."""
+
+    status, code, reason = HTTPStatus.UNAUTHORIZED, "unauthorized", "unauthorized"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+class ForbiddenError(ServiceError):
+    """The key is known, but this is not for its holder."""
+
+    status, code, reason = HTTPStatus.FORBIDDEN, "forbidden", "unauthorized"
+
+
 class NotFoundError(ServiceError):
     """No such route."""
 
@@ -115,15 +132,14 @@ class MethodNotAllowedError(ServiceError):
     status, code = HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed"
 
 
-class UnauthorizedError(ServiceError):
-    """The key is missing, or is not the right one."""
+class RequestTimeoutError(ServiceError):
+    """The body did not arrive in time; what would still come of it is not read."""
 
-    status, code = HTTPStatus.UNAUTHORIZED, "unauthorized"
+    status, code, reason = HTTPStatus.REQUEST_TIMEOUT, "request_timeout", "canceled"
 
-    def __init__(self) -> None:
+    def __init__(self, limit_seconds: float) -> None:
         super().__init__(
-            "a key is needed: Authorization: Bearer KEY, or X-API-Key: KEY",
-            headers={"WWW-Authenticate": "Bearer"},
+            f"the body did not arrive within {limit_seconds:g} s", headers={"Connection": "close"}
         )
 
 

@@ -20,7 +20,10 @@ from rbm_bundle.manifest import NO_EXPERT
 Stage = Literal["parse", "position_lookup", "queue", "inference", "serialize"]
 STAGES: tuple[Stage, ...] = ("parse", "position_lookup", "queue", "inference", "serialize")
 POSITION_RESULTS = ("cached", "neighbors", "supplied", "default", "missing")
-FAILURE_REASONS = ("rejected", "canceled", "backend", "validation", "too_large", "deadline", "other")
+FAILURE_REASONS = (
+    *("rejected", "canceled", "backend", "validation"),
+    *("unauthorized", "too_large", "deadline", "other"),
+)
 LOAD_OUTCOMES = ("loaded", "refused")
 
 # fmt: off

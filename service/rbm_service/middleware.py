@@ -1,5 +1,6 @@
-"""What surrounds every request: its id, its metrics and access line, the limit on its body. Pure ASGI."""
+"""What surrounds every request: id, key, metrics, access line, the limits on its body. Pure ASGI."""
 
+import asyncio
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -11,7 +12,14 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rbm_service.errors import PROBLEM_MEDIA_TYPE, BackendError, PayloadTooLargeError, ServiceError
+from rbm_service.errors import (
+    PROBLEM_MEDIA_TYPE,
+    BackendError,
+    PayloadTooLargeError,
+    RequestTimeoutError,
+    ServiceError,
+)
+from rbm_service.keys import Headers, KeyRing
 from rbm_service.metrics import Metrics
 
 MAX_REQUEST_ID_LENGTH: Final = 128
@@ -28,33 +36,58 @@ def problem_response(error: ServiceError, scope: Scope) -> Response:
     return Response(body, int(error.status), error.headers, PROBLEM_MEDIA_TYPE)
 
 
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """How long a body may be, and how long it may take to arrive."""
+
+    max_bytes: int
+    timeout_seconds: float
+
+
 class Surroundings:
-    """Gives every request an id, bounds its body, counts and times it, and answers for what nobody caught.
+    """Gives every request an id, asks for its key, bounds its body, counts and times it, and answers for what
+    nobody caught.
 
     One layer for all of it, since each layer costs every message of every request a call. The id is the
-    caller's `X-Request-ID` or made up, and goes back with the answer.
+    caller's `X-Request-ID` or made up, and goes back with the answer. The key is looked at before anything
+    of the body is read; the log knows it by its name.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, routes: Collection[str], max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        keys: KeyRing,
+        routes: Collection[str],
+        inference_routes: Collection[str],
+        body_limits: BodyLimits,
+    ) -> None:
         self.app = app
         self.metrics = metrics.bind_routes([*routes, UNMATCHED])
-        self.max_body_bytes = max_body_bytes
+        self.inference_failures = metrics.inference_failures
+        self.keys = keys
+        self.inference_routes = frozenset(inference_routes)
+        self.body_limits = body_limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = _open_exchange(scope, receive, send, self.max_body_bytes)
+        headers = dict(scope["headers"])
+        exchange = _open_exchange(headers, receive, send, self.body_limits)
         scope.setdefault("state", {})["request_id"] = exchange.request_id
         route = scope["path"] if scope["path"] in self.metrics else UNMATCHED
         metrics = self.metrics[route]
         metrics.in_progress.inc()
         started = perf_counter()
         try:
+            exchange.key_name = self._admit(headers, scope["path"], route)
             await self.app(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
             exchange.status = CLIENT_GONE
+        except ServiceError as refusal:
+            await problem_response(refusal, scope)(scope, receive, exchange.send)
         except Exception:  # the unit of work is one request
             log.exception("request failed", request_id=exchange.request_id, route=route)
             if not exchange.status:
@@ -63,6 +96,15 @@ class Surroundings:
             metrics.in_progress.dec()
             self._record(scope, route, exchange, perf_counter() - started)
 
+    def _admit(self, headers: Headers, path: str, route: str) -> str | None:
+        """The name of the key that the request came with, or None where it needs none."""
+        try:
+            return self.keys.authorize(headers, path)
+        except ServiceError as refusal:
+            if route in self.inference_routes:
+                self.inference_failures.labels(refusal.reason).inc()
+            raise
+
     def _record(self, scope: Scope, route: str, exchange: "_Exchange", seconds: float) -> None:
         method = scope["method"] if scope["method"] in METHODS else "other"
         status = exchange.status or CLIENT_GONE
@@ -70,6 +112,7 @@ class Surroundings:
         log.info(
             "request",
             request_id=exchange.request_id,
+            key=exchange.key_name,
             method=method,
             route=route,
             status=status,
@@ -83,24 +126,37 @@ class _Exchange:
 
     request_id: str
     announced_bytes: int
-    max_body_bytes: int
+    limits: BodyLimits
     receive_next: Receive
     send_on: Send
+    body_deadline: float  # of the event loop's clock
+    body_is_complete: bool = False
     num_bytes: int = 0
     status: int = 0  # nothing sent yet
+    key_name: str | None = None
 
     async def receive(self) -> Message:
         """The next message; refuses a body as soon as it is known to be too long, announced or streamed.
 
         The refusal is raised where the route reads the body, so that it counts as an answer of that route.
         """
-        if self.announced_bytes > self.max_body_bytes:
-            raise PayloadTooLargeError(self.max_body_bytes)
-        message = await self.receive_next()
+        if self.announced_bytes > self.limits.max_bytes:
+            raise PayloadTooLargeError(self.limits.max_bytes)
+        if self.body_is_complete:  # what comes now is that the caller hangs up, whenever that is
+            return await self.receive_next()
+        message = await self._receive_in_time()
         self.num_bytes += len(message.get("body", b""))
-        if self.num_bytes > self.max_body_bytes:
-            raise PayloadTooLargeError(self.max_body_bytes)
+        if self.num_bytes > self.limits.max_bytes:
+            raise PayloadTooLargeError(self.limits.max_bytes)
+        self.body_is_complete = not message.get("more_body", False)
         return message
+
+    async def _receive_in_time(self) -> Message:
+        try:
+            async with asyncio.timeout_at(self.body_deadline):
+                return await self.receive_next()
+        except TimeoutError:
+            raise RequestTimeoutError(self.limits.timeout_seconds) from None
 
     async def send(self, message: Message) -> None:
         """Pass a message on, the first with the id of the request."""
@@ -110,12 +166,12 @@ class _Exchange:
         await self.send_on(message)
 
 
-def _open_exchange(scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> _Exchange:
-    headers = dict(scope["headers"])
+def _open_exchange(headers: Headers, receive: Receive, send: Send, limits: BodyLimits) -> _Exchange:
     request_id = _usable_id(headers.get(b"x-request-id", b"")) or secrets.token_hex(16)
     announced = headers.get(b"content-length", b"")
     announced_bytes = int(announced) if announced.isdigit() else 0
-    return _Exchange(request_id, announced_bytes, max_body_bytes, receive, send)
+    deadline = asyncio.get_running_loop().time() + limits.timeout_seconds
+    return _Exchange(request_id, announced_bytes, limits, receive, send, deadline)
 
 
 def _usable_id(value: bytes) -> str | None:

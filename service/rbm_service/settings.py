@@ -60,6 +60,14 @@ class Settings(BaseSettings):
     max_body_bytes: Count = 16 * 1024 * 1024
     """Longest request body."""
 
+    header_timeout_seconds: Seconds = 10.0
+    """How long the headers of a request may take to arrive; then the connection is closed. One that waits for
+    its next request is closed after five seconds."""
+
+    body_timeout_seconds: Seconds = 10.0
+    """How long the body of a request may take to arrive after its headers; then it is answered with 408, and
+    the connection is closed."""
+
     request_timeout_seconds: Seconds = 10.0
     """How long a request may take once its body is there; then it is answered with 504, and if it still waits
     in the queue, it is never computed. A request may ask for less by its `timeout_seconds`, not for more."""
@@ -85,8 +93,13 @@ class Settings(BaseSettings):
     """`poll`: the models of RBM_MODEL, each in the version that is promoted. `explicit`: these at start, and
     from then on what the admin's routes load and unload; nothing is polled. Needs RBM_ADMIN_KEY_FILE."""
 
+    api_keys_file: Path | None = None
+    """File of the keys that open the API, on each line a name and the SHA-256 of a key, as
+    `rbm-serve --new-key NAME` prints it; `#` begins a comment. When unset, the API is open to everyone."""
+
     admin_key_file: Path | None = None
-    """File whose one line is the key to the admin's routes; when unset, there are no such routes."""
+    """File with the SHA-256 of the key that opens /admin and /v2/repository, and all the rest. When unset,
+    these two do not exist."""
 
     intra_op_threads: Count = 1
     """Threads of ONNX Runtime within one operator."""

@@ -14,6 +14,7 @@ from rbm_service.settings import ENV_PREFIX, Settings
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
+OVERLAYS = {name: ROOT / f"docker/{name.replace('_', '-')}.yml" for name in ("api_keys", "admin_key")}
 EXAMPLE = (ROOT / ".env.example").read_text()
 KNOWN_SETTINGS = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
 
@@ -30,8 +31,8 @@ def compose_command():
 needs_compose = pytest.mark.skipif(compose_command() is None, reason="Compose is not installed")
 
 
-def read_by_compose(profile, password="secret"):
-    settings = {"PATH": os.environ["PATH"], "GRAFANA_ADMIN_PASSWORD": password}
+def read_by_compose(profile, password="secret", **variables):
+    settings = {"PATH": os.environ["PATH"], "GRAFANA_ADMIN_PASSWORD": password, **variables}
     command = [*compose_command(), "--env-file", ".env.example", "--profile", profile, "config"]
     return subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True)
 
@@ -91,10 +92,12 @@ def test_prometheus_finds_the_service_in_either_profile(name):
 
 
 def test_the_example_explains_every_variable_with_its_default():
-    written = (ROOT / "docker-compose.yml").read_text()
+    written = "".join(path.read_text() for path in (ROOT / "docker-compose.yml", *OVERLAYS.values()))
     used = dict(re.findall(r"\$\{(\w+):[-?]([^}]*)\}", written))
     shown = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE))
-    assert set(shown) == {*used, "COMPOSE_PROFILES"}
+    assert set(shown) == {*used, "COMPOSE_PROFILES", "COMPOSE_FILE"}
+    overlays = [str(path.relative_to(ROOT)) for path in OVERLAYS.values()]
+    assert shown.pop("COMPOSE_FILE").split(":") == ["docker-compose.yml", *overlays]
     del shown["COMPOSE_PROFILES"], used["GRAFANA_ADMIN_PASSWORD"]
     assert shown.pop("GRAFANA_ADMIN_PASSWORD") == ""
     assert shown == used
@@ -114,6 +117,33 @@ def test_mounted_files_exist():
     here = [mount for mount in mounts if mount.startswith("./")]
     assert here
     assert [mount for mount in here if not (ROOT / mount).exists()] == []
+
+
+@pytest.mark.parametrize("secret", OVERLAYS)
+def test_keys_are_asked_for_only_where_the_file_of_keys_is_a_secret_of_the_service(secret):
+    overlay = yaml.safe_load(OVERLAYS[secret].read_text())
+    assert set(overlay["services"]) == {"service-gpu", "service-cpu"}
+    for service in overlay["services"].values():
+        assert service["secrets"] == [secret]
+        assert service["environment"] == {f"RBM_{secret.upper()}_FILE": f"/run/secrets/{secret}"}
+        assert set(service["environment"]) <= KNOWN_SETTINGS
+    assert set(overlay["secrets"]) == {secret}
+    assert not [name for name in SERVICES if "secrets" in SERVICES[name]]
+
+
+@needs_compose
+def test_compose_gives_the_service_its_keys(tmp_path):
+    for name in OVERLAYS:
+        (tmp_path / name).touch()
+    variables = {f"{name.upper()}_FILE": str(tmp_path / name) for name in OVERLAYS}
+    files = ":".join(map(str, (ROOT / "docker-compose.yml", *OVERLAYS.values())))
+    done = read_by_compose("cpu", COMPOSE_FILE=files, **variables)
+    assert done.returncode == 0, done.stderr
+    service = yaml.safe_load(done.stdout)["services"]["service-cpu"]
+    for name in OVERLAYS:
+        assert service["environment"][f"RBM_{name.upper()}_FILE"] == f"/run/secrets/{name}"
+    assert service["environment"]["RBM_DEVICE"] == "cpu"
+    assert {secret["source"] for secret in service["secrets"]} == set(OVERLAYS)
 
 
 @needs_compose

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rbm_service.api.admin import admin_router
-from rbm_service.api.admin_key import AdminKey
+from rbm_service.api import admin
 from rbm_service.api.schemas import ClassifyRequest, Prediction
 from rbm_service.errors import ServiceError
 
@@ -43,7 +42,7 @@ def test_the_page_names_every_route_field_and_error(client):
 
 def test_the_page_names_every_route_of_an_admin():
     routes = {f"/admin/models/{{name}}/{command}" for command in ("promote", "rollback", "reload")}
-    assert {route.path for route in admin_router(AdminKey("key")).routes} == routes
+    assert {route.path for route in admin.router.routes} == routes
     assert routes <= set(re.findall(r"`POST ([a-z/{}]+)`", PAGE))
 
 

@@ -32,7 +32,7 @@ def test_the_openapi_document_describes_classify(client):
     assert answer == {"$ref": "#/components/schemas/ClassifyResponse"}
     assert "predictions" in schemas["ClassifyResponse"]["properties"]
 
-    problems = {"400", "404", "413", "415", "422", "429", "500", "503", "504"}
+    problems = {"400", "404", "408", "413", "415", "422", "429", "500", "503", "504"}
     assert set(operation["responses"]) == {"200", *problems}
     for status in problems:
         content = operation["responses"][status]["content"]

@@ -1,5 +1,7 @@
 import asyncio
+import json
 import re
+import sys
 import threading
 from dataclasses import replace
 
@@ -9,6 +11,7 @@ from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
 from rbm_bundle import ModelRepository
+from rbm_service.api import classify as classify_route
 from rbm_service.api.parts import Parts
 from rbm_service.api.schemas import ClassifyResponse, Problem
 from rbm_service.app import create_app
@@ -94,6 +97,46 @@ def test_a_model_or_version_that_is_not_in_service_is_404_with_those_that_are(tm
         for names in ({"model": "third"}, {"model": "one", "version": 2}, {"version": 7}):
             problem = refused(client, 404, "unknown_model", json={"node_ids": [100], **names})
             assert "in service: one 1, other 1" in problem["detail"]
+
+
+def test_while_a_long_body_is_read_others_are_answered(settings, monkeypatch):
+    entered, opened, parse = threading.Event(), threading.Event(), classify_route.parse
+
+    def read_slowly(raw, schema):
+        if len(raw) > classify_route.MAX_BYTES_ON_LOOP:
+            entered.set()
+            assert opened.wait(30)
+        return parse(raw, schema)
+
+    async def scenario():
+        app = create_app(settings)
+        transport = httpx2.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx2.AsyncClient(transport=transport, base_url="http://test") as client,
+        ):
+            body = b'{"node_ids": [100]}' + b" " * classify_route.MAX_BYTES_ON_LOOP
+            headers = {"Content-Type": "application/json"}
+            reading = asyncio.create_task(client.post("/classify", content=body, headers=headers))
+            await asyncio.to_thread(entered.wait, 30)
+            meanwhile = [await client.get("/livez"), await client.post("/classify", json={"node_ids": [105]})]
+            opened.set()
+            return [*meanwhile, await reading]
+
+    monkeypatch.setattr(classify_route, "parse", read_slowly)
+    assert [answer.status_code for answer in asyncio.run(scenario())] == [200, 200, 200]
+
+
+def test_a_long_body_lets_other_threads_run_between_its_rows():
+    row = [0.5] * 1000
+    body = json.dumps({"features": [row] * 50, "positions": [row] * 50}).encode()
+    calls = []
+    sys.setprofile(lambda frame, event, argument: calls.append(frame.f_code.co_name))
+    try:
+        classify_route.parse(body, ClassifyRequest)
+    finally:
+        sys.setprofile(None)
+    assert calls.count("_let_others_run") >= 2 * 50
 
 
 def test_every_row_says_where_its_position_came_from(client):

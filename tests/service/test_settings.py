@@ -19,6 +19,8 @@ def test_the_defaults_are_those_that_are_documented():
     assert settings.max_body_bytes == 16 * 2**20
     assert settings.metrics_port is None
     assert settings.request_timeout_seconds == settings.drain_seconds == 10
+    assert settings.header_timeout_seconds == settings.body_timeout_seconds == 10
+    assert settings.api_keys_file is settings.admin_key_file is None
     assert settings.reload_poll_seconds == 2
 
 

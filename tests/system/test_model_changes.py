@@ -17,7 +17,7 @@ from rbm_service.engine import Engine
 from rbm_service.settings import Settings
 from tests.bundles import KNOWN_IDS, TINY, with_other_answers
 from tests.callers import calling
-from tests.servers import ADMIN_KEY, SERVE_UNPRIVILEGED, running_server, wait_until
+from tests.servers import ADMIN_KEY_LINE, SERVE_UNPRIVILEGED, running_server, wait_until
 
 NUM_RELOADS = 50
 NUM_ADMINS = 8
@@ -68,7 +68,7 @@ def repository(tmp_path):
 @pytest.fixture
 def admin_key_file(tmp_path):
     path = tmp_path / "key"
-    path.write_text(ADMIN_KEY)
+    path.write_text(ADMIN_KEY_LINE)
     return path
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from fastapi import APIRouter, Request, Response
@@ -36,12 +37,16 @@ from rbm_service.errors import (
 from rbm_service.shadow import Answered
 from rbm_service.slot import ServedModel
 
+# Longer bodies are read in a thread. One of 64 kB takes a few milliseconds at most, and for 5 ms a thread may
+# keep the interpreter to itself anyway: for shorter ones, a thread would gain the others nothing.
+MAX_BYTES_ON_LOOP: Final = 64 * 1024
 MAX_LISTED_ERRORS: Final = 20
 MAX_SHOWN_KEY: Final = 100  # characters of a key that the caller made up
 
 Loc = tuple[str | int, ...]
 RouteHandler = Callable[[Request], Coroutine[Any, Any, Response]]
 Body = TypeVar("Body", bound=BaseModel)
+T = TypeVar("T")
 
 
 class PlainRoute(APIRoute):
@@ -60,7 +65,7 @@ router = APIRouter(tags=["classify"], route_class=PlainRoute)
     response_class=Response,
     responses={
         200: {"model": ClassifyResponse, "description": "One prediction per node, in order"},
-        **problem_responses(400, 404, 413, 415, 422, 429, 500, 503, 504),
+        **problem_responses(400, 404, 408, 413, 415, 422, 429, 500, 503, 504),
     },
     openapi_extra=body_of(ClassifyRequest),
 )
@@ -71,22 +76,23 @@ async def classify(request: Request) -> Response:
         check_media_type(dict(request.scope["headers"]))
         raw = await request.body()
         watch = Stopwatch()
-        body = parse(raw, ClassifyRequest)
+        aside = len(raw) > MAX_BYTES_ON_LOOP
+        body = await _run(partial(parse, raw, ClassifyRequest), aside)
         with parts.models.lease(body.model, body.version) as model:
-            return await _answer(request, body, model, parts, watch)  # all of it from one version alone
+            return await _answer(request, body, model, parts, watch, aside)  # all from one version alone
     except BaseException as error:
         parts.metrics.inference_failures.labels(_reason(error)).inc()
         raise
 
 
 async def _answer(
-    request: Request, body: ClassifyRequest, model: ServedModel, parts: Parts, watch: Stopwatch
+    request: Request, body: ClassifyRequest, model: ServedModel, parts: Parts, watch: Stopwatch, aside: bool
 ) -> Response:
     labels = model.bundle.manifest.labels
     query, options = body.query(), body.options()
     check_options(options, len(labels))
     watch.lap("parse")
-    rows = _encode(query, model, parts)
+    rows = await _run(partial(_encode, query, model, parts), aside)
     watch.lap("position_lookup")
     limit = parts.settings.request_timeout_seconds
     deadline = watch.started + min(body.timeout_seconds or limit, limit)
@@ -190,3 +196,8 @@ def _reason(error: BaseException) -> FailureReason:
     if isinstance(error, ServiceError):
         return error.reason
     return "canceled" if isinstance(error, asyncio.CancelledError | ClientDisconnect) else "other"
+
+
+async def _run(work: Callable[[], T], aside: bool) -> T:
+    """Do it now, or where it keeps nobody waiting."""
+    return await asyncio.to_thread(work) if aside else work()

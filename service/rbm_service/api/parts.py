@@ -5,6 +5,7 @@ from typing import cast
 
 from fastapi import Request
 
+from rbm_service.keys import KeyRing
 from rbm_service.metrics import Metrics
 from rbm_service.models import ServedModels
 from rbm_service.reload import Reloader
@@ -17,6 +18,7 @@ class Parts:
 
     settings: Settings
     metrics: Metrics
+    keys: KeyRing
     models: ServedModels
     reloader: Reloader
 

@@ -6,17 +6,24 @@ Dimension letters: B rows, F features, P position width, C classes, L layers, K 
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Tag
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Tag
 from pydantic.json_schema import models_json_schema
 
 from rbm_bundle.manifest import Architecture, FeatureSpec, Metrics, NodesSpec, Provider
 from rbm_service.codec import AnswerOptions, PositionSource, Query
 from rbm_service.inputs import CsrRows
 
+
+def _let_others_run(row: list[float]) -> list[float]:
+    """Pydantic reads a body without once letting another thread run; between two rows, a call lets it."""
+    return row
+
+
 NodeId = int | str
 # One error says enough: a body of a million wrong numbers is not answered with a million errors.
 FIRST_ERROR_ONLY = Field(fail_fast=True)
 Numbers = Annotated[list[float], FIRST_ERROR_ONLY]
+Row = Annotated[Numbers, AfterValidator(_let_others_run)]
 NodeIds = Annotated[list[NodeId], FIRST_ERROR_ONLY]
 Offsets = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], FIRST_ERROR_ONLY]
 # The two forms of `features`; where neither fits, the place of an error begins with one of these.
@@ -54,7 +61,7 @@ class ClassifyRequest(_Body):
     """[B] ids of nodes; optional when `neighbors` or `positions` are given."""
 
     features: (
-        Annotated[list[Numbers], FIRST_ERROR_ONLY, Tag(DENSE_FORM)]
+        Annotated[list[Row], FIRST_ERROR_ONLY, Tag(DENSE_FORM)]
         | Annotated[SparseFeatures, Tag(CSR_FORM)]
         | None
     ) = None
@@ -64,7 +71,7 @@ class ClassifyRequest(_Body):
     neighbors: Annotated[list[NodeIds | None], FIRST_ERROR_ONLY] | None = None
     """[B] ids of each node's neighbours; its position is the mean of the known ones'. Null: look it up."""
 
-    positions: Annotated[list[Numbers], FIRST_ERROR_ONLY] | None = None
+    positions: Annotated[list[Row], FIRST_ERROR_ONLY] | None = None
     """[B][P] positional encodings, when the caller has them; they win over `neighbors` and over the table."""
 
     model: str | None = None
