@@ -13,7 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
-from rbm_service.api import classify, operations
+from rbm_service.api import classify, open_inference, operations
+from rbm_service.api.open_inference.schemas import components
 from rbm_service.api.parts import Parts
 from rbm_service.api.schemas import extra_components
 from rbm_service.errors import MethodNotAllowedError, NotFoundError, ServiceError
@@ -34,7 +35,7 @@ class Service(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
         document = super().openapi()
-        document["components"]["schemas"].update(extra_components())
+        document["components"]["schemas"].update(extra_components() | components())
         return document
 
 
@@ -45,7 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
         BundleError, EngineError: from the lifespan, when the model cannot be served.
     """
     metrics = Metrics()
-    routers = [classify.router, operations.router]
+    routers = [classify.router, operations.router, *open_inference.ROUTERS]
     if settings.metrics_port is None:
         routers.append(operations.metrics_router)
     routes: list[BaseRoute] = [route for router in routers for route in router.routes]

@@ -38,7 +38,7 @@ from rbm_service.shapes import Tensors
 Run = Callable[[Tensors, Sequence[str]], Tensors]
 
 ALWAYS: Final = ("probabilities", "experts")
-EXPLAINED: Final = (*ALWAYS, "weights", "similarity")
+EXPLAINED: Final = (*ALWAYS, "weights", "similarity", "logits")
 MAX_RETRY_AFTER_SECONDS: Final = 60.0
 
 log = structlog.get_logger(__name__)

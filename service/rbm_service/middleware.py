@@ -9,9 +9,10 @@ from typing import Final
 import structlog
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rbm_service.errors import PROBLEM_MEDIA_TYPE, BackendError, PayloadTooLargeError, ServiceError
+from rbm_service.errors import BackendError, PayloadTooLargeError, ServiceError, error_body
 from rbm_service.metrics import Metrics
 
 MAX_REQUEST_ID_LENGTH: Final = 128
@@ -24,8 +25,8 @@ log = structlog.get_logger(__name__)
 
 def problem_response(error: ServiceError, scope: Scope) -> Response:
     """An error as the answer to the request of `scope`."""
-    body = error.body(scope["state"]["request_id"])
-    return Response(body, int(error.status), error.headers, PROBLEM_MEDIA_TYPE)
+    body = error_body(error, scope["path"], scope["state"]["request_id"])
+    return Response(body.content, int(error.status), error.headers, body.media_type)
 
 
 class Surroundings:
@@ -38,6 +39,7 @@ class Surroundings:
     def __init__(self, app: ASGIApp, metrics: Metrics, routes: Collection[str], max_body_bytes: int) -> None:
         self.app = app
         self.metrics = metrics.bind_routes([*routes, UNMATCHED])
+        self._templates = [(compile_path(route)[0], route) for route in routes if "{" in route]
         self.max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,7 +49,7 @@ class Surroundings:
             return
         exchange = _open_exchange(scope, receive, send, self.max_body_bytes)
         scope.setdefault("state", {})["request_id"] = exchange.request_id
-        route = scope["path"] if scope["path"] in self.metrics else UNMATCHED
+        route = self._route_of(scope["path"])
         metrics = self.metrics[route]
         metrics.in_progress.inc()
         started = perf_counter()
@@ -62,6 +64,12 @@ class Surroundings:
         finally:
             metrics.in_progress.dec()
             self._record(scope, route, exchange, perf_counter() - started)
+
+    def _route_of(self, path: str) -> str:
+        """What the metrics call a path: its route, a template where it has parameters, or `unmatched`."""
+        if path in self.metrics:
+            return path
+        return next((route for pattern, route in self._templates if pattern.match(path)), UNMATCHED)
 
     def _record(self, scope: Scope, route: str, exchange: "_Exchange", seconds: float) -> None:
         method = scope["method"] if scope["method"] in METHODS else "other"

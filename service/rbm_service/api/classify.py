@@ -1,16 +1,15 @@
 """`POST /classify`: the classes of a batch of nodes."""
 
-import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from fastapi import APIRouter, Request, Response
-from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, to_json
-from starlette.requests import ClientDisconnect
 
+from rbm_service.api.inference import compute, counted_failures
 from rbm_service.api.parts import Parts, parts_of
+from rbm_service.api.plain_route import PlainRoute
 from rbm_service.api.schemas import (
     CSR_FORM,
     DENSE_FORM,
@@ -19,14 +18,12 @@ from rbm_service.api.schemas import (
     problem_responses,
 )
 from rbm_service.api.timing import Stopwatch
-from rbm_service.codec import EncodedRows, Query, check_options, decode, encode
+from rbm_service.codec import check_options, decode
 from rbm_service.errors import (
-    FailureReason,
     FieldError,
     InvalidJsonError,
     InvalidRequestError,
     ServiceError,
-    UnknownNodeError,
     UnsupportedMediaTypeError,
 )
 from rbm_service.slot import ServedModel
@@ -35,7 +32,6 @@ MAX_LISTED_ERRORS: Final = 20
 MAX_SHOWN_KEY: Final = 100  # characters of a key that the caller made up
 
 Loc = tuple[str | int, ...]
-RouteHandler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 REQUEST_BODY: Final = {
     "requestBody": {
@@ -43,14 +39,6 @@ REQUEST_BODY: Final = {
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ClassifyRequest"}}},
     }
 }
-
-
-class PlainRoute(APIRoute):
-    """A route whose function takes the request and gives the response, with nothing to inject or convert."""
-
-    def get_route_handler(self) -> RouteHandler:
-        """The function itself: what FastAPI would do around it costs as much as reading the body."""
-        return self.endpoint
 
 
 router = APIRouter(tags=["classify"], route_class=PlainRoute)
@@ -68,14 +56,11 @@ router = APIRouter(tags=["classify"], route_class=PlainRoute)
 async def classify(request: Request) -> Response:
     """Classify nodes by id, features, neighbours or positions; times are in the header `Server-Timing`."""
     parts = parts_of(request)
-    try:
+    with counted_failures(parts.metrics):
         check_media_type(dict(request.scope["headers"]))
         raw = await request.body()
         with parts.slot.lease() as model:  # for all that follows: an answer comes from one version alone
             return await _answer(raw, model, parts)
-    except BaseException as error:
-        parts.metrics.inference_failures.labels(_reason(error)).inc()
-        raise
 
 
 async def _answer(raw: bytes, model: ServedModel, parts: Parts) -> Response:
@@ -85,13 +70,10 @@ async def _answer(raw: bytes, model: ServedModel, parts: Parts) -> Response:
     query, options = body.query(), body.options()
     check_options(options, len(labels))
     watch.lap("parse")
-    rows = _encode(query, model, parts)
-    watch.lap("position_lookup")
-    limit = parts.settings.request_timeout_seconds
-    deadline = watch.started + min(body.timeout_seconds or limit, limit)
-    answer = await model.batcher.submit(rows.feeds, rows.num_rows, explain=options.explain, deadline=deadline)
-    watch.take({"queue": answer.queue_seconds, "inference": answer.inference_seconds})
-    decoded = decode(answer.outputs, query, rows, options, labels)
+    computed = await compute(
+        query, model, parts, watch, explain=options.explain, timeout_seconds=body.timeout_seconds
+    )
+    decoded = decode(computed.answer.outputs, query, computed.rows, options, labels)
     content = to_json(
         {"model": {"name": model.name, "version": model.version}, "predictions": decoded.predictions}
     )
@@ -159,19 +141,3 @@ def _of_either_kind(error: FieldError) -> FieldError:
 def _shown(loc: Loc, form: str) -> Loc:
     place = ("features", *loc[2:]) if loc[:2] == ("features", form) else loc
     return tuple(part[:MAX_SHOWN_KEY] if isinstance(part, str) else part for part in place)
-
-
-def _encode(query: Query, model: ServedModel, parts: Parts) -> EncodedRows:
-    try:
-        rows = encode(query, model.bundle, parts.settings.max_request_rows)
-    except UnknownNodeError as error:
-        parts.metrics.position_lookups.labels("missing").inc(error.num_unknown)
-        raise
-    parts.metrics.count_positions(rows.sources)
-    return rows
-
-
-def _reason(error: BaseException) -> FailureReason:
-    if isinstance(error, ServiceError):
-        return error.reason
-    return "canceled" if isinstance(error, asyncio.CancelledError | ClientDisconnect) else "other"

@@ -1,0 +1,67 @@
+"""How routes of the protocol are declared: as functions of the request, described in full."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from rbm_service.api.plain_route import PlainRoute
+
+Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
+
+MODEL: Final = "/v2/models/{model}"
+VERSION: Final = f"{MODEL}/versions/{{version}}"
+JSON: Final = "application/json"
+
+
+def new_router() -> APIRouter:
+    """Routes of the protocol."""
+    return APIRouter(tags=["open inference"], route_class=PlainRoute)
+
+
+def add_route(
+    router: APIRouter,
+    path: str,
+    endpoint: Endpoint,
+    answer: type[BaseModel],
+    *,
+    errors: tuple[int, ...] = (),
+    method: str = "GET",
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Add a route; the parameters of its path are read by whoever wants them.
+
+    Args:
+        extra: what else OpenAPI should say.
+    """
+    names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+    ]
+    described = {**({"parameters": parameters} if parameters else {}), **(extra or {})}
+    router.add_api_route(
+        path,
+        endpoint,
+        methods=[method],
+        response_class=Response,
+        responses={200: {"model": answer, "description": (answer.__doc__ or "").strip()}, **_errors(errors)},
+        openapi_extra=described,
+    )
+
+
+def add_model_routes(router: APIRouter, suffix: str, endpoint: Endpoint, answer: type[BaseModel]) -> None:
+    """Add a route about a model, and the same about one version of it."""
+    for path in (MODEL, VERSION):
+        add_route(router, path + suffix, endpoint, answer, errors=(404, 503))
+
+
+def json_response(answer: BaseModel) -> Response:
+    """An answer as it is described."""
+    return Response(answer.model_dump_json(), media_type=JSON)
+
+
+def _errors(statuses: tuple[int, ...]) -> dict[int | str, dict[str, Any]]:
+    content = {JSON: {"schema": {"$ref": "#/components/schemas/InferenceError"}}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}

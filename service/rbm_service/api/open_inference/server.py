@@ -1,0 +1,35 @@
+"""`GET /v2` and `/v2/health`: what serves here, and how it is."""
+
+from typing import Final
+
+from fastapi import Request, Response
+
+from rbm_service.api.open_inference.routes import add_route, json_response, new_router
+from rbm_service.api.open_inference.schemas import Liveness, Readiness, ServerMetadata
+from rbm_service.api.parts import parts_of
+
+NAME: Final = "routing-by-memory"
+EXTENSIONS: Final = ("binary_tensor_data", "classification", "model_configuration", "statistics")
+
+router = new_router()
+
+
+async def server_metadata(request: Request) -> Response:
+    """Name, version and extensions."""
+    return json_response(ServerMetadata(name=NAME, version=request.app.version, extensions=EXTENSIONS))
+
+
+async def live(request: Request) -> Response:
+    """Answers as long as the event loop turns."""
+    return json_response(Liveness())
+
+
+async def ready(request: Request) -> Response:
+    """200 while a model is in service, else 503."""
+    parts_of(request).slot.check_ready()
+    return json_response(Readiness())
+
+
+add_route(router, "/v2", server_metadata, ServerMetadata)
+add_route(router, "/v2/health/live", live, Liveness)
+add_route(router, "/v2/health/ready", ready, Readiness, errors=(503,))
