@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from fastapi import Request, Response
 
@@ -38,6 +38,17 @@ from rbm_service.slot import ServedModel
 BINARY: Final = "application/octet-stream"
 JSON_LENGTH: Final = "Inference-Header-Content-Length"
 MAX_INLINE_BYTES: Final = 64 * 1024  # what takes longer would keep everyone else waiting
+
+JSON_LENGTH_HEADER: Final = {
+    "name": JSON_LENGTH,
+    "in": "header",
+    "description": "Bytes of JSON at the start of a body with binary tensors; left out, all of it is JSON",
+    "schema": {"type": "integer", "minimum": 0},
+}
+REQUEST_BODY: Final = {
+    "required": True,
+    "content": {JSON: {"schema": {"$ref": "#/components/schemas/InferRequest"}}},
+}
 
 Headers = Mapping[bytes, bytes]
 T = TypeVar("T")
@@ -131,17 +142,6 @@ async def _run(work: Callable[[], T], is_long: bool) -> T:
     return await asyncio.to_thread(work) if is_long else work()
 
 
-def _described() -> dict[str, Any]:
-    """Both forms of the body; PlainRoute leaves that to us."""
-    json_schema = {"$ref": "#/components/schemas/InferRequest"}
-    header = {"name": JSON_LENGTH, "in": "header", "schema": {"type": "integer", "minimum": 0}}
-    description = "Bytes of JSON at the start of a body with binary tensors; left out, all of it is JSON"
-    return {
-        "parameters": [{**header, "description": description}],
-        "requestBody": {"required": True, "content": {JSON: {"schema": json_schema}}},
-    }
-
-
 for path in (MODEL, VERSION):
     add_route(
         router,
@@ -150,5 +150,6 @@ for path in (MODEL, VERSION):
         InferAnswer,
         errors=(400, 404, 413, 415, 422, 429, 500, 503, 504),
         method="POST",
-        extra=_described(),
+        headers=[JSON_LENGTH_HEADER],
+        body=REQUEST_BODY,
     )

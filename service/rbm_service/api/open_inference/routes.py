@@ -1,6 +1,6 @@
 """How routes of the protocol are declared: as functions of the request, described in full."""
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -29,18 +29,17 @@ def add_route(
     *,
     errors: tuple[int, ...] = (),
     method: str = "GET",
-    extra: Mapping[str, Any] | None = None,
+    headers: Sequence[Mapping[str, Any]] = (),
+    body: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add a route; the parameters of its path are read by whoever wants them.
-
-    Args:
-        extra: what else OpenAPI should say.
-    """
+    """Add a route; `headers` and `body` are what OpenAPI should say of those that its function reads."""
     names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
     ]
-    described = {**({"parameters": parameters} if parameters else {}), **(extra or {})}
+    described: dict[str, Any] = {"parameters": [*parameters, *headers]}
+    if body is not None:
+        described["requestBody"] = body
     router.add_api_route(
         path,
         endpoint,
