@@ -47,9 +47,9 @@ def serve(bundle, root):
 def replace_run(app, run, **limits):
     """Put another way to run the graph behind the model in service."""
     parts: Parts = app.state.parts
-    model = parts.slot.current()
+    model = parts.models.current()
     limits = {"max_batch_rows": 64, "max_queued_rows": 256} | limits
-    parts.slot.swap(replace(model, batcher=Batcher(run, model.metrics, **limits)))
+    parts.models.swap(replace(model, batcher=Batcher(run, model.metrics, **limits)))
 
 
 def test_known_ids_are_all_it_takes(client, engine, bundle):
@@ -351,13 +351,17 @@ def test_the_counters_tell_what_happened(client):
     assert value("rbm_abstained_total", **model) == 2
     assert value("rbm_inference_failures_total", reason="validation") == 3
     positions = {"cached": 3, "neighbors": 1, "supplied": 1, "default": 1, "missing": 2}
-    assert {result: value("rbm_position_lookups_total", result=result) for result in positions} == positions
+    name = {"model_name": "tiny"}
+    found = {result: value("rbm_position_lookups_total", result=result, **name) for result in positions}
+    assert found == positions
     for layer in "01":
-        selected = [value("rbm_expert_selected_total", layer=layer, expert=expert) for expert in "0123"]
+        selected = [
+            value("rbm_expert_selected_total", layer=layer, expert=expert, **name) for expert in "0123"
+        ]
         assert sum(selected) == 6 * 2
     labels = ("red", "green", "blue")
-    assert sum(value("rbm_prediction_class_total", label=label) for label in labels) == 6
-    assert sum(value("rbm_confidence_count", label=label) for label in labels) == 6
+    assert sum(value("rbm_prediction_class_total", label=label, **name) for label in labels) == 6
+    assert sum(value("rbm_confidence_count", label=label, **name) for label in labels) == 6
     for stage in ("parse", "position_lookup", "queue", "inference", "serialize"):
         assert value("rbm_stage_duration_seconds_count", stage=stage, **model) == 4
     http = {"route": "/classify", "method": "POST"}

@@ -56,7 +56,7 @@ def test_it_says_what_it_serves(client, bundle):
 def test_metrics_are_prometheus_text(client, bundle):
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=")
-    assert "rbm_model_ready 1.0" in answer.text
+    assert 'rbm_model_ready{model_name="tiny"} 1.0' in answer.text
     (info,) = [line for line in answer.text.splitlines() if line.startswith("rbm_model_info{")]
     assert f'bundle_id="{bundle.manifest.bundle_id[:12]}"' in info
     assert 'model_name="tiny"' in info

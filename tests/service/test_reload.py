@@ -10,16 +10,18 @@ from rbm_bundle import BundleError, ModelRepository
 from rbm_service import shapes
 from rbm_service.app import create_app
 from rbm_service.engine import Engine
-from rbm_service.reload import Reloader, find_promoted, load_model
+from rbm_service.loading import find_promoted, load_model, names_to_serve
+from rbm_service.models import ServedModels
+from rbm_service.reload import Reloader
 from rbm_service.settings import Settings
-from rbm_service.slot import ModelSlot
 from tests.bundles import TINY, with_other_answers
 from tests.feeds import feeds_of, row_of_every_word
 
 
 def load(root, metrics, **settings):
     settings = Settings(models_dir=root, device="cpu", max_batch_rows=4, **settings)
-    return load_model(find_promoted(root, settings.model), settings, metrics)
+    (name,) = names_to_serve(settings)
+    return load_model(find_promoted(root, name), settings, metrics)
 
 
 def test_the_only_model_is_found_by_itself(models_dir, metrics):
@@ -39,7 +41,9 @@ def test_a_loaded_model_answers(models_dir, metrics, bundle):
 def test_the_batches_of_a_sparse_model_fit_one_forward_pass(sparse_bundle, tmp_path, metrics, monkeypatch):
     repository = ModelRepository(tmp_path)
     repository.promote("sparse", repository.publish(sparse_bundle.path))
-    model = load_model(find_promoted(tmp_path, None), Settings(models_dir=tmp_path, device="cpu"), metrics)
+    model = load_model(
+        find_promoted(tmp_path, "sparse"), Settings(models_dir=tmp_path, device="cpu"), metrics
+    )
     monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 200 * 2)  # two rows of 200 words, ten of 40
     requests = [row_of_every_word(sparse_bundle), *(feeds_of(sparse_bundle, [row]) for row in (1, 2, 3))]
 
@@ -100,9 +104,9 @@ class Following:
         self.metrics = metrics
         self.publish(promote=True)
         settings = Settings(models_dir=root, device="cpu", max_batch_rows=4)
-        self.slot = ModelSlot(metrics)
-        self.slot.swap(load(root, metrics))
-        self.reloader = Reloader(settings, metrics, self.slot)
+        self.models = ServedModels(metrics)
+        self.reloader = Reloader(settings, metrics, self.models)
+        self.reloader.start()
 
     def publish(self, bundle=TINY, *, promote=False):
         version = self.repository.publish(bundle)
@@ -125,12 +129,13 @@ class Following:
     def outcomes(self):
         value = self.metrics.registry.get_sample_value
         return {
-            outcome: value("rbm_model_loads_total", {"outcome": outcome}) for outcome in ("loaded", "refused")
+            outcome: value("rbm_model_loads_total", {"model_name": "tiny", "outcome": outcome})
+            for outcome in ("loaded", "refused")
         }
 
     @property
     def version(self):
-        return self.slot.current().version
+        return self.models.current().version
 
 
 @pytest.fixture
@@ -138,9 +143,10 @@ def following(tmp_path, metrics):
     following = Following(tmp_path / "models", metrics)
     yield following
     following.reloader.close()
-    following.slot.close()
+    following.models.close()
 
 
+TINY_MODEL = {"model_name": "tiny"}
 LOADED = ["loading model", "model loaded"]
 REFUSED = ["promotion refused, the old model stays"]
 
@@ -152,7 +158,7 @@ def test_a_promoted_version_is_taken_up_once(following, metrics):
     assert following.version == 2
     assert following.look() == []
     assert following.outcomes() == {"loaded": 2, "refused": 0}
-    assert metrics.registry.get_sample_value("rbm_model_load_duration_seconds_count") == 2
+    assert metrics.registry.get_sample_value("rbm_model_load_duration_seconds_count", TINY_MODEL) == 2
 
 
 def test_a_published_version_that_nobody_promoted_is_left_alone(following):
@@ -170,10 +176,10 @@ def test_a_rollback_is_a_promotion(following):
 
 
 def test_promoting_what_is_in_service_changes_nothing(following):
-    model = following.slot.current()
+    model = following.models.current()
     following.repository.promote("tiny", 1)
     assert following.look() == []
-    assert following.slot.current() is model
+    assert following.models.current() is model
 
 
 def test_another_bundle_under_the_number_in_service_is_taken_up(following, bundle, tmp_path):
@@ -181,7 +187,7 @@ def test_another_bundle_under_the_number_in_service_is_taken_up(following, bundl
     (following.folder / "1").rename(tmp_path / "taken away")
     assert following.publish(other.path) == 1
     assert following.look() == LOADED
-    assert following.slot.current().bundle.manifest.bundle_id == other.manifest.bundle_id
+    assert following.models.current().bundle.manifest.bundle_id == other.manifest.bundle_id
 
 
 def test_a_refused_version_leaves_the_old_model_serving_and_is_refused_once(following):
@@ -256,7 +262,7 @@ def test_requests_are_answered_while_a_new_model_warms_up(following, metrics, mo
             await asyncio.to_thread(entered.wait, 30)
             during = await client.post("/classify", json={"node_ids": [100]})
             opened.set()
-            while app.state.parts.slot.current().version == 1:
+            while app.state.parts.models.current().version == 1:
                 await asyncio.sleep(0)
             return during, await client.post("/classify", json={"node_ids": [100]})
 
@@ -264,10 +270,18 @@ def test_requests_are_answered_while_a_new_model_warms_up(following, metrics, mo
     assert [answer.json()["model"]["version"] for answer in (during, after)] == [1, 2]
 
 
-def test_looking_can_be_switched_off(following):
+def test_polling_can_be_switched_off_and_a_call_is_heeded_all_the_same(following):
     async def scenario():
         app = create_app(Settings(models_dir=following.repository.root, device="cpu", reload_poll_seconds=0))
         async with app.router.lifespan_context(app):
-            return len(asyncio.all_tasks())
+            parts = app.state.parts
+            await asyncio.sleep(0.1)  # its first look is over
+            following.publish(promote=True)
+            await asyncio.sleep(0.1)
+            before = parts.models.current().version
+            parts.reloader.call()
+            while parts.models.current().version == before:
+                await asyncio.sleep(0.01)
+            return before
 
     assert asyncio.run(scenario()) == 1

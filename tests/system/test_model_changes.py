@@ -19,6 +19,8 @@ from tests.callers import calling
 from tests.servers import running_server, wait_until
 
 NUM_RELOADS = 50
+LOADED = 'rbm_model_loads_total{model_name="tiny",outcome="loaded"}'
+REFUSED = 'rbm_model_loads_total{model_name="tiny",outcome="refused"}'
 FEATURES = [[0.1 * column for column in range(12)], [1.0] * 12, [float(column % 3) for column in range(12)]]
 QUERIES = [
     {"node_ids": [100, 150, 195], "return_probabilities": True},
@@ -113,8 +115,8 @@ def test_fifty_reloads_under_load_fail_no_request_and_mix_no_versions(serve, rep
                     num_threads = count_threads(server)
         assert calls.failures == []
         assert seen == set(range(1, NUM_RELOADS + 2))
-        assert server.metric('rbm_model_loads_total{outcome="loaded"}') == NUM_RELOADS + 1
-        assert server.metric('rbm_model_loads_total{outcome="refused"}') == 0
+        assert server.metric(LOADED) == NUM_RELOADS + 1
+        assert server.metric(REFUSED) == 0
         shown = [line for line in server.get("/metrics").decode().splitlines() if "rbm_model_info{" in line]
         assert len(shown) == 1
         assert f'model_version="{NUM_RELOADS + 1}"' in shown[0]
@@ -133,12 +135,12 @@ def test_a_broken_promotion_keeps_the_old_model_and_a_later_good_one_is_taken(se
     path.write_bytes(path.read_bytes()[:-1])
     with serve() as server:
         replace_file(repository.root / "tiny" / "CURRENT", f"{version}\n".encode())
-        wait_until(lambda: server.metric('rbm_model_loads_total{outcome="refused"}') == 1, "a refusal")
+        wait_until(lambda: server.metric(REFUSED) == 1, "a refusal")
         assert server.classify({"node_ids": [100]})["model"]["version"] == 1
         assert server.get("/readyz")
         repository.promote("tiny", repository.publish(TINY))
         wait_until(lambda: json.loads(server.get("/info"))["model"]["version"] == 3, "version 3")
-        assert server.metric('rbm_model_loads_total{outcome="refused"}') == 1
+        assert server.metric(REFUSED) == 1
         (refusal,) = server.events("promotion refused, the old model stays")
         assert broken in refusal["reason"]
 

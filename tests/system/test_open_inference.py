@@ -152,7 +152,9 @@ def test_what_is_wrong_is_raised_in_our_words(client, inputs, status, said):
 def test_another_model_or_version_is_refused(client):
     with pytest.raises(InferenceServerException, match="no model 'other' is in service"):
         client.infer("other", [node_ids()])
-    with pytest.raises(InferenceServerException, match="version '2' of tiny is not in service, 1 is"):
+    with pytest.raises(
+        InferenceServerException, match="version 2 of tiny is not in service; in service: tiny 1"
+    ):
         client.infer("tiny", [node_ids()], model_version="2")
 
 

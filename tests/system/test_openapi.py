@@ -8,7 +8,7 @@ from schemathesis.config import SchemathesisConfig
 
 from rbm_bundle import ModelRepository
 from tests.bundles import TINY
-from tests.data.make_openapi import SNAPSHOT, openapi_text
+from tests.data.make_openapi import ADMIN_KEY, SNAPSHOT, openapi_text
 from tests.servers import running_server
 
 CONFIG = SchemathesisConfig.from_dict(
@@ -31,7 +31,8 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("openapi")
     repository = ModelRepository(folder / "models")
     repository.promote("tiny", repository.publish(TINY))
-    with running_server(folder / "models", folder / "log") as running:
+    (folder / "key").write_text(ADMIN_KEY)
+    with running_server(folder / "models", folder / "log", admin_key_file=folder / "key") as running:
         yield running
 
 

@@ -1,13 +1,13 @@
 """`POST /classify`: the classes of a batch of nodes."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from fastapi import APIRouter, Request, Response
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, to_json
 
-from rbm_service.api.inference import compute, counted_failures
+from rbm_service.api.inference import comparison, compute, counted_failures
 from rbm_service.api.parts import Parts, parts_of
 from rbm_service.api.plain_route import PlainRoute
 from rbm_service.api.schemas import (
@@ -15,6 +15,7 @@ from rbm_service.api.schemas import (
     DENSE_FORM,
     ClassifyRequest,
     ClassifyResponse,
+    body_of,
     problem_responses,
 )
 from rbm_service.api.timing import Stopwatch
@@ -32,13 +33,7 @@ MAX_LISTED_ERRORS: Final = 20
 MAX_SHOWN_KEY: Final = 100  # characters of a key that the caller made up
 
 Loc = tuple[str | int, ...]
-
-REQUEST_BODY: Final = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ClassifyRequest"}}},
-    }
-}
+Body = TypeVar("Body", bound=BaseModel)
 
 
 router = APIRouter(tags=["classify"], route_class=PlainRoute)
@@ -51,7 +46,7 @@ router = APIRouter(tags=["classify"], route_class=PlainRoute)
         200: {"model": ClassifyResponse, "description": "One prediction per node, in order"},
         **problem_responses(400, 404, 413, 415, 422, 429, 500, 503, 504),
     },
-    openapi_extra=REQUEST_BODY,
+    openapi_extra=body_of(ClassifyRequest),
 )
 async def classify(request: Request) -> Response:
     """Classify nodes by id, features, neighbours or positions; times are in the header `Server-Timing`."""
@@ -59,14 +54,14 @@ async def classify(request: Request) -> Response:
     with counted_failures(parts.metrics):
         check_media_type(dict(request.scope["headers"]))
         raw = await request.body()
-        with parts.slot.lease() as model:  # for all that follows: an answer comes from one version alone
-            return await _answer(raw, model, parts)
+        watch = Stopwatch()
+        body = parse(raw, ClassifyRequest)
+        with parts.models.lease(body.model, body.version) as model:
+            return await _answer(body, model, parts, watch)  # all of it from one version alone
 
 
-async def _answer(raw: bytes, model: ServedModel, parts: Parts) -> Response:
+async def _answer(body: ClassifyRequest, model: ServedModel, parts: Parts, watch: Stopwatch) -> Response:
     labels = model.bundle.manifest.labels
-    watch = Stopwatch()
-    body = parse(raw)
     query, options = body.query(), body.options()
     check_options(options, len(labels))
     watch.lap("parse")
@@ -80,7 +75,9 @@ async def _answer(raw: bytes, model: ServedModel, parts: Parts) -> Response:
     watch.lap("serialize")
     model.metrics.observe_stages(watch.seconds)
     model.metrics.abstained.inc(decoded.num_abstained)
-    return Response(content, media_type="application/json", headers={"Server-Timing": watch.header()})
+    headers = {"Server-Timing": watch.header()}
+    afterwards = comparison(query, computed.answer, model, parts)
+    return Response(content, media_type="application/json", headers=headers, background=afterwards)
 
 
 def check_media_type(headers: Mapping[bytes, bytes]) -> None:
@@ -96,7 +93,7 @@ def check_media_type(headers: Mapping[bytes, bytes]) -> None:
         raise UnsupportedMediaTypeError("the body must come without a content encoding")
 
 
-def parse(raw: bytes) -> ClassifyRequest:
+def parse(raw: bytes, schema: type[Body]) -> Body:
     """Read a body.
 
     Raises:
@@ -104,7 +101,7 @@ def parse(raw: bytes) -> ClassifyRequest:
         InvalidRequestError: it does not fit the schema.
     """
     try:
-        return ClassifyRequest.model_validate_json(raw)
+        return schema.model_validate_json(raw)
     except ValidationError as error:
         raise _refusal(error) from None
 

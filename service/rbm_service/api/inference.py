@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 
 from rbm_service.api.parts import Parts
@@ -13,6 +14,7 @@ from rbm_service.batches import Answer
 from rbm_service.codec import EncodedRows, Query, encode
 from rbm_service.errors import FailureReason, ServiceError, UnknownNodeError
 from rbm_service.metrics import Metrics
+from rbm_service.shadow import Answered
 from rbm_service.slot import ServedModel
 
 
@@ -60,13 +62,22 @@ async def compute(
     return Computed(rows, answer)
 
 
+def comparison(query: Query, answer: Answer, model: ServedModel, parts: Parts) -> BackgroundTask | None:
+    """What is left to do once the answer is out: let the shadow have the request, if it is one for it."""
+    shadow = parts.models.shadow_of(model.name)
+    if shadow is None or not shadow.samples(model.version):
+        return None
+    labels = [model.bundle.manifest.labels[index] for index in answer.outputs["class_index"].tolist()]
+    return BackgroundTask(shadow.follow, Answered(query, labels, model.version))
+
+
 def _encode(query: Query, model: ServedModel, parts: Parts) -> EncodedRows:
     try:
         rows = encode(query, model.bundle, parts.settings.max_request_rows)
     except UnknownNodeError as error:
-        parts.metrics.position_lookups.labels("missing").inc(error.num_unknown)
+        model.metrics.positions["missing"].inc(error.num_unknown)
         raise
-    parts.metrics.count_positions(rows.sources)
+    model.metrics.count_positions(rows.sources)
     return rows
 
 

@@ -14,7 +14,7 @@ from rbm_service.api.open_inference.answers import (
     needs_explanation,
     wanted_outputs,
 )
-from rbm_service.api.open_inference.bodies import parse
+from rbm_service.api.open_inference.bodies import InferRequest, parse
 from rbm_service.errors import InvalidRequestError
 
 MODEL = AnsweringModel("tiny", 3, ("red", "green", "blue"))
@@ -26,7 +26,7 @@ OUTPUTS = arrays.arrays(
 def wanted(*outputs, **parameters):
     ids = {"name": "node_ids", "datatype": "INT64", "shape": [1], "data": [100]}
     body = {"inputs": [ids], "outputs": outputs, "parameters": parameters}
-    return wanted_outputs(parse(json.dumps(body).encode()), num_classes=3)
+    return wanted_outputs(parse(json.dumps(body).encode(), InferRequest), num_classes=3)
 
 
 def refusal(*outputs):

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbm_service.api.open_inference.bodies import parse
+from rbm_service.api.open_inference.bodies import InferRequest
+from rbm_service.api.open_inference.bodies import parse as parse_as
 from rbm_service.errors import InvalidJsonError, InvalidRequestError
 
 POSITIONS = {"name": "positions", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}
@@ -15,6 +16,10 @@ ANY_JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=10,
 )
+
+
+def parse(raw):
+    return parse_as(raw, InferRequest)
 
 
 def request(*inputs, **parts):

@@ -42,21 +42,22 @@ def test_a_model_answers_by_name_and_by_name_and_version(client, path, suffix):
     for wrong in (path.replace("tiny", "other"), "/v2/models/tiny/versions/2", "/v2/models/tiny/versions/01"):
         answer = client.get(wrong + suffix)
         assert answer.status_code == 404
-        assert "is not in service" in answer.json()["error"] or "no model" in answer.json()["error"]
+        assert "not in service" in answer.json()["error"] or "no model" in answer.json()["error"]
 
 
 def test_without_a_model_only_the_server_lives(settings):
     client = TestClient(create_app(settings))  # its lifespan has not begun
     assert client.get("/v2/health/live").json() == {"live": True}
-    for path in ("/v2/health/ready", "/v2/models/tiny", "/v2/models/tiny/ready", "/v2/models/stats"):
+    for path in ("/v2/health/ready", "/v2/models/tiny", "/v2/models/tiny/ready"):
         answer = client.get(path)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         assert answer.json() == {"error": "no model is in service yet"}
     assert client.post(INFER, json=BODY).status_code == 503
+    assert client.get("/v2/models/stats").json() == {"model_stats": []}
 
 
 def test_a_draining_service_is_live_and_not_ready_and_still_answers(client):
-    client.app.state.parts.slot.begin_drain()
+    client.app.state.parts.models.begin_drain()
     assert client.get("/v2/health/live").status_code == 200
     assert client.get("/v2/health/ready").status_code == 503
     assert client.get("/v2/models/tiny/ready").status_code == 503
@@ -109,8 +110,14 @@ def test_a_request_is_timed_and_counted_as_one_of_classify_is(client):
     assert stats["inference_stats"]["success"]["count"] == 1
     refused(client, 404, json={"inputs": [{**IDS, "data": [1, 2]}]})
     registry = client.app.state.parts.metrics.registry
-    assert registry.get_sample_value("rbm_position_lookups_total", {"result": "cached"}) == 2
-    assert registry.get_sample_value("rbm_position_lookups_total", {"result": "missing"}) == 2
+    assert (
+        registry.get_sample_value("rbm_position_lookups_total", {"model_name": "tiny", "result": "cached"})
+        == 2
+    )
+    assert (
+        registry.get_sample_value("rbm_position_lookups_total", {"model_name": "tiny", "result": "missing"})
+        == 2
+    )
     assert failures(client, "validation") == 1
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from rbm_service.api.open_inference.bodies import parse
+from rbm_service.api.open_inference.bodies import InferRequest, parse
 from rbm_service.api.open_inference.tensors import listed_inputs, listed_outputs, read_query
 from rbm_service.codec import encode
 from rbm_service.errors import InvalidRequestError
@@ -34,7 +34,7 @@ def tensor(name, datatype, shape, data=None, size=None):
 
 
 def read(manifest, *tensors, binary=b""):
-    request = parse(json.dumps({"inputs": tensors}).encode())
+    request = parse(json.dumps({"inputs": tensors}).encode(), InferRequest)
     return read_query(request.inputs, memoryview(binary), manifest, MAX_ROWS)
 
 
@@ -96,7 +96,9 @@ def test_bytes_become_what_the_graph_takes_without_a_copy(bundle):
 
 def test_bytes_that_lie_askew_are_put_straight(bundle):
     raw = b"x" + np.arange(12, dtype="<f4").tobytes()
-    request = parse(json.dumps({"inputs": [tensor("features", "FP32", [1, 12], size=48)]}).encode())
+    request = parse(
+        json.dumps({"inputs": [tensor("features", "FP32", [1, 12], size=48)]}).encode(), InferRequest
+    )
     features = read_query(request.inputs, memoryview(raw)[1:], bundle.manifest, MAX_ROWS).features
     assert features.flags.aligned
     assert features.tolist() == [list(range(12))]

@@ -14,7 +14,6 @@ ABSENT: Final[Mapping[str, str]] = {
     "/v2/trace/setting": "trace settings",
     f"{MODEL}/trace/setting": "trace settings",
     "/v2/logging": "log settings",
-    "/v2/repository/{rest:path}": "a model repository",
 }
 
 router = new_router()

@@ -4,7 +4,7 @@ Dimension letters: B rows, F features, P position width, S non-zeros of the long
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, Tag, ValidationError
 from pydantic_core import ErrorDetails
@@ -25,6 +25,7 @@ Size = Annotated[int, Field(ge=0, lt=2**31)]
 Numbers = Annotated[list[float], FIRST_ERROR_ONLY]
 Integers = Annotated[list[Annotated[int, Field(ge=-(2**63), lt=2**63)]], FIRST_ERROR_ONLY]
 Strings = Annotated[list[str], FIRST_ERROR_ONLY]
+Body = TypeVar("Body", bound=BaseModel)
 
 
 class _Received(BaseModel):
@@ -132,7 +133,27 @@ class InferRequest(_Received):
         return self.parameters.timeout / 1e6 if self.parameters.timeout else None
 
 
-def parse(header: bytes) -> InferRequest:
+class IndexRequest(_Received):
+    """Which models to list."""
+
+    ready: bool = False
+    """Only those that are in service."""
+
+
+class ChangeParameters(_Received):
+    """What goes with loading or unloading a model; neither its configuration nor its files can be sent."""
+
+    unload_dependents: bool = False
+    """Without effect: no model depends on another."""
+
+
+class ChangeRequest(_Received):
+    """Loads or unloads a model."""
+
+    parameters: ChangeParameters = ChangeParameters()
+
+
+def parse(header: bytes, schema: type[Body]) -> Body:
     """Read the JSON of a request.
 
     Raises:
@@ -140,7 +161,7 @@ def parse(header: bytes) -> InferRequest:
         InvalidRequestError: it is not what the protocol says.
     """
     try:
-        return InferRequest.model_validate_json(header)
+        return schema.model_validate_json(header)
     except ValidationError as error:
         raise _refusal(error) from None
 

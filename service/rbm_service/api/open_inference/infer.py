@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from fastapi import Request, Response
 
 from rbm_bundle import Manifest
-from rbm_service.api.inference import compute, counted_failures
+from rbm_service.api.inference import comparison, compute, counted_failures
 from rbm_service.api.open_inference.answers import (
     AnswerBody,
     AnsweringModel,
@@ -23,8 +23,8 @@ from rbm_service.api.open_inference.answers import (
     wanted_outputs,
 )
 from rbm_service.api.open_inference.bodies import InferRequest, parse
-from rbm_service.api.open_inference.lookup import leased_model
-from rbm_service.api.open_inference.routes import JSON, MODEL, VERSION, add_route, new_router
+from rbm_service.api.open_inference.lookup import lease
+from rbm_service.api.open_inference.routes import JSON, MODEL, VERSION, add_route, body_of, new_router
 from rbm_service.api.open_inference.schemas import InferAnswer
 from rbm_service.api.open_inference.tensors import read_query
 from rbm_service.api.parts import Parts, parts_of
@@ -44,10 +44,6 @@ JSON_LENGTH_HEADER: Final = {
     "in": "header",
     "description": "Bytes of JSON at the start of a body with binary tensors; left out, all of it is JSON",
     "schema": {"type": "integer", "minimum": 0},
-}
-REQUEST_BODY: Final = {
-    "required": True,
-    "content": {JSON: {"schema": {"$ref": "#/components/schemas/InferRequest"}}},
 }
 
 Headers = Mapping[bytes, bytes]
@@ -71,7 +67,7 @@ async def infer(request: Request) -> Response:
     headers = dict(request.scope["headers"])
     with counted_failures(parts.metrics):
         raw = await request.body()
-        with leased_model(request) as model:
+        with lease(request) as model:
             return await _answer(raw, headers, model, parts)
 
 
@@ -96,6 +92,7 @@ async def _answer(raw: bytes, headers: Headers, model: ServedModel, parts: Parts
     watch.lap("serialize")
     model.metrics.observe_stages(watch.seconds)
     response.headers["Server-Timing"] = watch.header()
+    response.background = comparison(question.query, computed.answer, model, parts)
     return response
 
 
@@ -108,7 +105,7 @@ def read_question(raw: bytes, headers: Headers, manifest: Manifest, settings: Se
     encoding = encoding_of(headers.get(b"content-encoding", b""))
     body = raw if encoding is None else expand(raw, encoding, settings.max_body_bytes)
     length = _json_length(headers.get(JSON_LENGTH.lower().encode()), len(body))
-    request = parse(body[:length])
+    request = parse(body[:length], InferRequest)
     wanted = wanted_outputs(request, len(manifest.labels))
     query = read_query(request.inputs, memoryview(body)[length:], manifest, settings.max_request_rows)
     return Question(request, query, wanted)
@@ -151,5 +148,5 @@ for path in (MODEL, VERSION):
         errors=(400, 404, 413, 415, 422, 429, 500, 503, 504),
         method="POST",
         headers=[JSON_LENGTH_HEADER],
-        body=REQUEST_BODY,
+        body=body_of(InferRequest),
     )

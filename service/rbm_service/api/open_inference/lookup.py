@@ -1,38 +1,33 @@
 """Which model a path means."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from fastapi import Request
 
 from rbm_service.api.parts import parts_of
-from rbm_service.errors import NotFoundError
-from rbm_service.slot import ServedModel
+from rbm_service.errors import UnknownModelError
+from rbm_service.models import shown
+from rbm_service.slot import ServedModel, Tenure
 
 
-@contextmanager
-def leased_model(request: Request) -> Iterator[ServedModel]:
-    """The model that a path names, in service until the block ends.
+def lease(request: Request) -> Tenure:
+    """`with lease(request) as model`: the model that a path names, in service until the block ends.
 
     Raises:
-        NotFoundError: another model is in service, or another version of it.
-        WarmingError, DrainingError: none is.
+        UnknownModelError: no such model is in service, or in another version.
+        WarmingError, DrainingError: it is not there yet, or no more.
     """
-    with parts_of(request).slot.lease() as model:
-        _check(model, request)
-        yield model
+    return parts_of(request).models.lease(request.path_params["model"], _version(request))
 
 
 def present_model(request: Request) -> ServedModel:
     """The same, for a glance that awaits nothing."""
-    model = parts_of(request).slot.current()
-    _check(model, request)
-    return model
+    return parts_of(request).models.current(request.path_params["model"], _version(request))
 
 
-def _check(model: ServedModel, request: Request) -> None:
-    name, version = request.path_params["model"], request.path_params.get("version")
-    if name != model.name:
-        raise NotFoundError(f"no model {name[:100]!r} is in service")
-    if version not in (None, str(model.version)):
-        raise NotFoundError(f"version {version[:100]!r} of {name} is not in service, {model.version} is")
+def _version(request: Request) -> int | None:
+    """The version in a path, which is as text only what a number is written as."""
+    version = request.path_params.get("version")
+    if version is None:
+        return None
+    if not (version.isascii() and version.isdigit() and len(version) <= 18 and version == str(int(version))):
+        raise UnknownModelError(f"no model has a version {shown(version)}")
+    return int(version)

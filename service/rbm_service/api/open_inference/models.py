@@ -36,7 +36,7 @@ async def model_metadata(request: Request) -> Response:
 async def model_ready(request: Request) -> Response:
     """200 while this very model is in service, else 404 or 503."""
     model = present_model(request)
-    parts_of(request).slot.check_ready()
+    parts_of(request).models.slot_of(model.name).check_ready()
     return json_response(ModelReadiness(name=model.name))
 
 

@@ -56,9 +56,15 @@ def add_model_routes(router: APIRouter, suffix: str, endpoint: Endpoint, answer:
         add_route(router, path + suffix, endpoint, answer, errors=(404, 503))
 
 
+def body_of(schema: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """What OpenAPI should say of a body that a route parses by itself."""
+    content = {JSON: {"schema": {"$ref": f"#/components/schemas/{schema.__name__}"}}}
+    return {"required": required, "content": content}
+
+
 def json_response(answer: BaseModel) -> Response:
-    """An answer as it is described."""
-    return Response(answer.model_dump_json(), media_type=JSON)
+    """An answer as it is described; what there is not is left out."""
+    return Response(answer.model_dump_json(exclude_none=True), media_type=JSON)
 
 
 def _errors(statuses: tuple[int, ...]) -> dict[int | str, dict[str, Any]]:

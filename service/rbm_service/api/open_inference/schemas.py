@@ -2,10 +2,11 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 from pydantic.json_schema import models_json_schema
 
-from rbm_service.api.open_inference.bodies import Datatype, InferRequest
+from rbm_service.api.open_inference.bodies import ChangeRequest, Datatype, IndexRequest, InferRequest
+from rbm_service.reload import State
 
 
 class _Answer(BaseModel):
@@ -152,6 +153,23 @@ class Statistics(_Answer):
     model_stats: list[ModelStatistics]
 
 
+class ModelIndexRow(_Answer):
+    """How a model of the repository does; it has no version where none was tried."""
+
+    name: str
+    version: str | None
+    state: State
+    reason: str
+
+
+class ModelIndex(RootModel[list[ModelIndexRow]]):
+    """A row for each model in service, on its way, refused or not loaded."""
+
+
+class Done(_Answer):
+    """It is done."""
+
+
 class AnswerParameters(_Answer):
     """How an output comes."""
 
@@ -182,7 +200,10 @@ class InferAnswer(_Answer):
 def components() -> dict[str, Any]:
     """Schemas that no route declares by itself."""
     _, schema = models_json_schema(
-        [(InferRequest, "validation"), (InferenceError, "serialization")],
+        [
+            *((request, "validation") for request in (InferRequest, IndexRequest, ChangeRequest)),
+            (InferenceError, "serialization"),
+        ],
         ref_template="#/components/schemas/{model}",
     )
     return dict(schema["$defs"])

@@ -10,13 +10,16 @@ from rbm_service.api.parts import parts_of
 
 NAME: Final = "routing-by-memory"
 EXTENSIONS: Final = ("binary_tensor_data", "classification", "model_configuration", "statistics")
+REPOSITORY: Final = "model_repository"
 
 router = new_router()
 
 
 async def server_metadata(request: Request) -> Response:
     """Name, version and extensions."""
-    return json_response(ServerMetadata(name=NAME, version=request.app.version, extensions=EXTENSIONS))
+    takes_commands = parts_of(request).settings.model_control == "explicit"
+    extensions = (*EXTENSIONS, REPOSITORY) if takes_commands else EXTENSIONS
+    return json_response(ServerMetadata(name=NAME, version=request.app.version, extensions=extensions))
 
 
 async def live(request: Request) -> Response:
@@ -25,8 +28,8 @@ async def live(request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """200 while a model is in service, else 503."""
-    parts_of(request).slot.check_ready()
+    """200 while every model is in service, else 503."""
+    parts_of(request).models.check_ready()
     return json_response(Readiness())
 
 

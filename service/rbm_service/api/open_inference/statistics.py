@@ -3,7 +3,7 @@
 What is not measured for each model is left out: failures, and times by size of a batch.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from fastapi import Request, Response
 
@@ -23,18 +23,22 @@ router = new_router()
 
 
 async def statistics(request: Request) -> Response:
-    """Of the model in service."""
-    return _answer(parts_of(request).slot.current())
+    """Of every model in service."""
+    return _answer(parts_of(request).models.in_service)
 
 
 async def model_statistics(request: Request) -> Response:
     """Of this model."""
-    return _answer(present_model(request))
+    return _answer([present_model(request)])
 
 
-def _answer(model: ServedModel) -> Response:
+def _answer(models: Sequence[ServedModel]) -> Response:
+    return json_response(Statistics(model_stats=[_statistics_of(model) for model in models]))
+
+
+def _statistics_of(model: ServedModel) -> ModelStatistics:
     totals = model.metrics.totals()
-    stats = ModelStatistics(
+    return ModelStatistics(
         name=model.name,
         version=str(model.version),
         inference_count=totals.num_rows,
@@ -47,7 +51,6 @@ def _answer(model: ServedModel) -> Response:
             compute_output=_duration(totals, ["serialize"]),
         ),
     )
-    return json_response(Statistics(model_stats=[stats]))
 
 
 def _duration(totals: ModelTotals, stages: Iterable[Stage]) -> Duration:
@@ -56,5 +59,5 @@ def _duration(totals: ModelTotals, stages: Iterable[Stage]) -> Duration:
     return Duration(count=found[0].count, ns=round(1e9 * sum(total.seconds for total in found)))
 
 
-add_route(router, "/v2/models/stats", statistics, Statistics, errors=(503,))
+add_route(router, "/v2/models/stats", statistics, Statistics)
 add_model_routes(router, "/stats", model_statistics, Statistics)
