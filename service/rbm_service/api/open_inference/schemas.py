@@ -157,7 +157,7 @@ class ModelIndexRow(_Answer):
     """How a model of the repository does; it has no version where none was tried."""
 
     name: str
-    version: str | None
+    version: str | None = None
     state: State
     reason: str
 
