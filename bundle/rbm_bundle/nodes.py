@@ -63,8 +63,10 @@ class NodeTable:
             return None
         return "csr" if isinstance(self.features, CsrFeatures) else "dense"
 
-    def rows_of(self, ids: list[NodeId]) -> Integers:
+    def rows_of(self, ids: list[NodeId] | Integers) -> Integers:
         """Row of each id, `UNKNOWN` (-1) where the table has no such node; shape (B,)."""
+        if isinstance(ids, np.ndarray):
+            return self._rows_of_integers(ids)
         if self.ids is None:
             rows = [i if isinstance(i, int) and 0 <= i < self.num_nodes else UNKNOWN for i in ids]
             return np.array(rows, np.int64)
@@ -77,6 +79,13 @@ class NodeTable:
         # Fixed-width bytes cut long ids and drop trailing NULs: such an id would match a stranger's.
         fits = [len(key) <= width and not key.endswith(b"\0") for key in encoded]
         return self._search(np.array(encoded, dtype=self.ids.dtype), np.array(fits, bool))
+
+    def _rows_of_integers(self, ids: Integers) -> Integers:
+        if self.ids is None:
+            return np.where((ids >= 0) & (ids < self.num_nodes), ids, UNKNOWN)
+        if self.id_kind == "string":
+            return np.full(len(ids), UNKNOWN)
+        return self._search(ids, np.ones(len(ids), bool))
 
     def positions_of(self, rows: Integers) -> Floats:
         """Positions of known rows, shape (B, P)."""

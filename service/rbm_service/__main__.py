@@ -34,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until told to stop, or make a key.
 
     Returns:
-        0 after being told to stop, 1 when a model or the keys are not right, 2 when the settings are not, 4 when
-        an engine failed and could not be rebuilt.
+        0 after being told to stop, 1 when a model or the keys are not right, 2 when the settings are not,
+        4 when an engine failed and could not be rebuilt.
     """
     given = _parser().parse_args(arguments)
     if given.new_key is not None:

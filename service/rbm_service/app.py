@@ -14,7 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
-from rbm_service.api import admin, classify, operations
+from rbm_service.api import admin, classify, open_inference, operations
+from rbm_service.api.open_inference import repository
+from rbm_service.api.open_inference.schemas import components
 from rbm_service.api.parts import Parts
 from rbm_service.api.schemas import extra_components
 from rbm_service.api.security import declare_keys
@@ -39,7 +41,7 @@ class Service(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
         document = super().openapi()
-        document["components"]["schemas"].update(extra_components())
+        document["components"]["schemas"].update(extra_components() | components())
         declare_keys(document, self.state.parts.keys)
         return document
 
@@ -54,9 +56,9 @@ def create_app(settings: Settings) -> FastAPI:
     """
     metrics = Metrics()
     keys = KeyRing(settings.api_keys_file, settings.admin_key_file)
-    routers = [classify.router, operations.router]
+    routers = [classify.router, operations.router, *open_inference.ROUTERS]
     if settings.admin_key_file is not None:
-        routers.append(admin.router)
+        routers += [admin.router, repository.router]
     if settings.metrics_port is None:
         routers.append(operations.metrics_router)
     routes: list[BaseRoute] = [route for router in routers for route in router.routes]
@@ -76,7 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
                 metrics=metrics,
                 keys=keys,
                 routes=[OPENAPI_URL, DOCS_URL, *_paths(routes)],
-                inference_routes=_paths(classify.router.routes),
+                inference_routes=_paths([*classify.router.routes, *open_inference.infer.router.routes]),
                 body_limits=BodyLimits(settings.max_body_bytes, settings.body_timeout_seconds),
             )
         ],

@@ -21,7 +21,7 @@ Padding = Mapping[str, float]  # by what a tensor is widened, for those that dif
 RowLimit = Callable[[int], float]  # rows of some width that fit one forward pass
 
 ALWAYS: Final = ("probabilities", "experts")
-EXPLAINED: Final = (*ALWAYS, "weights", "similarity")
+EXPLAINED: Final = (*ALWAYS, "weights", "similarity", "logits")
 INLINE_ROWS: Final = 32  # up to here, handing over to a thread costs more than the forward pass
 INLINE_NONZEROS: Final = 4096  # the same for sparse rows, padding included
 NO_PADDING: Final[Padding] = {}

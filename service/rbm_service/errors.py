@@ -1,4 +1,5 @@
-"""What a caller can be told went wrong, and the `application/problem+json` body that says it (RFC 9457).
+"""What a caller can be told went wrong, and the body that says it: `application/problem+json` (RFC 9457), and
+on the routes of the Open Inference Protocol what its clients read.
 
 A detail speaks of the request alone; what the runtime or the disk has to say stays in the log.
 """
@@ -11,6 +12,7 @@ from http import HTTPStatus
 from typing import Any, ClassVar, Literal
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
+OPEN_INFERENCE = "/v2"
 
 FailureReason = Literal[
     "rejected", "canceled", "backend", "validation", "unauthorized", "too_large", "deadline", "other"
@@ -67,6 +69,26 @@ class ServiceError(Exception):
         if self.errors:
             problem["errors"] = [asdict(error) for error in self.errors]
         return json.dumps(problem, separators=(",", ":")).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorBody:
+    """An error as bytes, and what they are."""
+
+    content: bytes
+    media_type: str
+
+
+def speaks_protocol(path: str) -> bool:
+    """Whether the clients of a path are those of the Open Inference Protocol."""
+    return path == OPEN_INFERENCE or path.startswith(f"{OPEN_INFERENCE}/")
+
+
+def error_body(error: ServiceError, path: str, request_id: str) -> ErrorBody:
+    """The body in the form that clients of a path read."""
+    if speaks_protocol(path):
+        return ErrorBody(json.dumps({"error": error.detail}).encode(), "application/json")
+    return ErrorBody(error.body(request_id), PROBLEM_MEDIA_TYPE)
 
 
 class InvalidJsonError(ServiceError):

@@ -41,6 +41,23 @@ SHADOW = ("model_name", "shadow_version")
 
 
 @dataclass(frozen=True, slots=True)
+class StageTotal:
+    """All that was spent in one stage, and by how many requests."""
+
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTotals:
+    """What a version of a model has done since it was loaded."""
+
+    num_rows: int
+    num_executions: int
+    stages: Mapping[Stage, StageTotal]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """The labels of `rbm_model_info`."""
 
@@ -285,6 +302,11 @@ class ModelMetrics:
         for stage, value in seconds.items():
             self.stages[stage].observe(value)
 
+    def totals(self) -> ModelTotals:
+        """What the metrics of this version have come to."""
+        stages = {stage: _stage_total(histogram) for stage, histogram in self.stages.items()}
+        return ModelTotals(int(_value(self.rows)), int(_value(self.executions)), stages)
+
     def count_positions(self, sources: Sequence[str]) -> None:
         """Where the position of each row of a request came from."""
         for source in set(sources):
@@ -306,6 +328,16 @@ class ModelMetrics:
         _add_counts(self.classes, class_index)
         for index, value in zip(class_index.tolist(), confidence.tolist(), strict=True):
             self.confidence[index].observe(value)
+
+
+def _value(counter: Counter) -> float:
+    return next(sample.value for family in counter.collect() for sample in family.samples)
+
+
+def _stage_total(histogram: Histogram) -> StageTotal:
+    samples = {sample.name: sample.value for family in histogram.collect() for sample in family.samples}
+    name = "rbm_stage_duration_seconds"
+    return StageTotal(int(samples[f"{name}_count"]), samples[f"{name}_sum"])
 
 
 def _add_counts(counters: Sequence[Counter], indices: npt.NDArray[Any]) -> None:

@@ -10,14 +10,15 @@ from typing import Final
 import structlog
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rbm_service.errors import (
-    PROBLEM_MEDIA_TYPE,
     BackendError,
     PayloadTooLargeError,
     RequestTimeoutError,
     ServiceError,
+    error_body,
 )
 from rbm_service.keys import Headers, KeyRing
 from rbm_service.metrics import Metrics
@@ -32,8 +33,8 @@ log = structlog.get_logger(__name__)
 
 def problem_response(error: ServiceError, scope: Scope) -> Response:
     """An error as the answer to the request of `scope`."""
-    body = error.body(scope["state"]["request_id"])
-    return Response(body, int(error.status), error.headers, PROBLEM_MEDIA_TYPE)
+    body = error_body(error, scope["path"], scope["state"]["request_id"])
+    return Response(body.content, int(error.status), error.headers, body.media_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Surroundings:
         self.app = app
         self.metrics = metrics.bind_routes([*routes, UNMATCHED])
         self.inference_failures = metrics.inference_failures
+        self._templates = [(compile_path(route)[0], route) for route in routes if "{" in route]
         self.keys = keys
         self.inference_routes = frozenset(inference_routes)
         self.body_limits = body_limits
@@ -77,7 +79,7 @@ class Surroundings:
         headers = dict(scope["headers"])
         exchange = _open_exchange(headers, receive, send, self.body_limits)
         scope.setdefault("state", {})["request_id"] = exchange.request_id
-        route = scope["path"] if scope["path"] in self.metrics else UNMATCHED
+        route = self._route_of(scope["path"])
         metrics = self.metrics[route]
         metrics.in_progress.inc()
         started = perf_counter()
@@ -104,6 +106,12 @@ class Surroundings:
             if route in self.inference_routes:
                 self.inference_failures.labels(refusal.reason).inc()
             raise
+
+    def _route_of(self, path: str) -> str:
+        """What the metrics call a path: its route, a template where it has parameters, or `unmatched`."""
+        if path in self.metrics:
+            return path
+        return next((route for pattern, route in self._templates if pattern.match(path)), UNMATCHED)
 
     def _record(self, scope: Scope, route: str, exchange: "_Exchange", seconds: float) -> None:
         method = scope["method"] if scope["method"] in METHODS else "other"

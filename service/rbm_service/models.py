@@ -75,20 +75,14 @@ class ServedModels:
         """
         self.num_arrivals += 1
         tenure = self.slot_of(name).lease()
-        if version not in (None, tenure.model.version):
-            raise UnknownModelError(
-                f"version {version} of {tenure.model.name} is not in service; in service: {self._listed()}"
-            )
+        self._check_version(tenure.model, version)
         return tenure
 
-    def current(self, name: str | None = None) -> ServedModel:
-        """A model in service, for a glance that awaits nothing.
-
-        Raises:
-            WarmingError, DrainingError: there is none yet, or no more.
-            UnknownModelError: no model of this name is in service.
-        """
-        return self.slot_of(name).current()
+    def current(self, name: str | None = None, version: int | None = None) -> ServedModel:
+        """A model in service, for a glance that awaits nothing; raises what `lease` does."""
+        model = self.slot_of(name).current()
+        self._check_version(model, version)
+        return model
 
     def shadow_of(self, name: str) -> Shadow | None:
         """What follows a model, if anything does."""
@@ -144,6 +138,12 @@ class ServedModels:
         """Refuse with 503 whatever is leased and has no answer yet."""
         for slot in self._all_slots():
             slot.abandon()
+
+    def _check_version(self, model: ServedModel, version: int | None) -> None:
+        if version not in (None, model.version):
+            raise UnknownModelError(
+                f"version {version} of {model.name} is not in service; in service: {self._listed()}"
+            )
 
     def _all_slots(self) -> list[ModelSlot]:
         self._leaving = [slot for slot in self._leaving if slot.is_busy]

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from rbm_bundle import ModelRepository
 from rbm_service.api import classify as classify_route
 from rbm_service.api.parts import Parts
-from rbm_service.api.schemas import ClassifyResponse, Problem
+from rbm_service.api.schemas import ClassifyRequest, ClassifyResponse, Problem
 from rbm_service.app import create_app
 from rbm_service.batching import Batcher
 from rbm_service.settings import Settings

@@ -14,7 +14,7 @@ router = APIRouter(prefix="/admin/models/{name}", tags=["admin"])
 
 @router.post(
     "/promote",
-    responses={**problem_responses(400, 413, 415), **REFUSALS},
+    responses={**problem_responses(400, 408, 413, 415), **REFUSALS},
     openapi_extra=body_of(PromoteRequest),
 )
 async def promote(name: str, request: Request) -> ChangeResponse:

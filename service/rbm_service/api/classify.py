@@ -1,18 +1,16 @@
 """`POST /classify`: the classes of a batch of nodes."""
 
-import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from fastapi import APIRouter, Request, Response
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, to_json
-from starlette.background import BackgroundTask
-from starlette.requests import ClientDisconnect
 
-from rbm_service.api.parts import Parts, parts_of
+from rbm_service.api.inference import MAX_BYTES_ON_LOOP, comparison, compute, counted_failures, run
+from rbm_service.api.parts import parts_of
+from rbm_service.api.plain_route import PlainRoute
 from rbm_service.api.schemas import (
     CSR_FORM,
     DENSE_FORM,
@@ -22,39 +20,21 @@ from rbm_service.api.schemas import (
     problem_responses,
 )
 from rbm_service.api.timing import Stopwatch
-from rbm_service.api.waiting import answer_or_gone
-from rbm_service.batches import Answer
-from rbm_service.codec import EncodedRows, Query, check_options, decode, encode
+from rbm_service.codec import check_options, decode
 from rbm_service.errors import (
-    FailureReason,
     FieldError,
     InvalidJsonError,
     InvalidRequestError,
     ServiceError,
-    UnknownNodeError,
     UnsupportedMediaTypeError,
 )
-from rbm_service.shadow import Answered
 from rbm_service.slot import ServedModel
 
-# Longer bodies are read in a thread. One of 64 kB takes a few milliseconds at most, and for 5 ms a thread may
-# keep the interpreter to itself anyway: for shorter ones, a thread would gain the others nothing.
-MAX_BYTES_ON_LOOP: Final = 64 * 1024
 MAX_LISTED_ERRORS: Final = 20
 MAX_SHOWN_KEY: Final = 100  # characters of a key that the caller made up
 
 Loc = tuple[str | int, ...]
-RouteHandler = Callable[[Request], Coroutine[Any, Any, Response]]
 Body = TypeVar("Body", bound=BaseModel)
-T = TypeVar("T")
-
-
-class PlainRoute(APIRoute):
-    """A route whose function takes the request and gives the response, with nothing to inject or convert."""
-
-    def get_route_handler(self) -> RouteHandler:
-        """The function itself: what FastAPI would do around it costs as much as reading the body."""
-        return self.endpoint
 
 
 router = APIRouter(tags=["classify"], route_class=PlainRoute)
@@ -72,36 +52,33 @@ router = APIRouter(tags=["classify"], route_class=PlainRoute)
 async def classify(request: Request) -> Response:
     """Classify nodes by id, features, neighbours or positions; times are in the header `Server-Timing`."""
     parts = parts_of(request)
-    try:
+    with counted_failures(parts.metrics):
         check_media_type(dict(request.scope["headers"]))
         raw = await request.body()
         watch = Stopwatch()
-        aside = len(raw) > MAX_BYTES_ON_LOOP
-        body = await _run(partial(parse, raw, ClassifyRequest), aside)
+        is_long = len(raw) > MAX_BYTES_ON_LOOP
+        body = await run(partial(parse, raw, ClassifyRequest), is_long)
         with parts.models.lease(body.model, body.version) as model:
-            return await _answer(request, body, model, parts, watch, aside)  # all from one version alone
-    except BaseException as error:
-        parts.metrics.inference_failures.labels(_reason(error)).inc()
-        raise
+            return await _answer(request, body, model, watch, is_long)  # all of it from one version alone
 
 
 async def _answer(
-    request: Request, body: ClassifyRequest, model: ServedModel, parts: Parts, watch: Stopwatch, aside: bool
+    request: Request, body: ClassifyRequest, model: ServedModel, watch: Stopwatch, is_long: bool
 ) -> Response:
     labels = model.bundle.manifest.labels
     query, options = body.query(), body.options()
     check_options(options, len(labels))
     watch.lap("parse")
-    rows = await _run(partial(_encode, query, model, parts), aside)
-    watch.lap("position_lookup")
-    limit = parts.settings.request_timeout_seconds
-    deadline = watch.started + min(body.timeout_seconds or limit, limit)
-    answer = await answer_or_gone(
+    computed = await compute(
         request,
-        model.batcher.submit(rows.feeds, rows.num_rows, explain=options.explain, deadline=deadline),
+        query,
+        model,
+        watch,
+        is_long=is_long,
+        explain=options.explain,
+        timeout_seconds=body.timeout_seconds,
     )
-    watch.take({"queue": answer.queue_seconds, "inference": answer.inference_seconds})
-    decoded = decode(answer.outputs, query, rows, options, labels)
+    decoded = decode(computed.answer.outputs, query, computed.rows, options, labels)
     content = to_json(
         {"model": {"name": model.name, "version": model.version}, "predictions": decoded.predictions}
     )
@@ -109,7 +86,7 @@ async def _answer(
     model.metrics.observe_stages(watch.seconds)
     model.metrics.abstained.inc(decoded.num_abstained)
     headers = {"Server-Timing": watch.header()}
-    afterwards = _comparison(query, answer, model, parts)
+    afterwards = comparison(request, query, computed.answer, model)
     return Response(content, media_type="application/json", headers=headers, background=afterwards)
 
 
@@ -171,33 +148,3 @@ def _of_either_kind(error: FieldError) -> FieldError:
 def _shown(loc: Loc, form: str) -> Loc:
     place = ("features", *loc[2:]) if loc[:2] == ("features", form) else loc
     return tuple(part[:MAX_SHOWN_KEY] if isinstance(part, str) else part for part in place)
-
-
-def _comparison(query: Query, answer: Answer, model: ServedModel, parts: Parts) -> BackgroundTask | None:
-    """What is left to do once the answer is out: let the shadow have the request, if it is one for it."""
-    shadow = parts.models.shadow_of(model.name)
-    if shadow is None or not shadow.samples(model.version):
-        return None
-    labels = [model.bundle.manifest.labels[index] for index in answer.outputs["class_index"].tolist()]
-    return BackgroundTask(shadow.follow, Answered(query, labels, model.version))
-
-
-def _encode(query: Query, model: ServedModel, parts: Parts) -> EncodedRows:
-    try:
-        rows = encode(query, model.bundle, parts.settings.max_request_rows)
-    except UnknownNodeError as error:
-        model.metrics.positions["missing"].inc(error.num_unknown)
-        raise
-    model.metrics.count_positions(rows.sources)
-    return rows
-
-
-def _reason(error: BaseException) -> FailureReason:
-    if isinstance(error, ServiceError):
-        return error.reason
-    return "canceled" if isinstance(error, asyncio.CancelledError | ClientDisconnect) else "other"
-
-
-async def _run(work: Callable[[], T], aside: bool) -> T:
-    """Do it now, or where it keeps nobody waiting."""
-    return await asyncio.to_thread(work) if aside else work()

@@ -2,7 +2,9 @@
 
 from typing import Any, Final
 
+from rbm_service.api.open_inference.routes import error_responses
 from rbm_service.api.schemas import problem_responses
+from rbm_service.errors import speaks_protocol
 from rbm_service.keys import KeyRing, is_for_admin
 
 SCHEMES: Final = {
@@ -17,7 +19,8 @@ def declare_keys(document: dict[str, Any], keys: KeyRing) -> None:
     if guarded:
         document["components"]["securitySchemes"] = SCHEMES
     for path in guarded:
-        refusals = problem_responses(401, 403) if is_for_admin(path) else problem_responses(401)
+        statuses = (401, 403) if is_for_admin(path) else (401,)
+        refusals = error_responses(*statuses) if speaks_protocol(path) else problem_responses(*statuses)
         for operation in document["paths"][path].values():
             operation["security"] = [{scheme: []} for scheme in SCHEMES]
             operation["responses"] |= {str(status): answer for status, answer in refusals.items()}
