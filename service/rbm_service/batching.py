@@ -50,7 +50,6 @@ Probe = Callable[[], None]  # raises unless the engine computes what it is known
 
 MAX_RETRY_AFTER_SECONDS: Final = 60.0
 FAILURES_UNTIL_PROBE: Final = 3  # in a row; they may be the engine's fault, or that of what it was given
-
 LONG_AGO: Final = -math.inf
 
 log = structlog.get_logger(__name__)
