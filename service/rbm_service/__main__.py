@@ -76,9 +76,20 @@ async def _serve(settings: Settings) -> None:
         log_config=None,
     )
     parts: Parts = app.state.parts
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, parts.reloader.call)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _look_anew, parts)
     async with app.router.lifespan_context(app):
         await Server(config, parts.models, settings.drain_seconds).serve()
+
+
+def _look_anew(parts: Parts) -> None:
+    """Read the files of keys again, and look for promotions."""
+    try:
+        parts.keys.read()
+    except (KeyFileError, OSError) as error:
+        log.error("keys refused, the old ones stay", reason=str(error))
+    else:
+        log.info("keys read")
+    parts.reloader.call()
 
 
 def _leave(exit_code: int) -> int:

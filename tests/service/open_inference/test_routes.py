@@ -171,7 +171,7 @@ def test_an_encoding_that_nobody_reads_is_415(client):
 
 @pytest.mark.parametrize(
     ("num_bytes", "encoding", "elsewhere"),
-    [(0, None, False), (infer.MAX_INLINE_BYTES, None, True), (0, "gzip", True)],
+    [(0, None, False), (infer.MAX_BYTES_ON_LOOP, None, True), (0, "gzip", True)],
 )
 def test_long_and_compressed_bodies_are_read_off_the_event_loop(
     client, monkeypatch, num_bytes, encoding, elsewhere
