@@ -185,4 +185,9 @@ def _open(path: Path, kind: str, dtype: npt.DTypeLike | None, shape: tuple[int, 
         raise BundleError(path, f"no readable array ({error})", f"an array of shape {shape}") from error
     if array.shape != shape or array.dtype.kind != kind or (dtype is not None and array.dtype != dtype):
         raise BundleError(path, f"{array.dtype} of shape {array.shape}", f"{dtype or kind} of shape {shape}")
+    # Put so that a NaN, which is neither above nor below, is refused as well.
+    if kind == "f" and array.size and not -MAX_MAGNITUDE <= array.min() <= array.max() <= MAX_MAGNITUDE:
+        raise BundleError(
+            path, f"numbers up to {np.abs(array).max()}", f"finite ones up to {MAX_MAGNITUDE:.0e}"
+        )
     return array
