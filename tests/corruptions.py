@@ -111,9 +111,9 @@ def _of_arrays() -> Iterator[Corruption]:
         "a position that is NaN", positions, lambda rows: with_first(rows, np.nan), "numbers up to nan"
     )
     yield changed("an infinite feature", features, lambda rows: with_first(rows, np.inf), "numbers up to inf")
-    yield Corruption(
-        "positions beyond any disk", in_file(positions, lambda _: HUGE_ARRAY, True), "no readable"
-    )
+    for num_rows in (2**40, 2**60):  # the bytes of the latter are more than 64 bits can count
+        huge = in_file(positions, lambda _, num_rows=num_rows: array_of(num_rows), listed=True)
+        yield Corruption(f"{num_rows} positions", huge, r"positions\.npy: found no readable array")
 
 
 def _of_golden_rows() -> Iterator[Corruption]:
@@ -228,12 +228,10 @@ def with_first(rows: np.ndarray, value: float) -> np.ndarray:
     return rows
 
 
-def _huge_array() -> bytes:
-    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({2**60}, 4), }}\n".encode()
+def array_of(num_rows: int) -> bytes:
+    """An array of four columns that claims more rows than it holds."""
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({num_rows}, 4), }}\n".encode()
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + b"\0" * 64
-
-
-HUGE_ARRAY = _huge_array()
 
 
 def edit_archive(edit: Callable[[dict[str, Any]], object], raw: bytes) -> bytes:
@@ -247,7 +245,7 @@ def edit_archive(edit: Callable[[dict[str, Any]], object], raw: bytes) -> bytes:
 def huge_archive(raw: bytes) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("logits.npy", HUGE_ARRAY)
+        archive.writestr("logits.npy", array_of(2**44))
     return buffer.getvalue()
 
 
