@@ -58,6 +58,10 @@ fix: setup ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: audit
+audit: setup ## look up known vulnerabilities of what constraints.txt pins (needs the network)
+	$(BIN)/python -m tests.deployment.audit
+
 .PHONY: docs
 docs: setup ## render docs/experiments.md from the descriptions in the code
 	$(BIN)/python -m tests.system.experiments_page > docs/experiments.md
