@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
@@ -22,6 +22,9 @@ from rbm_service.middleware import Surroundings, problem_response
 from rbm_service.reload import Reloader, find_promoted, load_model
 from rbm_service.settings import Settings
 from rbm_service.slot import ModelSlot
+
+if TYPE_CHECKING:
+    from rbm_service.tracing import Tracer
 
 DESCRIPTION = "Classifies the nodes of a graph without the graph, by a distilled Routing-by-Memory student."
 OPENAPI_URL = "/openapi.json"
@@ -44,7 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
     Raises:
         BundleError, EngineError: from the lifespan, when the model cannot be served.
     """
-    metrics = Metrics()
+    metrics, tracer = Metrics(), _tracer(settings)
     routers = [classify.router, operations.router]
     if settings.metrics_port is None:
         routers.append(operations.metrics_router)
@@ -65,11 +68,13 @@ def create_app(settings: Settings) -> FastAPI:
                 metrics=metrics,
                 routes=[OPENAPI_URL, DOCS_URL, *_paths(routes)],
                 max_body_bytes=settings.max_body_bytes,
+                tracer=tracer,
             )
         ],
         routes=routes,
         exception_handlers={ServiceError: _on_service_error, HTTPException: _on_http_exception},
     )
+    app.state.tracer = tracer
     app.state.parts = Parts(settings, metrics, ModelSlot(metrics))
     return app
 
@@ -77,7 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
-    with _metrics_server(parts):
+    with _tracing(app.state.tracer), _metrics_server(parts):
         promoted = find_promoted(parts.settings.models_dir, parts.settings.model)
         parts.slot.swap(load_model(promoted, parts.settings, parts.metrics))
         try:
@@ -101,6 +106,24 @@ async def _reloading(parts: Parts) -> AsyncIterator[None]:
         following.cancel()
         await asyncio.wait([following])
         reloader.close()
+
+
+def _tracer(settings: Settings) -> "Tracer | None":
+    if settings.otlp_endpoint is None:
+        return None
+    from rbm_service.tracing import Tracer  # here, since without the extra `tracing` it cannot be imported
+
+    return Tracer(str(settings.otlp_endpoint), _version())
+
+
+@contextmanager
+def _tracing(tracer: "Tracer | None") -> Iterator[None]:
+    """Send the last spans when everyone is answered."""
+    try:
+        yield
+    finally:
+        if tracer is not None:
+            tracer.close()
 
 
 @contextmanager

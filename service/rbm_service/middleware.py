@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from starlette.requests import ClientDisconnect
@@ -13,6 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rbm_service.errors import PROBLEM_MEDIA_TYPE, BackendError, PayloadTooLargeError, ServiceError
 from rbm_service.metrics import Metrics
+
+if TYPE_CHECKING:  # the extra `tracing` may not be installed
+    from rbm_service.tracing import Tracer
 
 MAX_REQUEST_ID_LENGTH: Final = 128
 UNMATCHED: Final = "unmatched"
@@ -33,10 +36,21 @@ class Surroundings:
 
     One layer for all of it, since each layer costs every message of every request a call. The id is the
     caller's `X-Request-ID` or made up, and goes back with the answer.
+
+    Args:
+        tracer: where traces are wanted; the access line then has the trace's id.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, routes: Collection[str], max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        routes: Collection[str],
+        max_body_bytes: int,
+        tracer: "Tracer | None" = None,
+    ) -> None:
         self.app = app
+        self.tracer = tracer
         self.metrics = metrics.bind_routes([*routes, UNMATCHED])
         self.max_body_bytes = max_body_bytes
 
@@ -61,12 +75,16 @@ class Surroundings:
                 await problem_response(BackendError(), scope)(scope, receive, exchange.send)
         finally:
             metrics.in_progress.dec()
-            self._record(scope, route, exchange, perf_counter() - started)
+            self._record(scope, route, exchange, started)
 
-    def _record(self, scope: Scope, route: str, exchange: "_Exchange", seconds: float) -> None:
+    def _record(self, scope: Scope, route: str, exchange: "_Exchange", started: float) -> None:
+        seconds = perf_counter() - started
         method = scope["method"] if scope["method"] in METHODS else "other"
         status = exchange.status or CLIENT_GONE
         self.metrics[route].count(method, status, seconds)
+        traced = {}
+        if self.tracer is not None:
+            traced["trace_id"] = self.tracer.record(scope, method, route, status, started, seconds)
         log.info(
             "request",
             request_id=exchange.request_id,
@@ -74,6 +92,7 @@ class Surroundings:
             route=route,
             status=status,
             duration_ms=round(1000 * seconds, 3),
+            **traced,
         )
 
 

@@ -18,7 +18,7 @@ from rbm_service.api.schemas import (
     ClassifyResponse,
     problem_responses,
 )
-from rbm_service.api.timing import Stopwatch
+from rbm_service.api.timing import Stopwatch, work_of
 from rbm_service.codec import EncodedRows, Query, check_options, decode, encode
 from rbm_service.errors import (
     FailureReason,
@@ -72,13 +72,13 @@ async def classify(request: Request) -> Response:
         check_media_type(dict(request.scope["headers"]))
         raw = await request.body()
         with parts.slot.lease() as model:  # for all that follows: an answer comes from one version alone
-            return await _answer(raw, model, parts)
+            return await _answer(request, raw, model, parts)
     except BaseException as error:
         parts.metrics.inference_failures.labels(_reason(error)).inc()
         raise
 
 
-async def _answer(raw: bytes, model: ServedModel, parts: Parts) -> Response:
+async def _answer(request: Request, raw: bytes, model: ServedModel, parts: Parts) -> Response:
     labels = model.bundle.manifest.labels
     watch = Stopwatch()
     body = parse(raw)
@@ -98,6 +98,7 @@ async def _answer(raw: bytes, model: ServedModel, parts: Parts) -> Response:
     watch.lap("serialize")
     model.metrics.observe_stages(watch.seconds)
     model.metrics.abstained.inc(decoded.num_abstained)
+    request.scope["state"]["work"] = work_of(model, answer, rows.num_rows, watch)
     return Response(content, media_type="application/json", headers={"Server-Timing": watch.header()})
 
 
