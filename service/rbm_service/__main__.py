@@ -1,6 +1,7 @@
 """`rbm-serve`: read the settings, set up the log, serve."""
 
 import argparse
+import asyncio
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from prometheus_client import disable_created_metrics
 from pydantic import ValidationError
 
 from rbm_bundle import BundleError
+from rbm_service.api.parts import Parts
 from rbm_service.app import create_app
 from rbm_service.engine import EngineError
 from rbm_service.logs import configure_logging
@@ -41,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     disable_created_metrics()  # type: ignore[no-untyped-call] # one more series for every counter, which nobody reads
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to look at
     try:
         uvloop.run(_serve(settings))
     except (BundleError, EngineError, OSError) as error:
@@ -64,8 +67,10 @@ async def _serve(settings: Settings) -> None:
         access_log=False,
         log_config=None,
     )
+    parts: Parts = app.state.parts
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, parts.reloader.call)
     async with app.router.lifespan_context(app):
-        await Server(config, app.state.parts.slot, settings.drain_seconds).serve()
+        await Server(config, parts.models, settings.drain_seconds).serve()
 
 
 def _leave_threads() -> None:

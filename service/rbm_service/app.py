@@ -14,14 +14,16 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from rbm_service.api import classify, operations
+from rbm_service.api.admin import admin_router
+from rbm_service.api.admin_key import AdminKey
 from rbm_service.api.parts import Parts
 from rbm_service.api.schemas import extra_components
 from rbm_service.errors import MethodNotAllowedError, NotFoundError, ServiceError
 from rbm_service.metrics import Metrics
 from rbm_service.middleware import Surroundings, problem_response
-from rbm_service.reload import Reloader, find_promoted, load_model
+from rbm_service.models import ServedModels
+from rbm_service.reload import Reloader
 from rbm_service.settings import Settings
-from rbm_service.slot import ModelSlot
 
 if TYPE_CHECKING:
     from rbm_service.tracing import Tracer
@@ -42,13 +44,16 @@ class Service(FastAPI):
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """A service with these settings; it loads its model when its lifespan begins.
+    """A service with these settings; it loads its models when its lifespan begins.
 
     Raises:
-        BundleError, EngineError: from the lifespan, when the model cannot be served.
+        OSError: the admin's key cannot be read.
+        BundleError, EngineError: from the lifespan, when a model cannot be served.
     """
     metrics, tracer = Metrics(), _tracer(settings)
     routers = [classify.router, operations.router]
+    if settings.admin_key_file is not None:
+        routers.append(admin_router(AdminKey.read(settings.admin_key_file)))
     if settings.metrics_port is None:
         routers.append(operations.metrics_router)
     routes: list[BaseRoute] = [route for router in routers for route in router.routes]
@@ -75,7 +80,8 @@ def create_app(settings: Settings) -> FastAPI:
         exception_handlers={ServiceError: _on_service_error, HTTPException: _on_http_exception},
     )
     app.state.tracer = tracer
-    app.state.parts = Parts(settings, metrics, ModelSlot(metrics))
+    models = ServedModels(metrics)
+    app.state.parts = Parts(settings, metrics, models, Reloader(settings, metrics, models))
     return app
 
 
@@ -83,29 +89,24 @@ def create_app(settings: Settings) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
     with _tracing(app.state.tracer), _metrics_server(parts):
-        promoted = find_promoted(parts.settings.models_dir, parts.settings.model)
-        parts.slot.swap(load_model(promoted, parts.settings, parts.metrics))
         try:
-            async with _reloading(parts):
+            parts.reloader.start()
+            async with _following(parts.reloader):
                 yield
         finally:
-            parts.slot.close()
+            parts.models.close()
+            parts.reloader.close()
 
 
 @asynccontextmanager
-async def _reloading(parts: Parts) -> AsyncIterator[None]:
-    """Follow promotions, unless that is switched off."""
-    if not parts.settings.reload_poll_seconds:
-        yield
-        return
-    reloader = Reloader(parts.settings, parts.metrics, parts.slot)
+async def _following(reloader: Reloader) -> AsyncIterator[None]:
+    """Follow promotions, as often as the settings say and whenever told to."""
     following = asyncio.create_task(reloader.follow())
     try:
         yield
     finally:
         following.cancel()
         await asyncio.wait([following])
-        reloader.close()
 
 
 def _tracer(settings: Settings) -> "Tracer | None":

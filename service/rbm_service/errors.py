@@ -97,6 +97,12 @@ class UnknownNodeError(ServiceError):
         self.num_unknown = len(unknown)
 
 
+class UnknownModelError(ServiceError):
+    """No such model in service, or not in this version."""
+
+    status, code, reason = HTTPStatus.NOT_FOUND, "unknown_model", "validation"
+
+
 class NotFoundError(ServiceError):
     """No such route."""
 
@@ -107,6 +113,30 @@ class MethodNotAllowedError(ServiceError):
     """The route exists, but not for this method."""
 
     status, code = HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed"
+
+
+class UnauthorizedError(ServiceError):
+    """The key is missing, or is not the right one."""
+
+    status, code = HTTPStatus.UNAUTHORIZED, "unauthorized"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a key is needed: Authorization: Bearer KEY, or X-API-Key: KEY",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
+
+class ConflictError(ServiceError):
+    """What was asked for does not go with how things are; nothing was changed."""
+
+    status, code = HTTPStatus.CONFLICT, "conflict"
+
+
+class ModelRefusedError(ServiceError):
+    """A version did not prove itself; nothing was changed. Its detail is for those who look after models."""
+
+    status, code = HTTPStatus.UNPROCESSABLE_ENTITY, "model_refused"
 
 
 class PayloadTooLargeError(ServiceError):

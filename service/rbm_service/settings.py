@@ -34,7 +34,8 @@ class Settings(BaseSettings):
     """The model repository."""
 
     model: str | None = None
-    """Name of the model to serve; may be left out when the repository holds only one."""
+    """The model to serve, or several with commas between them: the first is the one of requests that name
+    none. May be left out when the repository holds only one."""
 
     device: Literal["cuda", "cpu"] = "cuda"
     """`cuda` or `cpu`: where the model runs. The service never falls back from one to the other."""
@@ -74,7 +75,14 @@ class Settings(BaseSettings):
     reload_poll_seconds: SecondsOrNone = 2.0
     """How often to look for a newly promoted version, which is loaded beside the one in service and takes its
     place once it has proved itself. One that cannot be loaded is refused once, and tried again when it is
-    promoted again or its manifest changes. 0: never look; what was promoted at start is served to the end."""
+    promoted again or its manifest changes. 0: look only when told to, by SIGHUP or by the admin's routes."""
+
+    model_control: Literal["poll", "explicit"] = "poll"
+    """`poll`: the models of RBM_MODEL, each in the version that is promoted. `explicit`: these at start, and
+    from then on what the admin's routes load and unload; nothing is polled. Needs RBM_ADMIN_KEY_FILE."""
+
+    admin_key_file: Path | None = None
+    """File whose one line is the key to the admin's routes; when unset, there are no such routes."""
 
     intra_op_threads: Count = 1
     """Threads of ONNX Runtime within one operator."""
@@ -92,6 +100,11 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe level that is written: `debug`, `info`, `warning` or `error`."""
 
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The names in `model`; none when it is left out."""
+        return tuple(name.strip() for name in self.model.split(",")) if self.model else ()
+
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_variables(cls, values: object) -> object:
@@ -108,6 +121,8 @@ class Settings(BaseSettings):
                 f"RBM_MAX_REQUEST_ROWS={self.max_request_rows} exceeds RBM_MAX_QUEUED_ROWS="
                 f"{self.max_queued_rows}: such a request could never be queued"
             )
+        if "" in self.model_names or len(set(self.model_names)) < len(self.model_names):
+            raise ValueError(f"RBM_MODEL={self.model}: wanted different names with commas between them")
         if self.metrics_port == self.port:
             raise ValueError(f"RBM_METRICS_PORT={self.metrics_port} is the port of the API as well")
         if self.otlp_endpoint is not None and not _is_installed(TRACING_MODULE):
@@ -115,6 +130,8 @@ class Settings(BaseSettings):
                 f"RBM_OTLP_ENDPOINT={self.otlp_endpoint}, but OpenTelemetry is not installed: "
                 "install the extra `tracing`, or leave it unset"
             )
+        if self.model_control == "explicit" and self.admin_key_file is None:
+            raise ValueError("RBM_MODEL_CONTROL=explicit needs RBM_ADMIN_KEY_FILE: nobody could load a model")
         return self
 
 

@@ -162,15 +162,15 @@ def test_a_refused_request_and_an_unknown_path_have_their_status_and_nothing_mad
 
 def test_a_failure_of_the_service_marks_its_span(models_dir, collector):
     with traced(models_dir, collector.endpoint) as client:
-        client.app.state.parts.slot.begin_drain()
+        client.app.state.parts.models.begin_drain()
         assert client.get("/readyz").status_code == 503
     assert server_span(collector).status.code == Status.STATUS_CODE_ERROR
 
 
 def test_requests_that_share_a_batch_name_it_alike(models_dir, collector):
     with traced(models_dir, collector.endpoint) as client:
-        batcher = client.app.state.parts.slot.current().batcher
-        feeds = client.app.state.parts.slot.current().bundle.golden().take(range(2)).inputs
+        model = client.app.state.parts.models.current()
+        batcher, feeds = model.batcher, model.bundle.golden().take(range(2)).inputs
 
         async def together():
             return await asyncio.gather(batcher.submit(feeds, 2), batcher.submit(feeds, 2))

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, to_json
+from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 
 from rbm_service.api.parts import Parts, parts_of
@@ -16,9 +17,11 @@ from rbm_service.api.schemas import (
     DENSE_FORM,
     ClassifyRequest,
     ClassifyResponse,
+    body_of,
     problem_responses,
 )
 from rbm_service.api.timing import Stopwatch, work_of
+from rbm_service.batches import Answer
 from rbm_service.codec import EncodedRows, Query, check_options, decode, encode
 from rbm_service.errors import (
     FailureReason,
@@ -29,6 +32,7 @@ from rbm_service.errors import (
     UnknownNodeError,
     UnsupportedMediaTypeError,
 )
+from rbm_service.shadow import Answered
 from rbm_service.slot import ServedModel
 
 MAX_LISTED_ERRORS: Final = 20
@@ -36,13 +40,7 @@ MAX_SHOWN_KEY: Final = 100  # characters of a key that the caller made up
 
 Loc = tuple[str | int, ...]
 RouteHandler = Callable[[Request], Coroutine[Any, Any, Response]]
-
-REQUEST_BODY: Final = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ClassifyRequest"}}},
-    }
-}
+Body = TypeVar("Body", bound=BaseModel)
 
 
 class PlainRoute(APIRoute):
@@ -63,7 +61,7 @@ router = APIRouter(tags=["classify"], route_class=PlainRoute)
         200: {"model": ClassifyResponse, "description": "One prediction per node, in order"},
         **problem_responses(400, 404, 413, 415, 422, 429, 500, 503, 504),
     },
-    openapi_extra=REQUEST_BODY,
+    openapi_extra=body_of(ClassifyRequest),
 )
 async def classify(request: Request) -> Response:
     """Classify nodes by id, features, neighbours or positions; times are in the header `Server-Timing`."""
@@ -71,17 +69,19 @@ async def classify(request: Request) -> Response:
     try:
         check_media_type(dict(request.scope["headers"]))
         raw = await request.body()
-        with parts.slot.lease() as model:  # for all that follows: an answer comes from one version alone
-            return await _answer(request, raw, model, parts)
+        watch = Stopwatch()
+        body = parse(raw, ClassifyRequest)
+        with parts.models.lease(body.model, body.version) as model:
+            return await _answer(request, body, model, parts, watch)  # all of it from one version alone
     except BaseException as error:
         parts.metrics.inference_failures.labels(_reason(error)).inc()
         raise
 
 
-async def _answer(request: Request, raw: bytes, model: ServedModel, parts: Parts) -> Response:
+async def _answer(
+    request: Request, body: ClassifyRequest, model: ServedModel, parts: Parts, watch: Stopwatch
+) -> Response:
     labels = model.bundle.manifest.labels
-    watch = Stopwatch()
-    body = parse(raw)
     query, options = body.query(), body.options()
     check_options(options, len(labels))
     watch.lap("parse")
@@ -99,7 +99,9 @@ async def _answer(request: Request, raw: bytes, model: ServedModel, parts: Parts
     model.metrics.observe_stages(watch.seconds)
     model.metrics.abstained.inc(decoded.num_abstained)
     request.scope["state"]["work"] = work_of(model, answer, rows.num_rows, watch)
-    return Response(content, media_type="application/json", headers={"Server-Timing": watch.header()})
+    headers = {"Server-Timing": watch.header()}
+    afterwards = _comparison(query, answer, model, parts)
+    return Response(content, media_type="application/json", headers=headers, background=afterwards)
 
 
 def check_media_type(headers: Mapping[bytes, bytes]) -> None:
@@ -115,7 +117,7 @@ def check_media_type(headers: Mapping[bytes, bytes]) -> None:
         raise UnsupportedMediaTypeError("the body must come without a content encoding")
 
 
-def parse(raw: bytes) -> ClassifyRequest:
+def parse(raw: bytes, schema: type[Body]) -> Body:
     """Read a body.
 
     Raises:
@@ -123,7 +125,7 @@ def parse(raw: bytes) -> ClassifyRequest:
         InvalidRequestError: it does not fit the schema.
     """
     try:
-        return ClassifyRequest.model_validate_json(raw)
+        return schema.model_validate_json(raw)
     except ValidationError as error:
         raise _refusal(error) from None
 
@@ -162,13 +164,22 @@ def _shown(loc: Loc, form: str) -> Loc:
     return tuple(part[:MAX_SHOWN_KEY] if isinstance(part, str) else part for part in place)
 
 
+def _comparison(query: Query, answer: Answer, model: ServedModel, parts: Parts) -> BackgroundTask | None:
+    """What is left to do once the answer is out: let the shadow have the request, if it is one for it."""
+    shadow = parts.models.shadow_of(model.name)
+    if shadow is None or not shadow.samples(model.version):
+        return None
+    labels = [model.bundle.manifest.labels[index] for index in answer.outputs["class_index"].tolist()]
+    return BackgroundTask(shadow.follow, Answered(query, labels, model.version))
+
+
 def _encode(query: Query, model: ServedModel, parts: Parts) -> EncodedRows:
     try:
         rows = encode(query, model.bundle, parts.settings.max_request_rows)
     except UnknownNodeError as error:
-        parts.metrics.position_lookups.labels("missing").inc(error.num_unknown)
+        model.metrics.positions["missing"].inc(error.num_unknown)
         raise
-    parts.metrics.count_positions(rows.sources)
+    model.metrics.count_positions(rows.sources)
     return rows
 
 

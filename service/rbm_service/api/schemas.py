@@ -67,6 +67,12 @@ class ClassifyRequest(_Body):
     positions: Annotated[list[Numbers], FIRST_ERROR_ONLY] | None = None
     """[B][P] positional encodings, when the caller has them; they win over `neighbors` and over the table."""
 
+    model: str | None = None
+    """Name of the model; when left out, the default."""
+
+    version: int | None = Field(default=None, ge=1)
+    """The version that has to answer; refused when another one is in service."""
+
     top_k: int = Field(default=1, ge=1)
     """How many classes to list for each node, most probable first."""
 
@@ -93,10 +99,30 @@ class ClassifyRequest(_Body):
 
 
 class ModelRef(_Body):
-    """The model that answered."""
+    """A model in one version."""
 
     name: str
     version: int
+
+
+class ShadowRef(_Body):
+    """A version that answers a share of the requests once more, for comparison."""
+
+    version: int
+    share: float
+
+
+class PromoteRequest(_Body):
+    """Which version to put in service."""
+
+    version: int = Field(ge=1)
+
+
+class ChangeResponse(_Body):
+    """What is in service now, and which version was before: the same one where nothing had to change."""
+
+    model: ModelRef
+    former_version: int | None
 
 
 class RankedClass(_Body):
@@ -182,9 +208,15 @@ class Limits(_Body):
 
 
 class Info(_Body):
-    """The model in service, and on what it runs."""
+    """A model in service, and on what it runs."""
 
     model: ModelRef
+    models: list[ModelRef]
+    """All that are in service, the default first."""
+
+    shadow: ShadowRef | None
+    """The version that is compared with this model on a share of its requests."""
+
     bundle_id: str
     created_at: str
     labels: tuple[str, ...]
@@ -198,6 +230,12 @@ class Info(_Body):
     limits: Limits
 
 
+def body_of(schema: type[BaseModel]) -> dict[str, Any]:
+    """OpenAPI entry for a body that a route parses by itself."""
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema.__name__}"}}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI entries for answers that are problems."""
     schema = {"$ref": "#/components/schemas/Problem"}
@@ -208,7 +246,7 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def extra_components() -> dict[str, Any]:
     """Schemas that no route declares by itself: the body it parses, the problems it raises."""
     _, schema = models_json_schema(
-        [(ClassifyRequest, "validation"), (Problem, "serialization")],
+        [(ClassifyRequest, "validation"), (PromoteRequest, "validation"), (Problem, "serialization")],
         ref_template="#/components/schemas/{model}",
     )
     return dict(schema["$defs"])
