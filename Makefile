@@ -89,6 +89,6 @@ image: ## build the image of the service for EXTRA=gpu (default) or EXTRA=cpu
 	    --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) $(DOCKER_BUILD_FLAGS) .
 
 .PHONY: image-check
-image-check: setup ## build the CPU image, run it as Compose would, scrape it, ask what the dashboard asks
+image-check: setup ## build the CPU image, run it as Compose would, scrape it, ask what the dashboards ask
 	@$(MAKE) --no-print-directory image EXTRA=cpu
 	$(BIN)/python -m tests.deployment.check_image rbm-service:cpu
