@@ -197,6 +197,8 @@ class Reloader:
         return Change(name, now.version, former.version if former else None)
 
     async def _cast_shadow(self, name: str) -> None:
+        if self._models.draining:
+            return
         slot = self._models.slot_of(name)
         step = partial(self._loader.load_shadow, name, slot.current(), slot.shadow)
         try:

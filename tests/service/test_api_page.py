@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from rbm_service.api.admin import admin_router
+from rbm_service.api.admin_key import AdminKey
 from rbm_service.api.schemas import ClassifyRequest, Prediction
 from rbm_service.errors import ServiceError
 
@@ -37,6 +39,12 @@ def test_the_page_names_every_route_field_and_error(client):
     assert set(Prediction.model_fields) <= named
     errors = {(str(int(error.status)), error.code) for error in ServiceError.__subclasses__()}
     assert set(re.findall(r"^\| (\d{3}) \| `(\w+)` \|", PAGE, re.MULTILINE)) == errors
+
+
+def test_the_page_names_every_route_of_an_admin():
+    routes = {f"/admin/models/{{name}}/{command}" for command in ("promote", "rollback", "reload")}
+    assert {route.path for route in admin_router(AdminKey("key")).routes} == routes
+    assert routes <= set(re.findall(r"`POST ([a-z/{}]+)`", PAGE))
 
 
 def test_the_page_has_examples():

@@ -423,6 +423,7 @@ def test_under_explicit_control_nothing_is_polled(explicit):
 
 def test_nothing_changes_any_more_once_the_service_drains(following):
     following.publish(promote=True)
+    following.repository.set_shadow("tiny", ShadowSpec(2, 1.0))
     following.models.begin_drain()
     assert following.look() == []
     with pytest.raises(DrainingError):
