@@ -58,6 +58,10 @@ fix: setup ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: audit
+audit: setup ## look up known vulnerabilities of what constraints.txt pins (needs the network)
+	$(BIN)/python -m tests.deployment.audit
+
 .PHONY: docs
 docs: setup ## render docs/experiments.md from the descriptions in the code
 	$(BIN)/python -m tests.system.experiments_page > docs/experiments.md
@@ -85,6 +89,6 @@ image: ## build the image of the service for EXTRA=gpu (default) or EXTRA=cpu
 	    --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) $(DOCKER_BUILD_FLAGS) .
 
 .PHONY: image-check
-image-check: setup ## build the CPU image, run it as Compose would, scrape it, ask what the dashboard asks
+image-check: setup ## build the CPU image, run it as Compose would, scrape it, ask what the dashboards ask
 	@$(MAKE) --no-print-directory image EXTRA=cpu
 	$(BIN)/python -m tests.deployment.check_image rbm-service:cpu

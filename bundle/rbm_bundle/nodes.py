@@ -188,10 +188,17 @@ def _open(path: Path, kind: str, dtype: npt.DTypeLike | None, shape: tuple[int, 
     try:
         # mmap cannot map zero bytes; such an array is read whole.
         mode: Literal["r"] | None = "r" if 0 not in shape else None
-        # A plain view of the mapping: indexing `np.memmap` itself costs microseconds more a gather.
-        array: npt.NDArray[Any] = np.asarray(np.load(path, mmap_mode=mode, allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
+        with np.errstate(over="raise"):  # of a header that claims more bytes than can be counted
+            mapped = np.load(path, mmap_mode=mode, allow_pickle=False)
+    except (OSError, ValueError, EOFError, ArithmeticError) as error:
         raise BundleError(path, f"no readable array ({error})", f"an array of shape {shape}") from error
+    # A plain view of the mapping: indexing `np.memmap` itself costs microseconds more a gather.
+    array: npt.NDArray[Any] = np.asarray(mapped)
     if array.shape != shape or array.dtype.kind != kind or (dtype is not None and array.dtype != dtype):
         raise BundleError(path, f"{array.dtype} of shape {array.shape}", f"{dtype or kind} of shape {shape}")
+    # Put so that a NaN, which is neither above nor below, is refused as well.
+    if kind == "f" and array.size and not -MAX_MAGNITUDE <= array.min() <= array.max() <= MAX_MAGNITUDE:
+        raise BundleError(
+            path, f"numbers up to {np.abs(array).max()}", f"finite ones up to {MAX_MAGNITUDE:.0e}"
+        )
     return array

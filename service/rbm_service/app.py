@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
@@ -29,6 +29,9 @@ from rbm_service.models import ServedModels
 from rbm_service.reload import Reloader
 from rbm_service.settings import Settings
 from rbm_service.supervision import supervising
+
+if TYPE_CHECKING:
+    from rbm_service.tracing import Tracer
 
 DESCRIPTION = "Classifies the nodes of a graph without the graph, by a distilled Routing-by-Memory student."
 OPENAPI_URL = "/openapi.json"
@@ -54,7 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
         BundleError, EngineError: from the lifespan, when a model cannot be served.
         EngineLostError: from its end, when an engine failed and could not be rebuilt.
     """
-    metrics = Metrics()
+    metrics, tracer = Metrics(), _tracer(settings)
     keys = KeyRing(settings.api_keys_file, settings.admin_key_file)
     routers = [classify.router, operations.router, *open_inference.ROUTERS]
     if settings.admin_key_file is not None:
@@ -80,11 +83,13 @@ def create_app(settings: Settings) -> FastAPI:
                 routes=[OPENAPI_URL, DOCS_URL, *_paths(routes)],
                 inference_routes=_paths([*classify.router.routes, *open_inference.infer.router.routes]),
                 body_limits=BodyLimits(settings.max_body_bytes, settings.body_timeout_seconds),
+                tracer=tracer,
             )
         ],
         routes=routes,
         exception_handlers={ServiceError: _on_service_error, HTTPException: _on_http_exception},
     )
+    app.state.tracer = tracer
     models = ServedModels(metrics)
     app.state.parts = Parts(settings, metrics, keys, models, Reloader(settings, metrics, models))
     return app
@@ -93,7 +98,7 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
-    with _metrics_server(parts):
+    with _tracing(app.state.tracer), _metrics_server(parts):
         try:
             parts.reloader.start()
             async with _following(parts.reloader), _supervising(parts):
@@ -118,6 +123,24 @@ def _supervising(parts: Parts) -> AbstractAsyncContextManager[None]:
     """Recover from failures of the engine."""
     rebuild = partial(rebuild_model, settings=parts.settings, metrics=parts.metrics)
     return supervising(parts.models, rebuild, parts.settings.engine_timeout_seconds)
+
+
+def _tracer(settings: Settings) -> "Tracer | None":
+    if settings.otlp_endpoint is None:
+        return None
+    from rbm_service.tracing import Tracer  # here, since without the extra `tracing` it cannot be imported
+
+    return Tracer(str(settings.otlp_endpoint), _version())
+
+
+@contextmanager
+def _tracing(tracer: "Tracer | None") -> Iterator[None]:
+    """Send the last spans when everyone is answered."""
+    try:
+        yield
+    finally:
+        if tracer is not None:
+            tracer.close()
 
 
 @contextmanager

@@ -29,11 +29,14 @@ NO_PADDING: Final[Padding] = {}
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The outputs for the rows of one request, with what `most_probable` adds, and how long they took."""
+    """The outputs for the rows of one request, with what `most_probable` adds, how long they took, and the
+    batch they were in: its number and all its rows."""
 
     outputs: Tensors
     queue_seconds: float
     inference_seconds: float
+    batch_number: int
+    batch_rows: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)

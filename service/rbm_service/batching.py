@@ -93,6 +93,7 @@ class Batcher:
         self._num_failures = 0  # in a row
         self._queued_rows = 0
         self._queued_requests = 0
+        self._num_batches = 0
         self._drain_scheduled = False
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_time = math.inf
@@ -255,8 +256,10 @@ class Batcher:
         outputs = {**outputs, **most_probable(outputs["probabilities"])}
         seconds = time.perf_counter() - started
         self._record(len(batch), sum(sizes), seconds, outputs)
+        self._num_batches += 1
+        of_batch = (self._num_batches, sum(sizes))
         shares = zip(batch, split(outputs, sizes), strict=True)
-        return [Answer(share, started - job.submitted, seconds) for job, share in shares]
+        return [Answer(share, started - job.submitted, seconds, *of_batch) for job, share in shares]
 
     def _forward(self, feeds: Tensors, num_rows: int, names: Sequence[str]) -> Tensors:
         parts = []

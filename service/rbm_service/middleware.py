@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from starlette.requests import ClientDisconnect
@@ -22,6 +22,9 @@ from rbm_service.errors import (
 )
 from rbm_service.keys import Headers, KeyRing
 from rbm_service.metrics import Metrics
+
+if TYPE_CHECKING:  # the extra `tracing` may not be installed
+    from rbm_service.tracing import Tracer
 
 MAX_REQUEST_ID_LENGTH: Final = 128
 UNMATCHED: Final = "unmatched"
@@ -52,6 +55,9 @@ class Surroundings:
     One layer for all of it, since each layer costs every message of every request a call. The id is the
     caller's `X-Request-ID` or made up, and goes back with the answer. The key is looked at before anything
     of the body is read; the log knows it by its name.
+
+    Args:
+        tracer: where traces are wanted; the access line then has the trace's id.
     """
 
     def __init__(
@@ -62,8 +68,10 @@ class Surroundings:
         routes: Collection[str],
         inference_routes: Collection[str],
         body_limits: BodyLimits,
+        tracer: "Tracer | None" = None,
     ) -> None:
         self.app = app
+        self.tracer = tracer
         self.metrics = metrics.bind_routes([*routes, UNMATCHED])
         self.inference_failures = metrics.inference_failures
         self._templates = [(compile_path(route)[0], route) for route in routes if "{" in route]
@@ -96,7 +104,7 @@ class Surroundings:
                 await problem_response(BackendError(), scope)(scope, receive, exchange.send)
         finally:
             metrics.in_progress.dec()
-            self._record(scope, route, exchange, perf_counter() - started)
+            self._record(scope, route, exchange, started)
 
     def _admit(self, headers: Headers, path: str, route: str) -> str | None:
         """The name of the key that the request came with, or None where it needs none."""
@@ -113,10 +121,14 @@ class Surroundings:
             return path
         return next((route for pattern, route in self._templates if pattern.match(path)), UNMATCHED)
 
-    def _record(self, scope: Scope, route: str, exchange: "_Exchange", seconds: float) -> None:
+    def _record(self, scope: Scope, route: str, exchange: "_Exchange", started: float) -> None:
+        seconds = perf_counter() - started
         method = scope["method"] if scope["method"] in METHODS else "other"
         status = exchange.status or CLIENT_GONE
         self.metrics[route].count(method, status, seconds)
+        traced = {}
+        if self.tracer is not None:
+            traced["trace_id"] = self.tracer.record(scope, method, route, status, started, seconds)
         log.info(
             "request",
             request_id=exchange.request_id,
@@ -125,6 +137,7 @@ class Surroundings:
             route=route,
             status=status,
             duration_ms=round(1000 * seconds, 3),
+            **traced,
         )
 
 

@@ -1,14 +1,16 @@
 """Settings of the service: environment variables with the prefix `RBM_`, read once at start."""
 
 import difflib
+import importlib.util
 import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, HttpUrl, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ENV_PREFIX = "RBM_"
+TRACING_MODULE = "opentelemetry.exporter.otlp.proto.http"
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1)]
@@ -107,6 +109,10 @@ class Settings(BaseSettings):
     gpu_memory_limit_bytes: Count | None = None
     """Most GPU memory for weights and intermediate results (with `cuda`); when unset, there is no limit."""
 
+    otlp_endpoint: HttpUrl | None = None
+    """Address of a collector that takes traces by OTLP over HTTP, as in `http://collector:4318`; needs the
+    extra `tracing`. When unset, nothing is traced."""
+
     log_format: Literal["json", "console"] = "json"
     """`json`, one object a line, or `console`, for a human."""
 
@@ -138,9 +144,21 @@ class Settings(BaseSettings):
             raise ValueError(f"RBM_MODEL={self.model}: wanted different names with commas between them")
         if self.metrics_port == self.port:
             raise ValueError(f"RBM_METRICS_PORT={self.metrics_port} is the port of the API as well")
+        if self.otlp_endpoint is not None and not _is_installed(TRACING_MODULE):
+            raise ValueError(
+                f"RBM_OTLP_ENDPOINT={self.otlp_endpoint}, but OpenTelemetry is not installed: "
+                "install the extra `tracing`, or leave it unset"
+            )
         if self.model_control == "explicit" and self.admin_key_file is None:
             raise ValueError("RBM_MODEL_CONTROL=explicit needs RBM_ADMIN_KEY_FILE: nobody could load a model")
         return self
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # not even what it is a part of
+        return False
 
 
 def _unknown_variable(name: str, known: set[str]) -> str:

@@ -171,8 +171,10 @@ def test_it_accepts_several_threads(bundle):
     Engine(bundle, "cpu", intra_op_threads=2).self_test(bundle)
 
 
-def test_a_graph_that_is_no_graph_is_refused(bundle, tmp_path):
-    broken = with_cpu_graph(bundle, tmp_path / "broken", b"no graph")
+def test_a_graph_that_the_runtime_does_not_understand_is_refused(bundle, tmp_path):
+    model = onnx.load(bundle.graph_path("cpu"))
+    model.graph.node[0].op_type = "Unheard"
+    broken = with_cpu_graph(bundle, tmp_path / "broken", model.SerializeToString())
     with pytest.raises(BundleError, match="a graph that ONNX Runtime refuses"):
         Engine(broken, "cpu", 1)
 

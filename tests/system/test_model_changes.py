@@ -2,8 +2,13 @@
 
 import itertools
 import json
+import random
 import signal
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +16,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from rbm_bundle import ModelRepository, ShadowSpec, read_bundle
+from rbm_bundle.bundle import read_manifest
 from rbm_bundle.folders import replace_file
 from rbm_service.app import create_app
 from rbm_service.engine import Engine
@@ -20,6 +26,16 @@ from tests.callers import calling
 from tests.servers import ADMIN_KEY_LINE, SERVE_UNPRIVILEGED, running_server, wait_until
 
 NUM_RELOADS = 50
+NUM_KILLS = 20
+PUBLISH_ON = """
+import itertools, sys
+from pathlib import Path
+from rbm_bundle import ModelRepository
+
+repository = ModelRepository(Path(sys.argv[1]))
+for folder in itertools.cycle(sys.argv[2:]):
+    repository.promote("tiny", repository.publish(Path(folder), "tiny"))
+"""
 NUM_ADMINS = 8
 NUM_PROMOTIONS = 100  # by each of them
 LOADED = 'rbm_model_loads_total{model_name="tiny",outcome="loaded"}'
@@ -242,16 +258,48 @@ def test_a_broken_promotion_keeps_the_old_model_and_a_later_good_one_is_taken(se
         assert broken in refusal["reason"]
 
 
-def test_a_process_killed_while_it_reloads_serves_again_after_a_restart(serve, repository, bundles, expected):
-    promoted = 1
-    for kill in (True, True, False):
+def test_twenty_kills_of_service_and_publisher_leave_only_whole_versions(
+    serve, repository, bundles, expected
+):
+    answer_of = {
+        bundle.manifest.bundle_id: answer[0] for bundle, answer in zip(bundles, expected, strict=True)
+    }
+    whole = set()
+    moments = random.Random(9)
+    for _ in range(NUM_KILLS):
         with serve() as server:
             answer = server.classify(QUERIES[0])
-            assert answer["model"]["version"] == promoted
-            assert np.abs(probabilities_of(answer) - expected[promoted > 1][0]).max() < 1e-5
-            if kill:
-                promoted = repository.publish(bundles[1].path, "tiny")
-                repository.promote("tiny", promoted)
+            assert_answered_by(answer, repository, answer_of)
+            with publishing(repository, bundles) as publisher:
                 wait_until(lambda: server.events("loading model"), "the beginning of a reload")
+                time.sleep(moments.uniform(0, 0.1))
                 server.process.kill()
-                assert server.process.wait(30) == -signal.SIGKILL
+                time.sleep(moments.uniform(0, 0.02))
+                publisher.kill()
+            assert server.process.wait(30) == publisher.wait(30) == -signal.SIGKILL
+        whole |= verified(repository, set(repository.versions("tiny")) - whole)
+        assert repository.current("tiny") in whole
+    with serve() as server:
+        assert_answered_by(server.classify(QUERIES[0]), repository, answer_of)
+
+
+@contextmanager
+def publishing(repository, bundles):
+    """Somebody who publishes and promotes without a pause."""
+    arguments = [repository.root, *(bundle.path for bundle in bundles)]
+    with subprocess.Popen([sys.executable, "-c", PUBLISH_ON, *map(str, arguments)]) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def verified(repository, versions):
+    for version in versions:
+        read_bundle(repository.path_of("tiny", version)).golden()
+    return versions
+
+
+def assert_answered_by(answer, repository, answer_of):
+    manifest = read_manifest(repository.path_of("tiny", answer["model"]["version"]))
+    assert np.abs(probabilities_of(answer) - answer_of[manifest.bundle_id]).max() < 1e-5

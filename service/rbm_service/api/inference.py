@@ -12,7 +12,7 @@ from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 
 from rbm_service.api.parts import Parts, parts_of
-from rbm_service.api.timing import Stopwatch
+from rbm_service.api.timing import Stopwatch, work_of
 from rbm_service.api.waiting import answer_or_gone
 from rbm_service.batches import Answer
 from rbm_service.codec import EncodedRows, Query, encode
@@ -74,6 +74,7 @@ async def compute(
     submitted = model.batcher.submit(rows.feeds, rows.num_rows, explain=explain, deadline=deadline)
     answer = await answer_or_gone(request, submitted)
     watch.take({"queue": answer.queue_seconds, "inference": answer.inference_seconds})
+    request.scope["state"]["work"] = work_of(model, answer, rows.num_rows, watch)
     return Computed(rows, answer)
 
 
