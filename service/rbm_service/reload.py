@@ -150,7 +150,8 @@ class Reloader:
         """The models in service and on their way, the last refusals, and what else the repository holds."""
         rows = [IndexRow(model.name, model.version, "READY") for model in self._models.in_service]
         rows += [IndexRow(model.name, model.version, "UNLOADING") for model in self._models.leaving]
-        if (loading := self._loader.loading) is not None:
+        ready = {(row.name, row.version) for row in rows}
+        if (loading := self._loader.loading) and (loading.name, loading.version) not in ready:
             rows.append(IndexRow(loading.name, loading.version, "LOADING"))
         rows += self._refused.values()
         names = await asyncio.to_thread(self._loader.repository.names)

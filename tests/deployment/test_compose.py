@@ -171,7 +171,7 @@ def test_keys_are_asked_for_only_where_the_file_of_keys_is_a_secret_of_the_servi
         assert service["environment"] == {f"RBM_{secret.upper()}_FILE": f"/run/secrets/{secret}"}
         assert set(service["environment"]) <= KNOWN_SETTINGS
     assert set(overlay["secrets"]) == {secret}
-    assert not [name for name in SERVICES if "secrets" in SERVICES[name]]
+    assert not [name for name in SERVICES if secret in SERVICES[name].get("secrets", ())]
 
 
 @needs_compose

@@ -103,13 +103,13 @@ def test_an_engine_that_is_down_is_unready_refuses_and_recovers(client, fault, d
     assert client.get("/livez").status_code == 200
     assert value_of(client, "rbm_inference_failures_total", reason="rejected") == 3
     wait_until(lambda: value_of(client, "rbm_engine_healthy", model_name="tiny") == 0, "unhealthy")
-    wait_until(lambda: value_of(client, "rbm_model_ready") == 0, "unready")
+    wait_until(lambda: value_of(client, "rbm_model_ready", model_name="tiny") == 0, "unready")
 
     opened.set()
     wait_until(lambda: client.get("/readyz").status_code == 200, "ready")
     assert classify(client, INLINE) == classify(client, LARGE) == (200, None)
     assert value_of(client, "rbm_engine_restarts_total", model_name="tiny") == 1
-    assert value_of(client, "rbm_model_ready") == 1
+    assert value_of(client, "rbm_model_ready", model_name="tiny") == 1
     wait_until(lambda: value_of(client, "rbm_engine_healthy", model_name="tiny") == 1, "healthy")
 
 
