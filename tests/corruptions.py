@@ -151,7 +151,7 @@ def _of_the_graph() -> Iterator[Corruption]:
     yield changed("a later opset", lambda model: setattr(model.opset_import[0], "version", 999), GRAPH)
     yield changed("an unknown operator", lambda model: setattr(model.graph.node[0], "op_type", "Run"), GRAPH)
     yield changed("an output of another name", rename_output, "grouped.onnx: found outputs")
-    yield changed("weights that are NaN", nan_weights, "probabilities that are not finite")
+    yield changed("weights that are NaN", nan_weights, "that are not finite")
     yield changed("a weight larger than its data", lambda model: weight_of(model).dims.append(2**40), GRAPH)
     yield changed("a tensor beyond memory", huge_tensor, "CPUExecutionProvider|ONNX Runtime refuses")
 

@@ -1,7 +1,7 @@
 """The application: the only place where the parts of the service are put together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -11,8 +11,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from prometheus_client import start_http_server
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rbm_service.api import admin, classify, open_inference, operations
 from rbm_service.api.open_inference import repository
@@ -39,7 +39,14 @@ DOCS_URL = "/docs"
 
 
 class Service(FastAPI):
-    """FastAPI, with the schemas of the bodies that routes parse and raise by themselves, and with keys."""
+    """FastAPI within `Surroundings`; its document knows the bodies that routes parse and raise by themselves,
+    and the keys."""
+
+    surroundings: Surroundings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle whatever the server sends."""
+        await self.surroundings(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
@@ -75,24 +82,35 @@ def create_app(settings: Settings) -> FastAPI:
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
         lifespan=_lifespan,
-        middleware=[
-            Middleware(
-                Surroundings,
-                metrics=metrics,
-                keys=keys,
-                routes=[OPENAPI_URL, DOCS_URL, *_paths(routes)],
-                inference_routes=_paths([*classify.router.routes, *open_inference.infer.router.routes]),
-                body_limits=BodyLimits(settings.max_body_bytes, settings.body_timeout_seconds),
-                tracer=tracer,
-            )
-        ],
         routes=routes,
         exception_handlers={ServiceError: _on_service_error, HTTPException: _on_http_exception},
+    )
+    app.surroundings = Surroundings(
+        partial(FastAPI.__call__, app),
+        metrics=metrics,
+        keys=keys,
+        routes=[OPENAPI_URL, DOCS_URL, *_paths(routes)],
+        inference_routes=_paths([*classify.router.routes, *open_inference.infer.router.routes]),
+        body_limits=BodyLimits(settings.max_body_bytes, settings.body_timeout_seconds),
+        shortcuts={("POST", "/classify"): _shortcut(app, classify.classify)},
+        tracer=tracer,
     )
     app.state.tracer = tracer
     models = ServedModels(metrics)
     app.state.parts = Parts(settings, metrics, keys, models, Reloader(settings, metrics, models))
     return app
+
+
+def _shortcut(app: FastAPI, endpoint: Callable[[Request], Awaitable[Response]]) -> ASGIApp:
+    """A route as the document describes it, without the router and the layers of FastAPI on the way, which
+    would cost more than all that the route does itself."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = app
+        response = await endpoint(Request(scope, receive))
+        await response(scope, receive, send)
+
+    return answer
 
 
 @asynccontextmanager

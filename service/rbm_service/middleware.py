@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # the extra `tracing` may not be installed
 MAX_REQUEST_ID_LENGTH: Final = 128
 UNMATCHED: Final = "unmatched"
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+NO_SHORTCUTS: Final[Mapping[tuple[str, str], ASGIApp]] = {}
 CLIENT_GONE: Final = 499  # nobody reads it; the access line and the metrics do
 
 log = structlog.get_logger(__name__)
@@ -57,6 +58,8 @@ class Surroundings:
     of the body is read; the log knows it by its name.
 
     Args:
+        app: everything else that answers.
+        shortcuts: by method and path, what answers in its place without a router to pass.
         tracer: where traces are wanted; the access line then has the trace's id.
     """
 
@@ -68,9 +71,11 @@ class Surroundings:
         routes: Collection[str],
         inference_routes: Collection[str],
         body_limits: BodyLimits,
+        shortcuts: Mapping[tuple[str, str], ASGIApp] = NO_SHORTCUTS,
         tracer: "Tracer | None" = None,
     ) -> None:
         self.app = app
+        self.shortcuts = shortcuts
         self.tracer = tracer
         self.metrics = metrics.bind_routes([*routes, UNMATCHED])
         self.inference_failures = metrics.inference_failures
@@ -93,7 +98,8 @@ class Surroundings:
         started = perf_counter()
         try:
             exchange.key_name = self._admit(headers, scope["path"], route)
-            await self.app(scope, exchange.receive, exchange.send)
+            app = self.shortcuts.get((scope["method"], scope["path"]), self.app)
+            await app(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
             exchange.status = CLIENT_GONE
         except ServiceError as refusal:

@@ -84,7 +84,7 @@ def test_an_engine_that_is_down_is_rebuilt_and_ready_again(models, rebuild, fail
             await until(lambda: value_of(metrics, "rbm_engine_healthy", model_name="tiny") == 0)
             with pytest.raises(UnhealthyError):
                 models.check_ready()
-            await until(lambda: value_of(metrics, "rbm_model_ready") == 0)
+            await until(lambda: value_of(metrics, "rbm_model_ready", model_name="tiny") == 0)
             opened.set()
             await until(lambda: models.current() is not model)
             models.check_ready()
@@ -93,7 +93,7 @@ def test_an_engine_that_is_down_is_rebuilt_and_ready_again(models, rebuild, fail
 
     assert asyncio.run(scenario()).outputs["probabilities"].shape == (1, 3)
     assert models.current().version == model.version
-    assert value_of(metrics, "rbm_model_ready") == 1
+    assert value_of(metrics, "rbm_model_ready", model_name="tiny") == 1
     assert value_of(metrics, "rbm_engine_restarts_total", model_name="tiny") == 1
 
 

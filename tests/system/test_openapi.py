@@ -39,7 +39,9 @@ def server(tmp_path_factory):
 
 @schema.parametrize()
 def test_every_answer_is_as_described(case, server):
-    case.call_and_validate(base_url=server.url, headers={"X-API-Key": ADMIN_KEY})
+    case.call_and_validate(
+        base_url=server.url, headers={"Authorization": f"Bearer {ADMIN_KEY}", "X-API-Key": ADMIN_KEY}
+    )
 
 
 def test_the_interface_is_the_one_on_record():
