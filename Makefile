@@ -21,7 +21,7 @@ help: ## list the targets
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[training,service,cpu,dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[training,service,cpu,tracing,dev]"
 	@touch $@
 
 .PHONY: setup
@@ -39,7 +39,7 @@ test: setup ## all tests, after the checks
 # An environment of its own: the extras `gpu` and `cpu` bring the same module and exclude each other.
 $(GPU_VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(GPU_VENV)
-	$(GPU_VENV)/bin/python -m pip install --quiet -c constraints.txt -e ".[service,gpu,dev]"
+	$(GPU_VENV)/bin/python -m pip install --quiet -c constraints.txt -e ".[service,gpu,tracing,dev]"
 	@touch $@
 
 .PHONY: test-gpu
@@ -57,6 +57,10 @@ check: setup ## format, lint, types, import contracts
 fix: setup ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+.PHONY: audit
+audit: setup ## look up known vulnerabilities of what constraints.txt pins (needs the network)
+	$(BIN)/python -m tests.deployment.audit
 
 .PHONY: docs
 docs: setup ## render docs/experiments.md from the descriptions in the code
@@ -85,6 +89,6 @@ image: ## build the image of the service for EXTRA=gpu (default) or EXTRA=cpu
 	    --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) $(DOCKER_BUILD_FLAGS) .
 
 .PHONY: image-check
-image-check: setup ## build the CPU image, run it as Compose would, scrape it, ask what the dashboard asks
+image-check: setup ## build the CPU image, run it as Compose would, scrape it, ask what the dashboards ask
 	@$(MAKE) --no-print-directory image EXTRA=cpu
 	$(BIN)/python -m tests.deployment.check_image rbm-service:cpu

@@ -4,9 +4,14 @@ import os
 import shutil
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.cuda import why_no_cuda
+
+# The same examples every time, and no limit on what a busy machine may take for one.
+hypothesis.settings.register_profile("steady", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("steady")
 
 TESTS = Path(__file__).parent
 REPOSITORY = TESTS.parent

@@ -6,14 +6,27 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rbm_service.keys import ADMIN_NAME, new_key
+
 SERVE = [sys.executable, "-m", "rbm_service"]
+# Root may write where the mode of a folder says that nobody may, unless it has given up this right before.
+SERVE_UNPRIVILEGED = [
+    sys.executable,
+    "-c",
+    "import ctypes, os, sys;"
+    "PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1;"
+    "ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0);"
+    "os.execv(sys.executable, [sys.executable, '-m', 'rbm_service'])",
+]
+ADMIN_KEY, ADMIN_KEY_LINE = new_key(ADMIN_NAME)
 
 
 def find_free_port() -> int:
@@ -60,6 +73,18 @@ class RunningServer:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return dict(json.load(answer))
 
+    def command(self, name: str, command: str, body: object = None) -> tuple[int, dict[str, Any]]:
+        """Status and answer of an admin's route."""
+        headers = {"Content-Type": "application/json", "X-API-Key": ADMIN_KEY}
+        url = f"{self.url}/admin/models/{name}/{command}"
+        request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+        try:
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
     def metric(self, series: str) -> float:
         lines = [line for line in self.get("/metrics").decode().splitlines() if line.startswith(series)]
         assert len(lines) == 1, lines
@@ -72,13 +97,15 @@ class RunningServer:
 
 
 @contextmanager
-def running_server(models_dir: Path, log: Path, **settings: object) -> Iterator[RunningServer]:
+def running_server(
+    models_dir: Path, log: Path, command: Sequence[str] = SERVE, **settings: object
+) -> Iterator[RunningServer]:
     """A server that is ready; it is killed in the end, unless it has ended by itself."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RBM_")}
     port = find_free_port()
     ours = {"models_dir": models_dir, "device": "cpu", "port": port, "max_batch_rows": 64, **settings}
     env = kept | {f"RBM_{name.upper()}": str(value) for name, value in ours.items()}
-    with log.open("wb") as stderr, subprocess.Popen(SERVE, env=env, stderr=stderr) as process:
+    with log.open("wb") as stderr, subprocess.Popen(command, env=env, stderr=stderr) as process:
         try:
             wait_until_ready(f"http://127.0.0.1:{port}", process)
             yield RunningServer(process, port, log)

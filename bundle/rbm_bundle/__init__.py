@@ -5,7 +5,7 @@ from rbm_bundle.errors import BundleError
 from rbm_bundle.golden import GoldenRows
 from rbm_bundle.manifest import Manifest
 from rbm_bundle.nodes import NodeTable
-from rbm_bundle.repository import ModelRepository
+from rbm_bundle.repository import ModelRepository, ShadowSpec
 
 __all__ = [
     "Bundle",
@@ -15,6 +15,7 @@ __all__ = [
     "Manifest",
     "ModelRepository",
     "NodeTable",
+    "ShadowSpec",
     "read_bundle",
     "write_bundle",
 ]

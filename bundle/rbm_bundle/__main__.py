@@ -7,7 +7,9 @@ from pathlib import Path
 
 from rbm_bundle.bundle import read_bundle, read_manifest
 from rbm_bundle.errors import BundleError
-from rbm_bundle.repository import ModelRepository
+from rbm_bundle.repository import ModelRepository, ShadowSpec
+
+DEFAULT_SHARE = 0.05
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,6 +50,14 @@ def _parser() -> argparse.ArgumentParser:
     rollback = commands.add_parser("rollback", help="promote the next lower version")
     rollback.add_argument("name")
     rollback.set_defaults(command=_rollback)
+
+    shadow = commands.add_parser("shadow", help="let a version answer some requests beside the promoted one")
+    shadow.add_argument("name")
+    chosen = shadow.add_mutually_exclusive_group(required=True)
+    chosen.add_argument("version", type=int, nargs="?")
+    chosen.add_argument("--off", action="store_true", help="let none answer beside it")
+    shadow.add_argument("--share", type=float, default=DEFAULT_SHARE, help="of the requests; default: 0.05")
+    shadow.set_defaults(command=_shadow)
     return parser
 
 
@@ -57,13 +67,16 @@ def _list(options: argparse.Namespace) -> None:
     if not names:
         print(f"no models in {options.models_dir}")
     for name in names:
+        marks: dict[int, str] = {}
         try:
-            current = repository.current(name)
+            if (shadow := repository.shadow(name)) is not None:
+                marks[shadow.version] = f"shadow {shadow.share}"
+            if (current := repository.current(name)) is not None:
+                marks[current] = "current"
         except BundleError as error:
             print(f"{name:24} {error}")
-            current = None
         for version in repository.versions(name):
-            print(f"{name:24} {version:>5}  {'current' if version == current else ''}".rstrip())
+            print(f"{name:24} {version:>5}  {marks.get(version, '')}".rstrip())
 
 
 def _verify(options: argparse.Namespace) -> None:
@@ -95,6 +108,16 @@ def _promote(options: argparse.Namespace) -> None:
 def _rollback(options: argparse.Namespace) -> None:
     version = ModelRepository(options.models_dir).rollback(options.name)
     print(f"rolled {options.name} back to version {version}")
+
+
+def _shadow(options: argparse.Namespace) -> None:
+    repository = ModelRepository(options.models_dir)
+    if options.off:
+        repository.clear_shadow(options.name)
+        print(f"{options.name} has no shadow")
+        return
+    repository.set_shadow(options.name, ShadowSpec(options.version, options.share))
+    print(f"version {options.version} of {options.name} answers {options.share:.2%} of the requests as well")
 
 
 if __name__ == "__main__":

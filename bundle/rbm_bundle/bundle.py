@@ -12,6 +12,7 @@ from rbm_bundle.folders import incoming_folder, sync_folder, write_synced
 from rbm_bundle.golden import GoldenRows, read_golden
 from rbm_bundle.manifest import MANIFEST_FILE, FileEntry, Manifest, Provider, parse_manifest, seal
 from rbm_bundle.nodes import NodeTable, node_table_arrays, open_node_table
+from rbm_bundle.onnx_file import check_onnx_file
 
 MODEL_CARD_FILE = "MODEL_CARD.md"
 GOLDEN_FILE = "golden.npz"
@@ -84,11 +85,13 @@ def read_bundle(folder: Path) -> Bundle:
     """Open a bundle after checking every byte of it against the manifest.
 
     Raises:
-        BundleError: no manifest, an unknown format, a file missing, added or altered, or arrays that are
-            not what the manifest promises.
+        BundleError: no manifest, an unknown format, a file missing, added or altered, a graph that holds
+            more than a student needs, or arrays that are not what the manifest promises.
     """
     manifest = read_manifest(folder)
     _check_files(folder, manifest)
+    for graph in manifest.graphs.values():
+        check_onnx_file(folder / graph.file)
     return Bundle(folder, manifest, open_node_table(folder, manifest))
 
 

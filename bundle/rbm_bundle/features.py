@@ -19,6 +19,24 @@ class PaddedRows:
 
     ids: Integers
     values: Floats
+    num_features: int
+
+    @property
+    def num_rows(self) -> int:
+        """B."""
+        return len(self.ids)
+
+    @property
+    def lengths(self) -> Integers:
+        """Non-zeros of each row, shape (B,)."""
+        stored: Integers = (self.ids != self.num_features).sum(axis=1)
+        return stored
+
+    def to_csr(self) -> "CsrFeatures":
+        """The same rows without their padding."""
+        stored = self.ids != self.num_features
+        indptr = np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int64)
+        return CsrFeatures(indptr, self.ids[stored], self.values[stored], self.num_features)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +54,14 @@ class CsrFeatures:
         return len(self.indptr) - 1
 
     @property
+    def lengths(self) -> Integers:
+        """Stored values of each row, shape (N,)."""
+        return np.diff(self.indptr)
+
+    @property
     def max_nonzeros(self) -> int:
         """Stored values of the longest row."""
-        return int(np.diff(self.indptr).max(initial=0))
+        return int(self.lengths.max(initial=0))
 
     def take(self, rows: Integers) -> "CsrFeatures":
         """Some of the rows, in the order asked for."""
@@ -62,10 +85,10 @@ class CsrFeatures:
         rows = self._row_of_each()
         places = np.arange(len(rows)) - self.indptr[rows]
         ids[rows, places], values[rows, places] = self.indices, self.values
-        return PaddedRows(ids, values)
+        return PaddedRows(ids, values, self.num_features)
 
     def _row_of_each(self) -> Integers:
-        return np.repeat(np.arange(self.num_rows), np.diff(self.indptr))
+        return np.repeat(np.arange(self.num_rows), self.lengths)
 
 
 def csr_from_dense(features: Floats) -> CsrFeatures:

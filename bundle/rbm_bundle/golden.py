@@ -74,7 +74,7 @@ def read_golden(path: Path, inputs: Collection[str]) -> GoldenRows:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise BundleError(path, f"no readable archive ({error})", "arrays " + ", ".join(wanted)) from error
     if sorted(arrays) != sorted(wanted):
         raise BundleError(path, "arrays " + ", ".join(sorted(arrays)), ", ".join(sorted(wanted)))

@@ -63,8 +63,10 @@ class NodeTable:
             return None
         return "csr" if isinstance(self.features, CsrFeatures) else "dense"
 
-    def rows_of(self, ids: list[NodeId]) -> Integers:
+    def rows_of(self, ids: list[NodeId] | Integers) -> Integers:
         """Row of each id, `UNKNOWN` (-1) where the table has no such node; shape (B,)."""
+        if isinstance(ids, np.ndarray):
+            return self._rows_of_integers(ids)
         if self.ids is None:
             rows = [i if isinstance(i, int) and 0 <= i < self.num_nodes else UNKNOWN for i in ids]
             return np.array(rows, np.int64)
@@ -77,6 +79,13 @@ class NodeTable:
         # Fixed-width bytes cut long ids and drop trailing NULs: such an id would match a stranger's.
         fits = [len(key) <= width and not key.endswith(b"\0") for key in encoded]
         return self._search(np.array(encoded, dtype=self.ids.dtype), np.array(fits, bool))
+
+    def _rows_of_integers(self, ids: Integers) -> Integers:
+        if self.ids is None:
+            return np.where((ids >= 0) & (ids < self.num_nodes), ids, UNKNOWN)
+        if self.id_kind == "string":
+            return np.full(len(ids), UNKNOWN)
+        return self._search(ids, np.ones(len(ids), bool))
 
     def positions_of(self, rows: Integers) -> Floats:
         """Positions of known rows, shape (B, P)."""
@@ -179,10 +188,17 @@ def _open(path: Path, kind: str, dtype: npt.DTypeLike | None, shape: tuple[int, 
     try:
         # mmap cannot map zero bytes; such an array is read whole.
         mode: Literal["r"] | None = "r" if 0 not in shape else None
-        # A plain view of the mapping: indexing `np.memmap` itself costs microseconds more a gather.
-        array: npt.NDArray[Any] = np.asarray(np.load(path, mmap_mode=mode, allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
+        with np.errstate(over="raise"):  # of a header that claims more bytes than can be counted
+            mapped = np.load(path, mmap_mode=mode, allow_pickle=False)
+    except (OSError, ValueError, EOFError, ArithmeticError) as error:
         raise BundleError(path, f"no readable array ({error})", f"an array of shape {shape}") from error
+    # A plain view of the mapping: indexing `np.memmap` itself costs microseconds more a gather.
+    array: npt.NDArray[Any] = np.asarray(mapped)
     if array.shape != shape or array.dtype.kind != kind or (dtype is not None and array.dtype != dtype):
         raise BundleError(path, f"{array.dtype} of shape {array.shape}", f"{dtype or kind} of shape {shape}")
+    # Put so that a NaN, which is neither above nor below, is refused as well.
+    if kind == "f" and array.size and not -MAX_MAGNITUDE <= array.min() <= array.max() <= MAX_MAGNITUDE:
+        raise BundleError(
+            path, f"numbers up to {np.abs(array).max()}", f"finite ones up to {MAX_MAGNITUDE:.0e}"
+        )
     return array

@@ -1,11 +1,12 @@
-"""The model repository: `<root>/<name>/<version>/` and one `CURRENT` file a name.
+"""The model repository: `<root>/<name>/<version>/`, one `CURRENT` file a name, and perhaps a `SHADOW`.
 
 Readers and writers need no lock. A version is a folder renamed into place after it was copied, synced and
-verified; `CURRENT` is the only file that ever changes, and it is replaced by rename.
+verified; `CURRENT` and `SHADOW` are the only files that ever change, and they are replaced by rename.
 """
 
 import errno
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from rbm_bundle.bundle import Bundle, read_bundle
@@ -14,8 +15,18 @@ from rbm_bundle.folders import copy_synced, incoming_folder, replace_file, sync_
 from rbm_bundle.manifest import NAME_PATTERN
 
 CURRENT_FILE = "CURRENT"
+SHADOW_FILE = "SHADOW"
 _NAME = re.compile(NAME_PATTERN)
 _VERSION = re.compile(r"[1-9][0-9]*")
+_SHARE = re.compile(r"[0-9]*\.?[0-9]+(e-[0-9]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowSpec:
+    """A version that answers a share of the requests once more, for comparison: over 0 and up to 1."""
+
+    version: int
+    share: float
 
 
 class ModelRepository:
@@ -48,16 +59,29 @@ class ModelRepository:
             BundleError: `CURRENT` holds no version, or one that is not there.
         """
         path = self.root / name / CURRENT_FILE
-        try:
-            text = path.read_bytes().decode("ascii", "replace").strip()
-        except FileNotFoundError:
+        text = _text_of(path)
+        if text is None:
             return None
-        except OSError as error:
-            raise BundleError(path, f"nothing readable ({error.strerror})", "a version") from error
         versions = self.versions(name)
         if text not in map(str, versions):
             raise BundleError(path, repr(text[:100]), f"one of the versions {versions}")
         return int(text)
+
+    def shadow(self, name: str) -> ShadowSpec | None:
+        """The version that answers beside the promoted one, or None when there is none.
+
+        Raises:
+            BundleError: `SHADOW` holds no version and share, or a version that is not there.
+        """
+        path = self.root / name / SHADOW_FILE
+        text = _text_of(path)
+        if text is None:
+            return None
+        version, _, share = text.partition(" ")
+        versions = self.versions(name)
+        if version not in map(str, versions) or not _SHARE.fullmatch(share) or not 0 < float(share) <= 1:
+            raise BundleError(path, repr(text[:100]), f"one of the versions {versions} and a share up to 1")
+        return ShadowSpec(int(version), float(share))
 
     def path_of(self, name: str, version: int) -> Path:
         """Folder of a published version.
@@ -94,10 +118,24 @@ class ModelRepository:
             BundleError: there is no such version, or it does not verify.
         """
         read_bundle(self.path_of(name, version))
+        self.set_current(name, version)
+
+    def set_current(self, name: str, version: int) -> None:
+        """Make a version the one that is served; for whoever has just verified it."""
         replace_file(self.root / name / CURRENT_FILE, f"{version}\n".encode())
 
     def rollback(self, name: str) -> int:
         """Promote the next lower version and return it.
+
+        Raises:
+            BundleError: nothing is promoted, or nothing lower exists.
+        """
+        version = self.version_below(name)
+        self.promote(name, version)
+        return version
+
+    def version_below(self, name: str) -> int:
+        """The version that a rollback promotes.
 
         Raises:
             BundleError: nothing is promoted, or nothing lower exists.
@@ -110,8 +148,23 @@ class ModelRepository:
                 f"current version {current}, versions {self.versions(name)}",
                 "a lower version",
             )
-        self.promote(name, lower[-1])
         return lower[-1]
+
+    def set_shadow(self, name: str, shadow: ShadowSpec) -> None:
+        """Let a version answer a share of the requests beside the promoted one, after verifying it.
+
+        Raises:
+            BundleError: there is no such version, it does not verify, or the share is none.
+        """
+        path = self.root / name / SHADOW_FILE
+        if not 0 < shadow.share <= 1:
+            raise BundleError(path, f"share {shadow.share}", "a share over 0 and up to 1")
+        read_bundle(self.path_of(name, shadow.version))
+        replace_file(path, f"{shadow.version} {shadow.share}\n".encode())
+
+    def clear_shadow(self, name: str) -> None:
+        """Let no version answer beside the promoted one."""
+        (self.root / name / SHADOW_FILE).unlink(missing_ok=True)
 
     def _claim(self, name: str, incoming: Path) -> int:
         version = max(self.versions(name), default=0) + 1
@@ -124,6 +177,16 @@ class ModelRepository:
                 version += 1
             else:
                 return version
+
+
+def _text_of(path: Path) -> str | None:
+    """What a small file says, or None when there is no such file."""
+    try:
+        return path.read_bytes().decode("ascii", "replace").strip()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise BundleError(path, f"nothing readable ({error.strerror})", "a version") from error
 
 
 def _copy(bundle: Bundle, incoming: Path) -> None:

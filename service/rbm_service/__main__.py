@@ -1,6 +1,7 @@
 """`rbm-serve`: read the settings, set up the log, serve."""
 
 import argparse
+import asyncio
 import os
 import signal
 import sys
@@ -16,22 +17,30 @@ from prometheus_client import disable_created_metrics
 from pydantic import ValidationError
 
 from rbm_bundle import BundleError
+from rbm_service.api.parts import Parts
 from rbm_service.app import create_app
 from rbm_service.engine import EngineError
+from rbm_service.keys import ADMIN_NAME, NAME_PATTERN, KeyFileError, new_key
 from rbm_service.logs import configure_logging
+from rbm_service.protocol import TimedProtocol
 from rbm_service.server import Server
 from rbm_service.settings import ENV_PREFIX, Settings
+from rbm_service.supervision import EXIT_ENGINE_LOST, EngineLostError
 
 log = structlog.get_logger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until told to stop.
+    """Serve until told to stop, or make a key.
 
     Returns:
-        0 after being told to stop, 1 when the model cannot be served, 2 when the settings are wrong.
+        0 after being told to stop, 1 when a model or the keys are not right, 2 when the settings are not,
+        4 when an engine failed and could not be rebuilt.
     """
-    _parser().parse_args(arguments)
+    given = _parser().parse_args(arguments)
+    if given.new_key is not None:
+        _print_key(given.new_key)
+        return 0
     try:
         settings = Settings()
     except ValidationError as error:
@@ -41,13 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     disable_created_metrics()  # type: ignore[no-untyped-call] # one more series for every counter, which nobody reads
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to look at
     try:
         uvloop.run(_serve(settings))
-    except (BundleError, EngineError, OSError) as error:
+    except (KeyFileError, BundleError, EngineError, OSError) as error:
         log.error("cannot serve", reason=str(error))
         return 1
-    _leave_threads()
-    return 0
+    except EngineLostError:
+        return _leave(EXIT_ENGINE_LOST)
+    return _leave(0)
 
 
 async def _serve(settings: Settings) -> None:
@@ -57,21 +68,35 @@ async def _serve(settings: Settings) -> None:
         app,
         host=settings.host,
         port=settings.port,
-        http="httptools",
+        http=TimedProtocol.within(settings.header_timeout_seconds, settings.body_timeout_seconds),
         ws="none",
         lifespan="off",
         proxy_headers=False,  # nothing here asks who the client is
         access_log=False,
         log_config=None,
     )
+    parts: Parts = app.state.parts
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _look_anew, parts)
     async with app.router.lifespan_context(app):
-        await Server(config, app.state.parts.slot, settings.drain_seconds).serve()
+        await Server(config, parts.models, settings.drain_seconds).serve()
 
 
-def _leave_threads() -> None:
+def _look_anew(parts: Parts) -> None:
+    """Read the files of keys again, and look for promotions."""
+    try:
+        parts.keys.read()
+    except (KeyFileError, OSError) as error:
+        log.error("keys refused, the old ones stay", reason=str(error))
+    else:
+        log.info("keys read")
+    parts.reloader.call()
+
+
+def _leave(exit_code: int) -> int:
     """Everyone is answered: wait for no thread that still loads a model or computes what nobody reads."""
     if threading.active_count() > 1:
-        os._exit(0)
+        os._exit(exit_code)
+    return exit_code
 
 
 def _stop(signal_number: int, frame: FrameType | None) -> None:
@@ -79,13 +104,32 @@ def _stop(signal_number: int, frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
+def _key_name(text: str) -> str:
+    if not NAME_PATTERN.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"found {text!r}, wanted up to 32 letters, digits, `.`, `_` or `-`")
+    return text
+
+
+def _print_key(name: str) -> None:
+    secret, line = new_key(name)
+    file = "RBM_ADMIN_KEY_FILE" if name == ADMIN_NAME else "RBM_API_KEYS_FILE"
+    print(f"the key, which is kept nowhere:\n{secret}\nthe line for {file}:\n{line}")
+
+
 def _parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="rbm-serve",
         description="Serve the promoted version of a model over HTTP. Settings are environment variables:",
         epilog="\n".join(_described_settings()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument(
+        "--new-key",
+        metavar="NAME",
+        type=_key_name,
+        help=f"print a new key and the line that lets it in, and end; `{ADMIN_NAME}` is the admin key",
+    )
+    return parser
 
 
 def _described_settings() -> list[str]:

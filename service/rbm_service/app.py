@@ -1,27 +1,37 @@
 """The application: the only place where the parts of the service are put together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from prometheus_client import start_http_server
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from rbm_service.api import classify, operations
+from rbm_service.api import admin, classify, open_inference, operations
+from rbm_service.api.open_inference import repository
+from rbm_service.api.open_inference.schemas import components
 from rbm_service.api.parts import Parts
 from rbm_service.api.schemas import extra_components
+from rbm_service.api.security import declare_keys
 from rbm_service.errors import MethodNotAllowedError, NotFoundError, ServiceError
+from rbm_service.keys import KeyRing
+from rbm_service.loading import rebuild_model
 from rbm_service.metrics import Metrics
-from rbm_service.middleware import Surroundings, problem_response
-from rbm_service.reload import Reloader, find_promoted, load_model
+from rbm_service.middleware import BodyLimits, Surroundings, problem_response
+from rbm_service.models import ServedModels
+from rbm_service.reload import Reloader
 from rbm_service.settings import Settings
-from rbm_service.slot import ModelSlot
+from rbm_service.supervision import supervising
+
+if TYPE_CHECKING:
+    from rbm_service.tracing import Tracer
 
 DESCRIPTION = "Classifies the nodes of a graph without the graph, by a distilled Routing-by-Memory student."
 OPENAPI_URL = "/openapi.json"
@@ -29,23 +39,36 @@ DOCS_URL = "/docs"
 
 
 class Service(FastAPI):
-    """FastAPI, with the schemas of the bodies that routes parse and raise by themselves."""
+    """FastAPI within `Surroundings`; its document knows the bodies that routes parse and raise by themselves,
+    and the keys."""
+
+    surroundings: Surroundings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle whatever the server sends."""
+        await self.surroundings(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
         document = super().openapi()
-        document["components"]["schemas"].update(extra_components())
+        document["components"]["schemas"].update(extra_components() | components())
+        declare_keys(document, self.state.parts.keys)
         return document
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """A service with these settings; it loads its model when its lifespan begins.
+    """A service with these settings; it loads its models when its lifespan begins.
 
     Raises:
-        BundleError, EngineError: from the lifespan, when the model cannot be served.
+        KeyFileError: a file of keys is not right.
+        BundleError, EngineError: from the lifespan, when a model cannot be served.
+        EngineLostError: from its end, when an engine failed and could not be rebuilt.
     """
-    metrics = Metrics()
-    routers = [classify.router, operations.router]
+    metrics, tracer = Metrics(), _tracer(settings)
+    keys = KeyRing(settings.api_keys_file, settings.admin_key_file)
+    routers = [classify.router, operations.router, *open_inference.ROUTERS]
+    if settings.admin_key_file is not None:
+        routers += [admin.router, repository.router]
     if settings.metrics_port is None:
         routers.append(operations.metrics_router)
     routes: list[BaseRoute] = [route for router in routers for route in router.routes]
@@ -59,48 +82,83 @@ def create_app(settings: Settings) -> FastAPI:
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
         lifespan=_lifespan,
-        middleware=[
-            Middleware(
-                Surroundings,
-                metrics=metrics,
-                routes=[OPENAPI_URL, DOCS_URL, *_paths(routes)],
-                max_body_bytes=settings.max_body_bytes,
-            )
-        ],
         routes=routes,
         exception_handlers={ServiceError: _on_service_error, HTTPException: _on_http_exception},
     )
-    app.state.parts = Parts(settings, metrics, ModelSlot(metrics))
+    app.surroundings = Surroundings(
+        partial(FastAPI.__call__, app),
+        metrics=metrics,
+        keys=keys,
+        routes=[OPENAPI_URL, DOCS_URL, *_paths(routes)],
+        inference_routes=_paths([*classify.router.routes, *open_inference.infer.router.routes]),
+        body_limits=BodyLimits(settings.max_body_bytes, settings.body_timeout_seconds),
+        shortcuts={("POST", "/classify"): _shortcut(app, classify.classify)},
+        tracer=tracer,
+    )
+    app.state.tracer = tracer
+    models = ServedModels(metrics)
+    app.state.parts = Parts(settings, metrics, keys, models, Reloader(settings, metrics, models))
     return app
+
+
+def _shortcut(app: FastAPI, endpoint: Callable[[Request], Awaitable[Response]]) -> ASGIApp:
+    """A route as the document describes it, without the router and the layers of FastAPI on the way, which
+    would cost more than all that the route does itself."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = app
+        response = await endpoint(Request(scope, receive))
+        await response(scope, receive, send)
+
+    return answer
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
-    with _metrics_server(parts):
-        promoted = find_promoted(parts.settings.models_dir, parts.settings.model)
-        parts.slot.swap(load_model(promoted, parts.settings, parts.metrics))
+    with _tracing(app.state.tracer), _metrics_server(parts):
         try:
-            async with _reloading(parts):
+            parts.reloader.start()
+            async with _following(parts.reloader), _supervising(parts):
                 yield
         finally:
-            parts.slot.close()
+            parts.models.close()
+            parts.reloader.close()
 
 
 @asynccontextmanager
-async def _reloading(parts: Parts) -> AsyncIterator[None]:
-    """Follow promotions, unless that is switched off."""
-    if not parts.settings.reload_poll_seconds:
-        yield
-        return
-    reloader = Reloader(parts.settings, parts.metrics, parts.slot)
+async def _following(reloader: Reloader) -> AsyncIterator[None]:
+    """Follow promotions, as often as the settings say and whenever told to."""
     following = asyncio.create_task(reloader.follow())
     try:
         yield
     finally:
         following.cancel()
         await asyncio.wait([following])
-        reloader.close()
+
+
+def _supervising(parts: Parts) -> AbstractAsyncContextManager[None]:
+    """Recover from failures of the engine."""
+    rebuild = partial(rebuild_model, settings=parts.settings, metrics=parts.metrics)
+    return supervising(parts.models, rebuild, parts.settings.engine_timeout_seconds)
+
+
+def _tracer(settings: Settings) -> "Tracer | None":
+    if settings.otlp_endpoint is None:
+        return None
+    from rbm_service.tracing import Tracer  # here, since without the extra `tracing` it cannot be imported
+
+    return Tracer(str(settings.otlp_endpoint), _version())
+
+
+@contextmanager
+def _tracing(tracer: "Tracer | None") -> Iterator[None]:
+    """Send the last spans when everyone is answered."""
+    try:
+        yield
+    finally:
+        if tracer is not None:
+            tracer.close()
 
 
 @contextmanager

@@ -20,6 +20,8 @@ from rbm_service.shapes import Tensors, padded_width
 Padding = Mapping[str, float]  # by what a tensor is widened, for those that differ in width
 RowLimit = Callable[[int], float]  # rows of some width that fit one forward pass
 
+ALWAYS: Final = ("probabilities", "experts")
+EXPLAINED: Final = (*ALWAYS, "weights", "similarity", "logits")
 INLINE_ROWS: Final = 32  # up to here, handing over to a thread costs more than the forward pass
 INLINE_NONZEROS: Final = 4096  # the same for sparse rows, padding included
 NO_PADDING: Final[Padding] = {}
@@ -27,11 +29,14 @@ NO_PADDING: Final[Padding] = {}
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The outputs for the rows of one request, with what `most_probable` adds, and how long they took."""
+    """The outputs for the rows of one request, with what `most_probable` adds, how long they took, and the
+    batch they were in: its number and all its rows."""
 
     outputs: Tensors
     queue_seconds: float
     inference_seconds: float
+    batch_number: int
+    batch_rows: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)

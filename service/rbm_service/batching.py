@@ -1,7 +1,11 @@
 """The batcher: requests wait in a bounded queue, and whatever waits when the engine is free runs together.
 
 No timer holds a batch back: under load, batches form while the engine is busy; without load, a request runs
-at once. The one timer there is goes off at the earliest deadline, however many requests wait.
+at once. One timer goes off at the earliest deadline, however many requests wait, and one when the engine has
+taken too long.
+
+A batch that fails fails alone. An engine that hangs, or fails so often that it is asked for answers it is
+known to give and has none, is down: the batcher refuses everything until another takes its place.
 """
 
 import asyncio
@@ -9,13 +13,14 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
 import structlog
 
 from rbm_service.batches import (
+    ALWAYS,
+    EXPLAINED,
     NO_PADDING,
     Answer,
     Job,
@@ -27,25 +32,38 @@ from rbm_service.batches import (
     take_batch,
     unlimited,
 )
+from rbm_service.capacity import UNMEASURED, BatchTable, Pace
 from rbm_service.errors import (
     BackendError,
+    DeadlineExceededError,
     DrainingError,
     OverloadedError,
+    ServiceError,
+    UnhealthyError,
 )
 from rbm_service.metrics import ModelMetrics
 from rbm_service.shapes import Tensors
+from rbm_service.worker import Worker
 
 Run = Callable[[Tensors, Sequence[str]], Tensors]
+Probe = Callable[[], None]  # raises unless the engine computes what it is known to compute
 
-ALWAYS: Final = ("probabilities", "experts")
-EXPLAINED: Final = (*ALWAYS, "weights", "similarity")
 MAX_RETRY_AFTER_SECONDS: Final = 60.0
+FAILURES_UNTIL_PROBE: Final = 3  # in a row; they may be the engine's fault, or that of what it was given
+LONG_AGO: Final = -math.inf
 
 log = structlog.get_logger(__name__)
 
 
 class Batcher:
-    """Merges requests into batches and runs one batch at a time; belongs to one event loop."""
+    """Merges requests into batches and runs one batch at a time; belongs to one event loop.
+
+    Args:
+        runs_inline: whether small batches may run on the event loop; not where a run may wait for a device.
+        table: what batches took when the engine was warm.
+        timeout_seconds: the longest time for one batch.
+        probe: asks the engine for what it is known to compute, when several batches in a row have failed.
+    """
 
     def __init__(
         self,
@@ -56,6 +74,10 @@ class Batcher:
         max_queued_rows: int,
         padding: Padding = NO_PADDING,
         row_limit: RowLimit = unlimited,
+        runs_inline: bool = True,
+        table: BatchTable = UNMEASURED,
+        timeout_seconds: float = math.inf,
+        probe: Probe | None = None,
     ) -> None:
         self._run = run
         self._padding = padding
@@ -63,17 +85,27 @@ class Batcher:
         self._metrics = metrics
         self._max_batch_rows = max_batch_rows
         self._max_queued_rows = max_queued_rows
+        self._runs_inline = runs_inline
+        self._pace = Pace(table)
+        self._probe = probe
         self._waiting: deque[Job] = deque()
-        self._running: Sequence[Job] = ()  # in the engine thread
+        self._running: Sequence[Job] = ()  # by the worker
+        self._num_failures = 0  # in a row
         self._queued_rows = 0
         self._queued_requests = 0
-        self._rows_per_second: float | None = None
+        self._num_batches = 0
         self._drain_scheduled = False
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_time = math.inf
-        self._closed = False
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rbm-engine")
+        self._refusal: type[DrainingError | UnhealthyError] | None = None  # what everyone gets from now on
+        self._worker = Worker(timeout_seconds)
         metrics.queue_capacity_rows.set(max_queued_rows)
+        metrics.capacity.set(self._pace.rows_per_second)
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the engine failed for good."""
+        return self._refusal is UnhealthyError
 
     async def submit(
         self, feeds: Tensors, num_rows: int, *, explain: bool = False, deadline: float = math.inf
@@ -86,31 +118,50 @@ class Batcher:
 
         Raises:
             OverloadedError: the queue has no room for them.
-            DeadlineExceededError: the deadline passed first.
+            DeadlineExceededError: the deadline passed first, or is sure to.
             BackendError: the batch they were in failed.
+            UnhealthyError: the engine is down, or was before it came to them.
             DrainingError: the batcher is closed, or was before it came to them.
         """
-        if self._closed:
-            raise DrainingError
-        if self._queued_rows + num_rows > self._max_queued_rows:
-            raise OverloadedError(self._seconds_until_empty())
+        self._check_admission(num_rows, deadline)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append(Job(feeds, num_rows, explain, time.perf_counter(), deadline, future))
         self._show_queue(self._queued_rows + num_rows)
         self._watch(deadline)
         self._schedule_drain()
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._watch(LONG_AGO)  # so that the rows of all who leave now make room
+            raise
 
     def close(self) -> None:
         """Take nothing more and refuse what has no answer yet; a batch that runs ends by itself, unheard."""
-        self._closed = True
-        for job in (*self._running, *self._waiting):
-            job.refuse(DrainingError())
-        self._waiting.clear()
-        self._show_queue(0)
+        self._refusal = DrainingError
+        self._refuse_all(DrainingError(), DrainingError())
         if self._alarm is not None:
             self._alarm.cancel()
-        self._thread.shutdown(wait=not self._running)
+        self._worker.close()
+
+    def _check_admission(self, num_rows: int, deadline: float) -> None:
+        if self._refusal is not None:
+            raise self._refusal
+        if self._queued_rows + num_rows > self._max_queued_rows:
+            seconds = self._pace.seconds_for(self._queued_rows)
+            raise OverloadedError(min(seconds, MAX_RETRY_AFTER_SECONDS))
+        # Never where nothing waits: a pace that was wrong once would then never be put right.
+        if self._queued_rows and deadline < math.inf:
+            soonest = time.perf_counter() + self._pace.seconds_for(self._queued_rows + num_rows)
+            if soonest > deadline:
+                raise DeadlineExceededError
+
+    def _refuse_all(self, running: ServiceError, waiting: ServiceError) -> None:
+        for job in self._running:
+            job.refuse(running)
+        for job in self._waiting:
+            job.refuse(waiting)
+        self._waiting.clear()
+        self._show_queue(0)
 
     def _watch(self, deadline: float) -> None:
         if deadline >= self._alarm_time:
@@ -122,7 +173,7 @@ class Batcher:
         self._alarm = asyncio.get_running_loop().call_later(seconds, self._on_alarm)
 
     def _on_alarm(self) -> None:
-        """Answer everyone whose deadline has passed, and set the alarm for the next."""
+        """Drop everyone who has left or whose deadline has passed, and set the alarm for the next."""
         self._alarm, self._alarm_time = None, math.inf
         now = time.perf_counter()
         self._waiting = deque(job for job in self._waiting if not job.is_over(now))
@@ -131,7 +182,7 @@ class Batcher:
         self._watch(min((job.deadline for job in (*running, *self._waiting)), default=math.inf))
 
     def _schedule_drain(self) -> None:
-        if not self._drain_scheduled and not self._running:
+        if not self._drain_scheduled and not self._worker.is_busy:
             self._drain_scheduled = True
             asyncio.get_running_loop().call_soon(self._drain)
 
@@ -141,7 +192,7 @@ class Batcher:
         self._show_queue(sum(job.num_rows for job in self._waiting))
         if not batch:
             return
-        if len(batch) == 1 and not self._waiting and batch[0].is_small:
+        if self._runs_inline and len(batch) == 1 and not self._waiting and batch[0].is_small:
             self._run_inline(batch)
         else:
             self._run_in_thread(batch)
@@ -150,22 +201,51 @@ class Batcher:
         try:
             answers = self._compute(batch)
         except Exception as error:  # noqa: BLE001 - the unit of work is this batch
-            _fail(batch, error)
+            self._fail(batch, error)
         else:
-            _deliver(batch, answers)
+            self._deliver(batch, answers)
 
     def _run_in_thread(self, batch: Sequence[Job]) -> None:
         self._running = batch
-        computing = asyncio.get_running_loop().run_in_executor(self._thread, self._compute, batch)
-        computing.add_done_callback(partial(self._on_computed, batch))
+        self._worker.start(partial(self._compute, batch), partial(self._on_computed, batch), self._on_overdue)
 
     def _on_computed(self, batch: Sequence[Job], computing: asyncio.Future[list[Answer]]) -> None:
         self._running = ()
         if error := computing.exception():
-            _fail(batch, error)
+            self._fail(batch, error)
         else:
-            _deliver(batch, computing.result())
+            self._deliver(batch, computing.result())
         self._schedule_drain()
+
+    def _deliver(self, batch: Sequence[Job], answers: Sequence[Answer]) -> None:
+        self._num_failures = 0
+        for job, answer in zip(batch, answers, strict=True):
+            if not job.future.done():
+                job.future.set_result(answer)
+
+    def _fail(self, batch: Sequence[Job], error: BaseException) -> None:
+        num_rows = sum(job.num_rows for job in batch)
+        log.error("batch failed", num_requests=len(batch), num_rows=num_rows, exc_info=error)
+        for job in batch:
+            job.refuse(BackendError())
+        self._num_failures += 1
+        if self._num_failures >= FAILURES_UNTIL_PROBE and self._probe and not self._refusal:
+            self._worker.start(self._probe, self._on_probed, self._on_overdue)
+
+    def _on_probed(self, probing: asyncio.Future[None]) -> None:
+        self._num_failures = 0
+        if error := probing.exception():
+            self._go_down(f"the golden rows fail as well: {error}")
+        self._schedule_drain()
+
+    def _on_overdue(self) -> None:
+        self._go_down("a run does not end")
+
+    def _go_down(self, reason: str) -> None:
+        """The engine is not to be relied on any more; what it still computes is not heard."""
+        log.error("engine down", reason=reason, num_requests=len(self._running) + len(self._waiting))
+        self._refusal = UnhealthyError
+        self._refuse_all(BackendError(), UnhealthyError())
 
     def _compute(self, batch: Sequence[Job]) -> list[Answer]:
         """Everything about a batch that can fail; never runs twice at the same time."""
@@ -176,8 +256,10 @@ class Batcher:
         outputs = {**outputs, **most_probable(outputs["probabilities"])}
         seconds = time.perf_counter() - started
         self._record(len(batch), sum(sizes), seconds, outputs)
+        self._num_batches += 1
+        of_batch = (self._num_batches, sum(sizes))
         shares = zip(batch, split(outputs, sizes), strict=True)
-        return [Answer(share, started - job.submitted, seconds) for job, share in shares]
+        return [Answer(share, started - job.submitted, seconds, *of_batch) for job, share in shares]
 
     def _forward(self, feeds: Tensors, num_rows: int, names: Sequence[str]) -> Tensors:
         parts = []
@@ -192,30 +274,12 @@ class Batcher:
         self._metrics.rows.inc(num_rows)
         self._metrics.count_experts(outputs["experts"])
         self._metrics.count_predictions(outputs["class_index"], outputs["confidence"])
-        rate = num_rows / seconds
-        known = self._rows_per_second
-        self._rows_per_second = rate if known is None else 0.8 * known + 0.2 * rate
-
-    def _seconds_until_empty(self) -> float:
-        if self._rows_per_second is None:
-            return 1.0
-        return min(self._queued_rows / self._rows_per_second, MAX_RETRY_AFTER_SECONDS)
+        self._pace.observe(num_rows, seconds)
+        self._metrics.capacity.set(self._pace.rows_per_second)
 
     def _show_queue(self, queued_rows: int) -> None:
         """By difference: while one model replaces another, two batchers share the gauges."""
         self._metrics.queue_rows.inc(queued_rows - self._queued_rows)
         self._metrics.queue_requests.inc(len(self._waiting) - self._queued_requests)
         self._queued_rows, self._queued_requests = queued_rows, len(self._waiting)
-
-
-def _deliver(batch: Sequence[Job], answers: Sequence[Answer]) -> None:
-    for job, answer in zip(batch, answers, strict=True):
-        if not job.future.done():
-            job.future.set_result(answer)
-
-
-def _fail(batch: Sequence[Job], error: BaseException) -> None:
-    num_rows = sum(job.num_rows for job in batch)
-    log.error("batch failed", num_requests=len(batch), num_rows=num_rows, exc_info=error)
-    for job in batch:
-        job.refuse(BackendError())
+        self._metrics.estimated_wait.set(self._pace.seconds_for(self._queued_rows))

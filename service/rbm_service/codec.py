@@ -12,17 +12,20 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from rbm_bundle import Bundle, NodeTable
-from rbm_bundle.features import CsrFeatures
 from rbm_bundle.manifest import NO_EXPERT
 from rbm_bundle.nodes import UNKNOWN, Floats, Integers, NodeId, mean_of_known_neighbors
 from rbm_service.errors import InvalidRequestError, UnknownNodeError
 from rbm_service.inputs import (
     CsrRows,
+    Features,
+    Numbers,
+    PaddedPair,
     check_lengths,
     graph_features,
     in_form,
     read_csr,
     read_matrix,
+    read_padded,
 )
 from rbm_service.shapes import Tensors
 
@@ -34,12 +37,18 @@ MAX_NEIGHBORS: Final = 65_536  # neighbour ids in one request: each costs a look
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The rows a caller asks about; every column is B long or absent."""
+    """The rows a caller asks about; every column is B long or absent. Arrays are as good as lists."""
 
-    node_ids: list[NodeId] | None = None
-    features: list[list[float]] | CsrRows | None = None
+    node_ids: list[NodeId] | Integers | None = None
+    features: list[list[float]] | Numbers | CsrRows | PaddedPair | None = None
     neighbors: list[list[NodeId] | None] | None = None
-    positions: list[list[float]] | None = None
+    positions: list[list[float]] | Numbers | None = None
+
+    def ids_of(self, rows: list[int]) -> list[NodeId]:
+        """The ids of some rows, where there are ids at all."""
+        if isinstance(self.node_ids, np.ndarray):
+            return list(self.node_ids[rows].tolist())
+        return [] if self.node_ids is None else [self.node_ids[row] for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +102,16 @@ def check_options(options: AnswerOptions, num_classes: int) -> None:
         )
 
 
+def check_num_rows(column: str, num_rows: int, max_rows: int) -> None:
+    """Refuse a column of no row, or of more than a request may have.
+
+    Raises:
+        InvalidRequestError: found and wanted.
+    """
+    if not 1 <= num_rows <= max_rows:
+        raise InvalidRequestError.at(column, msg=f"found {num_rows} rows, wanted 1 to {max_rows}")
+
+
 def encode(query: Query, bundle: Bundle, max_rows: int) -> EncodedRows:
     """Check a query and look up whatever it leaves to the bundle.
 
@@ -115,7 +134,7 @@ def decode(
     """Predictions from a batcher's outputs: a column for everything asked for, then one object per row."""
     class_index: list[int] = outputs["class_index"].tolist()
     columns: dict[str, Column] = {
-        "node_id": query.node_ids or [None] * rows.num_rows,
+        "node_id": [None] * rows.num_rows if query.node_ids is None else list(query.node_ids),
         "label": [labels[index] for index in class_index],
         "class_index": class_index,
         "confidence": outputs["confidence"].tolist(),
@@ -153,8 +172,7 @@ def _num_rows(query: Query, max_rows: int) -> int:
         found = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise InvalidRequestError(f"columns of one length wanted, found {found}")
     name, B = next(iter(lengths.items()))
-    if not 1 <= B <= max_rows:
-        raise InvalidRequestError.at(name, msg=f"found {B} rows, wanted 1 to {max_rows}")
+    check_num_rows(name, B, max_rows)
     return B
 
 
@@ -165,8 +183,12 @@ def _known_rows(query: Query, nodes: NodeTable, B: int) -> Integers:
     return nodes.rows_of(query.node_ids)
 
 
-def _check_ids(ids: list[NodeId], nodes: NodeTable, *loc: str | int) -> None:
+def _check_ids(ids: list[NodeId] | Integers, nodes: NodeTable, *loc: str | int) -> None:
     wanted = str if nodes.id_kind == "string" else int
+    if isinstance(ids, np.ndarray):
+        if wanted is str:
+            raise InvalidRequestError.at(*loc, msg="ids of this model are strings")
+        return
     for index, node_id in enumerate(ids):
         if type(node_id) is not wanted:
             kind = "string" if wanted is str else "integer"
@@ -222,13 +244,15 @@ def _refuse_unplaced(query: Query, rows: list[int]) -> None:
     if rows and query.node_ids is None:
         raise InvalidRequestError(f"no node id, neighbors or position for {_listed(rows)}")
     if rows and query.node_ids is not None:
-        raise UnknownNodeError([query.node_ids[row] for row in rows])
+        raise UnknownNodeError(query.ids_of(rows))
 
 
-def _features(query: Query, bundle: Bundle, known: Integers) -> Floats | CsrFeatures:
+def _features(query: Query, bundle: Bundle, known: Integers) -> Features:
     F = bundle.manifest.features.num_features
     if isinstance(query.features, CsrRows):
         return read_csr(query.features, F)
+    if isinstance(query.features, PaddedPair):
+        return read_padded(query.features, F)
     if query.features is not None:
         return read_matrix("features", query.features, F)
     if bundle.nodes.cached_features is None:
@@ -245,8 +269,13 @@ def _listed(rows: list[int]) -> str:
     return f"{len(rows)} of the rows ({shown}{', ...' if len(rows) > 5 else ''})"
 
 
+def ranking(scores: Floats, k: int) -> Integers:
+    """The k classes of highest score in each row, best first, ties by lowest index; shape (B, k)."""
+    return np.argsort(-scores, axis=1, kind="stable")[:, :k]
+
+
 def _top_k(probabilities: Floats, k: int, labels: Sequence[str]) -> Column:
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]  # (B, k), ties by lowest index
+    order = ranking(probabilities, k)
     chosen = np.take_along_axis(probabilities, order, axis=1)  # (B, k)
     return [
         [

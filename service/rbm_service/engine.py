@@ -7,6 +7,8 @@ import contextlib
 import ctypes
 import io
 import re
+import statistics
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +20,10 @@ import onnxruntime as ort
 from rbm_bundle import Bundle, BundleError
 from rbm_bundle.golden import check_parity, measure_parity
 from rbm_bundle.manifest import Provider, TensorSpec
+from rbm_service.batches import ALWAYS
+from rbm_service.capacity import BatchTable
 from rbm_service.runners import BucketRunner, PlainRunner, Runner
-from rbm_service.shapes import Tensors, blank
+from rbm_service.shapes import BatchShape, Tensors, blank, plain_shapes, shape_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ TARGETS: Final[Mapping[Provider, Target]] = {
         bound_to="cuda",
     ),
 }
+MEASURED_RUNS: Final = 3  # of which the median counts
 ONNX_TYPES: Final = {"float32": "tensor(float)", "int64": "tensor(int64)"}
 FATAL_ONLY: Final = 4  # what goes wrong is raised with a reason; the runtime's own lines would come on top
 
@@ -86,6 +91,11 @@ class Engine:
         return str(self._session.get_providers()[0])
 
     @property
+    def may_wait(self) -> bool:
+        """Whether a run may wait for a device, perhaps for ever."""
+        return self.provider != TARGETS["cpu"].provider
+
+    @property
     def runtime_version(self) -> str:
         """Version of ONNX Runtime."""
         return str(ort.__version__)
@@ -94,11 +104,10 @@ class Engine:
         """Compute the named outputs; feeds that the graph does not take are left out.
 
         Raises:
-            EngineError: a probability is not finite.
+            EngineError: an output is not of the promised shape, or holds what is not a finite number.
         """
         computed = self._compute(feeds, outputs)
-        if "probabilities" in computed and not np.isfinite(computed["probabilities"]).all():
-            raise EngineError("the model gave probabilities that are not finite")
+        self._check_outputs(computed, shape_of(feeds).num_rows)
         return computed
 
     def self_test(self, bundle: Bundle) -> None:
@@ -126,6 +135,31 @@ class Engine:
                 self.run(inputs, outputs)
         except Exception as error:  # the unit of work is this warm-up; see `_open_session`
             raise EngineError(f"the warm-up on {self.provider} failed: {_reason(error)}") from error
+
+    def measure(self, max_rows: int) -> BatchTable:
+        """What every power-of-two batch up to `max_rows` takes, its rows as long as the longest known node's;
+        to be asked when the engine is warm."""
+        shapes = list(plain_shapes(self._manifest, max_rows))
+        widest = [shape for shape in shapes if shape.num_nonzeros == shapes[0].num_nonzeros]
+        return BatchTable({shape.num_rows: self._median_seconds(shape) for shape in widest})
+
+    def _median_seconds(self, shape: BatchShape) -> float:
+        inputs = {spec.name: blank(self._manifest, spec, shape) for spec in self._entry.inputs}
+        seconds = []
+        for _ in range(MEASURED_RUNS):
+            started = time.perf_counter()
+            self.run(inputs, ALWAYS)
+            seconds.append(time.perf_counter() - started)
+        return statistics.median(seconds)
+
+    def _check_outputs(self, computed: Tensors, num_rows: int) -> None:
+        specs = {spec.name: spec for spec in self._entry.outputs}
+        for name, tensor in computed.items():
+            wanted = (num_rows, *specs[name].shape[1:])
+            if tensor.shape != wanted:
+                raise EngineError(f"the model gave {name} of shape {tensor.shape}, not {wanted}")
+            if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+                raise EngineError(f"the model gave {name} that are not finite")
 
     def _compute(self, feeds: Tensors, outputs: Sequence[str]) -> Tensors:
         return self._runner.run({spec.name: feeds[spec.name] for spec in self._entry.inputs}, outputs)

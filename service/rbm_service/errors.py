@@ -1,4 +1,5 @@
-"""What a caller can be told went wrong, and the `application/problem+json` body that says it (RFC 9457).
+"""What a caller can be told went wrong, and the body that says it: `application/problem+json` (RFC 9457), and
+on the routes of the Open Inference Protocol what its clients read.
 
 A detail speaks of the request alone; what the runtime or the disk has to say stays in the log.
 """
@@ -11,8 +12,11 @@ from http import HTTPStatus
 from typing import Any, ClassVar, Literal
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
+OPEN_INFERENCE = "/v2"
 
-FailureReason = Literal["rejected", "canceled", "backend", "validation", "too_large", "deadline", "other"]
+FailureReason = Literal[
+    "rejected", "canceled", "backend", "validation", "unauthorized", "too_large", "deadline", "other"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,26 @@ class ServiceError(Exception):
         return json.dumps(problem, separators=(",", ":")).encode()
 
 
+@dataclass(frozen=True, slots=True)
+class ErrorBody:
+    """An error as bytes, and what they are."""
+
+    content: bytes
+    media_type: str
+
+
+def speaks_protocol(path: str) -> bool:
+    """Whether the clients of a path are those of the Open Inference Protocol."""
+    return path == OPEN_INFERENCE or path.startswith(f"{OPEN_INFERENCE}/")
+
+
+def error_body(error: ServiceError, path: str, request_id: str) -> ErrorBody:
+    """The body in the form that clients of a path read."""
+    if speaks_protocol(path):
+        return ErrorBody(json.dumps({"error": error.detail}).encode(), "application/json")
+    return ErrorBody(error.body(request_id), PROBLEM_MEDIA_TYPE)
+
+
 class InvalidJsonError(ServiceError):
     """The body is not JSON."""
 
@@ -97,6 +121,27 @@ class UnknownNodeError(ServiceError):
         self.num_unknown = len(unknown)
 
 
+class UnknownModelError(ServiceError):
+    """No such model in service, or not in this version."""
+
+    status, code, reason = HTTPStatus.NOT_FOUND, "unknown_model", "validation"
+
+
+class UnauthorizedError(ServiceError):
+    """The route needs a key, and the request has none that is known."""
+
+    status, code, reason = HTTPStatus.UNAUTHORIZED, "unauthorized", "unauthorized"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+class ForbiddenError(ServiceError):
+    """The key is known, but this is not for its holder."""
+
+    status, code, reason = HTTPStatus.FORBIDDEN, "forbidden", "unauthorized"
+
+
 class NotFoundError(ServiceError):
     """No such route."""
 
@@ -107,6 +152,29 @@ class MethodNotAllowedError(ServiceError):
     """The route exists, but not for this method."""
 
     status, code = HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed"
+
+
+class RequestTimeoutError(ServiceError):
+    """The body did not arrive in time; what would still come of it is not read."""
+
+    status, code, reason = HTTPStatus.REQUEST_TIMEOUT, "request_timeout", "canceled"
+
+    def __init__(self, limit_seconds: float) -> None:
+        super().__init__(
+            f"the body did not arrive within {limit_seconds:g} s", headers={"Connection": "close"}
+        )
+
+
+class ConflictError(ServiceError):
+    """What was asked for does not go with how things are; nothing was changed."""
+
+    status, code = HTTPStatus.CONFLICT, "conflict"
+
+
+class ModelRefusedError(ServiceError):
+    """A version did not prove itself; nothing was changed. Its detail is for those who look after models."""
+
+    status, code = HTTPStatus.UNPROCESSABLE_ENTITY, "model_refused"
 
 
 class PayloadTooLargeError(ServiceError):
@@ -161,6 +229,15 @@ class DrainingError(ServiceError):
 
     def __init__(self) -> None:
         super().__init__("the service is about to end", headers={"Retry-After": "1"})
+
+
+class UnhealthyError(ServiceError):
+    """The engine failed and is being rebuilt; another replica, or this one in a while, will answer."""
+
+    status, code, reason = HTTPStatus.SERVICE_UNAVAILABLE, "unhealthy", "rejected"
+
+    def __init__(self) -> None:
+        super().__init__("the engine failed and is being rebuilt", headers={"Retry-After": "5"})
 
 
 class DeadlineExceededError(ServiceError):

@@ -1,19 +1,26 @@
 """Numbers as callers send them → what a graph takes: features in either form, positions.
 
-A caller may send features dense or in compressed sparse rows, and a graph takes one of the two; every pair
-works. Dimension letters: B rows, F features, P position width, S non-zeros of the longest row.
+A caller may send features dense, in compressed sparse rows or in padded ones, and a graph takes dense or
+padded ones; every pair works. Lists come from JSON, arrays from tensors: the same checks hold, and an array
+of the type that the graph takes is passed on as it is.
+
+Dimension letters: B rows, F features, P position width, S non-zeros of the longest row.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from rbm_bundle.features import CsrFeatures, csr_from_dense
+from rbm_bundle.features import CsrFeatures, PaddedRows, csr_from_dense
 from rbm_bundle.manifest import FeatureForm, Manifest
 from rbm_bundle.nodes import MAX_MAGNITUDE, Floats, Integers
 from rbm_service.errors import InvalidRequestError
 from rbm_service.shapes import MAX_PADDED, Tensors, max_nonzeros
+
+Numbers = npt.NDArray[np.floating[Any]]
+Features = Floats | CsrFeatures | PaddedRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +35,30 @@ class CsrRows:
         return len(self.indptr) - 1
 
 
-def read_matrix(name: str, rows: list[list[float]], width: int) -> Floats:
+@dataclass(frozen=True, slots=True)
+class PaddedPair:
+    """B rows of features as a caller sent them in two tensors: `ids` (B, S), padded with F, and `values`
+    (B, S), padded with 0."""
+
+    ids: Integers
+    values: Numbers
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def read_matrix(name: str, rows: list[list[float]] | Numbers, width: int) -> Floats:
     """Rows of `width` numbers each, as float32.
 
     Raises:
         InvalidRequestError: a row of another length, or a number that float32 cannot work with.
     """
-    for index, row in enumerate(rows):
+    for index, row in enumerate(rows if isinstance(rows, list) else rows[:1]):
         if len(row) != width:
             raise InvalidRequestError.at(name, index, msg=f"found {len(row)} numbers, wanted {width}")
-    matrix = np.array(rows, np.float64).reshape(len(rows), width)
+    matrix = rows if isinstance(rows, np.ndarray) else np.array(rows, np.float64).reshape(len(rows), width)
     _check_magnitude(matrix, name)
-    return matrix.astype(np.float32)
+    return matrix.astype(np.float32, copy=False)
 
 
 def read_csr(rows: CsrRows, F: int) -> CsrFeatures:
@@ -62,24 +81,47 @@ def read_csr(rows: CsrRows, F: int) -> CsrFeatures:
     return CsrFeatures(indptr, indices, values.astype(np.float32), F)
 
 
-def in_form(features: Floats | CsrFeatures, form: FeatureForm) -> Floats | CsrFeatures:
+def read_padded(pair: PaddedPair, F: int) -> PaddedRows:
+    """Padded rows of `F` features, checked; padded to the longest of them and no further.
+
+    Raises:
+        InvalidRequestError: tensors that do not fit each other, the `F` columns or the padding.
+    """
+    if pair.values.shape != pair.ids.shape:
+        msg = f"found shape {list(pair.values.shape)}, wanted {list(pair.ids.shape)} as feature_ids"
+        raise InvalidRequestError.at("feature_values", msg=msg)
+    _check_padded_ids(pair.ids, F)
+    _check_magnitude(pair.values, "feature_values")
+    stray = np.argwhere((pair.ids == F) & (pair.values != 0))
+    if len(stray):
+        msg = "found a value beside padding, wanted 0"
+        raise InvalidRequestError.at("feature_values", *stray[0].tolist(), msg=msg)
+    rows = PaddedRows(pair.ids, pair.values.astype(np.float32, copy=False), F)
+    width = max(int(rows.lengths.max(initial=0)), 1)
+    return PaddedRows(rows.ids[:, :width], rows.values[:, :width], F)
+
+
+def in_form(features: Features, form: FeatureForm) -> Features:
     """Features (B, F), however they came, in the form that a graph takes."""
-    if form == "dense":
-        return features.to_dense() if isinstance(features, CsrFeatures) else features
-    return features if isinstance(features, CsrFeatures) else csr_from_dense(features)
+    if form == "sparse":
+        return csr_from_dense(features) if isinstance(features, np.ndarray) else features
+    if isinstance(features, PaddedRows):
+        features = features.to_csr()
+    return features.to_dense() if isinstance(features, CsrFeatures) else features
 
 
-def check_lengths(features: Floats | CsrFeatures, manifest: Manifest) -> None:
+def check_lengths(features: Features, manifest: Manifest) -> None:
     """Refuse sparse rows that would take more memory than a request may: all are padded to the longest.
 
     Raises:
         InvalidRequestError: a row that the graph cannot gather at once, or too many rows for their longest.
     """
-    if not isinstance(features, CsrFeatures):
+    if isinstance(features, np.ndarray):
         return
-    longest, most = features.max_nonzeros, max_nonzeros(manifest)
+    lengths, most = features.lengths, max_nonzeros(manifest)
+    longest = int(lengths.max(initial=0))
     if longest > most:
-        row = int(np.diff(features.indptr).argmax())
+        row = int(lengths.argmax())
         msg = f"found {longest} non-zeros in row {row}, wanted at most {most}"
         raise InvalidRequestError.at("features", msg=msg)
     if features.num_rows * longest > MAX_PADDED:
@@ -90,11 +132,11 @@ def check_lengths(features: Floats | CsrFeatures, manifest: Manifest) -> None:
         raise InvalidRequestError.at("features", msg=msg)
 
 
-def graph_features(features: Floats | CsrFeatures) -> Tensors:
+def graph_features(features: Features) -> Tensors:
     """Features in the form of a graph, as its inputs."""
-    if not isinstance(features, CsrFeatures):
+    if isinstance(features, np.ndarray):
         return {"features": features}
-    padded = features.to_padded()
+    padded = features.to_padded() if isinstance(features, CsrFeatures) else features
     return {"feature_ids": padded.ids, "feature_values": padded.values}
 
 
@@ -124,7 +166,22 @@ def _check_columns(indptr: Integers, indices: Integers, F: int) -> None:
         raise InvalidRequestError.at("features", "indices", place, msg=msg)
 
 
-def _check_magnitude(numbers: npt.NDArray[np.float64], *loc: str | int) -> None:
+def _check_padded_ids(ids: Integers, F: int) -> None:
+    if ids.shape[1] == 0:
+        raise InvalidRequestError.at("feature_ids", msg="found rows of no entries, wanted at least one")
+    if len(outside := np.argwhere((ids < 0) | (ids > F))):
+        row, place = outside[0].tolist()
+        msg = f"found {ids[row, place]}, wanted a column from 0 to {F - 1}, or {F} as padding"
+        raise InvalidRequestError.at("feature_ids", row, place, msg=msg)
+    if len(stalls := np.argwhere((ids[:, 1:] <= ids[:, :-1]) & (ids[:, 1:] != F))):
+        row, place = stalls[0].tolist()
+        msg = f"found {ids[row, place + 1]} after {ids[row, place]}, wanted columns that rise, then padding"
+        raise InvalidRequestError.at("feature_ids", row, place + 1, msg=msg)
+
+
+def _check_magnitude(numbers: Numbers, *loc: str | int) -> None:
+    if not numbers.size or -MAX_MAGNITUDE <= numbers.min() <= numbers.max() <= MAX_MAGNITUDE:
+        return
     outside = np.argwhere(~(np.abs(numbers) <= MAX_MAGNITUDE))  # a NaN is outside as well
     if len(outside):
         msg = f"not a finite number within ±{MAX_MAGNITUDE:.0e}"

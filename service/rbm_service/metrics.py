@@ -13,13 +13,17 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.metrics import MetricWrapperBase
 
 from rbm_bundle.manifest import NO_EXPERT
 
 Stage = Literal["parse", "position_lookup", "queue", "inference", "serialize"]
 STAGES: tuple[Stage, ...] = ("parse", "position_lookup", "queue", "inference", "serialize")
 POSITION_RESULTS = ("cached", "neighbors", "supplied", "default", "missing")
-FAILURE_REASONS = ("rejected", "canceled", "backend", "validation", "too_large", "deadline", "other")
+FAILURE_REASONS = (
+    *("rejected", "canceled", "backend", "validation"),
+    *("unauthorized", "too_large", "deadline", "other"),
+)
 LOAD_OUTCOMES = ("loaded", "refused")
 
 # fmt: off
@@ -31,7 +35,26 @@ LOAD_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 ROW_BUCKETS = tuple(2**power for power in range(14))  # 1..8192
 CONFIDENCE_BUCKETS = tuple(tenth / 10 for tenth in range(1, 11))
 
+NAME = ("model_name",)
 MODEL = ("model_name", "model_version")
+SHADOW = ("model_name", "shadow_version")
+
+
+@dataclass(frozen=True, slots=True)
+class StageTotal:
+    """All that was spent in one stage, and by how many requests."""
+
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTotals:
+    """What a version of a model has done since it was loaded."""
+
+    num_rows: int
+    num_executions: int
+    stages: Mapping[Stage, StageTotal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +81,10 @@ class Metrics:
         self._declare_http()
         self._declare_inference()
         self._declare_queue()
+        self._declare_engine()
         self._declare_predictions()
         self._declare_model()
+        self._declare_shadow()
 
     def _declare_http(self) -> None:
         self.http_requests = self._counter(
@@ -89,87 +114,143 @@ class Metrics:
             self.inference_failures.labels(reason)
 
     def _declare_queue(self) -> None:
-        name = ("model_name",)
         self.batch_rows = self._histogram(
-            "rbm_batch_rows", "Rows in one forward pass", name, buckets=ROW_BUCKETS
+            "rbm_batch_rows", "Rows in one forward pass", NAME, buckets=ROW_BUCKETS
         )
-        self.queue_rows = self._gauge("rbm_queue_rows", "Rows waiting", name)
-        self.queue_requests = self._gauge("rbm_queue_requests", "Requests waiting", name)
-        self.queue_capacity_rows = self._gauge("rbm_queue_capacity_rows", "Rows that may wait", name)
+        self.queue_rows = self._gauge("rbm_queue_rows", "Rows waiting", NAME)
+        self.queue_requests = self._gauge("rbm_queue_requests", "Requests waiting", NAME)
+        self.queue_capacity_rows = self._gauge("rbm_queue_capacity_rows", "Rows that may wait", NAME)
+        self.estimated_wait = self._gauge(
+            "rbm_estimated_wait_seconds", "Time until what waits now is computed", NAME
+        )
+        self.capacity = self._gauge(
+            "rbm_capacity_rows_per_second", "Rows a second in the batches that suit the engine best", NAME
+        )
+
+    def _declare_engine(self) -> None:
+        self.engine_healthy = self._gauge("rbm_engine_healthy", "0 from a failure to the recovery", NAME)
+        self.engine_restarts = self._counter(
+            "rbm_engine_restarts_total", "Engines rebuilt after a failure", NAME
+        )
 
     def _declare_predictions(self) -> None:
         self.position_lookups = self._counter(
-            "rbm_position_lookups_total", "Rows by where their position came from", ("result",)
+            "rbm_position_lookups_total", "Rows by where their position came from", (*NAME, "result")
         )
-        self._positions = {result: self.position_lookups.labels(result) for result in POSITION_RESULTS}
         self.expert_selected = self._counter(
-            "rbm_expert_selected_total", "Rows routed to an expert", ("layer", "expert")
+            "rbm_expert_selected_total", "Rows routed to an expert", (*NAME, "layer", "expert")
         )
         self.prediction_class = self._counter(
-            "rbm_prediction_class_total", "Rows by most probable class, abstained ones included", ("label",)
+            "rbm_prediction_class_total",
+            "Rows by most probable class, abstained ones included",
+            (*NAME, "label"),
         )
         self.confidence = self._histogram(
-            "rbm_confidence", "Probability of the most probable class", ("label",), buckets=CONFIDENCE_BUCKETS
+            "rbm_confidence",
+            "Probability of the most probable class",
+            (*NAME, "label"),
+            buckets=CONFIDENCE_BUCKETS,
         )
         self.abstained = self._counter("rbm_abstained_total", "Rows under the caller's min_confidence", MODEL)
 
     def _declare_model(self) -> None:
-        self._shown: ModelInfo | None = None
+        self._shown: dict[str, ModelInfo] = {}
         self.model_info = self._gauge(
-            "rbm_model_info", "The model in service", [field.name for field in fields(ModelInfo)]
+            "rbm_model_info", "The models in service", [field.name for field in fields(ModelInfo)]
         )
-        self.model_ready = self._gauge("rbm_model_ready", "1 while /readyz says so")
+        self.model_ready = self._gauge("rbm_model_ready", "1 while the model is in service, to stay", NAME)
         self.model_loads = self._counter(
             "rbm_model_loads_total",
-            "Promotions by what became of them: loaded, or refused and the old model kept",
-            ("outcome",),
+            "Versions by what became of them: loaded and put in service, or refused and the old one kept",
+            (*NAME, "outcome"),
         )
-        for outcome in LOAD_OUTCOMES:
-            self.model_loads.labels(outcome)
         self.model_load_duration = self._histogram(
             "rbm_model_load_duration_seconds",
             "Time from the first byte verified to the last warm-up batch",
+            NAME,
             buckets=LOAD_BUCKETS,
         )
 
+    def _declare_shadow(self) -> None:
+        self.shadow_requests = self._counter(
+            "rbm_shadow_requests_total",
+            "Sampled requests by what the shadow made of them: scored, dropped or failed",
+            (*SHADOW, "outcome"),
+        )
+        self.shadow_rows = self._counter(
+            "rbm_shadow_rows_total",
+            "Rows by whether the shadow's class is the one that was answered: agree or differ",
+            (*SHADOW, "model_version", "outcome"),
+        )
+        self.shadow_duration = self._histogram(
+            "rbm_shadow_duration_seconds",
+            "Time the shadow takes for a request, off the way of its answer",
+            SHADOW,
+            buckets=REQUEST_BUCKETS,
+        )
+
+    def expect_model(self, name: str) -> None:
+        """Show a model that is not there yet: not ready, and nothing of it loaded or refused so far."""
+        self.model_ready.labels(name).set(0)
+        for outcome in LOAD_OUTCOMES:  # a rate sees the first refusal only if the series was there before
+            self.model_loads.labels(name, outcome)
+
     def show_model(self, info: ModelInfo) -> None:
-        """Let `rbm_model_info` say this and nothing else."""
-        former, self._shown = self._shown, info
+        """Let `rbm_model_info` say this and nothing else of the model."""
+        former = self._shown.get(info.model_name)
+        self._shown[info.model_name] = info
         self.model_info.labels(**asdict(info)).set(1)
         if former is not None and former != info:
             self.model_info.remove_by_labels(asdict(former))
 
+    def forget_model(self, name: str) -> None:
+        """Drop every series of a model that is served no more."""
+        self._shown.pop(name, None)
+        for metric in (*self._of_a_version(), *self._of_a_name()):
+            metric.remove_by_labels({"model_name": name})
+
     def forget_version(self, name: str, version: int) -> None:
         """Drop the series of a version, or the scrape would grow with every version that was ever served."""
-        for metric in (
+        for metric in (*self._of_a_version(), self.shadow_rows):
+            metric.remove_by_labels({"model_name": name, "model_version": str(version)})
+
+    def forget_shadow(self, name: str, version: int) -> None:
+        """Drop the series of a shadow that another one takes the place of."""
+        for metric in (self.shadow_requests, self.shadow_rows, self.shadow_duration):
+            metric.remove_by_labels({"model_name": name, "shadow_version": str(version)})
+
+    def forget_experts(self, name: str, former: Sequence[int], present: Sequence[int]) -> None:
+        """Drop the experts of each layer that a new model does not have, or they would look dead for good."""
+        for layer, E in enumerate(former):
+            for expert in range(present[layer] if layer < len(present) else 0, E):
+                self.expert_selected.remove(name, layer, expert)
+
+    def forget_classes(self, name: str, former: Iterable[str], present: Iterable[str]) -> None:
+        """Drop the classes that a new model does not have."""
+        for label in set(former) - set(present):
+            self.prediction_class.remove(name, label)
+            self.confidence.remove(name, label)
+
+    def _of_a_version(self) -> Sequence[MetricWrapperBase]:
+        return (
             self.stage_duration,
             self.inference_requests,
             self.inference_rows,
             self.inference_executions,
             self.abstained,
-        ):
-            metric.remove_by_labels({"model_name": name, "model_version": str(version)})
+        )
 
-    def forget_experts(self, former: Sequence[int], present: Sequence[int]) -> None:
-        """Drop the experts of each layer that a new model does not have, or they would look dead for good."""
-        for layer, E in enumerate(former):
-            for expert in range(present[layer] if layer < len(present) else 0, E):
-                self.expert_selected.remove(layer, expert)
-
-    def forget_classes(self, former: Iterable[str], present: Iterable[str]) -> None:
-        """Drop the classes that a new model does not have."""
-        for label in set(former) - set(present):
-            self.prediction_class.remove(label)
-            self.confidence.remove(label)
+    def _of_a_name(self) -> Sequence[MetricWrapperBase]:
+        return (
+            *(self.batch_rows, self.queue_rows, self.queue_requests, self.queue_capacity_rows),
+            *(self.position_lookups, self.expert_selected, self.prediction_class, self.confidence),
+            *(self.model_info, self.model_ready, self.model_loads, self.model_load_duration),
+            *(self.shadow_requests, self.shadow_rows, self.shadow_duration),
+        )
 
     def bind_routes(self, routes: Iterable[str]) -> dict[str, "RouteMetrics"]:
         """The metrics of each route."""
         return {route: RouteMetrics(self, route) for route in routes}
-
-    def count_positions(self, sources: Sequence[str]) -> None:
-        """Where the position of each row of a request came from."""
-        for source in set(sources):
-            self._positions[source].inc(sources.count(source))
 
 
 class RouteMetrics:
@@ -201,11 +282,18 @@ class ModelMetrics:
         self.queue_rows = metrics.queue_rows.labels(name)
         self.queue_requests = metrics.queue_requests.labels(name)
         self.queue_capacity_rows = metrics.queue_capacity_rows.labels(name)
+        self.estimated_wait = metrics.estimated_wait.labels(name)
+        self.capacity = metrics.capacity.labels(name)
+        self.engine_healthy = metrics.engine_healthy.labels(name)
+        self.engine_restarts = metrics.engine_restarts.labels(name)
         self.abstained = metrics.abstained.labels(*both)
-        self.classes = [metrics.prediction_class.labels(label) for label in labels]
-        self.confidence = [metrics.confidence.labels(label) for label in labels]
+        self.positions = {
+            result: metrics.position_lookups.labels(name, result) for result in POSITION_RESULTS
+        }
+        self.classes = [metrics.prediction_class.labels(name, label) for label in labels]
+        self.confidence = [metrics.confidence.labels(name, label) for label in labels]
         self.experts = [
-            [metrics.expert_selected.labels(layer, expert) for expert in range(E)]
+            [metrics.expert_selected.labels(name, layer, expert) for expert in range(E)]
             for layer, E in enumerate(num_experts)
         ]
 
@@ -213,6 +301,16 @@ class ModelMetrics:
         """The time one request spent in each stage."""
         for stage, value in seconds.items():
             self.stages[stage].observe(value)
+
+    def totals(self) -> ModelTotals:
+        """What the metrics of this version have come to."""
+        stages = {stage: _stage_total(histogram) for stage, histogram in self.stages.items()}
+        return ModelTotals(int(_value(self.rows)), int(_value(self.executions)), stages)
+
+    def count_positions(self, sources: Sequence[str]) -> None:
+        """Where the position of each row of a request came from."""
+        for source in set(sources):
+            self.positions[source].inc(sources.count(source))
 
     def count_execution(self, num_rows: int) -> None:
         """One forward pass."""
@@ -230,6 +328,16 @@ class ModelMetrics:
         _add_counts(self.classes, class_index)
         for index, value in zip(class_index.tolist(), confidence.tolist(), strict=True):
             self.confidence[index].observe(value)
+
+
+def _value(counter: Counter) -> float:
+    return next(sample.value for family in counter.collect() for sample in family.samples)
+
+
+def _stage_total(histogram: Histogram) -> StageTotal:
+    samples = {sample.name: sample.value for family in histogram.collect() for sample in family.samples}
+    name = "rbm_stage_duration_seconds"
+    return StageTotal(int(samples[f"{name}_count"]), samples[f"{name}_sum"])
 
 
 def _add_counts(counters: Sequence[Counter], indices: npt.NDArray[Any]) -> None:

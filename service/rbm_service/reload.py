@@ -1,181 +1,221 @@
-"""How models come into service: the promoted version is found, proves itself, and is followed after that."""
+"""How models come into service and leave it, while the service runs: one change at a time."""
 
 import asyncio
-import os
-import time
+import contextlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from typing import Literal
 
 import structlog
 
-from rbm_bundle import BundleError, ModelRepository, read_bundle
-from rbm_bundle.bundle import read_manifest
-from rbm_bundle.manifest import MANIFEST_FILE
-from rbm_bundle.repository import CURRENT_FILE
-from rbm_service.batching import Batcher
-from rbm_service.engine import Engine
-from rbm_service.metrics import Metrics, ModelMetrics
+from rbm_bundle import BundleError
+from rbm_service.engine import EngineError
+from rbm_service.errors import (
+    ConflictError,
+    DrainingError,
+    ModelRefusedError,
+    ServiceError,
+    UnknownModelError,
+)
+from rbm_service.loader import Loader
+from rbm_service.loading import find_promoted, load_model, names_to_serve
+from rbm_service.metrics import Metrics
+from rbm_service.models import ServedModels, shown
 from rbm_service.settings import Settings
-from rbm_service.shapes import max_rows, padding
-from rbm_service.slot import ModelSlot, ServedModel
+from rbm_service.slot import ServedModel
+
+State = Literal["READY", "LOADING", "UNLOADING", "UNAVAILABLE"]
+Load = Callable[[str, ServedModel | None], ServedModel | None]
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class PromotedVersion:
-    """The version that `CURRENT` names, and its folder."""
+class Change:
+    """Which version of a model is in service now, and which was before: none, another, or the same."""
 
     name: str
     version: int
-    folder: Path
+    former_version: int | None
 
 
-def find_promoted(models_dir: Path, name: str | None) -> PromotedVersion:
-    """The promoted version of a model, or of the only one there is.
+@dataclass(frozen=True, slots=True)
+class IndexRow:
+    """How a model of the repository does; it has no version where none was tried."""
 
-    Raises:
-        BundleError: there is no such model, or no promoted version of it.
-    """
-    repository = ModelRepository(models_dir)
-    name = name or _only_model(repository)
-    version = _promoted_version(repository, name)
-    return PromotedVersion(name, version, repository.path_of(name, version))
-
-
-def load_model(promoted: PromotedVersion, settings: Settings, metrics: Metrics) -> ServedModel:
-    """Verify every byte, open the session, reproduce the golden rows, warm up; in whatever thread.
-
-    Raises:
-        BundleError: the version is not what its manifest says.
-        EngineError: it cannot run on the device asked for.
-    """
-    started = time.perf_counter()
-    bundle = read_bundle(promoted.folder)
-    engine = Engine(bundle, settings.device, settings.intra_op_threads, settings.gpu_memory_limit_bytes)
-    engine.warm_up(settings.max_batch_rows)
-    engine.self_test(bundle)  # after the warm-up: on CUDA it proves the captured graphs
-    manifest, name, version = bundle.manifest, promoted.name, promoted.version
-    bound = ModelMetrics(metrics, name, str(version), manifest.labels, manifest.architecture.num_experts)
-    batcher = Batcher(
-        engine.run,
-        bound,
-        max_batch_rows=settings.max_batch_rows,
-        max_queued_rows=settings.max_queued_rows,
-        padding=padding(manifest.features),
-        row_limit=partial(max_rows, manifest),
-    )
-    seconds = time.perf_counter() - started
-    metrics.model_loads.labels("loaded").inc()
-    metrics.model_load_duration.observe(seconds)
-    log.info(
-        "model loaded",
-        model=name,
-        version=version,
-        bundle_id=manifest.bundle_id[:12],
-        provider=engine.provider,
-        seconds=round(seconds, 3),
-    )
-    return ServedModel(name, version, settings.device, bundle, engine, batcher, bound)
+    name: str
+    version: int | None
+    state: State
+    reason: str = ""
 
 
 class Reloader:
-    """Follows the promotions of the model in service.
+    """Follows the promotions of the models in service, and does what an admin asks for.
 
-    Looking and loading happen in a thread, one version at a time; ONNX Runtime leaves the interpreter to the
-    event loop while it works. What was looked at once is not looked at again before `CURRENT` is written anew
-    or the manifest it leads to changes: a version that is refused is refused once.
+    Loading happens in a thread; ONNX Runtime leaves the interpreter to the event loop while it works. A model
+    takes its place only when all has gone well: whatever is refused changes nothing.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, slot: ModelSlot) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, models: ServedModels) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._slot = slot
+        self._models = models
+        self._loader = Loader(settings, metrics)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rbm-reload")
-        self._seen: _Sight | None = None
+        self._one_at_a_time = asyncio.Lock()
+        self._called = asyncio.Event()
+        self._refused: dict[str, IndexRow] = {}
+
+    def start(self) -> None:
+        """Put the models of the settings in service, before anything else happens.
+
+        Raises:
+            BundleError, EngineError: one of them cannot be served.
+        """
+        names = names_to_serve(self._settings)
+        self._models.expect(names)
+        for name in names:
+            promoted = find_promoted(self._settings.models_dir, name)
+            self._models.swap(load_model(promoted, self._settings, self._metrics))
+
+    def call(self) -> None:
+        """Have `follow` look at once."""
+        self._called.set()
 
     async def follow(self) -> None:
-        """Look, every so often, until the service begins to drain."""
-        while True:
-            await asyncio.sleep(self._settings.reload_poll_seconds)
-            if self._slot.draining:
-                return
+        """Look, every so often and whenever called, until the service begins to drain."""
+        polls = self._settings.model_control == "poll"
+        seconds = self._settings.reload_poll_seconds if polls else 0
+        while not self._models.draining:
+            self._called.clear()
             await self.look()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._called.wait(), seconds or None)
 
     async def look(self) -> None:
-        """Put the promoted version in service if it is another than the one that is there, and sound."""
-        served = self._slot.current()
-        loop = asyncio.get_running_loop()
-        model = await loop.run_in_executor(self._thread, self._load_if_new, served)
-        if model is not None:
-            self._slot.swap(model)
+        """Put in service what is promoted, sound and not there yet, with the shadows that are wanted."""
+        for name in self._models.names:
+            async with self._one_at_a_time:
+                if name in self._models.names:  # it may have been unloaded meanwhile
+                    with contextlib.suppress(ServiceError):  # the log has told
+                        await self._change(name, self._loader.load_promoted)
+                    await self._cast_shadow(name)
+
+    async def promote(self, name: str, version: int) -> Change:
+        """Prove a version, write it to `CURRENT`, put it in service.
+
+        Raises:
+            UnknownModelError: no model of this name is in service.
+            ModelRefusedError: the version did not prove itself.
+            ConflictError: the repository cannot be written.
+            DrainingError: the service is about to end.
+        """
+        return await self._change_served(name, partial(self._loader.load_and_promote, version=version))
+
+    async def rollback(self, name: str) -> Change:
+        """Promote the next lower version; raises what `promote` does, `ConflictError` also where none is."""
+        return await self._change_served(name, self._loader.load_below_and_promote)
+
+    async def reload(self, name: str) -> Change:
+        """Look at one model, also at what was refused before; raises what `promote` does."""
+        return await self._change_served(name, partial(self._loader.load_promoted, again=True))
+
+    async def load(self, name: str) -> Change:
+        """Put the promoted version of any model of the repository in service; raises what `promote` does."""
+        self._check_explicit()
+        async with self._one_at_a_time:
+            if name not in await asyncio.to_thread(self._loader.repository.names):
+                raise UnknownModelError(f"the repository holds no model {shown(name)}")
+            change = await self._change(name, partial(self._loader.load_promoted, again=True))
+            await self._cast_shadow(name)
+            return change
+
+    async def unload(self, name: str) -> None:
+        """Take a model out of service; returns when all that it had begun is answered.
+
+        Raises:
+            UnknownModelError: no model of this name is in service.
+            ConflictError: models do not come and go by command here.
+        """
+        self._check_explicit()
+        async with self._one_at_a_time:
+            await self._models.remove(name)
+            self._loader.forget(name)
+            self._refused.pop(name, None)
+            log.info("model unloaded", model=name)
+
+    async def index(self) -> list[IndexRow]:
+        """The models in service and on their way, the last refusals, and what else the repository holds."""
+        rows = [IndexRow(model.name, model.version, "READY") for model in self._models.in_service]
+        rows += [IndexRow(model.name, model.version, "UNLOADING") for model in self._models.leaving]
+        ready = {(row.name, row.version) for row in rows}
+        if (loading := self._loader.loading) and (loading.name, loading.version) not in ready:
+            rows.append(IndexRow(loading.name, loading.version, "LOADING"))
+        rows += self._refused.values()
+        names = await asyncio.to_thread(self._loader.repository.names)
+        others = set(names) - {row.name for row in rows}
+        return [*rows, *(IndexRow(name, None, "UNAVAILABLE", "not loaded") for name in sorted(others))]
 
     def close(self) -> None:
         """Look no more; a version that is being loaded is let go when it is done."""
         self._thread.shutdown(wait=False)
 
-    def _load_if_new(self, served: ServedModel) -> ServedModel | None:
-        sight = _sight_of(self._settings.models_dir / served.name)
-        if sight == self._seen:
-            return None
-        self._seen = sight
+    def _check_explicit(self) -> None:
+        if self._settings.model_control != "explicit":
+            raise ConflictError("models are loaded and unloaded only with RBM_MODEL_CONTROL=explicit")
+
+    async def _change_served(self, name: str, load: Load) -> Change:
+        async with self._one_at_a_time:
+            self._models.current(name)
+            change = await self._change(name, load)
+            await self._cast_shadow(name)
+            return change
+
+    async def _change(self, name: str, load: Load) -> Change:
+        """Put in service what is loaded, if anything is."""
+        if self._models.draining:
+            raise DrainingError
+        former = self._models.current(name) if name in self._models.names else None
         try:
-            promoted = find_promoted(self._settings.models_dir, served.name)
-            bundle_id = read_manifest(promoted.folder).bundle_id
-            if (promoted.version, bundle_id) == (served.version, served.bundle.manifest.bundle_id):
-                return None
-            log.info("loading model", model=promoted.name, version=promoted.version)
-            return load_model(promoted, self._settings, self._metrics)
-        except Exception as error:  # noqa: BLE001 - the unit of work is this promotion
-            self._metrics.model_loads.labels("refused").inc()
-            log.error("promotion refused, the old model stays", in_service=served.version, reason=str(error))
-            return None
+            model = await asyncio.get_running_loop().run_in_executor(self._thread, load, name, former)
+        except ServiceError:
+            raise
+        except Exception as error:  # the unit of work is this version
+            raise self._refuse(name, former, error) from error
+        finally:
+            self._loader.loading = None
+        if model is not None:
+            self._models.swap(model)
+            self._refused.pop(name, None)
+        now = model or former
+        assert now is not None  # `load` gives a model where there was none
+        return Change(name, now.version, former.version if former else None)
 
+    async def _cast_shadow(self, name: str) -> None:
+        if self._models.draining:
+            return
+        slot = self._models.slot_of(name)
+        step = partial(self._loader.load_shadow, name, slot.current(), slot.shadow)
+        try:
+            shadow = await asyncio.get_running_loop().run_in_executor(self._thread, step)
+        except Exception as error:  # noqa: BLE001 - the unit of work is this shadow
+            log.error("shadow refused, the model answers without one", model=name, reason=str(error))
+            shadow = None
+        slot.cast(shadow)
 
-@dataclass(frozen=True, slots=True)
-class _Sight:
-    """What tells at a glance that something changed: `CURRENT`, and the manifest of the version it names."""
-
-    current: bytes | None
-    current_time_ns: int | None
-    manifest_time_ns: int | None
-
-
-def _sight_of(model_folder: Path) -> _Sight:
-    try:
-        with (model_folder / CURRENT_FILE).open("rb") as file:  # both of one file, were it replaced meanwhile
-            current, time_ns = file.read(), os.fstat(file.fileno()).st_mtime_ns
-    except OSError:
-        return _Sight(None, None, None)
-    version = current.decode("ascii", "replace").strip()
-    manifest = model_folder / version / MANIFEST_FILE
-    try:
-        return _Sight(current, time_ns, manifest.stat().st_mtime_ns if version.isdigit() else None)
-    except OSError:
-        return _Sight(current, time_ns, None)
-
-
-def _only_model(repository: ModelRepository) -> str:
-    names = repository.names()
-    if not names:
-        raise BundleError(repository.root, "no model", "a published one: rbm-models publish BUNDLE --promote")
-    if len(names) > 1:
-        raise BundleError(repository.root, f"models {', '.join(names)}", "RBM_MODEL to name one of them")
-    return names[0]
-
-
-def _promoted_version(repository: ModelRepository, name: str) -> int:
-    versions = repository.versions(name)
-    if not versions:
-        names = ", ".join(repository.names()) or "none"
-        raise BundleError(repository.root, f"models: {names}", f"a model named {name}")
-    version = repository.current(name)
-    if version is None:
-        raise BundleError(
-            repository.root / name,
-            f"versions {', '.join(map(str, versions))}, none of them promoted",
-            f"a promoted one: rbm-models promote {name} {versions[-1]}",
+    def _refuse(self, name: str, former: ServedModel | None, error: Exception) -> ModelRefusedError:
+        told = isinstance(error, BundleError | EngineError)
+        reason = str(error) if told else "it could not be loaded; the log says why"
+        tried = self._loader.loading.version if self._loader.loading else None
+        self._refused[name] = IndexRow(name, tried, "UNAVAILABLE", reason)
+        self._metrics.model_loads.labels(name, "refused").inc()
+        log.error(
+            "promotion refused, the old model stays",
+            model=name,
+            in_service=former.version if former else None,
+            reason=str(error),
+            exc_info=None if told else error,
         )
-    return version
+        return ModelRefusedError(reason)

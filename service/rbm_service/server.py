@@ -25,7 +25,7 @@ from typing import Final
 import structlog
 import uvicorn
 
-from rbm_service.slot import ModelSlot
+from rbm_service.models import ServedModels
 
 QUIET_SECONDS: Final = 1.0
 TICK_SECONDS: Final = 0.05
@@ -37,9 +37,9 @@ log = structlog.get_logger(__name__)
 class Server(uvicorn.Server):
     """uvicorn, but it drains before it closes anything."""
 
-    def __init__(self, config: uvicorn.Config, slot: ModelSlot, drain_seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, models: ServedModels, drain_seconds: float) -> None:
         super().__init__(config)
-        self._slot = slot
+        self._models = models
         self._drain_seconds = drain_seconds
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -56,13 +56,13 @@ class Server(uvicorn.Server):
     async def _drain(self) -> None:
         log.info("draining")
         end = time.monotonic() + self._drain_seconds
-        self._slot.begin_drain()
+        self._models.begin_drain()
         self.server_state.default_headers = [*self.server_state.default_headers, CONNECTION_CLOSE]
-        quiet = _Quiet(self._slot)
+        quiet = _Quiet(self._models)
         await quiet.wait(until=end - self._drain_seconds / 2)
-        self._slot.close()
+        self._models.close()
         await quiet.wait(until=end)
-        self._slot.abandon()
+        self._models.abandon()
         for listener in self.servers:
             listener.close()
         await asyncio.sleep(TICK_SECONDS)  # what was accepted before is read, and so has its answer awaited
@@ -72,9 +72,9 @@ class Server(uvicorn.Server):
 class _Quiet:
     """Whether no request is being answered, and none has come for `QUIET_SECONDS`."""
 
-    def __init__(self, slot: ModelSlot) -> None:
-        self._slot = slot
-        self._num_arrivals = slot.num_arrivals
+    def __init__(self, models: ServedModels) -> None:
+        self._models = models
+        self._num_arrivals = models.num_arrivals
         self._since = time.monotonic()
 
     async def wait(self, until: float) -> None:
@@ -83,7 +83,7 @@ class _Quiet:
             await asyncio.sleep(TICK_SECONDS)
 
     def _reached(self) -> bool:
-        if self._num_arrivals != self._slot.num_arrivals:
-            self._num_arrivals = self._slot.num_arrivals
+        if self._num_arrivals != self._models.num_arrivals:
+            self._num_arrivals = self._models.num_arrivals
             self._since = time.monotonic()
-        return not self._slot.is_busy and time.monotonic() - self._since >= QUIET_SECONDS
+        return not self._models.is_busy and time.monotonic() - self._since >= QUIET_SECONDS

@@ -1,4 +1,4 @@
-"""The model in service: where requests find it, and how another takes its place."""
+"""One model in service: where requests find it, how another version takes its place, and what shadows it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,8 +7,9 @@ from rbm_bundle import Bundle
 from rbm_bundle.manifest import Provider
 from rbm_service.batching import Batcher
 from rbm_service.engine import Engine
-from rbm_service.errors import DrainingError, WarmingError
+from rbm_service.errors import DrainingError, UnhealthyError, WarmingError
 from rbm_service.metrics import Metrics, ModelInfo, ModelMetrics
+from rbm_service.shadow import Shadow
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +68,36 @@ class Tenure:
 
 
 class ModelSlot:
-    """Holds the model in service, or none; belongs to one event loop, so that a count needs no lock.
+    """Holds the model in service under one name, or none; belongs to one event loop: a count needs no lock.
 
     The way to the end: `begin_drain` (not ready, still leasing), `close` (no new leases), `abandon`.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
-        self.num_arrivals = 0  # requests that asked for a lease, and got one or not
+    def __init__(self, name: str, metrics: Metrics) -> None:
+        self.name = name
         self.draining = False
+        self.shadow: Shadow | None = None
         self._metrics = metrics
         self._tenure: Tenure | None = None
         self._tenures: set[Tenure] = set()  # those that are not over
         self._former_version: int | None = None
         self._closed = False
+        metrics.expect_model(name)
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether a model is in service."""
+        return self._tenure is not None
+
+    @property
+    def leased(self) -> list[ServedModel]:
+        """The models that answer requests: the one in service, and those before it that are not done."""
+        return [tenure.model for tenure in self._tenures if tenure.num_leases]
 
     @property
     def is_busy(self) -> bool:
         """Whether a lease is held, of this model or of one before it."""
-        return any(tenure.num_leases for tenure in self._tenures)
+        return bool(self.leased)
 
     def lease(self) -> Tenure:
         """`with slot.lease() as model`: the model in service, not closed before the block ends.
@@ -92,7 +105,6 @@ class ModelSlot:
         Raises:
             WarmingError, DrainingError: there is none yet, or no more.
         """
-        self.num_arrivals += 1
         return self._present()
 
     def current(self) -> ServedModel:
@@ -104,14 +116,16 @@ class ModelSlot:
         return self._present().model
 
     def check_ready(self) -> None:
-        """Refuse unless a model is in service, to stay there.
+        """Refuse unless a model is in service that computes, to stay there.
 
         Raises:
             WarmingError, DrainingError: there is none yet, or not for long.
+            UnhealthyError: its engine is down.
         """
         if self.draining:
             raise DrainingError
-        self._present()
+        if self._present().model.batcher.is_down:
+            raise UnhealthyError
 
     def swap(self, model: ServedModel) -> None:
         """Put a model in service.
@@ -125,20 +139,34 @@ class ModelSlot:
         replaced, self._tenure = self._tenure, Tenure(model, self._on_over)
         self._tenures.add(self._tenure)
         self._metrics.show_model(model.info)
-        self._metrics.model_ready.set(not self.draining)
+        self._metrics.model_ready.labels(self.name).set(not self.draining)
+        self._metrics.model_loads.labels(self.name, "loaded").inc()
         if replaced is not None:
             self._forget_former(replaced.model, model)
             replaced.end()
 
+    def cast(self, shadow: Shadow | None) -> None:
+        """Let this shadow follow the model, and no other."""
+        former, self.shadow = self.shadow, shadow
+        if former is not None and former is not shadow:
+            former.close()
+            if shadow is not None and shadow.version != former.version:
+                self._metrics.forget_shadow(self.name, former.version)
+
+    def show_failure(self) -> None:
+        """Let `rbm_model_ready` say that the model in service is down, until another takes its place."""
+        self._metrics.model_ready.labels(self.name).set(0)
+
     def begin_drain(self) -> None:
         """Be ready no more, and lease on: whoever sends requests here takes a moment to notice."""
         self.draining = True
-        self._metrics.model_ready.set(0)
+        self._metrics.model_ready.labels(self.name).set(0)
 
     def close(self) -> None:
         """Take the model out of service for good; it is closed when the last lease ends."""
         self.begin_drain()
         self._closed = True
+        self.cast(None)
         tenure, self._tenure = self._tenure, None
         if tenure is not None:
             tenure.end()
@@ -166,5 +194,7 @@ class ModelSlot:
             self._metrics.forget_version(model.name, self._former_version)
         self._former_version = replaced.version
         former, present = replaced.bundle.manifest, model.bundle.manifest
-        self._metrics.forget_experts(former.architecture.num_experts, present.architecture.num_experts)
-        self._metrics.forget_classes(former.labels, present.labels)
+        self._metrics.forget_experts(
+            self.name, former.architecture.num_experts, present.architecture.num_experts
+        )
+        self._metrics.forget_classes(self.name, former.labels, present.labels)

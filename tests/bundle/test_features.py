@@ -38,3 +38,9 @@ def test_dense_and_sparse_are_the_same_matrix(matrix):
     wide = np.zeros((len(dense), 6), np.float32)  # the last column takes the padding
     np.put_along_axis(wide, padded.ids, padded.values, axis=1)
     np.testing.assert_array_equal(wide[:, :5], dense)
+
+
+def test_padded_rows_say_what_the_matrix_says():
+    padded = csr_from_dense(DENSE).to_padded()
+    assert padded.lengths.tolist() == [1, 0, 3, 1]
+    np.testing.assert_array_equal(padded.to_csr().to_dense(), DENSE)

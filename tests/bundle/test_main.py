@@ -66,3 +66,26 @@ def test_a_disk_that_refuses_is_told_in_one_line(tiny_bundle, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["--models-dir", str(tmp_path / "file"), "publish", str(tiny_bundle)]) == 1
     assert capsys.readouterr().err.startswith("rbm-models: ")
+
+
+def test_a_shadow_is_cast_listed_and_taken_away(models, tiny_bundle, tmp_path, capsys):
+    models("publish", tiny_bundle, "--promote")
+    models("publish", tiny_bundle)
+    assert models("shadow", "tiny", 2, "--share", 0.2) == 0
+    assert (tmp_path / "models" / "tiny" / "SHADOW").read_text() == "2 0.2\n"
+    capsys.readouterr()
+    models("list")
+    assert [line.split()[1:] for line in capsys.readouterr().out.splitlines()] == [
+        ["1", "current"],
+        ["2", "shadow", "0.2"],
+    ]
+    assert models("shadow", "tiny", "--off") == 0
+    assert not (tmp_path / "models" / "tiny" / "SHADOW").exists()
+
+
+def test_a_shadow_that_is_not_there_is_refused(models, tiny_bundle, capsys):
+    models("publish", tiny_bundle)
+    assert models("shadow", "tiny", 7) == 1
+    assert "wanted version 7" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        models("shadow", "tiny")

@@ -65,3 +65,13 @@ def test_the_table_of_a_bundle_is_mapped_not_read(tiny_bundle):
     assert isinstance(table.positions.base, np.memmap)
     assert isinstance(table.ids.base, np.memmap)
     assert (table.id_kind, table.cached_features, table.num_nodes) == ("integer", "dense", 20)
+
+
+def test_an_array_of_ids_finds_the_same_rows_as_a_list():
+    integers = NodeTable(np.array([-5, 0, 7, 2**62]), POSITIONS)
+    ids = [7, -5, 2**62, 0, 1, -(2**63)]
+    assert integers.rows_of(np.array(ids)).tolist() == rows(integers, *ids)
+    ids = [0, 3, 4, -1]
+    assert NodeTable(None, POSITIONS).rows_of(np.array(ids)).tolist() == [0, 3, UNKNOWN, UNKNOWN]
+    strings = NodeTable(np.array([b"1", b"2", b"3", b"4"]), POSITIONS)
+    assert strings.rows_of(np.array([1, 2])).tolist() == [UNKNOWN] * 2

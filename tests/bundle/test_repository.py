@@ -9,7 +9,7 @@ import pytest
 
 from rbm_bundle.bundle import read_bundle
 from rbm_bundle.errors import BundleError
-from rbm_bundle.repository import ModelRepository
+from rbm_bundle.repository import ModelRepository, ShadowSpec
 
 
 @pytest.fixture
@@ -79,6 +79,63 @@ def test_a_current_file_that_names_no_version_is_refused(repository, tiny_bundle
     (repository.root / "tiny" / "CURRENT").write_bytes(content)
     with pytest.raises(BundleError, match=r"versions \[1\]"):
         repository.current("tiny")
+
+
+def test_a_shadow_is_a_version_and_a_share_until_it_is_cleared(repository, tiny_bundle):
+    for _ in range(2):
+        repository.publish(tiny_bundle)
+    assert repository.shadow("tiny") is None
+    for shadow in (ShadowSpec(2, 0.05), ShadowSpec(1, 1.0), ShadowSpec(2, 1e-6)):
+        repository.set_shadow("tiny", shadow)
+        assert repository.shadow("tiny") == shadow
+    repository.set_shadow("tiny", ShadowSpec(2, 0.05))
+    assert (repository.root / "tiny" / "SHADOW").read_bytes() == b"2 0.05\n"
+    for _ in range(2):
+        repository.clear_shadow("tiny")
+    assert repository.shadow("tiny") is None
+
+
+@pytest.mark.parametrize(
+    "shadow", [ShadowSpec(7, 0.5), ShadowSpec(1, 0.0), ShadowSpec(1, 1.5), ShadowSpec(1, float("nan"))]
+)
+def test_a_shadow_of_no_version_or_no_share_is_refused(repository, tiny_bundle, shadow):
+    repository.publish(tiny_bundle)
+    with pytest.raises(BundleError, match=r"wanted (version 7|a share)"):
+        repository.set_shadow("tiny", shadow)
+    assert repository.shadow("tiny") is None
+
+
+def test_a_version_that_rotted_is_no_shadow(repository, tiny_bundle):
+    repository.publish(tiny_bundle)
+    golden = repository.path_of("tiny", 1) / "golden.npz"
+    golden.write_bytes(golden.read_bytes()[:-1])
+    with pytest.raises(BundleError, match="golden"):
+        repository.set_shadow("tiny", ShadowSpec(1, 0.5))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"1",
+        b"1 ",
+        b"3 0.5",
+        b"01 0.5",
+        b"1 0",
+        b"1 1.1",
+        b"1 nan",
+        b"1 inf",
+        b"1 0.5 2",
+        b"1 -0.5",
+        b"\xff1 1",
+        b"1" * 5000,
+    ],
+)
+def test_a_shadow_file_that_names_none_is_refused(repository, tiny_bundle, content):
+    repository.publish(tiny_bundle)
+    (repository.root / "tiny" / "SHADOW").write_bytes(content)
+    with pytest.raises(BundleError, match=r"versions \[1\] and a share"):
+        repository.shadow("tiny")
 
 
 def test_concurrent_publishers_each_get_a_version(repository, tiny_bundle):

@@ -1,44 +1,40 @@
 """Runs the CPU image of the service as Compose would and looks at what it does; `make image-check` runs this.
 
 Docker is needed. Where `prometheus` and `promtool` are installed too, the metrics are scraped with the rules
-of `docker/alerts.yml` under a short load, and every query of the dashboard has to return numbers.
+of `docker/alerts.yml` under a short load, and every query of the dashboards has to return numbers.
 """
 
-import json
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import yaml
-
-from rbm_bundle import ModelRepository
-from tests.deployment.monitoring import DOCKER, Query, alert_queries, dashboard_queries
+from tests.deployment.monitoring import Query, alert_queries, dashboard_queries
+from tests.deployment.scraping import (
+    WINDOW,
+    CheckError,
+    all_evaluated,
+    ask,
+    classify,
+    numbers_for,
+    prometheus,
+    publish_with_shadow,
+    put_load_on,
+    rules,
+    wait_until,
+)
 from tests.servers import find_free_port
 
-BUNDLE = Path(__file__).parents[1] / "data" / "tiny_bundle"
 MAX_IMAGE_BYTES = 350_000_000
-START_SECONDS = 60
-LOAD_SECONDS = 15
-WINDOW = f"{LOAD_SECONDS}s"
 HARDENED = (
     *("--read-only", "--tmpfs", "/tmp"),
     *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
     *("--network", "host"),
 )
-
-
-class CheckError(Exception):
-    """The image does not do what is claimed."""
 
 
 def main(image: str) -> int:
@@ -57,7 +53,7 @@ def main(image: str) -> int:
 def check_container(image: str, folder: Path) -> None:
     """Everything that needs a running container."""
     folder.chmod(0o755)  # the container's user is somebody else
-    publish(folder / "models")
+    publish_with_shadow(folder / "models")
     api, metrics = (f"127.0.0.1:{find_free_port()}" for _ in range(2))
     with running(image, folder / "models", api, metrics) as container:
         check_confinement(container)
@@ -69,12 +65,6 @@ def check_container(image: str, folder: Path) -> None:
             print("skipped: metrics, dashboard and alerts (prometheus or promtool is not installed)")
         docker("stop", container)
         claim(inspect(container, "{{.State.ExitCode}}") == "0", "it stops with 0 when told to")
-
-
-def publish(models: Path) -> None:
-    """The tiny bundle as a model repository."""
-    repository = ModelRepository(models)
-    repository.promote("tiny", repository.publish(BUNDLE, "tiny"))
 
 
 @contextmanager
@@ -123,12 +113,8 @@ def check_monitoring(api: str, metrics: str, folder: Path) -> None:
     with prometheus(metrics, folder) as address:
         put_load_on(api)
         for query in dashboard_queries():
-            series = ask(address, "query", query=query.filled_in(WINDOW))["result"]
-            numbers = [one["value"][1] for one in series if one["value"][1] != "NaN"]
-            claim(
-                bool(numbers),
-                f"dashboard, {query.place}: {len(numbers)} of {len(series)} series have a number",
-            )
+            num_numbers = len(numbers_for(address, query.filled_in(WINDOW)))
+            claim(num_numbers > 0, f"dashboard {query.place}: {num_numbers} series have a number")
         wait_until(lambda: all_evaluated(address), "every alert was evaluated")
         for rule in rules(address):
             claim(rule["health"] == "ok", f"alert {rule['name']}: {rule['state']}")
@@ -140,95 +126,6 @@ def check_alert(address: str, query: Query) -> None:
     """The series behind an alert are there, so that its silence means something."""
     for name in sorted(query.metrics()):
         claim(bool(ask(address, "query", query=name)["result"]), f"alert {query.place}: reads {name}")
-
-
-@contextmanager
-def prometheus(metrics: str, folder: Path) -> Iterator[str]:
-    """The address of a Prometheus that runs the project's configuration, only faster and with this target."""
-    config = yaml.safe_load((DOCKER / "prometheus.yml").read_text())
-    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    config["scrape_configs"][0]["static_configs"] = [{"targets": [metrics]}]
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    shutil.copy(DOCKER / "alerts.yml", folder)
-    address = f"127.0.0.1:{find_free_port()}"
-    command = [
-        "prometheus",
-        f"--config.file={folder / 'prometheus.yml'}",
-        f"--storage.tsdb.path={folder / 'series'}",
-        f"--web.listen-address={address}",
-    ]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        try:
-            wait_until(lambda: is_there(f"http://{address}/-/ready"), "Prometheus accepts the configuration")
-            yield address
-        finally:
-            process.terminate()
-
-
-def ask(address: str, what: str, **parameters: str) -> Any:
-    """The data of an answer of Prometheus."""
-    url = f"http://{address}/api/v1/{what}?{urllib.parse.urlencode(parameters)}"
-    try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            return json.load(answer)["data"]
-    except urllib.error.HTTPError as error:
-        raise CheckError(f"{parameters}: {error.read().decode()}") from error
-
-
-def rules(address: str) -> list[dict[str, Any]]:
-    """The alerts as Prometheus sees them."""
-    return [rule for group in ask(address, "rules")["groups"] for rule in group["rules"]]
-
-
-def all_evaluated(address: str) -> bool:
-    """Whether no rule is still waiting for its first time."""
-    return all(rule["health"] != "unknown" for rule in rules(address))
-
-
-def put_load_on(api: str) -> None:
-    """Requests of every kind, those that are refused among them."""
-    ids = np.load(BUNDLE / "node_ids.npy").tolist()
-    features = np.load(BUNDLE / "features.dense.npy").tolist()
-    bodies: list[dict[str, Any]] = [
-        {"node_ids": ids},
-        {"node_ids": ids[:1], "min_confidence": 1.0},
-        {"features": features, "neighbors": [ids[:2]] * len(features)},
-        {"node_ids": [1]},
-    ]
-    stop = time.monotonic() + LOAD_SECONDS
-    while time.monotonic() < stop:
-        for body in bodies:
-            classify(api, body)
-        time.sleep(0.02)
-
-
-def classify(api: str, body: dict[str, Any]) -> int:
-    """The status that a request is answered with."""
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(f"http://{api}/classify", json.dumps(body).encode(), headers)
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
-
-
-def is_there(url: str) -> bool:
-    """Whether somebody answers with 200."""
-    try:
-        return bool(urllib.request.urlopen(url, timeout=5).status == 200)
-    except OSError:
-        return False
-
-
-def wait_until(holds: Any, what: str) -> None:
-    """Ask until it holds."""
-    deadline = time.monotonic() + START_SECONDS
-    while not holds():
-        if time.monotonic() > deadline:
-            raise CheckError(f"after {START_SECONDS} s it is still not so that {what}")
-        time.sleep(0.5)
-    print(f"ok: {what}")
 
 
 def claim(holds: bool, what: str) -> None:

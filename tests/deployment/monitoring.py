@@ -1,15 +1,16 @@
-"""What Prometheus is asked here: the queries of the dashboard and those of the alerts."""
+"""What Prometheus is asked here: the queries of the dashboards and those of the alerts."""
 
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 DOCKER = Path(__file__).parents[2] / "docker"
-DASHBOARD = DOCKER / "grafana" / "dashboards" / "rbm.json"
+DASHBOARDS = sorted((DOCKER / "grafana" / "dashboards").glob("*.json"))
 ALERTS = DOCKER / "alerts.yml"
 
 GROUPING = r"\b(?:by|on|without|ignoring|group_left|group_right)\b\s*(?:\([^)]*\))?"
@@ -29,20 +30,22 @@ class Query:
         return set(NAME.findall(NOT_A_NAME.sub(" ", self.expression)))
 
     def filled_in(self, window: str) -> str:
-        """The query as Grafana sends it when every instance is chosen."""
-        return self.expression.replace("$__rate_interval", window).replace("$instance", ".*")
+        """The query as Grafana sends it when every instance and every model is chosen."""
+        everything = self.expression.replace("$instance", ".*").replace("$model_name", ".*")
+        return everything.replace("$__rate_interval", window)
 
 
-def dashboard_panels() -> list[dict[str, object]]:
+def panels_of(dashboard: Path) -> list[dict[str, Any]]:
     """The panels that show something."""
-    return [panel for panel in json.loads(DASHBOARD.read_text())["panels"] if panel["type"] != "row"]
+    return [panel for panel in json.loads(dashboard.read_text())["panels"] if panel["type"] != "row"]
 
 
 def dashboard_queries() -> list[Query]:
-    """Every query of the dashboard."""
+    """Every query of every dashboard."""
     return [
-        Query(f"{panel['title']} {target['refId']}", target["expr"])
-        for panel in dashboard_panels()
+        Query(f"{dashboard.stem}, {panel['title']} {target['refId']}", target["expr"])
+        for dashboard in DASHBOARDS
+        for panel in panels_of(dashboard)
         for target in panel["targets"]
     ]
 

@@ -8,13 +8,13 @@ import yaml
 
 from rbm_service.metrics import Metrics
 from tests.deployment.monitoring import (
-    DASHBOARD,
+    DASHBOARDS,
     DOCKER,
     Query,
     alert_queries,
     alert_rules,
-    dashboard_panels,
     dashboard_queries,
+    panels_of,
 )
 
 needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
@@ -45,7 +45,7 @@ def test_a_query_reads_what_the_service_exports(query):
     assert query.metrics() <= exported_series()
 
 
-def test_every_metric_of_the_service_is_on_the_dashboard():
+def test_every_metric_of_the_service_is_on_a_dashboard():
     read = set().union(*(query.metrics() for query in dashboard_queries()))
     shown = {re.sub("_(total|bucket|sum|count)$", "", series) for series in read}
     own = {family.name for family in Metrics().registry.collect() if family.name.startswith("rbm_")}
@@ -57,7 +57,7 @@ def test_every_alert_says_how_bad_it_is_and_what_it_means():
     for rule in alert_rules():
         assert rule["for"]
         assert rule["labels"]["severity"] in {"info", "warning", "critical"}
-        assert set(rule["annotations"]) == {"summary", "description"}
+        assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
 
 
 def test_every_alert_is_seen_to_fire():
@@ -67,21 +67,44 @@ def test_every_alert_is_seen_to_fire():
     assert fired == {rule["alert"] for rule in alert_rules()}
 
 
-def test_the_operations_page_says_what_to_do_about_every_alert():
-    page = (DOCKER.parent / "docs" / "operations.md").read_text()
-    assert [rule["alert"] for rule in alert_rules() if f"`{rule['alert']}`" not in page] == []
+@pytest.mark.parametrize("rule", list(alert_rules()), ids=lambda rule: rule["alert"])
+def test_every_alert_leads_to_a_section_that_says_how_bad_it_is(rule):
+    page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+    sections = re.findall(r"^### (.+)\n\n\*(\w+): ", (DOCKER.parent / page).read_text(), re.MULTILINE)
+    severities = {title.lower(): severity.lower() for title, severity in sections}
+    assert anchor == rule["alert"].lower()
+    assert severities[anchor] == rule["labels"]["severity"]
 
 
 def test_panels_ask_the_provisioned_data_source():
     sources = yaml.safe_load((DOCKER / "grafana/provisioning/datasources/prometheus.yml").read_text())
     (uid,) = [source["uid"] for source in sources["datasources"]]
-    variables = json.loads(DASHBOARD.read_text())["templating"]["list"]
-    assert {owner["datasource"]["uid"] for owner in [*dashboard_panels(), *variables]} == {uid}
+    for dashboard in DASHBOARDS:
+        variables = json.loads(dashboard.read_text())["templating"]["list"]
+        assert {owner["datasource"]["uid"] for owner in [*panels_of(dashboard), *variables]} == {uid}
 
 
-def test_panels_do_not_lie_on_each_other():
+def test_the_dashboards_are_two_and_lead_to_each_other():
+    boards = [json.loads(dashboard.read_text()) for dashboard in DASHBOARDS]
+    assert [board["uid"] for board in boards] == ["rbm-model-quality", "rbm-service"]
+    for board in boards:
+        assert [(link["type"], link["tags"]) for link in board["links"]] == [("dashboards", board["tags"])]
+
+
+@pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda path: path.stem)
+def test_every_panel_says_what_its_numbers_are(dashboard):
+    for panel in panels_of(dashboard):
+        unit = panel["fieldConfig"]["defaults"]["unit"]
+        shows_words = (
+            "mappings" in panel["fieldConfig"]["defaults"] or panel["options"].get("textMode") == "name"
+        )
+        assert (unit == "none") if shows_words else (unit not in {"none", "short"}), panel["title"]
+
+
+@pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda path: path.stem)
+def test_panels_do_not_lie_on_each_other(dashboard):
     taken = set()
-    for panel in dashboard_panels():
+    for panel in json.loads(dashboard.read_text())["panels"]:
         place = panel["gridPos"]
         cells = {
             (place["x"] + column, place["y"] + line)
@@ -105,7 +128,7 @@ def test_alerts_fire_when_they_should_and_else_keep_quiet():
 
 
 @needs_promtool
-def test_prometheus_understands_the_dashboard(tmp_path):
+def test_prometheus_understands_the_dashboards(tmp_path):
     rules = [
         {"record": f"panel:{number}", "expr": query.filled_in("1m")}
         for number, query in enumerate(dashboard_queries())

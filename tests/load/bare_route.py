@@ -11,9 +11,10 @@ from prometheus_client import disable_created_metrics
 from pydantic import BaseModel
 from starlette.middleware import Middleware
 
+from rbm_service.keys import KeyRing
 from rbm_service.logs import configure_logging
 from rbm_service.metrics import Metrics
-from rbm_service.middleware import Surroundings
+from rbm_service.middleware import BodyLimits, Surroundings
 from rbm_service.settings import Settings
 
 
@@ -63,10 +64,17 @@ ANSWER = Answer(
 
 def create_bare_app() -> FastAPI:
     """The route, the health route that a start waits for, and the middleware of the service."""
-    limit, metrics = Settings().max_body_bytes, Metrics()
+    settings = Settings()
     app = FastAPI(
         middleware=[
-            Middleware(Surroundings, metrics=metrics, routes=["/classify", "/readyz"], max_body_bytes=limit)
+            Middleware(
+                Surroundings,
+                metrics=Metrics(),
+                keys=KeyRing(),
+                routes=["/classify", "/readyz"],
+                inference_routes=["/classify"],
+                body_limits=BodyLimits(settings.max_body_bytes, settings.body_timeout_seconds),
+            )
         ]
     )
 

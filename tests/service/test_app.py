@@ -19,7 +19,7 @@ def test_the_openapi_document_describes_classify(client):
     request = operation["requestBody"]["content"]["application/json"]["schema"]
     assert request == {"$ref": "#/components/schemas/ClassifyRequest"}
     assert set(schemas["ClassifyRequest"]["properties"]) == {
-        *("node_ids", "features", "neighbors", "positions"),
+        *("node_ids", "features", "neighbors", "positions", "model", "version"),
         *("top_k", "explain", "return_probabilities", "min_confidence", "timeout_seconds"),
     }
     assert schemas["ClassifyRequest"]["additionalProperties"] is False
@@ -32,7 +32,7 @@ def test_the_openapi_document_describes_classify(client):
     assert answer == {"$ref": "#/components/schemas/ClassifyResponse"}
     assert "predictions" in schemas["ClassifyResponse"]["properties"]
 
-    problems = {"400", "404", "413", "415", "422", "429", "500", "503", "504"}
+    problems = {"400", "404", "408", "413", "415", "422", "429", "500", "503", "504"}
     assert set(operation["responses"]) == {"200", *problems}
     for status in problems:
         content = operation["responses"][status]["content"]
@@ -52,7 +52,7 @@ def test_metrics_on_a_port_of_their_own_are_nowhere_else_and_end_with_the_servic
     with TestClient(create_app(settings)) as client:
         assert client.get("/metrics").status_code == 404
         with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/metrics", timeout=10) as answer:
-            assert b"rbm_model_ready 1.0" in answer.read()
+            assert b'rbm_model_ready{model_name="tiny"} 1.0' in answer.read()
     with socket.socket() as again:
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         again.bind(("127.0.0.1", free_port))

@@ -8,8 +8,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from rbm_service.batches import INLINE_ROWS
-from rbm_service.batching import Batcher
-from rbm_service.errors import BackendError, DeadlineExceededError, DrainingError, OverloadedError
+from rbm_service.batching import FAILURES_UNTIL_PROBE, Batcher
+from rbm_service.capacity import BatchTable
+from rbm_service.errors import (
+    BackendError,
+    DeadlineExceededError,
+    DrainingError,
+    OverloadedError,
+    UnhealthyError,
+)
 
 
 class Gate:
@@ -37,10 +44,9 @@ def gate(engine):
 def make_batcher(model_metrics):
     batchers = []
 
-    def make(run, *, max_batch_rows=64, max_queued_rows=256):
-        batchers.append(
-            Batcher(run, model_metrics, max_batch_rows=max_batch_rows, max_queued_rows=max_queued_rows)
-        )
+    def make(run, *, max_batch_rows=64, max_queued_rows=256, **others):
+        limits = {"max_batch_rows": max_batch_rows, "max_queued_rows": max_queued_rows}
+        batchers.append(Batcher(run, model_metrics, **limits, **others))
         return batchers[-1]
 
     yield make
@@ -51,6 +57,10 @@ def make_batcher(model_metrics):
 def rows_of(bundle, start, num_rows):
     rows = np.arange(start, start + num_rows) % bundle.nodes.num_nodes
     return {"features": bundle.nodes.features_of(rows), "positions": bundle.nodes.positions_of(rows)}
+
+
+def table_of(seconds_per_row):
+    return BatchTable({2**power: 2**power * seconds_per_row for power in range(7)})
 
 
 async def occupy(batcher, gate, bundle):
@@ -182,21 +192,170 @@ def test_a_full_queue_refuses_and_says_when_to_come_back(make_batcher, gate, bun
     asyncio.run(scenario())
 
 
-def test_retry_after_follows_the_measured_speed(make_batcher, engine, bundle, monkeypatch):
-    clock = iter(np.arange(0, 1000, 5.0).tolist())
-    monkeypatch.setattr("rbm_service.batching.time.perf_counter", lambda: next(clock))
+def test_the_first_refusal_already_says_when_to_come_back_by_what_was_measured(
+    make_batcher, gate, bundle, metrics
+):
+    def gauge(name):
+        return metrics.registry.get_sample_value(name, {"model_name": "tiny"})
 
     async def scenario():
-        batcher = make_batcher(engine.run, max_queued_rows=40)
-        await batcher.submit(rows_of(bundle, 0, 10), 10)  # 10 rows in 5 seconds
+        batcher = make_batcher(gate, max_queued_rows=40, table=table_of(0.5))
+        assert gauge("rbm_capacity_rows_per_second") == 2
+        waiting = [asyncio.create_task(batcher.submit(rows_of(bundle, 0, 20), 20)) for _ in range(3)]
+        await asyncio.sleep(0)
+        assert gauge("rbm_estimated_wait_seconds") == 20
+        gate.opened.set()
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+        assert gauge("rbm_estimated_wait_seconds") == 0
+        return answers[2]
+
+    refusal = asyncio.run(scenario())
+    assert isinstance(refusal, OverloadedError)
+    assert refusal.headers == {"Retry-After": "20"}
+
+
+def test_the_capacity_follows_what_batches_really_take(make_batcher, engine, bundle, metrics):
+    async def scenario():
+        batcher = make_batcher(engine.run, table=table_of(1000.0))
+        for _ in range(10):
+            await batcher.submit(rows_of(bundle, 0, 64), 64)
+
+    asyncio.run(scenario())
+    labels = {"model_name": "tiny"}
+    assert metrics.registry.get_sample_value("rbm_capacity_rows_per_second", labels) > 0.01
+
+
+def test_a_deadline_that_cannot_be_met_behind_what_waits_is_refused_at_once(make_batcher, gate, bundle):
+    async def scenario():
+        batcher = make_batcher(gate, table=table_of(100.0))
+        running = await occupy(batcher, gate, bundle)
+        waiting = asyncio.create_task(batcher.submit(rows_of(bundle, 0, 9), 9))
+        await asyncio.sleep(0)
+        hasty = batcher.submit(rows_of(bundle, 0, 1), 1, deadline=time.perf_counter() + 900)
+        with pytest.raises(DeadlineExceededError):  # 10 rows take 1000 s
+            await asyncio.wait_for(hasty, timeout=30)
+        patient = batcher.submit(rows_of(bundle, 0, 1), 1, deadline=time.perf_counter() + 2000)
+        patient = asyncio.create_task(patient)
+        await asyncio.sleep(0)
+        gate.opened.set()
+        await asyncio.gather(running, waiting, patient)
+
+    asyncio.run(scenario())
+    assert gate.sizes == [INLINE_ROWS + 1, 10]
+
+
+def test_where_nothing_waits_any_deadline_is_tried_however_slow_the_engine_was(make_batcher, engine, bundle):
+    async def scenario():
+        batcher = make_batcher(engine.run, table=table_of(1000.0))
+        return await batcher.submit(rows_of(bundle, 0, 1), 1, deadline=time.perf_counter() + 60)
+
+    assert asyncio.run(scenario()).outputs["probabilities"].shape == (1, 3)
+
+
+def test_where_a_run_may_wait_for_a_device_even_a_small_request_leaves_the_loop(make_batcher, engine, bundle):
+    names = []
+
+    def run(feeds, outputs):
+        names.append(threading.current_thread().name)
+        return engine.run(feeds, outputs)
+
+    asyncio.run(make_batcher(run, runs_inline=False).submit(rows_of(bundle, 0, 1), 1))
+    assert names[0].startswith("rbm-engine")
+
+
+def test_a_run_that_does_not_end_takes_the_engine_down(make_batcher, gate, bundle, metrics):
+    async def scenario():
+        batcher = make_batcher(gate, timeout_seconds=0.5)
+        running = asyncio.create_task(batcher.submit(rows_of(bundle, 0, 40), 40))
+        await asyncio.sleep(0)
+        waiting = asyncio.create_task(batcher.submit(rows_of(bundle, 0, 2), 2))
+        with capture_logs() as logs:
+            errors = await asyncio.gather(running, waiting, return_exceptions=True)
+        assert batcher.is_down
+        assert (logs[0]["event"], logs[0]["reason"]) == ("engine down", "a run does not end")
+        assert metrics.registry.get_sample_value("rbm_queue_rows", {"model_name": "tiny"}) == 0
+        gate.opened.set()
+        while batcher._worker.is_busy:  # what comes too late is not heard
+            await asyncio.sleep(0.005)
+        with pytest.raises(UnhealthyError):
+            await batcher.submit(rows_of(bundle, 0, 2), 2)
+        return errors
+
+    assert [type(error) for error in asyncio.run(scenario())] == [BackendError, UnhealthyError]
+
+
+@pytest.mark.parametrize("num_rows", [1, INLINE_ROWS + 1])
+def test_an_engine_that_also_fails_at_what_it_is_known_to_compute_is_down(make_batcher, bundle, num_rows):
+    def fail(*args):
+        raise RuntimeError("the context is lost")
+
+    async def scenario():
+        batcher = make_batcher(fail, probe=fail)
+        with capture_logs() as logs:
+            for _ in range(FAILURES_UNTIL_PROBE):
+                assert not batcher.is_down
+                with pytest.raises(BackendError):
+                    await batcher.submit(rows_of(bundle, 0, num_rows), num_rows)
+            with pytest.raises(UnhealthyError):
+                await batcher.submit(rows_of(bundle, 0, num_rows), num_rows)
+        assert batcher.is_down
+        return logs[-1]
+
+    assert "the context is lost" in asyncio.run(scenario())["reason"]
+
+
+def test_failures_that_are_the_fault_of_what_was_sent_take_nothing_down(make_batcher, engine, bundle):
+    probes = []
+
+    async def scenario():
+        batcher = make_batcher(engine.run, probe=lambda: probes.append(engine.self_test(bundle)))
+        poison = rows_of(bundle, 0, 1)
+        poison["features"] = np.full_like(poison["features"], np.nan)
+        with capture_logs():
+            for _ in range(2 * FAILURES_UNTIL_PROBE):
+                with pytest.raises(BackendError):
+                    await batcher.submit(poison, 1)
+        return await batcher.submit(rows_of(bundle, 0, 1), 1)
+
+    assert asyncio.run(scenario()).outputs["probabilities"].shape == (1, 3)
+    assert len(probes) == 2
+
+
+def test_a_success_between_failures_asks_for_no_proof(make_batcher, engine, bundle):
+    probes = []
+
+    async def scenario():
+        batcher = make_batcher(engine.run, probe=lambda: probes.append("asked"))
+        poison = rows_of(bundle, 0, 1)
+        poison["features"] = np.full_like(poison["features"], np.nan)
+        for _ in range(FAILURES_UNTIL_PROBE):
+            with capture_logs(), pytest.raises(BackendError):
+                await batcher.submit(poison, 1)
+            await batcher.submit(rows_of(bundle, 0, 1), 1)
+
+    asyncio.run(scenario())
+    assert probes == []
+
+
+def test_whoever_leaves_makes_room_at_once(make_batcher, gate, bundle, metrics):
+    async def scenario():
+        batcher = make_batcher(gate, max_queued_rows=40)
+        running = await occupy(batcher, gate, bundle)
+        leaving = [asyncio.create_task(batcher.submit(rows_of(bundle, 0, 8), 8)) for _ in range(5)]
+        await asyncio.sleep(0)
+        for task in leaving:
+            task.cancel()
+        await asyncio.wait(leaving)
+        async with asyncio.timeout(30):
+            while metrics.registry.get_sample_value("rbm_queue_rows", {"model_name": "tiny"}):
+                await asyncio.sleep(0)  # the engine is still busy
         waiting = asyncio.create_task(batcher.submit(rows_of(bundle, 0, 40), 40))
         await asyncio.sleep(0)
-        with pytest.raises(OverloadedError) as refusal:
-            await batcher.submit(rows_of(bundle, 0, 1), 1)
-        await waiting
-        return refusal.value
+        gate.opened.set()
+        await asyncio.gather(running, waiting)
 
-    assert asyncio.run(scenario()).headers == {"Retry-After": "20"}
+    asyncio.run(scenario())
+    assert gate.sizes == [INLINE_ROWS + 1, 40]
 
 
 def test_a_caller_who_left_is_skipped_before_running(make_batcher, gate, bundle):

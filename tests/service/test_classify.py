@@ -1,5 +1,7 @@
 import asyncio
+import json
 import re
+import sys
 import threading
 from dataclasses import replace
 
@@ -9,12 +11,20 @@ from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
 from rbm_bundle import ModelRepository
+from rbm_service.api import classify as classify_route
 from rbm_service.api.parts import Parts
-from rbm_service.api.schemas import ClassifyResponse, Problem
+from rbm_service.api.schemas import ClassifyRequest, ClassifyResponse, Problem
 from rbm_service.app import create_app
 from rbm_service.batching import Batcher
 from rbm_service.settings import Settings
-from tests.bundles import STRING_IDS, sparsified, with_sparse_features, with_string_ids, without_positions
+from tests.bundles import (
+    STRING_IDS,
+    TINY,
+    sparsified,
+    with_sparse_features,
+    with_string_ids,
+    without_positions,
+)
 
 FEATURES = [0.5] * 12
 POSITION = [1.0, -1.0, 0.25, 0.0]
@@ -47,9 +57,9 @@ def serve(bundle, root):
 def replace_run(app, run, **limits):
     """Put another way to run the graph behind the model in service."""
     parts: Parts = app.state.parts
-    model = parts.slot.current()
+    model = parts.models.current()
     limits = {"max_batch_rows": 64, "max_queued_rows": 256} | limits
-    parts.slot.swap(replace(model, batcher=Batcher(run, model.metrics, **limits)))
+    parts.models.swap(replace(model, batcher=Batcher(run, model.metrics, **limits)))
 
 
 def test_known_ids_are_all_it_takes(client, engine, bundle):
@@ -62,6 +72,71 @@ def test_known_ids_are_all_it_takes(client, engine, bundle):
         assert prediction["confidence"] == pytest.approx(row.max())
         assert prediction["label"] == bundle.manifest.labels[row.argmax()]
     assert [prediction["node_id"] for prediction in answer.json()["predictions"]] == [105, 100]
+
+
+def serve_two(root, **settings):
+    repository = ModelRepository(root)
+    for name in ("one", "other"):
+        repository.promote(name, repository.publish(TINY, name))
+    return TestClient(create_app(Settings(models_dir=root, device="cpu", max_batch_rows=4, **settings)))
+
+
+def test_a_request_is_answered_by_the_model_that_it_names_else_by_the_first(tmp_path):
+    with serve_two(tmp_path, model="other,one") as client:
+        asked = [{}, {"model": "one"}, {"model": "other"}, {"model": "one", "version": 1}, {"version": 1}]
+        answers = [client.post("/classify", json={"node_ids": [100], **names}).json() for names in asked]
+        assert [answer["model"]["name"] for answer in answers] == ["other", "one", "other", "one", "other"]
+        for name, num_rows in (("one", 2), ("other", 3)):
+            labels = {"model_name": name, "result": "cached"}
+            value = client.app.state.parts.metrics.registry.get_sample_value
+            assert value("rbm_position_lookups_total", labels) == num_rows
+
+
+def test_a_model_or_version_that_is_not_in_service_is_404_with_those_that_are(tmp_path):
+    with serve_two(tmp_path, model="one,other") as client:
+        for names in ({"model": "third"}, {"model": "one", "version": 2}, {"version": 7}):
+            problem = refused(client, 404, "unknown_model", json={"node_ids": [100], **names})
+            assert "in service: one 1, other 1" in problem["detail"]
+
+
+def test_while_a_long_body_is_read_others_are_answered(settings, monkeypatch):
+    entered, opened, parse = threading.Event(), threading.Event(), classify_route.parse
+
+    def read_slowly(raw, schema):
+        if len(raw) > classify_route.MAX_BYTES_ON_LOOP:
+            entered.set()
+            assert opened.wait(30)
+        return parse(raw, schema)
+
+    async def scenario():
+        app = create_app(settings)
+        transport = httpx2.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx2.AsyncClient(transport=transport, base_url="http://test") as client,
+        ):
+            body = b'{"node_ids": [100]}' + b" " * classify_route.MAX_BYTES_ON_LOOP
+            headers = {"Content-Type": "application/json"}
+            reading = asyncio.create_task(client.post("/classify", content=body, headers=headers))
+            await asyncio.to_thread(entered.wait, 30)
+            meanwhile = [await client.get("/livez"), await client.post("/classify", json={"node_ids": [105]})]
+            opened.set()
+            return [*meanwhile, await reading]
+
+    monkeypatch.setattr(classify_route, "parse", read_slowly)
+    assert [answer.status_code for answer in asyncio.run(scenario())] == [200, 200, 200]
+
+
+def test_a_long_body_lets_other_threads_run_between_its_rows():
+    row = [0.5] * 1000
+    body = json.dumps({"features": [row] * 50, "positions": [row] * 50}).encode()
+    calls = []
+    sys.setprofile(lambda frame, event, argument: calls.append(frame.f_code.co_name))
+    try:
+        classify_route.parse(body, ClassifyRequest)
+    finally:
+        sys.setprofile(None)
+    assert calls.count("_let_others_run") >= 2 * 50
 
 
 def test_every_row_says_where_its_position_came_from(client):
@@ -176,6 +251,9 @@ def test_a_body_that_is_no_json_is_400(client, content):
         ({"node_ids": [100], "top_k": 4}, ["top_k"]),
         ({"node_ids": [100], "top_k": 1.0}, ["top_k"]),
         ({"node_ids": [100], "explain": 1}, ["explain"]),
+        ({"node_ids": [100], "model": 1}, ["model"]),
+        ({"node_ids": [100], "version": "1"}, ["version"]),
+        ({"node_ids": [100], "version": 0}, ["version"]),
         ({"node_ids": [100], "min_confidence": 1.5}, ["min_confidence"]),
         ({"node_ids": [100], "timeout_seconds": 0}, ["timeout_seconds"]),
         ({"node_ids": [100], "timeout_seconds": "1"}, ["timeout_seconds"]),
@@ -351,13 +429,17 @@ def test_the_counters_tell_what_happened(client):
     assert value("rbm_abstained_total", **model) == 2
     assert value("rbm_inference_failures_total", reason="validation") == 3
     positions = {"cached": 3, "neighbors": 1, "supplied": 1, "default": 1, "missing": 2}
-    assert {result: value("rbm_position_lookups_total", result=result) for result in positions} == positions
+    name = {"model_name": "tiny"}
+    found = {result: value("rbm_position_lookups_total", result=result, **name) for result in positions}
+    assert found == positions
     for layer in "01":
-        selected = [value("rbm_expert_selected_total", layer=layer, expert=expert) for expert in "0123"]
+        selected = [
+            value("rbm_expert_selected_total", layer=layer, expert=expert, **name) for expert in "0123"
+        ]
         assert sum(selected) == 6 * 2
     labels = ("red", "green", "blue")
-    assert sum(value("rbm_prediction_class_total", label=label) for label in labels) == 6
-    assert sum(value("rbm_confidence_count", label=label) for label in labels) == 6
+    assert sum(value("rbm_prediction_class_total", label=label, **name) for label in labels) == 6
+    assert sum(value("rbm_confidence_count", label=label, **name) for label in labels) == 6
     for stage in ("parse", "position_lookup", "queue", "inference", "serialize"):
         assert value("rbm_stage_duration_seconds_count", stage=stage, **model) == 4
     http = {"route": "/classify", "method": "POST"}

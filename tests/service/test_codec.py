@@ -5,7 +5,7 @@ from rbm_bundle.manifest import NO_EXPERT
 from rbm_service import shapes
 from rbm_service.codec import MAX_NEIGHBORS, AnswerOptions, Query, check_options, decode, encode
 from rbm_service.errors import InvalidRequestError, UnknownNodeError
-from rbm_service.inputs import CsrRows
+from rbm_service.inputs import CsrRows, PaddedPair
 from tests.bundles import (
     STRING_IDS,
     sparsified,
@@ -285,3 +285,36 @@ def test_an_explanation_leaves_out_the_places_that_a_layer_leaves_empty(bundle, 
     monkeypatch.setitem(OUTPUTS, "experts", np.array([[[0, NO_EXPERT], [1, 2]], [[0, NO_EXPERT], [2, 3]]]))
     experts = decoded(bundle, explain=True).predictions[1]["experts"]
     assert [(item["layer"], item["expert"]) for item in experts] == [(0, 0), (1, 2), (1, 3)]
+
+
+def test_arrays_are_as_good_as_lists(bundle, sparse_bundle):
+    ids = [105, 100]
+    features, positions = np.full((2, 12), 0.5, np.float32), np.ones((2, 4), np.float32)
+    from_lists = encode(Query(ids, features.tolist(), None, positions.tolist()), bundle, MAX_ROWS)
+    from_arrays = encode(Query(np.array(ids), features, None, positions), bundle, MAX_ROWS)
+    for name, feed in from_lists.feeds.items():
+        assert (from_arrays.feeds[name] == feed).all()
+        assert np.shares_memory(from_arrays.feeds[name], {"features": features, "positions": positions}[name])
+    cached = encode(Query(np.array([3, 4])), sparse_bundle, MAX_ROWS).feeds
+    pair = PaddedPair(cached["feature_ids"], cached["feature_values"])
+    assert np.shares_memory(
+        encode(Query(np.array([3, 4]), pair), sparse_bundle, MAX_ROWS).feeds["feature_values"], pair.values
+    )
+
+
+def test_unknown_ids_of_an_array_are_named_as_those_of_a_list(bundle):
+    with pytest.raises(UnknownNodeError, match=r"1 unknown: 7;"):
+        encode(Query(np.array([100, 7])), bundle, MAX_ROWS)
+
+
+def test_an_array_of_ids_is_refused_by_a_model_with_string_ids(bundle, tmp_path):
+    strings = with_string_ids(bundle, tmp_path / "strings")
+    assert refusal(Query(np.array([100])), strings) == "node_ids: ids of this model are strings"
+
+
+def test_padded_rows_longer_than_a_sparse_model_gathers_at_once_are_refused(sparse_bundle, monkeypatch):
+    monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 50)
+    row = PaddedPair(np.arange(51)[None], np.ones((1, 51), np.float32))
+    assert refusal(Query(np.array([0]), row), sparse_bundle) == (
+        "features: found 51 non-zeros in row 0, wanted at most 50"
+    )

@@ -9,6 +9,7 @@ from rbm_bundle import BundleError
 from rbm_service import engine as engine_module
 from rbm_service.engine import Engine, EngineError, Target
 from tests.bundles import with_cpu_graph, with_golden, without_positions
+from tests.faults import DAMAGES, Fault, faulty
 from tests.feeds import assert_same_answers, feeds_of, random_feeds
 
 OUTPUTS = ("probabilities", "experts")
@@ -114,6 +115,53 @@ def test_probabilities_that_are_not_finite_are_a_failure(engine, bundle):
         engine.run(feeds, ("probabilities", "experts"))
 
 
+@pytest.mark.parametrize("name", DAMAGES)
+def test_outputs_that_are_not_what_the_manifest_promises_are_a_failure(engine, bundle, monkeypatch, name):
+    fault = Fault()
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", faulty(onnxruntime.InferenceSession.run, fault))
+    fault.begin(DAMAGES[name])
+    with pytest.raises((EngineError, RuntimeError), match=r"of shape|not finite|illegal memory access"):
+        engine.run(feeds_of(bundle, range(3)), OUTPUTS)
+    fault.end()
+    assert engine.run(feeds_of(bundle, range(3)), OUTPUTS)["probabilities"].shape == (3, 3)
+
+
+@pytest.mark.parametrize("name", ["experts", "weights"])
+def test_every_output_that_is_asked_for_is_checked(engine, bundle, monkeypatch, name):
+    run = onnxruntime.InferenceSession.run
+
+    def narrow(session, names, feeds):
+        computed = zip(names, run(session, names, feeds), strict=True)
+        return [output[..., :1] if found == name else output for found, output in computed]
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", narrow)
+    with pytest.raises(EngineError, match=rf"gave {name} of shape \(3, 2, 1\), not \(3, 2, 2\)"):
+        engine.run(feeds_of(bundle, range(3)), (*OUTPUTS, "weights"))
+
+
+def test_it_measures_every_power_of_two_that_fits(any_bundle):
+    engine = Engine(any_bundle, "cpu", 1)
+    engine.warm_up(12)
+    table = engine.measure(12)
+    assert sorted(table.seconds) == [1, 2, 4, 8]
+    assert all(seconds > 0 for seconds in table.seconds.values())
+
+
+def test_it_measures_rows_as_long_as_the_longest_known_one(sparse_bundle, monkeypatch):
+    engine = Engine(sparse_bundle, "cpu", 1)
+    widths = []
+    run = engine.run
+    monkeypatch.setattr(
+        engine, "run", lambda feeds, names: widths.append(feeds["feature_ids"].shape[1]) or run(feeds, names)
+    )
+    engine.measure(4)
+    assert set(widths) == {40}
+
+
+def test_on_the_cpu_it_waits_for_no_device(engine):
+    assert not engine.may_wait
+
+
 def test_it_says_on_what_it_runs(engine):
     assert engine.provider == "CPUExecutionProvider"
     assert engine.runtime_version == onnxruntime.__version__
@@ -123,8 +171,10 @@ def test_it_accepts_several_threads(bundle):
     Engine(bundle, "cpu", intra_op_threads=2).self_test(bundle)
 
 
-def test_a_graph_that_is_no_graph_is_refused(bundle, tmp_path):
-    broken = with_cpu_graph(bundle, tmp_path / "broken", b"no graph")
+def test_a_graph_that_the_runtime_does_not_understand_is_refused(bundle, tmp_path):
+    model = onnx.load(bundle.graph_path("cpu"))
+    model.graph.node[0].op_type = "Unheard"
+    broken = with_cpu_graph(bundle, tmp_path / "broken", model.SerializeToString())
     with pytest.raises(BundleError, match="a graph that ONNX Runtime refuses"):
         Engine(broken, "cpu", 1)
 

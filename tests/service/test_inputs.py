@@ -4,7 +4,16 @@ import pytest
 from rbm_bundle.features import csr_from_dense
 from rbm_service import inputs, shapes
 from rbm_service.errors import InvalidRequestError
-from rbm_service.inputs import CsrRows, check_lengths, graph_features, in_form, read_csr, read_matrix
+from rbm_service.inputs import (
+    CsrRows,
+    PaddedPair,
+    check_lengths,
+    graph_features,
+    in_form,
+    read_csr,
+    read_matrix,
+    read_padded,
+)
 
 MATRIX = np.array([[0, 2, 0, -1], [0, 0, 0, 0], [4, 0, 0, 0]], np.float32)
 INDPTR, INDICES, VALUES = [0, 2, 2, 3], [1, 3, 0], [2.0, -1.0, 4.0]
@@ -103,3 +112,58 @@ def test_a_long_row_is_refused_among_too_many_that_would_be_padded_to_it(sparse_
 
 def test_rows_without_a_single_word_are_never_too_long(sparse_bundle):
     check_lengths(csr_from_dense(np.zeros((5, 200), np.float32)), sparse_bundle.manifest)
+
+
+def pair(ids, values):
+    return PaddedPair(np.array(ids, np.int64), np.array(values, np.float32))
+
+
+def padded_refusal(ids, values):
+    with pytest.raises(InvalidRequestError) as refused:
+        read_padded(pair(ids, values), F=5)
+    return refused.value.detail
+
+
+def test_padded_rows_are_passed_on_no_wider_than_their_longest():
+    sent = pair([[0, 4, 5, 5], [2, 5, 5, 5]], [[1, 2, 0, 0], [3, 0, 0, 0]])
+    rows = read_padded(sent, F=5)
+    assert rows.ids.tolist() == [[0, 4], [2, 5]]
+    assert rows.values.tolist() == [[1, 2], [3, 0]]
+    assert np.shares_memory(rows.ids, sent.ids)
+    assert np.shares_memory(rows.values, sent.values)
+    assert in_form(rows, "sparse") is rows
+    assert in_form(rows, "dense").tolist() == [[1, 0, 0, 0, 2], [0, 0, 3, 0, 0]]
+
+
+def test_padded_rows_may_hold_nothing():
+    rows = read_padded(pair([[5, 5]], [[0, 0]]), F=5)
+    assert rows.ids.tolist() == [[5]]
+    assert not in_form(rows, "dense").any()
+
+
+@pytest.mark.parametrize(
+    ("ids", "values", "said"),
+    [
+        ([[0, 5]], [[1]], "feature_values: found shape [1, 1], wanted [1, 2] as feature_ids"),
+        ([[]], [[]], "feature_ids: found rows of no entries, wanted at least one"),
+        ([[0, 6]], [[1, 1]], "feature_ids[0][1]: found 6, wanted a column from 0 to 4, or 5 as padding"),
+        ([[0, 5], [-1, 5]], [[1, 0]] * 2, "feature_ids[1][0]: found -1, wanted a column"),
+        ([[1, 1]], [[1, 1]], "feature_ids[0][1]: found 1 after 1, wanted columns that rise, then padding"),
+        ([[5, 1]], [[0, 1]], "feature_ids[0][1]: found 1 after 5, wanted columns that rise, then padding"),
+        ([[0, 5]], [[1, 1]], "feature_values[0][1]: found a value beside padding, wanted 0"),
+        ([[0, 5]], [[np.nan, 0]], "feature_values[0][0]: not a finite number"),
+    ],
+)
+def test_padded_rows_that_do_not_fit_are_refused(ids, values, said):
+    assert padded_refusal(ids, values).startswith(said)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1.1e15])
+def test_an_array_is_checked_as_a_list_is_and_passed_on_as_it_is(value):
+    matrix = np.ones((2, 3), np.float32)
+    assert read_matrix("features", matrix, 3) is matrix
+    with pytest.raises(InvalidRequestError, match=r"features\[0\]: found 3 numbers, wanted 4"):
+        read_matrix("features", matrix, 4)
+    matrix[1, 2] = value
+    with pytest.raises(InvalidRequestError, match=r"features\[1\]\[2\]: not a finite number"):
+        read_matrix("features", matrix, 3)

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import signal
@@ -110,6 +111,35 @@ def test_a_port_for_metrics_that_is_taken_is_named(models_dir):
     reason = only_line(result)["reason"]
     assert reason.startswith(f"/metrics cannot listen on 127.0.0.1:{port}: ")
     assert "Address already in use" in reason
+
+
+@pytest.mark.parametrize("name", ["RBM_API_KEYS_FILE", "RBM_ADMIN_KEY_FILE"])
+def test_keys_that_cannot_be_read_end_it_with_one_line_that_tells_no_secret(models_dir, tmp_path, name):
+    path = tmp_path / "keys"
+    missing = run(environment(models_dir, **{name: str(path)}))
+    path.write_text("# ours\nopen-sesame\n")
+    wrong = run(environment(models_dir, **{name: str(path)}))
+    assert (missing.returncode, wrong.returncode) == (1, 1)
+    assert "No such file or directory" in only_line(missing)["reason"]
+    assert only_line(wrong)["reason"].startswith(f"{path}, line 2: wanted ")
+    assert "sesame" not in wrong.stderr + wrong.stdout
+
+
+def test_a_new_key_is_printed_with_the_line_that_lets_it_in(models_dir, tmp_path):
+    api, admin = (run({**os.environ, "RBM_PORT": "x"}, "--new-key", name) for name in ("web", "admin"))
+    assert (api.returncode, admin.returncode) == (0, 0)
+    secret, line = api.stdout.splitlines()[1::2]
+    assert line == f"web {hashlib.sha256(secret.encode()).hexdigest()}"
+    secret, line = admin.stdout.splitlines()[1::2]
+    assert line == hashlib.sha256(secret.encode()).hexdigest()
+    assert "RBM_ADMIN_KEY_FILE" in admin.stdout
+
+
+@pytest.mark.parametrize("name", ["", "a b", "#", "x" * 33, "caf\xe9"])
+def test_a_name_that_no_file_of_keys_could_hold_is_refused(models_dir, name):
+    result = run(environment(models_dir), "--new-key", name)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "--new-key" in result.stderr
 
 
 def test_wrong_settings_end_it_with_a_message_for_each(models_dir):

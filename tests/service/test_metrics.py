@@ -12,17 +12,17 @@ def test_two_services_in_one_process_count_apart():
     assert b'rbm_http_requests_total{code="200"' not in generate_latest(other.registry)
 
 
-def test_failures_and_lookups_start_at_zero(metrics):
+def test_failures_and_lookups_start_at_zero(metrics, model_metrics):
     value = metrics.registry.get_sample_value
     assert value("rbm_inference_failures_total", {"reason": "rejected"}) == 0
-    assert value("rbm_position_lookups_total", {"result": "missing"}) == 0
+    assert value("rbm_position_lookups_total", {"model_name": "tiny", "result": "missing"}) == 0
 
 
-def test_positions_are_counted_by_where_they_came_from(metrics):
-    metrics.count_positions(["cached", "neighbors", "cached"])
+def test_positions_are_counted_by_where_they_came_from(metrics, model_metrics):
+    model_metrics.count_positions(["cached", "neighbors", "cached"])
     value = metrics.registry.get_sample_value
-    assert value("rbm_position_lookups_total", {"result": "cached"}) == 2
-    assert value("rbm_position_lookups_total", {"result": "neighbors"}) == 1
+    assert value("rbm_position_lookups_total", {"model_name": "tiny", "result": "cached"}) == 2
+    assert value("rbm_position_lookups_total", {"model_name": "tiny", "result": "neighbors"}) == 1
 
 
 def test_experts_are_counted_by_layer(metrics, model_metrics):
@@ -30,7 +30,10 @@ def test_experts_are_counted_by_layer(metrics, model_metrics):
     value = metrics.registry.get_sample_value
     counts = [
         [
-            value("rbm_expert_selected_total", {"layer": str(layer), "expert": str(expert)})
+            value(
+                "rbm_expert_selected_total",
+                {"model_name": "tiny", "layer": str(layer), "expert": str(expert)},
+            )
             for expert in range(4)
         ]
         for layer in range(2)
@@ -42,7 +45,8 @@ def test_places_that_a_layer_leaves_empty_count_for_no_expert(metrics, model_met
     model_metrics.count_experts(np.array([[[0, NO_EXPERT], [3, 2]], [[0, NO_EXPERT], [3, 1]]]))
     value = metrics.registry.get_sample_value
     counts = [
-        value("rbm_expert_selected_total", {"layer": "0", "expert": str(expert)}) for expert in range(4)
+        value("rbm_expert_selected_total", {"model_name": "tiny", "layer": "0", "expert": str(expert)})
+        for expert in range(4)
     ]
     assert counts == [2, 0, 0, 0]
 
@@ -50,7 +54,7 @@ def test_places_that_a_layer_leaves_empty_count_for_no_expert(metrics, model_met
 def test_predictions_are_counted_by_class_with_their_confidence(metrics, model_metrics):
     model_metrics.count_predictions(np.array([0, 2, 0]), np.array([0.5, 0.25, 1.0]))
     value = metrics.registry.get_sample_value
-    assert value("rbm_prediction_class_total", {"label": "red"}) == 2
-    assert value("rbm_prediction_class_total", {"label": "green"}) == 0
-    assert value("rbm_confidence_sum", {"label": "red"}) == 1.5
-    assert value("rbm_confidence_count", {"label": "blue"}) == 1
+    assert value("rbm_prediction_class_total", {"model_name": "tiny", "label": "red"}) == 2
+    assert value("rbm_prediction_class_total", {"model_name": "tiny", "label": "green"}) == 0
+    assert value("rbm_confidence_sum", {"model_name": "tiny", "label": "red"}) == 1.5
+    assert value("rbm_confidence_count", {"model_name": "tiny", "label": "blue"}) == 1

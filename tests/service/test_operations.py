@@ -1,7 +1,11 @@
 import pytest
 from starlette.testclient import TestClient
 
+from rbm_bundle import ModelRepository, ShadowSpec
 from rbm_service.app import create_app
+from rbm_service.settings import Settings
+from tests.bundles import TINY
+from tests.servers import wait_until
 
 
 @pytest.fixture
@@ -31,6 +35,8 @@ def test_without_a_model_it_is_warming(cold, path):
 def test_it_says_what_it_serves(client, bundle):
     info = client.get("/info").json()
     assert info["model"] == {"name": "tiny", "version": 1}
+    assert info["models"] == [info["model"]]
+    assert info["shadow"] is None
     assert info["bundle_id"] == bundle.manifest.bundle_id
     assert info["labels"] == ["red", "green", "blue"]
     assert info["features"] == {
@@ -53,10 +59,27 @@ def test_it_says_what_it_serves(client, bundle):
     }
 
 
+def test_it_tells_about_each_of_several_models_and_its_shadow(tmp_path):
+    repository = ModelRepository(tmp_path)
+    for name in ("one", "other"):
+        repository.promote(name, repository.publish(TINY, name))
+    repository.publish(TINY, "other")
+    repository.set_shadow("other", ShadowSpec(2, 0.5))
+    settings = Settings(models_dir=tmp_path, device="cpu", max_batch_rows=4, model="one,other")
+    with TestClient(create_app(settings)) as client:
+        wait_until(lambda: client.get("/info?model=other").json()["shadow"], "a shadow")
+        default, other = (client.get(path).json() for path in ("/info", "/info?model=other"))
+        assert [default["model"]["name"], other["model"]["name"]] == ["one", "other"]
+        assert default["models"] == other["models"] == [default["model"], other["model"]]
+        assert (default["shadow"], other["shadow"]) == (None, {"version": 2, "share": 0.5})
+        unknown = client.get("/info?model=third")
+        assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_model")
+
+
 def test_metrics_are_prometheus_text(client, bundle):
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=")
-    assert "rbm_model_ready 1.0" in answer.text
+    assert 'rbm_model_ready{model_name="tiny"} 1.0' in answer.text
     (info,) = [line for line in answer.text.splitlines() if line.startswith("rbm_model_info{")]
     assert f'bundle_id="{bundle.manifest.bundle_id[:12]}"' in info
     assert 'model_name="tiny"' in info

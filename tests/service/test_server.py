@@ -32,8 +32,14 @@ class Gate:
 class Stopping:
     """A server in this process with a batch in the engine and a request in the queue, told to stop."""
 
-    def __init__(self, slot, client, gate, serving, requests):
-        self.slot, self.client, self.gate, self.serving, self.requests = slot, client, gate, serving, requests
+    def __init__(self, models, client, gate, serving, requests):
+        self.models, self.client, self.gate, self.serving, self.requests = (
+            models,
+            client,
+            gate,
+            serving,
+            requests,
+        )
 
     def post(self):
         return asyncio.create_task(self.client.post("/classify", json=LARGE))
@@ -54,24 +60,24 @@ def stopping(settings, engine, free_port):
     @asynccontextmanager
     async def stop(drain_seconds):
         app = create_app(settings)
-        slot = app.state.parts.slot
+        models = app.state.parts.models
         config = uvicorn.Config(app, port=free_port, lifespan="off", log_config=None)
         gate = Gate(engine.run)
         url = f"http://127.0.0.1:{free_port}"
         async with app.router.lifespan_context(app), httpx2.AsyncClient(base_url=url, timeout=30) as client:
-            model = slot.current()
-            slot.swap(replace(model, batcher=gated(gate, model)))
-            server = Server(config, slot, drain_seconds)
+            model = models.current()
+            models.swap(replace(model, batcher=gated(gate, model)))
+            server = Server(config, models, drain_seconds)
             serving = asyncio.create_task(server.serve())
             try:
-                ours = Stopping(slot, client, gate, serving, [])
+                ours = Stopping(models, client, gate, serving, [])
                 await ours.until(lambda: server.started)
                 ours.requests.append(ours.post())
                 await asyncio.to_thread(gate.entered.wait, 30)
                 ours.requests.append(ours.post())
-                await ours.until(lambda: slot.num_arrivals == 2)
+                await ours.until(lambda: models.num_arrivals == 2)
                 os.kill(os.getpid(), signal.SIGTERM)
-                await ours.until(lambda: slot.draining)
+                await ours.until(lambda: models.draining)
                 yield ours
             finally:
                 gate.opened.set()
@@ -90,7 +96,7 @@ def test_while_it_drains_it_is_unready_and_answers_what_it_had_and_what_still_co
             ready = await server.client.get("/readyz")
             alive = await server.client.get("/livez")
             late = server.post()
-            await server.until(lambda: server.slot.num_arrivals == 3)
+            await server.until(lambda: server.models.num_arrivals == 3)
             server.gate.opened.set()
             return ready, alive, await late, await server.end()
 
@@ -105,7 +111,7 @@ def test_while_it_drains_it_is_unready_and_answers_what_it_had_and_what_still_co
 def test_past_the_grace_new_requests_are_refused_and_those_taken_are_answered(stopping):
     async def scenario():
         async with stopping(drain_seconds=4) as server:
-            await server.until(lambda: not takes_requests(server.slot))
+            await server.until(lambda: not takes_requests(server.models))
             late = await server.post()
             server.gate.opened.set()
             return late, await server.end()
@@ -134,9 +140,9 @@ def test_without_a_time_to_drain_it_ends_at_once(stopping):
         assert (answer.status_code, answer.json()["code"]) == (503, "draining")
 
 
-def takes_requests(slot):
+def takes_requests(models):
     try:
-        slot.current()
+        models.current()
     except DrainingError:
         return False
     return True

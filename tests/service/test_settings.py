@@ -19,6 +19,8 @@ def test_the_defaults_are_those_that_are_documented():
     assert settings.max_body_bytes == 16 * 2**20
     assert settings.metrics_port is None
     assert settings.request_timeout_seconds == settings.drain_seconds == 10
+    assert settings.header_timeout_seconds == settings.body_timeout_seconds == 10
+    assert settings.api_keys_file is settings.admin_key_file is None
     assert settings.reload_poll_seconds == 2
 
 
@@ -85,3 +87,20 @@ def test_settings_do_not_change():
 
 def test_every_setting_says_what_it_is():
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_several_models_may_be_named():
+    assert Settings(model="cora, citeseer").model_names == ("cora", "citeseer")
+    assert Settings().model_names == ()
+
+
+@pytest.mark.parametrize("model", ["cora,", ",", "cora,,citeseer", "cora, cora"])
+def test_names_of_models_that_are_empty_or_twice_are_refused(model):
+    with pytest.raises(ValidationError, match="wanted different names"):
+        Settings(model=model)
+
+
+def test_explicit_control_needs_somebody_who_has_the_key(tmp_path):
+    with pytest.raises(ValidationError, match="needs RBM_ADMIN_KEY_FILE"):
+        Settings(model_control="explicit")
+    assert Settings(model_control="explicit", admin_key_file=tmp_path).model_control == "explicit"

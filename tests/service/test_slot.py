@@ -9,7 +9,7 @@ import pytest
 from rbm_bundle import ModelRepository
 from rbm_service.batches import INLINE_ROWS
 from rbm_service.errors import DrainingError, WarmingError
-from rbm_service.reload import PromotedVersion, load_model
+from rbm_service.loading import PublishedVersion, load_model
 from rbm_service.settings import Settings
 from rbm_service.slot import ModelSlot
 from tests.bundles import TINY
@@ -22,7 +22,7 @@ def load(tmp_path, metrics):
 
     def load():
         version = repository.publish(TINY)
-        promoted = PromotedVersion("tiny", version, repository.path_of("tiny", version))
+        promoted = PublishedVersion("tiny", version, repository.path_of("tiny", version))
         return load_model(promoted, Settings(device="cpu", max_batch_rows=4), metrics)
 
     return load
@@ -30,7 +30,7 @@ def load(tmp_path, metrics):
 
 @pytest.fixture
 def slot(metrics):
-    slot = ModelSlot(metrics)
+    slot = ModelSlot("tiny", metrics)
     yield slot
     slot.close()
 
@@ -60,12 +60,12 @@ def test_readiness_follows_the_slot(slot, load, metrics):
     slot.swap(load())
     slot.check_ready()
     assert slot.current().name == "tiny"
-    assert metrics.registry.get_sample_value("rbm_model_ready") == 1
+    assert metrics.registry.get_sample_value("rbm_model_ready", {"model_name": "tiny"}) == 1
     slot.close()
     for ask in (slot.current, slot.lease, slot.check_ready):
         with pytest.raises(DrainingError):
             ask()
-    assert metrics.registry.get_sample_value("rbm_model_ready") == 0
+    assert metrics.registry.get_sample_value("rbm_model_ready", {"model_name": "tiny"}) == 0
 
 
 def test_a_draining_slot_is_not_ready_and_leases_on(slot, load, metrics):
@@ -73,7 +73,7 @@ def test_a_draining_slot_is_not_ready_and_leases_on(slot, load, metrics):
     slot.begin_drain()
     with pytest.raises(DrainingError):
         slot.check_ready()
-    assert metrics.registry.get_sample_value("rbm_model_ready") == 0
+    assert metrics.registry.get_sample_value("rbm_model_ready", {"model_name": "tiny"}) == 0
     with slot.lease() as model:
         assert model.version == 1
         assert slot.is_busy

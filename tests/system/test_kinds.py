@@ -65,4 +65,5 @@ def test_a_student_of_any_kind_is_trained_served_and_explained(shape, num_expert
             shares = [item["weight"] for item in prediction["experts"] if item["layer"] == 0]
             assert 0 < sum(shares) <= 1 + 1e-6
         counted = client.get("/metrics").text
-        assert f'rbm_expert_selected_total{{expert="{num_experts[0] - 1}",layer="0"}}' in counted
+        last = f'expert="{num_experts[0] - 1}",layer="0",model_name="kinds"'
+        assert f"rbm_expert_selected_total{{{last}}}" in counted

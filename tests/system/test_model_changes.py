@@ -2,23 +2,44 @@
 
 import itertools
 import json
+import random
 import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from rbm_bundle import ModelRepository, read_bundle
+from rbm_bundle import ModelRepository, ShadowSpec, read_bundle
+from rbm_bundle.bundle import read_manifest
 from rbm_bundle.folders import replace_file
 from rbm_service.app import create_app
 from rbm_service.engine import Engine
 from rbm_service.settings import Settings
 from tests.bundles import KNOWN_IDS, TINY, with_other_answers
 from tests.callers import calling
-from tests.servers import running_server, wait_until
+from tests.servers import ADMIN_KEY_LINE, SERVE_UNPRIVILEGED, running_server, wait_until
 
 NUM_RELOADS = 50
+NUM_KILLS = 20
+PUBLISH_ON = """
+import itertools, sys
+from pathlib import Path
+from rbm_bundle import ModelRepository
+
+repository = ModelRepository(Path(sys.argv[1]))
+for folder in itertools.cycle(sys.argv[2:]):
+    repository.promote("tiny", repository.publish(Path(folder), "tiny"))
+"""
+NUM_ADMINS = 8
+NUM_PROMOTIONS = 100  # by each of them
+LOADED = 'rbm_model_loads_total{model_name="tiny",outcome="loaded"}'
+REFUSED = 'rbm_model_loads_total{model_name="tiny",outcome="refused"}'
 FEATURES = [[0.1 * column for column in range(12)], [1.0] * 12, [float(column % 3) for column in range(12)]]
 QUERIES = [
     {"node_ids": [100, 150, 195], "return_probabilities": True},
@@ -58,6 +79,13 @@ def repository(tmp_path):
     repository = ModelRepository(tmp_path / "models")
     repository.promote("tiny", repository.publish(TINY))
     return repository
+
+
+@pytest.fixture
+def admin_key_file(tmp_path):
+    path = tmp_path / "key"
+    path.write_text(ADMIN_KEY_LINE)
+    return path
 
 
 @pytest.fixture
@@ -113,8 +141,8 @@ def test_fifty_reloads_under_load_fail_no_request_and_mix_no_versions(serve, rep
                     num_threads = count_threads(server)
         assert calls.failures == []
         assert seen == set(range(1, NUM_RELOADS + 2))
-        assert server.metric('rbm_model_loads_total{outcome="loaded"}') == NUM_RELOADS + 1
-        assert server.metric('rbm_model_loads_total{outcome="refused"}') == 0
+        assert server.metric(LOADED) == NUM_RELOADS + 1
+        assert server.metric(REFUSED) == 0
         shown = [line for line in server.get("/metrics").decode().splitlines() if "rbm_model_info{" in line]
         assert len(shown) == 1
         assert f'model_version="{NUM_RELOADS + 1}"' in shown[0]
@@ -126,6 +154,93 @@ def count_threads(server):
     return len(list(Path(f"/proc/{server.process.pid}/task").iterdir()))
 
 
+def alternate(server, first, changes):
+    """Promote two versions in turn."""
+    for turn in range(first, first + NUM_PROMOTIONS):
+        status, answer = server.command("tiny", "promote", {"version": 1 + turn % 2})
+        changes.append((status, answer.get("former_version"), answer["model"]["version"]))
+
+
+def test_eight_admins_who_promote_two_versions_in_turn_fail_no_request_and_mix_none(
+    serve, repository, bundles, expected, admin_key_file
+):
+    repository.publish(bundles[1].path, "tiny")
+    changes = []
+
+    def check(index, answer):
+        assert answer is not None
+        assert answer.status == 200, answer.body
+        alone = expected[answer.body["model"]["version"] - 1][index]
+        assert np.abs(probabilities_of(answer.body) - alone).max() < 1e-5
+        return True
+
+    with (
+        serve(
+            log_level="error", admin_key_file=admin_key_file, reload_poll_seconds=0, max_batch_rows=8
+        ) as server,
+        calling(server.port, QUERIES, check, num_callers=2) as calls,
+        ThreadPoolExecutor(NUM_ADMINS) as admins,
+    ):
+        for done in [admins.submit(alternate, server, first, changes) for first in range(NUM_ADMINS)]:
+            done.result()
+        assert calls.failures == []
+        assert calls.num_answers
+        assert {status for status, _, _ in changes} == {200}
+        num_swaps = sum(former != version for _, former, version in changes)
+        assert num_swaps > len(changes) // 4  # those who come after one who wants the same find it done
+        assert server.metric(LOADED) == num_swaps + 1
+        assert server.metric(REFUSED) == 0
+        assert repository.current("tiny") == json.loads(server.get("/info"))["model"]["version"]
+
+
+def test_a_signal_has_it_look_at_once(serve, repository):
+    with serve(reload_poll_seconds=0) as server:
+        repository.promote("tiny", repository.publish(TINY))
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: server.classify({"node_ids": [100]})["model"]["version"] == 2, "version 2")
+        server.process.send_signal(signal.SIGHUP)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+
+
+def test_a_promotion_where_nothing_may_be_written_is_refused_and_changes_nothing(
+    serve, repository, admin_key_file
+):
+    repository.publish(TINY)
+    (repository.root / "tiny").chmod(0o555)
+    with serve(admin_key_file=admin_key_file, command=SERVE_UNPRIVILEGED) as server:
+        status, problem = server.command("tiny", "promote", {"version": 2})
+        assert (status, problem["code"]) == (409, "conflict")
+        assert "the repository cannot be written (Permission denied)" in problem["detail"]
+        assert server.classify({"node_ids": [100]})["model"]["version"] == repository.current("tiny") == 1
+        (repository.root / "tiny").chmod(0o755)
+        assert server.command("tiny", "promote", {"version": 2})[0] == 200
+
+
+def test_what_a_shadow_says_is_counted_row_by_row_and_told_to_nobody(serve, repository, bundles, expected):
+    repository.set_shadow("tiny", ShadowSpec(repository.publish(bundles[1].path, "tiny"), 1.0))
+    pairs = [(one.argmax(axis=1), other.argmax(axis=1)) for one, other in zip(*expected[:2], strict=True)]
+    num_agreeing = sum(int((one == other).sum()) for one, other in pairs)
+    num_rows = sum(len(one) for one, _ in pairs)
+    assert 0 < num_agreeing < num_rows
+    both = 'model_name="tiny",model_version="1",outcome="{}",shadow_version="2"'
+    scored = 'rbm_shadow_requests_total{model_name="tiny",outcome="scored",shadow_version="2"}'
+    with serve() as server:
+        wait_until(lambda: json.loads(server.get("/info"))["shadow"], "a shadow")
+        for index, query in enumerate(QUERIES):
+            answer = server.classify(query)
+            assert np.abs(probabilities_of(answer) - expected[0][index]).max() < 1e-5
+        wait_until(lambda: server.metric(scored) == len(QUERIES), "every request scored")
+        assert server.metric(f"rbm_shadow_rows_total{{{both.format('agree')}}}") == num_agreeing
+        assert server.metric(f"rbm_shadow_rows_total{{{both.format('differ')}}}") == num_rows - num_agreeing
+        assert server.metric('rbm_inference_rows_total{model_name="tiny",model_version="1"}') == num_rows
+        repository.promote("tiny", 2)
+        wait_until(lambda: json.loads(server.get("/info"))["model"]["version"] == 2, "version 2")
+        wait_until(lambda: json.loads(server.get("/info"))["shadow"] is None, "a shadow that is idle")
+        server.classify(QUERIES[0])
+        assert server.metric(scored) == len(QUERIES)
+
+
 @pytest.mark.parametrize("broken", ["student.grouped.onnx", "golden.npz", "manifest.json"])
 def test_a_broken_promotion_keeps_the_old_model_and_a_later_good_one_is_taken(serve, repository, broken):
     version = repository.publish(TINY)
@@ -133,26 +248,58 @@ def test_a_broken_promotion_keeps_the_old_model_and_a_later_good_one_is_taken(se
     path.write_bytes(path.read_bytes()[:-1])
     with serve() as server:
         replace_file(repository.root / "tiny" / "CURRENT", f"{version}\n".encode())
-        wait_until(lambda: server.metric('rbm_model_loads_total{outcome="refused"}') == 1, "a refusal")
+        wait_until(lambda: server.metric(REFUSED) == 1, "a refusal")
         assert server.classify({"node_ids": [100]})["model"]["version"] == 1
         assert server.get("/readyz")
         repository.promote("tiny", repository.publish(TINY))
         wait_until(lambda: json.loads(server.get("/info"))["model"]["version"] == 3, "version 3")
-        assert server.metric('rbm_model_loads_total{outcome="refused"}') == 1
+        assert server.metric(REFUSED) == 1
         (refusal,) = server.events("promotion refused, the old model stays")
         assert broken in refusal["reason"]
 
 
-def test_a_process_killed_while_it_reloads_serves_again_after_a_restart(serve, repository, bundles, expected):
-    promoted = 1
-    for kill in (True, True, False):
+def test_twenty_kills_of_service_and_publisher_leave_only_whole_versions(
+    serve, repository, bundles, expected
+):
+    answer_of = {
+        bundle.manifest.bundle_id: answer[0] for bundle, answer in zip(bundles, expected, strict=True)
+    }
+    whole = set()
+    moments = random.Random(9)
+    for _ in range(NUM_KILLS):
         with serve() as server:
             answer = server.classify(QUERIES[0])
-            assert answer["model"]["version"] == promoted
-            assert np.abs(probabilities_of(answer) - expected[promoted > 1][0]).max() < 1e-5
-            if kill:
-                promoted = repository.publish(bundles[1].path, "tiny")
-                repository.promote("tiny", promoted)
+            assert_answered_by(answer, repository, answer_of)
+            with publishing(repository, bundles) as publisher:
                 wait_until(lambda: server.events("loading model"), "the beginning of a reload")
+                time.sleep(moments.uniform(0, 0.1))
                 server.process.kill()
-                assert server.process.wait(30) == -signal.SIGKILL
+                time.sleep(moments.uniform(0, 0.02))
+                publisher.kill()
+            assert server.process.wait(30) == publisher.wait(30) == -signal.SIGKILL
+        whole |= verified(repository, set(repository.versions("tiny")) - whole)
+        assert repository.current("tiny") in whole
+    with serve() as server:
+        assert_answered_by(server.classify(QUERIES[0]), repository, answer_of)
+
+
+@contextmanager
+def publishing(repository, bundles):
+    """Somebody who publishes and promotes without a pause."""
+    arguments = [repository.root, *(bundle.path for bundle in bundles)]
+    with subprocess.Popen([sys.executable, "-c", PUBLISH_ON, *map(str, arguments)]) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def verified(repository, versions):
+    for version in versions:
+        read_bundle(repository.path_of("tiny", version)).golden()
+    return versions
+
+
+def assert_answered_by(answer, repository, answer_of):
+    manifest = read_manifest(repository.path_of("tiny", answer["model"]["version"]))
+    assert np.abs(probabilities_of(answer) - answer_of[manifest.bundle_id]).max() < 1e-5

@@ -1,32 +1,31 @@
 """`POST /classify`: the classes of a batch of nodes."""
 
-import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Final, TypeVar
 
 from fastapi import APIRouter, Request, Response
-from fastapi.routing import APIRoute
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, to_json
-from starlette.requests import ClientDisconnect
 
-from rbm_service.api.parts import Parts, parts_of
+from rbm_service.api.inference import MAX_BYTES_ON_LOOP, comparison, compute, counted_failures, run
+from rbm_service.api.parts import parts_of
+from rbm_service.api.plain_route import PlainRoute
 from rbm_service.api.schemas import (
     CSR_FORM,
     DENSE_FORM,
     ClassifyRequest,
     ClassifyResponse,
+    body_of,
     problem_responses,
 )
 from rbm_service.api.timing import Stopwatch
-from rbm_service.codec import EncodedRows, Query, check_options, decode, encode
+from rbm_service.codec import check_options, decode
 from rbm_service.errors import (
-    FailureReason,
     FieldError,
     InvalidJsonError,
     InvalidRequestError,
     ServiceError,
-    UnknownNodeError,
     UnsupportedMediaTypeError,
 )
 from rbm_service.slot import ServedModel
@@ -35,22 +34,7 @@ MAX_LISTED_ERRORS: Final = 20
 MAX_SHOWN_KEY: Final = 100  # characters of a key that the caller made up
 
 Loc = tuple[str | int, ...]
-RouteHandler = Callable[[Request], Coroutine[Any, Any, Response]]
-
-REQUEST_BODY: Final = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ClassifyRequest"}}},
-    }
-}
-
-
-class PlainRoute(APIRoute):
-    """A route whose function takes the request and gives the response, with nothing to inject or convert."""
-
-    def get_route_handler(self) -> RouteHandler:
-        """The function itself: what FastAPI would do around it costs as much as reading the body."""
-        return self.endpoint
+Body = TypeVar("Body", bound=BaseModel)
 
 
 router = APIRouter(tags=["classify"], route_class=PlainRoute)
@@ -61,44 +45,49 @@ router = APIRouter(tags=["classify"], route_class=PlainRoute)
     response_class=Response,
     responses={
         200: {"model": ClassifyResponse, "description": "One prediction per node, in order"},
-        **problem_responses(400, 404, 413, 415, 422, 429, 500, 503, 504),
+        **problem_responses(400, 404, 408, 413, 415, 422, 429, 500, 503, 504),
     },
-    openapi_extra=REQUEST_BODY,
+    openapi_extra=body_of(ClassifyRequest),
 )
 async def classify(request: Request) -> Response:
     """Classify nodes by id, features, neighbours or positions; times are in the header `Server-Timing`."""
     parts = parts_of(request)
-    try:
+    with counted_failures(parts.metrics):
         check_media_type(dict(request.scope["headers"]))
         raw = await request.body()
-        with parts.slot.lease() as model:  # for all that follows: an answer comes from one version alone
-            return await _answer(raw, model, parts)
-    except BaseException as error:
-        parts.metrics.inference_failures.labels(_reason(error)).inc()
-        raise
+        watch = Stopwatch()
+        is_long = len(raw) > MAX_BYTES_ON_LOOP
+        body = await run(partial(parse, raw, ClassifyRequest), is_long)
+        with parts.models.lease(body.model, body.version) as model:
+            return await _answer(request, body, model, watch, is_long)  # all of it from one version alone
 
 
-async def _answer(raw: bytes, model: ServedModel, parts: Parts) -> Response:
+async def _answer(
+    request: Request, body: ClassifyRequest, model: ServedModel, watch: Stopwatch, is_long: bool
+) -> Response:
     labels = model.bundle.manifest.labels
-    watch = Stopwatch()
-    body = parse(raw)
     query, options = body.query(), body.options()
     check_options(options, len(labels))
     watch.lap("parse")
-    rows = _encode(query, model, parts)
-    watch.lap("position_lookup")
-    limit = parts.settings.request_timeout_seconds
-    deadline = watch.started + min(body.timeout_seconds or limit, limit)
-    answer = await model.batcher.submit(rows.feeds, rows.num_rows, explain=options.explain, deadline=deadline)
-    watch.take({"queue": answer.queue_seconds, "inference": answer.inference_seconds})
-    decoded = decode(answer.outputs, query, rows, options, labels)
+    computed = await compute(
+        request,
+        query,
+        model,
+        watch,
+        is_long=is_long,
+        explain=options.explain,
+        timeout_seconds=body.timeout_seconds,
+    )
+    decoded = decode(computed.answer.outputs, query, computed.rows, options, labels)
     content = to_json(
         {"model": {"name": model.name, "version": model.version}, "predictions": decoded.predictions}
     )
     watch.lap("serialize")
     model.metrics.observe_stages(watch.seconds)
     model.metrics.abstained.inc(decoded.num_abstained)
-    return Response(content, media_type="application/json", headers={"Server-Timing": watch.header()})
+    headers = {"Server-Timing": watch.header()}
+    afterwards = comparison(request, query, computed.answer, model)
+    return Response(content, media_type="application/json", headers=headers, background=afterwards)
 
 
 def check_media_type(headers: Mapping[bytes, bytes]) -> None:
@@ -114,7 +103,7 @@ def check_media_type(headers: Mapping[bytes, bytes]) -> None:
         raise UnsupportedMediaTypeError("the body must come without a content encoding")
 
 
-def parse(raw: bytes) -> ClassifyRequest:
+def parse(raw: bytes, schema: type[Body]) -> Body:
     """Read a body.
 
     Raises:
@@ -122,7 +111,7 @@ def parse(raw: bytes) -> ClassifyRequest:
         InvalidRequestError: it does not fit the schema.
     """
     try:
-        return ClassifyRequest.model_validate_json(raw)
+        return schema.model_validate_json(raw)
     except ValidationError as error:
         raise _refusal(error) from None
 
@@ -159,19 +148,3 @@ def _of_either_kind(error: FieldError) -> FieldError:
 def _shown(loc: Loc, form: str) -> Loc:
     place = ("features", *loc[2:]) if loc[:2] == ("features", form) else loc
     return tuple(part[:MAX_SHOWN_KEY] if isinstance(part, str) else part for part in place)
-
-
-def _encode(query: Query, model: ServedModel, parts: Parts) -> EncodedRows:
-    try:
-        rows = encode(query, model.bundle, parts.settings.max_request_rows)
-    except UnknownNodeError as error:
-        parts.metrics.position_lookups.labels("missing").inc(error.num_unknown)
-        raise
-    parts.metrics.count_positions(rows.sources)
-    return rows
-
-
-def _reason(error: BaseException) -> FailureReason:
-    if isinstance(error, ServiceError):
-        return error.reason
-    return "canceled" if isinstance(error, asyncio.CancelledError | ClientDisconnect) else "other"

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from rbm_service.api.parts import parts_of
-from rbm_service.api.schemas import Health, Info, Limits, ModelRef, problem_responses
+from rbm_service.api.schemas import Health, Info, Limits, ModelRef, ShadowRef, problem_responses
+from rbm_service.slot import ServedModel
 
 router = APIRouter(tags=["operations"])
 metrics_router = APIRouter(tags=["operations"])
@@ -20,19 +21,22 @@ async def livez() -> Health:
 
 @router.get("/readyz", responses=problem_responses(503))
 async def readyz(request: Request) -> Health:
-    """200 while a model is in service, else 503; `draining` once the service was told to stop."""
-    parts_of(request).slot.check_ready()
+    """200 while every model is in service, else 503; `draining` once the service was told to stop."""
+    parts_of(request).models.check_ready()
     return Health(status="ready")
 
 
-@router.get("/info", responses=problem_responses(503))
-async def info(request: Request) -> Info:
-    """The model in service, what it takes and how well it did in training."""
+@router.get("/info", responses=problem_responses(404, 503))
+async def info(request: Request, model: str | None = None) -> Info:
+    """A model in service, the default unless another is named: what it takes, how well it did in training."""
     parts = parts_of(request)
-    model = parts.slot.current()
-    manifest, settings = model.bundle.manifest, parts.settings
+    slot = parts.models.slot_of(model)
+    served = slot.current()
+    manifest, settings = served.bundle.manifest, parts.settings
     return Info(
-        model=ModelRef(name=model.name, version=model.version),
+        model=_ref(served),
+        models=[_ref(other) for other in parts.models.in_service],
+        shadow=ShadowRef(version=slot.shadow.version, share=slot.shadow.share) if slot.shadow else None,
         bundle_id=manifest.bundle_id,
         created_at=manifest.created_at,
         labels=manifest.labels,
@@ -40,9 +44,9 @@ async def info(request: Request) -> Info:
         nodes=manifest.nodes,
         architecture=manifest.architecture,
         metrics=manifest.metrics,
-        device=model.device,
-        provider=model.engine.provider,
-        onnxruntime_version=model.engine.runtime_version,
+        device=served.device,
+        provider=served.engine.provider,
+        onnxruntime_version=served.engine.runtime_version,
         limits=Limits(
             max_batch_rows=settings.max_batch_rows,
             max_queued_rows=settings.max_queued_rows,
@@ -51,6 +55,10 @@ async def info(request: Request) -> Info:
             request_timeout_seconds=settings.request_timeout_seconds,
         ),
     )
+
+
+def _ref(model: ServedModel) -> ModelRef:
+    return ModelRef(name=model.name, version=model.version)
 
 
 METRICS_TEXT: dict[int | str, dict[str, Any]] = {

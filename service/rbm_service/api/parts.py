@@ -5,9 +5,11 @@ from typing import cast
 
 from fastapi import Request
 
+from rbm_service.keys import KeyRing
 from rbm_service.metrics import Metrics
+from rbm_service.models import ServedModels
+from rbm_service.reload import Reloader
 from rbm_service.settings import Settings
-from rbm_service.slot import ModelSlot
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +18,9 @@ class Parts:
 
     settings: Settings
     metrics: Metrics
-    slot: ModelSlot
+    keys: KeyRing
+    models: ServedModels
+    reloader: Reloader
 
 
 def parts_of(request: Request) -> Parts:

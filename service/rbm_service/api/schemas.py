@@ -6,17 +6,24 @@ Dimension letters: B rows, F features, P position width, C classes, L layers, K 
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Tag
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Tag
 from pydantic.json_schema import models_json_schema
 
 from rbm_bundle.manifest import Architecture, FeatureSpec, Metrics, NodesSpec, Provider
 from rbm_service.codec import AnswerOptions, PositionSource, Query
 from rbm_service.inputs import CsrRows
 
+
+def _let_others_run(row: list[float]) -> list[float]:
+    """Pydantic reads a body without once letting another thread run; between two rows, a call lets it."""
+    return row
+
+
 NodeId = int | str
 # One error says enough: a body of a million wrong numbers is not answered with a million errors.
 FIRST_ERROR_ONLY = Field(fail_fast=True)
 Numbers = Annotated[list[float], FIRST_ERROR_ONLY]
+Row = Annotated[Numbers, AfterValidator(_let_others_run)]
 NodeIds = Annotated[list[NodeId], FIRST_ERROR_ONLY]
 Offsets = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], FIRST_ERROR_ONLY]
 # The two forms of `features`; where neither fits, the place of an error begins with one of these.
@@ -54,7 +61,7 @@ class ClassifyRequest(_Body):
     """[B] ids of nodes; optional when `neighbors` or `positions` are given."""
 
     features: (
-        Annotated[list[Numbers], FIRST_ERROR_ONLY, Tag(DENSE_FORM)]
+        Annotated[list[Row], FIRST_ERROR_ONLY, Tag(DENSE_FORM)]
         | Annotated[SparseFeatures, Tag(CSR_FORM)]
         | None
     ) = None
@@ -64,8 +71,14 @@ class ClassifyRequest(_Body):
     neighbors: Annotated[list[NodeIds | None], FIRST_ERROR_ONLY] | None = None
     """[B] ids of each node's neighbours; its position is the mean of the known ones'. Null: look it up."""
 
-    positions: Annotated[list[Numbers], FIRST_ERROR_ONLY] | None = None
+    positions: Annotated[list[Row], FIRST_ERROR_ONLY] | None = None
     """[B][P] positional encodings, when the caller has them; they win over `neighbors` and over the table."""
+
+    model: str | None = None
+    """Name of the model; when left out, the default."""
+
+    version: int | None = Field(default=None, ge=1)
+    """The version that has to answer; refused when another one is in service."""
 
     top_k: int = Field(default=1, ge=1)
     """How many classes to list for each node, most probable first."""
@@ -93,10 +106,30 @@ class ClassifyRequest(_Body):
 
 
 class ModelRef(_Body):
-    """The model that answered."""
+    """A model in one version."""
 
     name: str
     version: int
+
+
+class ShadowRef(_Body):
+    """A version that answers a share of the requests once more, for comparison."""
+
+    version: int
+    share: float
+
+
+class PromoteRequest(_Body):
+    """Which version to put in service."""
+
+    version: int = Field(ge=1)
+
+
+class ChangeResponse(_Body):
+    """What is in service now, and which version was before: the same one where nothing had to change."""
+
+    model: ModelRef
+    former_version: int | None
 
 
 class RankedClass(_Body):
@@ -182,9 +215,15 @@ class Limits(_Body):
 
 
 class Info(_Body):
-    """The model in service, and on what it runs."""
+    """A model in service, and on what it runs."""
 
     model: ModelRef
+    models: list[ModelRef]
+    """All that are in service, the default first."""
+
+    shadow: ShadowRef | None
+    """The version that is compared with this model on a share of its requests."""
+
     bundle_id: str
     created_at: str
     labels: tuple[str, ...]
@@ -198,6 +237,12 @@ class Info(_Body):
     limits: Limits
 
 
+def body_of(schema: type[BaseModel]) -> dict[str, Any]:
+    """OpenAPI entry for a body that a route parses by itself."""
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema.__name__}"}}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI entries for answers that are problems."""
     schema = {"$ref": "#/components/schemas/Problem"}
@@ -208,7 +253,7 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def extra_components() -> dict[str, Any]:
     """Schemas that no route declares by itself: the body it parses, the problems it raises."""
     _, schema = models_json_schema(
-        [(ClassifyRequest, "validation"), (Problem, "serialization")],
+        [(ClassifyRequest, "validation"), (PromoteRequest, "validation"), (Problem, "serialization")],
         ref_template="#/components/schemas/{model}",
     )
     return dict(schema["$defs"])

@@ -1,9 +1,12 @@
-"""How long each stage of a request took, for metrics and for the `Server-Timing` header."""
+"""How long each stage of a request took, for metrics, traces and the `Server-Timing` header."""
 
 from collections.abc import Mapping
 from time import perf_counter
 
+from rbm_service.batches import Answer
 from rbm_service.metrics import Stage
+from rbm_service.slot import ServedModel
+from rbm_service.work import Work
 
 
 class Stopwatch:
@@ -28,3 +31,16 @@ class Stopwatch:
         """The value of `Server-Timing`: milliseconds of each stage, and in total."""
         stages = [*self.seconds.items(), ("total", self._last - self.started)]
         return ", ".join(f"{stage};dur={1000 * seconds:.3f}" for stage, seconds in stages)
+
+
+def work_of(model: ServedModel, answer: Answer, num_rows: int, watch: Stopwatch) -> Work:
+    """What was done for a request that has its answer."""
+    return Work(
+        model_name=model.name,
+        model_version=model.version,
+        num_rows=num_rows,
+        batch_number=answer.batch_number,
+        batch_rows=answer.batch_rows,
+        started=watch.started,
+        stage_seconds=watch.seconds,
+    )

@@ -1,0 +1,145 @@
+"""`POST /v2/models/…/infer`: the tensors of a model, in JSON or as bytes behind it.
+
+Bytes are the way for many rows: they become the graph's inputs where they lie in the body, and outputs become
+the answer without a list of numbers in between.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from fastapi import Request, Response
+
+from rbm_bundle import Manifest
+from rbm_service.api.inference import MAX_BYTES_ON_LOOP, comparison, compute, counted_failures, run
+from rbm_service.api.open_inference.answers import (
+    AnswerBody,
+    AnsweringModel,
+    Wanted,
+    answer_body,
+    needs_explanation,
+    wanted_outputs,
+)
+from rbm_service.api.open_inference.bodies import InferRequest, parse
+from rbm_service.api.open_inference.lookup import lease
+from rbm_service.api.open_inference.routes import JSON, MODEL, VERSION, add_route, body_of, new_router
+from rbm_service.api.open_inference.schemas import InferAnswer
+from rbm_service.api.open_inference.tensors import read_query
+from rbm_service.api.parts import parts_of
+from rbm_service.api.timing import Stopwatch
+from rbm_service.codec import Query
+from rbm_service.encodings import accepted_encoding, compress, encoding_of, expand
+from rbm_service.errors import InvalidRequestError
+from rbm_service.settings import Settings
+from rbm_service.slot import ServedModel
+
+BINARY: Final = "application/octet-stream"
+JSON_LENGTH: Final = "Inference-Header-Content-Length"
+
+JSON_LENGTH_HEADER: Final = {
+    "name": JSON_LENGTH,
+    "in": "header",
+    "description": "Bytes of JSON at the start of a body with binary tensors; left out, all of it is JSON",
+    "schema": {"type": "integer", "minimum": 0},
+}
+
+Headers = Mapping[bytes, bytes]
+
+router = new_router()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request, the query it asks and the outputs it wants."""
+
+    request: InferRequest
+    query: Query
+    wanted: list[Wanted]
+
+
+async def infer(request: Request) -> Response:
+    """The outputs of the graph for some nodes, by id, features or positions."""
+    parts = parts_of(request)
+    headers = dict(request.scope["headers"])
+    with counted_failures(parts.metrics):
+        raw = await request.body()
+        with lease(request) as model:
+            return await _answer(request, raw, headers, model)
+
+
+async def _answer(request: Request, raw: bytes, headers: Headers, model: ServedModel) -> Response:
+    watch = Stopwatch()
+    manifest = model.bundle.manifest
+    read = partial(read_question, raw, headers, manifest, parts_of(request).settings)
+    is_long = len(raw) > MAX_BYTES_ON_LOOP or b"content-encoding" in headers
+    question = await run(read, is_long)
+    watch.lap("parse")
+    computed = await compute(
+        request,
+        question.query,
+        model,
+        watch,
+        is_long=is_long,
+        explain=needs_explanation(question.wanted),
+        timeout_seconds=question.request.timeout_seconds,
+    )
+    answering = AnsweringModel(model.name, model.version, manifest.labels)
+    body = answer_body(question.request.id, answering, question.wanted, computed.answer.outputs)
+    response = await _response(body, headers)
+    watch.lap("serialize")
+    model.metrics.observe_stages(watch.seconds)
+    response.headers["Server-Timing"] = watch.header()
+    response.background = comparison(request, question.query, computed.answer, model)
+    return response
+
+
+def read_question(raw: bytes, headers: Headers, manifest: Manifest, settings: Settings) -> Question:
+    """Read a body, compressed or not.
+
+    Raises:
+        ServiceError: it is too long once expanded, no JSON, or no request that this model can answer.
+    """
+    encoding = encoding_of(headers.get(b"content-encoding", b""))
+    body = raw if encoding is None else expand(raw, encoding, settings.max_body_bytes)
+    length = _json_length(headers.get(JSON_LENGTH.lower().encode()), len(body))
+    request = parse(body[:length], InferRequest)
+    wanted = wanted_outputs(request, len(manifest.labels))
+    query = read_query(request.inputs, memoryview(body)[length:], manifest, settings.max_request_rows)
+    return Question(request, query, wanted)
+
+
+def _json_length(header: bytes | None, body_length: int) -> int:
+    """How much of a body is JSON."""
+    if header is None:
+        return body_length
+    length = int(header) if header.isdigit() and len(header) <= 10 else -1
+    if not 0 <= length <= body_length:
+        found = header[:20].decode("latin-1")
+        raise InvalidRequestError(f"{JSON_LENGTH}: found {found!r}, wanted a number up to {body_length}")
+    return length
+
+
+async def _response(body: AnswerBody, headers: Headers) -> Response:
+    extra: dict[str, str] = {}
+    if body.header_length is not None:
+        extra[JSON_LENGTH] = str(body.header_length)
+    content = body.content
+    encoding = accepted_encoding(headers.get(b"accept-encoding", b""))
+    if encoding is not None:
+        content = await run(partial(compress, content, encoding), len(content) > MAX_BYTES_ON_LOOP)
+        extra["Content-Encoding"] = encoding
+    return Response(content, headers=extra, media_type=JSON if body.header_length is None else BINARY)
+
+
+for path in (MODEL, VERSION):
+    add_route(
+        router,
+        f"{path}/infer",
+        infer,
+        InferAnswer,
+        errors=(400, 404, 408, 413, 415, 422, 429, 500, 503, 504),
+        method="POST",
+        headers=[JSON_LENGTH_HEADER],
+        body=body_of(InferRequest),
+    )

@@ -1,0 +1,90 @@
+"""uvicorn's HTTP protocol, whose patience has an end.
+
+uvicorn ends a connection that lies idle between two requests, and waits for ever within one. So a caller who
+never ends its headers, or goes on with a body that was refused long ago, would keep its connection for good.
+Here such a connection is closed in time. For a body that a route still waits for, the middleware keeps the
+time, and answers.
+"""
+
+import asyncio
+from asyncio.events import TimerHandle
+from typing import ClassVar, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MAX_HEADER_BYTES: Final = 64 * 1024
+
+
+class TimedProtocol(HttpToolsProtocol):
+    """One connection. At most one timer runs: for the headers that come next, or for the rest of a body."""
+
+    header_seconds: ClassVar[float]
+    rest_seconds: ClassVar[float]
+
+    _timer: TimerHandle | None = None
+    _num_header_bytes: int | None = None  # None unless headers are being read
+
+    @classmethod
+    def within(cls, header_seconds: float, rest_seconds: float) -> type["TimedProtocol"]:
+        """A class with these limits, for uvicorn makes protocols by itself.
+
+        Args:
+            header_seconds: for the headers of a request.
+            rest_seconds: for what is left of a body when its request has been answered.
+        """
+        return type(cls.__name__, (cls,), {"header_seconds": header_seconds, "rest_seconds": rest_seconds})
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        """Wait for the first headers."""
+        super().connection_made(transport)
+        self._start(self.header_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing more."""
+        self._stop()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what has arrived; the first byte after a pause begins the next request."""
+        if self.timeout_keep_alive_task is not None:  # it waited, and uvicorn waits no more from here
+            self._start(self.header_seconds)
+        super().data_received(data)
+        if self._num_header_bytes is not None and not self.transport.is_closing():
+            self._num_header_bytes += len(data)
+            if self._num_header_bytes > MAX_HEADER_BYTES:
+                self.send_400_response("The headers are too long.")
+
+    def on_message_begin(self) -> None:
+        """A request begins, be it while the one before it is answered."""
+        super().on_message_begin()
+        self._num_header_bytes = 0
+        self._start(self.header_seconds)
+
+    def on_headers_complete(self) -> None:
+        """The headers are there in time."""
+        self._num_header_bytes = None
+        self._stop()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """All of the request is there; if it was answered before that, the next one is waited for."""
+        if self.cycle.response_complete:
+            self._stop()
+            self._start(self.header_seconds)
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The answer is out; if not all of the body is in by now, nobody reads the rest of it."""
+        super().on_response_complete()
+        if self.cycle.response_complete and self.cycle.more_body:
+            self._start(self.rest_seconds)
+
+    def _start(self, seconds: float) -> None:
+        """Start the timer, unless it runs: whatever arrives meanwhile gains no time."""
+        if self._timer is None:
+            self._timer = self.loop.call_later(seconds, self.shutdown)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

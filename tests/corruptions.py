@@ -1,0 +1,298 @@
+"""Everything that may be wrong with a bundle: a change to a sound one, and the reason that names it.
+
+Where the check in question lies deeper than the digests, the manifest is written anew so as to agree.
+"""
+
+import hashlib
+import io
+import json
+import struct
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from rbm_bundle.manifest import MANIFEST_FILE, UNSEALED
+from tests.bundles import TINY
+
+GRAPH = "student.grouped.onnx"
+FILES = sorted(path.name for path in TINY.iterdir())
+PARSED_FILES = [name for name in FILES if name not in (MANIFEST_FILE, "MODEL_CARD.md")]
+
+Spoil = Callable[[Path], object]
+Change = Callable[[bytes], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Corruption:
+    """What is done to a bundle's folder, and what the refusal says; `deep`: only a session can find it."""
+
+    name: str
+    spoil: Spoil
+    reason: str
+    deep: bool = False
+
+
+def corruptions() -> list[Corruption]:
+    """The whole matrix."""
+    return [
+        *_of_files(),
+        *_of_the_folder(),
+        *_of_the_manifest(),
+        *_of_arrays(),
+        *_of_golden_rows(),
+        *_of_the_graph(),
+    ]
+
+
+def _of_files() -> Iterator[Corruption]:
+    for name in FILES:
+        named = name.replace(".", r"\.")
+        yield Corruption(f"{name} with one bit flipped", in_file(name, flip_bit), named)
+        yield Corruption(f"{name} cut short", in_file(name, halve), named)
+        yield Corruption(f"{name} empty", in_file(name, empty), named)
+        yield Corruption(f"{name} missing", partial(remove, name), named)
+    for name in PARSED_FILES:
+        reason = name.replace(".", r"\.") + r": found (an empty file|no readable|\d+ bytes too few)"
+        yield Corruption(f"{name} cut short, as listed", in_file(name, halve, listed=True), reason)
+        yield Corruption(f"{name} empty, as listed", in_file(name, empty, listed=True), reason)
+
+
+def _of_the_folder() -> Iterator[Corruption]:
+    yield Corruption("a file too many", lambda folder: (folder / "run.sh").touch(), r"run\.sh besides")
+    yield Corruption("a link for a file", replace_by_link, r"positions\.npy: found a link")
+    yield Corruption("a folder for a file", replace_by_folder, r"positions\.npy: found a link or folder")
+
+
+def _of_the_manifest() -> Iterator[Corruption]:
+    def sealed(name: str, edit: Callable[[dict[str, Any]], object], reason: str) -> Corruption:
+        return Corruption(name, in_manifest(edit), reason)
+
+    yield Corruption("another id", in_file(MANIFEST_FILE, lambda raw: raw + b" "), "wanted bundle_id")
+    yield sealed(
+        "a wrong digest", lambda found: found["files"]["positions.npy"].update(sha256="0" * 64), "sha256"
+    )
+    yield sealed("a later format", lambda found: found.update(format_version=2), "format_version 2")
+    yield sealed("an unknown field", lambda found: found.update(run="rm"), "run: Extra inputs")
+    yield sealed("a label too few", lambda found: found["labels"].pop(), r"logits \(None, 3\), elsewhere")
+    yield sealed("no label at all", lambda found: found.pop("labels"), "labels: Field required")
+    yield sealed("a file above", lambda found: list_file(found, "../weights"), r"no \.\./weights")
+    yield sealed("a file elsewhere", lambda found: list_file(found, "/etc/passwd"), "no /etc/passwd")
+    yield sealed(
+        "a graph above", lambda found: name_graph(found, "../x.onnx"), r"\.\./x\.onnx without a digest"
+    )
+    yield sealed(
+        "a graph that is none", lambda found: name_graph(found, "golden.npz"), r"golden\.npz: .* named"
+    )
+    yield sealed("no graph for the device", lambda found: found["graphs"].pop("cpu"), "a graph for cpu")
+    yield sealed("nodes beyond any disk", lambda found: found["nodes"].update(num_nodes=2**60), "positions")
+
+
+def _of_arrays() -> Iterator[Corruption]:
+    def changed(name: str, file: str, change: Callable[[np.ndarray], np.ndarray], reason: str) -> Corruption:
+        return Corruption(
+            name, in_file(file, lambda raw: saved(change(np.load(io.BytesIO(raw)))), True), reason
+        )
+
+    ids, positions, features = "node_ids.npy", "positions.npy", "features.dense.npy"
+    yield changed("a position too few", positions, lambda rows: rows[:-1], r"wanted .* of shape \(20, 4\)")
+    yield changed("an id too few", ids, lambda rows: rows[:-1], r"wanted i of shape \(20,\)")
+    yield changed("unsorted ids", ids, lambda rows: rows[::-1].copy(), "ids out of order")
+    yield changed("an id twice", ids, lambda rows: np.maximum(rows, rows[1]), "or repeated")
+    yield changed("ids that are numbers", ids, lambda rows: rows.astype(float), "found float64 of shape")
+    yield changed("ids that are pickled", ids, lambda rows: rows.astype(object), "no readable array")
+    yield changed(
+        "a position that is NaN", positions, lambda rows: with_first(rows, np.nan), "numbers up to nan"
+    )
+    yield changed("an infinite feature", features, lambda rows: with_first(rows, np.inf), "numbers up to inf")
+    for num_rows in (2**40, 2**60):  # the bytes of the latter are more than 64 bits can count
+        huge = in_file(positions, lambda _, num_rows=num_rows: array_of(num_rows), listed=True)
+        yield Corruption(f"{num_rows} positions", huge, r"positions\.npy: found no readable array")
+
+
+def _of_golden_rows() -> Iterator[Corruption]:
+    def changed(
+        name: str, edit: Callable[[dict[str, Any]], object], reason: str, deep: bool = False
+    ) -> Corruption:
+        return Corruption(name, in_file("golden.npz", partial(edit_archive, edit), True), reason, deep)
+
+    def scale(rows: dict[str, Any], factor: float) -> None:
+        rows["logits"] = rows["logits"] * np.float32(factor)
+
+    def drop_last(rows: dict[str, Any]) -> None:
+        rows.update({name: array[:-1] for name, array in rows.items()})
+
+    yield changed("no golden logits", lambda rows: rows.pop("logits"), r"golden\.npz: found arrays")
+    yield changed("a golden row too few", drop_last, r"golden\.npz: found 20 rows")
+    yield changed("answers of another model", lambda rows: scale(rows, 2), "relative logits error", True)
+    yield changed("golden rows that are NaN", lambda rows: scale(rows, np.nan), "relative logits error", True)
+    yield Corruption(
+        "golden rows beyond memory", in_file("golden.npz", huge_archive, True), "no readable archive"
+    )
+
+
+def _of_the_graph() -> Iterator[Corruption]:
+    def changed(
+        name: str, edit: Callable[[onnx.ModelProto], object], reason: str, deep: bool = True
+    ) -> Corruption:
+        return Corruption(name, in_file(GRAPH, partial(edit_model, edit), True), reason, deep)
+
+    yield Corruption(
+        "a program for a graph", in_file(GRAPH, lambda _: b"\x7fELF" * 99, True), "no protobuf field"
+    )
+    yield changed("a custom operator", custom_operator, "'com.example'; wanted operators of ONNX", deep=False)
+    yield changed("data in another file", external_data, "data lie in another file", deep=False)
+    yield changed("a later opset", lambda model: setattr(model.opset_import[0], "version", 999), GRAPH)
+    yield changed("an unknown operator", lambda model: setattr(model.graph.node[0], "op_type", "Run"), GRAPH)
+    yield changed("an output of another name", rename_output, "grouped.onnx: found outputs")
+    yield changed("weights that are NaN", nan_weights, "that are not finite")
+    yield changed("a weight larger than its data", lambda model: weight_of(model).dims.append(2**40), GRAPH)
+    yield changed("a tensor beyond memory", huge_tensor, "CPUExecutionProvider|ONNX Runtime refuses")
+
+
+def in_file(name: str, change: Change, listed: bool = False) -> Spoil:
+    """A changed file; `listed`: with the size and digest that the manifest says."""
+
+    def spoil(folder: Path) -> None:
+        content = change((folder / name).read_bytes())
+        (folder / name).write_bytes(content)
+        if listed:
+            entry = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            in_manifest(lambda found: found["files"].update({name: entry}))(folder)
+
+    return spoil
+
+
+def in_manifest(edit: Callable[[dict[str, Any]], object]) -> Spoil:
+    """A changed manifest whose id is right."""
+
+    def spoil(folder: Path) -> None:
+        found = json.loads((folder / MANIFEST_FILE).read_bytes())
+        edit(found)
+        raw = json.dumps(found | {"bundle_id": UNSEALED}).encode()
+        digest = hashlib.sha256(raw).hexdigest().encode()
+        (folder / MANIFEST_FILE).write_bytes(raw.replace(UNSEALED.encode(), digest, 1))
+
+    return spoil
+
+
+def flip_bit(raw: bytes) -> bytes:
+    middle = len(raw) // 2
+    return raw[:middle] + bytes([raw[middle] ^ 1]) + raw[middle + 1 :]
+
+
+def halve(raw: bytes) -> bytes:
+    return raw[: len(raw) // 2]
+
+
+def empty(raw: bytes) -> bytes:
+    return b""
+
+
+def remove(name: str, folder: Path) -> None:
+    (folder / name).unlink()
+
+
+def replace_by_link(folder: Path) -> None:
+    target = (folder / "positions.npy").rename(folder.parent / f"positions-of-{folder.name}")
+    (folder / "positions.npy").symlink_to(target)
+
+
+def replace_by_folder(folder: Path) -> None:
+    (folder / "positions.npy").unlink()
+    (folder / "positions.npy").mkdir()
+
+
+def list_file(found: dict[str, Any], name: str) -> None:
+    found["files"][name] = found["files"]["positions.npy"]
+
+
+def name_graph(found: dict[str, Any], name: str) -> None:
+    found["graphs"]["cpu"]["file"] = name
+
+
+def saved(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=True)
+    return buffer.getvalue()
+
+
+def with_first(rows: np.ndarray, value: float) -> np.ndarray:
+    rows[0, 0] = value
+    return rows
+
+
+def array_of(num_rows: int) -> bytes:
+    """An array of four columns that claims more rows than it holds."""
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({num_rows}, 4), }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + b"\0" * 64
+
+
+def edit_archive(edit: Callable[[dict[str, Any]], object], raw: bytes) -> bytes:
+    rows = dict(np.load(io.BytesIO(raw)))
+    edit(rows)
+    buffer = io.BytesIO()
+    np.savez(buffer, **rows)
+    return buffer.getvalue()
+
+
+def huge_archive(raw: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("logits.npy", array_of(2**44))
+    return buffer.getvalue()
+
+
+def edit_model(edit: Callable[[onnx.ModelProto], object], raw: bytes) -> bytes:
+    model = onnx.load_model_from_string(raw)
+    edit(model)
+    return model.SerializeToString()
+
+
+def custom_operator(model: onnx.ModelProto) -> None:
+    model.opset_import.append(helper.make_opsetid("com.example", 1))
+    model.graph.node[0].domain = "com.example"
+
+
+def weight_of(model: onnx.ModelProto) -> TensorProto:
+    return next(tensor for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT)
+
+
+def external_data(model: onnx.ModelProto) -> None:
+    onnx.external_data_helper.set_external_data(weight_of(model), "../../../etc/passwd")
+    weight_of(model).ClearField("raw_data")
+
+
+def nan_weights(model: onnx.ModelProto) -> None:
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            values = np.full_like(numpy_helper.to_array(tensor), np.nan)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
+def rename_output(model: onnx.ModelProto) -> None:
+    model.graph.node.append(helper.make_node("Identity", ["logits"], ["scores"]))
+    output = next(output for output in model.graph.output if output.name == "logits")
+    output.name = "scores"
+
+
+def huge_tensor(model: onnx.ModelProto) -> None:
+    """The logits, and on top of them the sum of a tensor that the graph makes from its shape alone."""
+    nodes = model.graph.node
+    place = next(index for index, node in enumerate(nodes) if "logits" in node.output)
+    nodes[place].output[0] = "small"
+    model.graph.initializer.append(numpy_helper.from_array(np.array([2**60]), "shape"))
+    added = [
+        helper.make_node("ConstantOfShape", ["shape"], ["huge"]),
+        helper.make_node("ReduceSum", ["huge"], ["sum"], keepdims=0),
+        helper.make_node("Add", ["small", "sum"], ["logits"]),
+    ]
+    rest = list(nodes)[place + 1 :]
+    del nodes[place + 1 :]
+    nodes.extend([*added, *rest])
