@@ -83,6 +83,11 @@ serve: setup ## serve a published model on DEVICE (default: cpu); MODEL=<name> w
 bench: setup ## measure speed as ratios; writes bench.json and docs/performance.md (needs wrk)
 	$(BIN)/python -m tests.load.bench bench.json docs/performance.md
 
+MINUTES ?= 10
+.PHONY: soak
+soak: setup ## load a service for MINUTES (default: 10) and watch it; writes soak.json and docs/reliability.md (needs wrk)
+	$(BIN)/python -m tests.load.soak soak.json docs/reliability.md $(MINUTES)
+
 .PHONY: image
 image: ## build the image of the service for EXTRA=gpu (default) or EXTRA=cpu
 	docker build -f docker/service.Dockerfile -t rbm-service:$(EXTRA) --build-arg EXTRA=$(EXTRA) \

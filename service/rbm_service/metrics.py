@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.metrics import MetricWrapperBase
 
 from rbm_bundle.manifest import NO_EXPERT
+from rbm_service.confidence import Confidence
 
 Stage = Literal["parse", "position_lookup", "queue", "inference", "serialize"]
 STAGES: tuple[Stage, ...] = ("parse", "position_lookup", "queue", "inference", "serialize")
@@ -33,7 +34,6 @@ STAGE_BUCKETS = (.000005, .00001, .00002, .00005, .0001, .0002, .0005, .001, .00
 # fmt: on
 LOAD_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 ROW_BUCKETS = tuple(2**power for power in range(14))  # 1..8192
-CONFIDENCE_BUCKETS = tuple(tenth / 10 for tenth in range(1, 11))
 
 NAME = ("model_name",)
 MODEL = ("model_name", "model_version")
@@ -145,12 +145,8 @@ class Metrics:
             "Rows by most probable class, abstained ones included",
             (*NAME, "label"),
         )
-        self.confidence = self._histogram(
-            "rbm_confidence",
-            "Probability of the most probable class",
-            (*NAME, "label"),
-            buckets=CONFIDENCE_BUCKETS,
-        )
+        self.confidence = Confidence()
+        self.registry.register(self.confidence)
         self.abstained = self._counter("rbm_abstained_total", "Rows under the caller's min_confidence", MODEL)
 
     def _declare_model(self) -> None:
@@ -208,6 +204,7 @@ class Metrics:
         self._shown.pop(name, None)
         for metric in (*self._of_a_version(), *self._of_a_name()):
             metric.remove_by_labels({"model_name": name})
+        self.confidence.forget_model(name)
 
     def forget_version(self, name: str, version: int) -> None:
         """Drop the series of a version, or the scrape would grow with every version that was ever served."""
@@ -229,7 +226,7 @@ class Metrics:
         """Drop the classes that a new model does not have."""
         for label in set(former) - set(present):
             self.prediction_class.remove(name, label)
-            self.confidence.remove(name, label)
+            self.confidence.forget(name, label)
 
     def _of_a_version(self) -> Sequence[MetricWrapperBase]:
         return (
@@ -243,7 +240,8 @@ class Metrics:
     def _of_a_name(self) -> Sequence[MetricWrapperBase]:
         return (
             *(self.batch_rows, self.queue_rows, self.queue_requests, self.queue_capacity_rows),
-            *(self.position_lookups, self.expert_selected, self.prediction_class, self.confidence),
+            *(self.estimated_wait, self.capacity, self.engine_healthy, self.engine_restarts),
+            *(self.position_lookups, self.expert_selected, self.prediction_class),
             *(self.model_info, self.model_ready, self.model_loads, self.model_load_duration),
             *(self.shadow_requests, self.shadow_rows, self.shadow_duration),
         )
@@ -291,7 +289,8 @@ class ModelMetrics:
             result: metrics.position_lookups.labels(name, result) for result in POSITION_RESULTS
         }
         self.classes = [metrics.prediction_class.labels(name, label) for label in labels]
-        self.confidence = [metrics.confidence.labels(name, label) for label in labels]
+        metrics.confidence.expect(name, labels)
+        self._count_confidence = partial(metrics.confidence.count, name, labels)
         self.experts = [
             [metrics.expert_selected.labels(name, layer, expert) for expert in range(E)]
             for layer, E in enumerate(num_experts)
@@ -326,8 +325,7 @@ class ModelMetrics:
     def count_predictions(self, class_index: npt.NDArray[Any], confidence: npt.NDArray[Any]) -> None:
         """The most probable class of each row, shape (B,), and its probability, shape (B,)."""
         _add_counts(self.classes, class_index)
-        for index, value in zip(class_index.tolist(), confidence.tolist(), strict=True):
-            self.confidence[index].observe(value)
+        self._count_confidence(class_index, confidence)
 
 
 def _value(counter: Counter) -> float:

@@ -58,3 +58,11 @@ def test_predictions_are_counted_by_class_with_their_confidence(metrics, model_m
     assert value("rbm_prediction_class_total", {"model_name": "tiny", "label": "green"}) == 0
     assert value("rbm_confidence_sum", {"model_name": "tiny", "label": "red"}) == 1.5
     assert value("rbm_confidence_count", {"model_name": "tiny", "label": "blue"}) == 1
+
+
+def test_of_a_model_that_is_forgotten_no_series_is_left(metrics, model_metrics):
+    model_metrics.count_predictions(np.array([0]), np.array([0.5]))
+    model_metrics.engine_healthy.set(1)
+    metrics.forget_model("tiny")
+    samples = [sample for family in metrics.registry.collect() for sample in family.samples]
+    assert not [sample for sample in samples if sample.labels.get("model_name") == "tiny"]

@@ -1,0 +1,73 @@
+"""What merging and taking apart costs: rows through the batcher over the same rows straight to the engine."""
+
+import asyncio
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from rbm_service.batching import Batcher
+from rbm_service.engine import Engine
+from rbm_service.metrics import Metrics, ModelMetrics
+from rbm_service.shapes import Tensors
+from tests.load.production import NUM_FEATURES, POSITION_WIDTH, write_production_bundle
+from tests.load.timing import ROUNDS, times_faster
+
+BATCH_ROWS: Final = 256
+REQUEST_ROWS: Final = 16
+NUM_BATCHES: Final = 20
+OUTPUTS: Final = ("probabilities", "experts")
+
+
+def batcher_ratio() -> dict[str, float]:
+    """Measure.
+
+    Returns:
+        `batcher_over_bare_session`: time of requests of 16 rows that come all at once, run in batches of 256,
+        over the time of the engine for the same batches.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        bundle = write_production_bundle(Path(name) / "bundle")
+        engine = Engine(bundle, "cpu", intra_op_threads=1)
+        engine.warm_up(BATCH_ROWS)
+        manifest = bundle.manifest
+        metrics = ModelMetrics(
+            Metrics(), "production", "1", manifest.labels, manifest.architecture.num_experts
+        )
+        return {"batcher_over_bare_session": asyncio.run(_ratio(engine, metrics))}
+
+
+async def _ratio(engine: Engine, metrics: ModelMetrics) -> float:
+    batcher = Batcher(
+        engine.run, metrics, max_batch_rows=BATCH_ROWS, max_queued_rows=NUM_BATCHES * BATCH_ROWS
+    )
+    batch, request = _rows(BATCH_ROWS), _rows(REQUEST_ROWS)
+    merged, bare = [], []
+    for _ in range(ROUNDS):
+        merged.append(await _merged_seconds(batcher, request))
+        bare.append(await asyncio.to_thread(partial(_bare_seconds, engine, batch)))
+    batcher.close()
+    return round(times_faster(bare, merged), 3)
+
+
+async def _merged_seconds(batcher: Batcher, request: Tensors) -> float:
+    started = time.perf_counter()
+    num_requests = NUM_BATCHES * BATCH_ROWS // REQUEST_ROWS
+    await asyncio.gather(*(batcher.submit(request, REQUEST_ROWS) for _ in range(num_requests)))
+    return time.perf_counter() - started
+
+
+def _bare_seconds(engine: Engine, batch: Tensors) -> float:
+    started = time.perf_counter()
+    for _ in range(NUM_BATCHES):
+        engine.run(batch, OUTPUTS)
+    return time.perf_counter() - started
+
+
+def _rows(num_rows: int) -> Tensors:
+    generator = np.random.default_rng(0)
+    widths = {"features": NUM_FEATURES, "positions": POSITION_WIDTH}
+    return {name: generator.standard_normal((num_rows, width), np.float32) for name, width in widths.items()}
