@@ -331,11 +331,12 @@ def test_each_of_several_models_is_followed_by_itself(tmp_path, metrics):
     models.close()
 
 
-def test_a_rebuilt_model_is_another_one_of_the_same_version_whatever_is_promoted(models_dir, metrics):
-    former = load(models_dir, metrics)
-    repository = ModelRepository(models_dir)
+def test_a_rebuilt_model_is_another_one_of_the_same_version_whatever_is_promoted(tmp_path, metrics):
+    repository = ModelRepository(tmp_path)
     repository.promote("tiny", repository.publish(TINY))
-    rebuilt = rebuild_model(former, Settings(models_dir=models_dir, device="cpu"), metrics)
+    former = load(tmp_path, metrics)
+    repository.promote("tiny", repository.publish(TINY))
+    rebuilt = rebuild_model(former, Settings(models_dir=tmp_path, device="cpu"), metrics)
     assert rebuilt.version == former.version == 1
     assert rebuilt.engine is not former.engine
     for model in (former, rebuilt):
