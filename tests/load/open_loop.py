@@ -50,12 +50,12 @@ class _Sender:
         self._on_minute = on_minute
         self._minutes = [Minute() for _ in range(minutes)]
         self._due: deque[float] = deque()  # by the time since the start
-        self._idle: list[_Connection] = []
+        self._idle: deque[_Connection] = deque()  # in turn: the server ends those that lie idle
         self._start = 0.0
 
     async def run(self) -> list[Minute]:
         connections = [await self._connect() for _ in range(CONNECTIONS)]
-        self._idle = list(connections)
+        self._idle.extend(connections)
         self._start = time.perf_counter()
         num_due = 0
         for number, _ in enumerate(self._minutes, start=1):
@@ -90,7 +90,7 @@ class _Sender:
 
     def _send_due(self) -> None:
         while self._due and self._idle:
-            self._idle.pop().send(self._due.popleft())
+            self._idle.popleft().send(self._due.popleft())
 
     async def _settle(self) -> None:
         """Wait for what is under way; what has no answer then has failed."""
@@ -110,21 +110,23 @@ class _Connection(asyncio.Protocol):
         self._sender = sender
         self._request = request
         self._due = 0.0
+        self._is_complete = False
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, transport: asyncio.Transport) -> None:
         self._transport = transport
 
     def send(self, due: float) -> None:
-        self._due = due
+        self._due, self._is_complete = due, False
         self._parser = httptools.HttpResponseParser(self)
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
+        if self._is_complete:  # here, since the next request takes another parser
+            self._sender.answered(self, self._due, self._parser.get_status_code())
 
     def on_message_complete(self) -> None:
-        self._sender.answered(self, self._due, self._parser.get_status_code())
+        self._is_complete = True
 
     def close(self) -> None:
         self._transport.close()
