@@ -7,6 +7,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from rbm_bundle import ModelRepository
+from tests.bundles import TINY
 from tests.cuda import why_no_cuda
 
 # The same examples every time, and no limit on what a busy machine may take for one.
@@ -68,3 +70,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             f"{len(skipped)} tests on real graphs skipped: set GRAPH_DATA_ROOT to run them"
         )
+
+
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of one version, for those who only read it."""
+    root = tmp_path_factory.mktemp("models")
+    repository = ModelRepository(root)
+    repository.promote("tiny", repository.publish(TINY))
+    return root

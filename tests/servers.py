@@ -67,6 +67,14 @@ class RunningServer:
         with urllib.request.urlopen(f"{self.url}{path}", timeout=30) as answer:
             return bytes(answer.read())
 
+    def status(self, path: str, key: str) -> int:
+        request = urllib.request.Request(f"{self.url}{path}", headers={"X-API-Key": key})
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
     def classify(self, body: object) -> dict[str, Any]:
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.url}/classify", json.dumps(body).encode(), headers)

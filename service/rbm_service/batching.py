@@ -41,7 +41,7 @@ from rbm_service.errors import (
     ServiceError,
     UnhealthyError,
 )
-from rbm_service.metrics import ModelMetrics
+from rbm_service.model_metrics import ModelMetrics
 from rbm_service.shapes import Tensors
 from rbm_service.worker import Worker
 

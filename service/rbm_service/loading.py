@@ -13,7 +13,8 @@ import structlog
 from rbm_bundle import Bundle, BundleError, ModelRepository, read_bundle
 from rbm_service.batching import Batcher
 from rbm_service.engine import Engine
-from rbm_service.metrics import Metrics, ModelMetrics
+from rbm_service.metrics import Metrics
+from rbm_service.model_metrics import ModelMetrics
 from rbm_service.settings import Settings
 from rbm_service.shadow import Shadow
 from rbm_service.shapes import max_rows, padding

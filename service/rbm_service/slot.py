@@ -8,7 +8,8 @@ from rbm_bundle.manifest import Provider
 from rbm_service.batching import Batcher
 from rbm_service.engine import Engine
 from rbm_service.errors import DrainingError, UnhealthyError, WarmingError
-from rbm_service.metrics import Metrics, ModelInfo, ModelMetrics
+from rbm_service.metrics import Metrics, ModelInfo
+from rbm_service.model_metrics import ModelMetrics
 from rbm_service.shadow import Shadow
 
 

@@ -5,7 +5,6 @@ Run as `python -m tests.load.bare_route PORT`; it serves on 127.0.0.1 as `rbm-se
 
 import sys
 
-import uvicorn
 from fastapi import FastAPI
 from prometheus_client import disable_created_metrics
 from pydantic import BaseModel
@@ -16,6 +15,7 @@ from rbm_service.logs import configure_logging
 from rbm_service.metrics import Metrics
 from rbm_service.middleware import BodyLimits, Surroundings
 from rbm_service.settings import Settings
+from tests.load.yardsticks import serve
 
 
 class Question(BaseModel):
@@ -93,17 +93,7 @@ def main(port: int) -> None:
     """Serve until told to stop, with the log and the server that the service has."""
     configure_logging("json", "info")
     disable_created_metrics()
-    uvicorn.run(
-        create_bare_app(),
-        host="127.0.0.1",
-        port=port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        proxy_headers=False,
-        access_log=False,
-        log_config=None,
-    )
+    serve(create_bare_app(), port)
 
 
 if __name__ == "__main__":

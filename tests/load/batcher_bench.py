@@ -11,7 +11,8 @@ import numpy as np
 
 from rbm_service.batching import Batcher
 from rbm_service.engine import Engine
-from rbm_service.metrics import Metrics, ModelMetrics
+from rbm_service.metrics import Metrics
+from rbm_service.model_metrics import ModelMetrics
 from rbm_service.shapes import Tensors
 from tests.load.production import NUM_FEATURES, POSITION_WIDTH, write_production_bundle
 from tests.load.timing import ROUNDS, times_faster

@@ -6,11 +6,12 @@ Run as `python -m tests.load.starlette_route PORT FILE`; it reads a body and ans
 import sys
 from pathlib import Path
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+
+from tests.load.yardsticks import serve
 
 
 def create_app(answer: bytes) -> Starlette:
@@ -28,17 +29,7 @@ def create_app(answer: bytes) -> Starlette:
 
 def main(port: int, file: Path) -> None:
     """Serve until told to stop, as the service does but without a log."""
-    uvicorn.run(
-        create_app(file.read_bytes()),
-        host="127.0.0.1",
-        port=port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        proxy_headers=False,
-        access_log=False,
-        log_config=None,
-    )
+    serve(create_app(file.read_bytes()), port)
 
 
 if __name__ == "__main__":

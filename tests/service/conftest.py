@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from rbm_bundle import Bundle, ModelRepository, read_bundle
+from rbm_bundle import Bundle, read_bundle
 from rbm_service.app import create_app
 from rbm_service.engine import Engine
-from rbm_service.metrics import Metrics, ModelMetrics
+from rbm_service.metrics import Metrics
+from rbm_service.model_metrics import ModelMetrics
 from rbm_service.settings import Settings
 from tests.bundles import TINY
 from tests.servers import find_free_port
@@ -47,14 +48,6 @@ def any_bundle(request: pytest.FixtureRequest) -> Bundle:
 @pytest.fixture(scope="session")
 def engine(bundle: Bundle) -> Engine:
     return Engine(bundle, "cpu", intra_op_threads=1)
-
-
-@pytest.fixture(scope="session")
-def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("models")
-    repository = ModelRepository(root)
-    repository.promote("tiny", repository.publish(TINY))
-    return root
 
 
 @pytest.fixture

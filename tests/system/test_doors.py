@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from rbm_bundle import ModelRepository
-from tests.bundles import TINY
 from tests.callers import calling
 from tests.servers import running_server, wait_until
 
@@ -18,14 +16,6 @@ NUM_SLOW = 500
 TIMEOUT_SECONDS = 8
 POST = b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
-
-
-@pytest.fixture(scope="module")
-def models_dir(tmp_path_factory):
-    root = tmp_path_factory.mktemp("models")
-    repository = ModelRepository(root)
-    repository.promote("tiny", repository.publish(TINY))
-    return root
 
 
 @pytest.fixture(scope="module")

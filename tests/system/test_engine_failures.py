@@ -11,25 +11,15 @@ import pytest
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
-from rbm_bundle import ModelRepository
 from rbm_service.app import create_app
 from rbm_service.engine import Engine
 from rbm_service.settings import Settings
 from rbm_service.supervision import EXIT_ENGINE_LOST
 from tests import faults
-from tests.bundles import TINY
 from tests.faults import DAMAGES, Fault, faulty
 from tests.servers import running_server, wait_until
 
 INLINE, LARGE = 3, 40  # rows of a request that runs on the event loop, and of one that does not
-
-
-@pytest.fixture(scope="module")
-def models_dir(tmp_path_factory):
-    root = tmp_path_factory.mktemp("models")
-    repository = ModelRepository(root)
-    repository.promote("tiny", repository.publish(TINY))
-    return root
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from rbm_bundle.bundle import read_manifest
 from rbm_bundle.folders import replace_file
 from rbm_service.app import create_app
 from rbm_service.engine import Engine
+from rbm_service.keys import new_key
 from rbm_service.settings import Settings
 from tests.bundles import KNOWN_IDS, TINY, with_other_answers
 from tests.callers import calling
@@ -201,6 +202,22 @@ def test_a_signal_has_it_look_at_once(serve, repository):
         server.process.send_signal(signal.SIGHUP)
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(60) == 0
+
+
+def test_keys_are_read_anew_on_a_signal_and_a_file_that_is_not_right_changes_nothing(serve, tmp_path):
+    (old, old_line), (new, new_line) = new_key("web"), new_key("web")
+    keys = tmp_path / "keys"
+    keys.write_text(old_line)
+    with serve(api_keys_file=keys) as server:
+        assert (server.status("/info", old), server.status("/info", new)) == (200, 401)
+        keys.write_text(new_line)
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: server.status("/info", new) == 200, "the new key")
+        assert server.status("/info", old) == 401
+        keys.write_text("nonsense")
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: server.events("keys refused, the old ones stay"), "a refusal")
+        assert server.status("/info", new) == 200
 
 
 def test_a_promotion_where_nothing_may_be_written_is_refused_and_changes_nothing(

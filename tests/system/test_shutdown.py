@@ -10,20 +10,11 @@ import urllib.request
 
 import pytest
 
-from rbm_bundle import ModelRepository
-from tests.bundles import KNOWN_IDS, TINY
+from tests.bundles import KNOWN_IDS
 from tests.callers import calling
 from tests.servers import running_server, wait_until
 
 QUERIES = [{"node_ids": [100, 105]}, {"node_ids": [*KNOWN_IDS, *KNOWN_IDS]}]
-
-
-@pytest.fixture(scope="module")
-def models_dir(tmp_path_factory):
-    root = tmp_path_factory.mktemp("models")
-    repository = ModelRepository(root)
-    repository.promote("tiny", repository.publish(TINY))
-    return root
 
 
 class Prober:

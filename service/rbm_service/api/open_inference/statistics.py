@@ -16,7 +16,8 @@ from rbm_service.api.open_inference.schemas import (
     Statistics,
 )
 from rbm_service.api.parts import parts_of
-from rbm_service.metrics import STAGES, ModelTotals, Stage, StageTotal
+from rbm_service.metrics import STAGES, Stage
+from rbm_service.model_metrics import ModelTotals, StageTotal
 from rbm_service.slot import ServedModel
 
 router = new_router()

@@ -1,0 +1,113 @@
+"""The metrics of one version of a model, bound once: finding a label child costs more than incrementing it.
+
+Dimension letters: B rows, C classes, L layers, E experts, K experts per row.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from prometheus_client import Counter, Histogram
+
+from rbm_bundle.manifest import NO_EXPERT
+from rbm_service.metrics import POSITION_RESULTS, STAGES, Metrics, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class StageTotal:
+    """All that was spent in one stage, and by how many requests."""
+
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTotals:
+    """What a version of a model has done since it was loaded."""
+
+    num_rows: int
+    num_executions: int
+    stages: Mapping[Stage, StageTotal]
+
+
+class ModelMetrics:
+    """The children of one model's metrics."""
+
+    def __init__(
+        self, metrics: Metrics, name: str, version: str, labels: Sequence[str], num_experts: Sequence[int]
+    ) -> None:
+        both = (name, version)
+        self.stages = {stage: metrics.stage_duration.labels(stage, *both) for stage in STAGES}
+        self.requests = metrics.inference_requests.labels(*both)
+        self.rows = metrics.inference_rows.labels(*both)
+        self.executions = metrics.inference_executions.labels(*both)
+        self.batch_rows = metrics.batch_rows.labels(name)
+        self.queue_rows = metrics.queue_rows.labels(name)
+        self.queue_requests = metrics.queue_requests.labels(name)
+        self.queue_capacity_rows = metrics.queue_capacity_rows.labels(name)
+        self.estimated_wait = metrics.estimated_wait.labels(name)
+        self.capacity = metrics.capacity.labels(name)
+        self.engine_healthy = metrics.engine_healthy.labels(name)
+        self.engine_restarts = metrics.engine_restarts.labels(name)
+        self.abstained = metrics.abstained.labels(*both)
+        self.positions = {
+            result: metrics.position_lookups.labels(name, result) for result in POSITION_RESULTS
+        }
+        self.classes = [metrics.prediction_class.labels(name, label) for label in labels]
+        metrics.confidence.expect(name, labels)
+        self._count_confidence = partial(metrics.confidence.count, name, labels)
+        self.experts = [
+            [metrics.expert_selected.labels(name, layer, expert) for expert in range(E)]
+            for layer, E in enumerate(num_experts)
+        ]
+
+    def observe_stages(self, seconds: Mapping[Stage, float]) -> None:
+        """The time one request spent in each stage."""
+        for stage, value in seconds.items():
+            self.stages[stage].observe(value)
+
+    def totals(self) -> ModelTotals:
+        """What the metrics of this version have come to."""
+        stages = {stage: _stage_total(histogram) for stage, histogram in self.stages.items()}
+        return ModelTotals(int(_value(self.rows)), int(_value(self.executions)), stages)
+
+    def count_positions(self, sources: Sequence[str]) -> None:
+        """Where the position of each row of a request came from."""
+        for source in set(sources):
+            self.positions[source].inc(sources.count(source))
+
+    def count_execution(self, num_rows: int) -> None:
+        """One forward pass."""
+        self.executions.inc()
+        self.batch_rows.observe(num_rows)
+
+    def count_experts(self, experts: npt.NDArray[Any]) -> None:
+        """The experts that rows were routed to, shape (B, L, K); places left empty count for none."""
+        for layer, counters in enumerate(self.experts):
+            chosen = experts[:, layer].ravel()
+            _add_counts(counters, chosen[chosen != NO_EXPERT])
+
+    def count_predictions(self, class_index: npt.NDArray[Any], confidence: npt.NDArray[Any]) -> None:
+        """The most probable class of each row, shape (B,), and its probability, shape (B,)."""
+        _add_counts(self.classes, class_index)
+        self._count_confidence(class_index, confidence)
+
+
+def _value(counter: Counter) -> float:
+    return next(sample.value for family in counter.collect() for sample in family.samples)
+
+
+def _stage_total(histogram: Histogram) -> StageTotal:
+    samples = {sample.name: sample.value for family in histogram.collect() for sample in family.samples}
+    name = "rbm_stage_duration_seconds"
+    return StageTotal(int(samples[f"{name}_count"]), samples[f"{name}_sum"])
+
+
+def _add_counts(counters: Sequence[Counter], indices: npt.NDArray[Any]) -> None:
+    counts = np.bincount(indices, minlength=len(counters)).tolist()
+    for counter, count in zip(counters, counts, strict=True):
+        if count:
+            counter.inc(count)
