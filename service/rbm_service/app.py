@@ -1,7 +1,7 @@
 """The application: the only place where the parts of the service are put together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from prometheus_client import start_http_server
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from rbm_service.api import admin, classify, open_inference, operations
 from rbm_service.api.open_inference import repository
@@ -21,10 +21,11 @@ from rbm_service.api.parts import Parts
 from rbm_service.api.schemas import extra_components
 from rbm_service.api.security import declare_keys
 from rbm_service.errors import MethodNotAllowedError, NotFoundError, ServiceError
+from rbm_service.exchange import BodyLimits
 from rbm_service.keys import KeyRing
 from rbm_service.loading import rebuild_model
 from rbm_service.metrics import Metrics
-from rbm_service.middleware import BodyLimits, Surroundings, problem_response
+from rbm_service.middleware import Surroundings, problem_response
 from rbm_service.models import ServedModels
 from rbm_service.reload import Reloader
 from rbm_service.settings import Settings
@@ -46,6 +47,7 @@ class Service(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle whatever the server sends."""
+        scope["app"] = self
         await self.surroundings(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
@@ -92,25 +94,13 @@ def create_app(settings: Settings) -> FastAPI:
         routes=[OPENAPI_URL, DOCS_URL, *_paths(routes)],
         inference_routes=_paths([*classify.router.routes, *open_inference.infer.router.routes]),
         body_limits=BodyLimits(settings.max_body_bytes, settings.body_timeout_seconds),
-        shortcuts={("POST", "/classify"): _shortcut(app, classify.classify)},
+        shortcuts={("POST", "/classify"): classify.classify},
         tracer=tracer,
     )
     app.state.tracer = tracer
     models = ServedModels(metrics)
     app.state.parts = Parts(settings, metrics, keys, models, Reloader(settings, metrics, models))
     return app
-
-
-def _shortcut(app: FastAPI, endpoint: Callable[[Request], Awaitable[Response]]) -> ASGIApp:
-    """A route as the document describes it, without the router and the layers of FastAPI on the way, which
-    would cost more than all that the route does itself."""
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["app"] = app
-        response = await endpoint(Request(scope, receive))
-        await response(scope, receive, send)
-
-    return answer
 
 
 @asynccontextmanager

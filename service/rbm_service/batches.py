@@ -27,7 +27,7 @@ INLINE_NONZEROS: Final = 4096  # the same for sparse rows, padding included
 NO_PADDING: Final[Padding] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """The outputs for the rows of one request, with what `most_probable` adds, how long they took, and the
     batch they were in: its number and all its rows."""
@@ -39,7 +39,7 @@ class Answer:
     batch_rows: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Job:
     """A request that waits; each of its feeds has `num_rows` rows. Times are of `time.perf_counter`."""
 

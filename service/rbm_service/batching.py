@@ -279,7 +279,8 @@ class Batcher:
 
     def _show_queue(self, queued_rows: int) -> None:
         """By difference: while one model replaces another, two batchers share the gauges."""
-        self._metrics.queue_rows.inc(queued_rows - self._queued_rows)
-        self._metrics.queue_requests.inc(len(self._waiting) - self._queued_requests)
-        self._queued_rows, self._queued_requests = queued_rows, len(self._waiting)
-        self._metrics.estimated_wait.set(self._pace.seconds_for(self._queued_rows))
+        queue, num_requests = self._metrics.queue, len(self._waiting)
+        queue.num_rows += queued_rows - self._queued_rows
+        queue.num_requests += num_requests - self._queued_requests
+        queue.estimated_wait_seconds = self._pace.seconds_for(queued_rows)
+        self._queued_rows, self._queued_requests = queued_rows, num_requests

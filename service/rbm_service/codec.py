@@ -35,7 +35,7 @@ Column = Sequence[Any]
 MAX_NEIGHBORS: Final = 65_536  # neighbour ids in one request: each costs a lookup and a gathered position
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Query:
     """The rows a caller asks about; every column is B long or absent. Arrays are as good as lists."""
 
@@ -51,7 +51,7 @@ class Query:
         return [] if self.node_ids is None else [self.node_ids[row] for row in rows]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AnswerOptions:
     """What a caller wants to read about each row."""
 
@@ -61,7 +61,7 @@ class AnswerOptions:
     min_confidence: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PlacedRows:
     """Positions (B, P), and for each of the B rows where its position came from."""
 
@@ -69,7 +69,7 @@ class PlacedRows:
     sources: list[PositionSource]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EncodedRows:
     """Rows ready for the graph, by the names of its inputs, and where the position of each came from."""
 
@@ -82,7 +82,7 @@ class EncodedRows:
         return len(self.sources)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DecodedRows:
     """Predictions as a caller reads them, and how many of them abstain."""
 

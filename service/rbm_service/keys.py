@@ -17,6 +17,7 @@ from rbm_service.errors import ForbiddenError, NotFoundError, UnauthorizedError
 
 OPEN_PATHS: Final = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
 ADMIN_PATHS: Final = ("/admin", "/v2/repository")  # these and all below them
+BELOW_ADMIN_PATHS: Final = tuple(path + "/" for path in ADMIN_PATHS)
 ADMIN_NAME: Final = "admin"
 NAME_PATTERN: Final = re.compile(
     r"[A-Za-z0-9._-]{1,32}"
@@ -100,7 +101,7 @@ class KeyRing:
 
 def is_for_admin(path: str) -> bool:
     """Whether only the admin key opens a path."""
-    return any(path == root or path.startswith(root + "/") for root in ADMIN_PATHS)
+    return path in ADMIN_PATHS or path.startswith(BELOW_ADMIN_PATHS)
 
 
 def read_api_keys(path: Path) -> tuple[Key, ...]:

@@ -1,15 +1,15 @@
 """Metrics of the service, on a registry of their own. Dimension letters: E experts."""
 
-import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.metrics import MetricWrapperBase
 
-from rbm_service.confidence import Confidence
+from rbm_service.histograms import BulkHistogram
+from rbm_service.journal import Journal, SettledRegistry
 
 Stage = Literal["parse", "position_lookup", "queue", "inference", "serialize"]
 STAGES: tuple[Stage, ...] = ("parse", "position_lookup", "queue", "inference", "serialize")
@@ -27,6 +27,7 @@ STAGE_BUCKETS = (.000005, .00001, .00002, .00005, .0001, .0002, .0005, .001, .00
 # fmt: on
 LOAD_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 ROW_BUCKETS = tuple(2**power for power in range(14))  # 1..8192
+CONFIDENCE_BUCKETS = tuple(tenths / 10 for tenths in range(1, 11))
 
 NAME = ("model_name",)
 MODEL = ("model_name", "model_version")
@@ -45,15 +46,26 @@ class ModelInfo:
     onnxruntime_version: str
 
 
+@dataclass(slots=True)
+class Queue:
+    """What waits for a model; while one version replaces another, both count here."""
+
+    num_rows: int = 0
+    num_requests: int = 0
+    estimated_wait_seconds: float = 0.0
+
+
 class Metrics:
-    """Every metric of one service."""
+    """Every metric of one service; what is noted in the journal shows when the registry is read."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.journal = Journal()
+        self.registry = SettledRegistry(self.journal)
         ProcessCollector(registry=self.registry)
         self._counter = partial(Counter, registry=self.registry)
         self._gauge = partial(Gauge, registry=self.registry)
         self._histogram = partial(Histogram, registry=self.registry)
+        self._queues: dict[str, Queue] = {}
         self._declare_http()
         self._declare_inference()
         self._declare_queue()
@@ -66,19 +78,19 @@ class Metrics:
         self.http_requests = self._counter(
             "rbm_http_requests_total", "Requests answered", ("route", "method", "code")
         )
-        self.http_duration = self._histogram(
-            "rbm_http_request_duration_seconds", "Request to answer", ("route",), buckets=REQUEST_BUCKETS
+        self.http_duration = self._bulk_histogram(
+            "rbm_http_request_duration_seconds", "Request to answer", ("route",), REQUEST_BUCKETS
         )
         self.http_in_progress = self._gauge(
             "rbm_http_requests_in_progress", "Requests being answered", ("route",)
         )
 
     def _declare_inference(self) -> None:
-        self.stage_duration = self._histogram(
+        self.stage_duration = self._bulk_histogram(
             "rbm_stage_duration_seconds",
             "Time a request spends in each stage",
             ("stage", *MODEL),
-            buckets=STAGE_BUCKETS,
+            STAGE_BUCKETS,
         )
         self.inference_requests = self._counter("rbm_inference_requests_total", "Requests computed", MODEL)
         self.inference_rows = self._counter("rbm_inference_rows_total", "Rows computed", MODEL)
@@ -121,8 +133,12 @@ class Metrics:
             "Rows by most probable class, abstained ones included",
             (*NAME, "label"),
         )
-        self.confidence = Confidence()
-        self.registry.register(self.confidence)
+        self.confidence = self._bulk_histogram(
+            "rbm_confidence",
+            "Probability of the most probable class",
+            (*NAME, "label"),
+            CONFIDENCE_BUCKETS,
+        )
         self.abstained = self._counter("rbm_abstained_total", "Rows under the caller's min_confidence", MODEL)
 
     def _declare_model(self) -> None:
@@ -167,6 +183,15 @@ class Metrics:
         for outcome in LOAD_OUTCOMES:  # a rate sees the first refusal only if the series was there before
             self.model_loads.labels(name, outcome)
 
+    def queue_of(self, name: str) -> Queue:
+        """What waits for a model: its gauges are read from there."""
+        if name not in self._queues:
+            queue = self._queues[name] = Queue()
+            self.queue_rows.labels(name).set_function(lambda: queue.num_rows)
+            self.queue_requests.labels(name).set_function(lambda: queue.num_requests)
+            self.estimated_wait.labels(name).set_function(lambda: queue.estimated_wait_seconds)
+        return self._queues[name]
+
     def show_model(self, info: ModelInfo) -> None:
         """Let `rbm_model_info` say this and nothing else of the model."""
         former = self._shown.get(info.model_name)
@@ -178,9 +203,9 @@ class Metrics:
     def forget_model(self, name: str) -> None:
         """Drop every series of a model that is served no more."""
         self._shown.pop(name, None)
+        self._queues.pop(name, None)
         for metric in (*self._of_a_version(), *self._of_a_name()):
             metric.remove_by_labels({"model_name": name})
-        self.confidence.forget_model(name)
 
     def forget_version(self, name: str, version: int) -> None:
         """Drop the series of a version, or the scrape would grow with every version that was ever served."""
@@ -202,9 +227,9 @@ class Metrics:
         """Drop the classes that a new model does not have."""
         for label in set(former) - set(present):
             self.prediction_class.remove(name, label)
-            self.confidence.forget(name, label)
+            self.confidence.remove_by_labels({"model_name": name, "label": label})
 
-    def _of_a_version(self) -> Sequence[MetricWrapperBase]:
+    def _of_a_version(self) -> Sequence[MetricWrapperBase | BulkHistogram]:
         return (
             self.stage_duration,
             self.inference_requests,
@@ -213,29 +238,18 @@ class Metrics:
             self.abstained,
         )
 
-    def _of_a_name(self) -> Sequence[MetricWrapperBase]:
+    def _of_a_name(self) -> Sequence[MetricWrapperBase | BulkHistogram]:
         return (
             *(self.batch_rows, self.queue_rows, self.queue_requests, self.queue_capacity_rows),
             *(self.estimated_wait, self.capacity, self.engine_healthy, self.engine_restarts),
-            *(self.position_lookups, self.expert_selected, self.prediction_class),
+            *(self.position_lookups, self.expert_selected, self.prediction_class, self.confidence),
             *(self.model_info, self.model_ready, self.model_loads, self.model_load_duration),
             *(self.shadow_requests, self.shadow_rows, self.shadow_duration),
         )
 
-    def bind_routes(self, routes: Iterable[str]) -> dict[str, "RouteMetrics"]:
-        """The metrics of each route."""
-        return {route: RouteMetrics(self, route) for route in routes}
-
-
-class RouteMetrics:
-    """The children of one route's metrics."""
-
-    def __init__(self, metrics: Metrics, route: str) -> None:
-        self.in_progress = metrics.http_in_progress.labels(route)
-        self._duration = metrics.http_duration.labels(route)
-        self._requests = functools.cache(partial(metrics.http_requests.labels, route))
-
-    def count(self, method: str, status: int, seconds: float) -> None:
-        """One request answered."""
-        self._requests(method, status).inc()
-        self._duration.observe(seconds)
+    def _bulk_histogram(
+        self, name: str, documentation: str, label_names: Sequence[str], edges: Iterable[float]
+    ) -> BulkHistogram:
+        histogram = BulkHistogram(name, documentation, label_names, edges)
+        self.registry.register(histogram)
+        return histogram

@@ -5,14 +5,14 @@ Dimension letters: B rows, C classes, L layers, E experts, K experts per row.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter
 
 from rbm_bundle.manifest import NO_EXPERT
+from rbm_service.journal import Tally
 from rbm_service.metrics import POSITION_RESULTS, STAGES, Metrics, Stage
 
 
@@ -40,44 +40,52 @@ class ModelMetrics:
         self, metrics: Metrics, name: str, version: str, labels: Sequence[str], num_experts: Sequence[int]
     ) -> None:
         both = (name, version)
-        self.stages = {stage: metrics.stage_duration.labels(stage, *both) for stage in STAGES}
+        self._journal = metrics.journal
+        self._stages = {stage: metrics.stage_duration.labels(stage, *both) for stage in STAGES}
         self.requests = metrics.inference_requests.labels(*both)
         self.rows = metrics.inference_rows.labels(*both)
         self.executions = metrics.inference_executions.labels(*both)
         self.batch_rows = metrics.batch_rows.labels(name)
-        self.queue_rows = metrics.queue_rows.labels(name)
-        self.queue_requests = metrics.queue_requests.labels(name)
+        self.queue = metrics.queue_of(name)
         self.queue_capacity_rows = metrics.queue_capacity_rows.labels(name)
-        self.estimated_wait = metrics.estimated_wait.labels(name)
         self.capacity = metrics.capacity.labels(name)
         self.engine_healthy = metrics.engine_healthy.labels(name)
         self.engine_restarts = metrics.engine_restarts.labels(name)
         self.abstained = metrics.abstained.labels(*both)
-        self.positions = {
-            result: metrics.position_lookups.labels(name, result) for result in POSITION_RESULTS
+        self._positions = {
+            result: Tally(metrics.position_lookups.labels(name, result)) for result in POSITION_RESULTS
         }
         self.classes = [metrics.prediction_class.labels(name, label) for label in labels]
-        metrics.confidence.expect(name, labels)
-        self._count_confidence = partial(metrics.confidence.count, name, labels)
+        self._confidence = metrics.confidence
+        self._confidences = [metrics.confidence.labels(name, label) for label in labels]
         self.experts = [
             [metrics.expert_selected.labels(name, layer, expert) for expert in range(E)]
             for layer, E in enumerate(num_experts)
         ]
 
     def observe_stages(self, seconds: Mapping[Stage, float]) -> None:
-        """The time one request spent in each stage."""
-        for stage, value in seconds.items():
-            self.stages[stage].observe(value)
+        """The time one request spent in each stage; whoever gave it changes it no more."""
+        self._journal.note(self, seconds)
+
+    def settle(self, entries: list[Mapping[Stage, float]]) -> None:
+        """See `Account`: the stages of requests."""
+        for stage, series in self._stages.items():
+            series.observe([seconds[stage] for seconds in entries if stage in seconds])
 
     def totals(self) -> ModelTotals:
         """What the metrics of this version have come to."""
-        stages = {stage: _stage_total(histogram) for stage, histogram in self.stages.items()}
+        self._journal.settle()
+        stages = {stage: StageTotal(series.count, series.total) for stage, series in self._stages.items()}
         return ModelTotals(int(_value(self.rows)), int(_value(self.executions)), stages)
 
     def count_positions(self, sources: Sequence[str]) -> None:
         """Where the position of each row of a request came from."""
         for source in set(sources):
-            self.positions[source].inc(sources.count(source))
+            self._journal.note(self._positions[source], sources.count(source))
+
+    def count_missing(self, num_rows: int) -> None:
+        """Rows of a request that have no position."""
+        self._journal.note(self._positions["missing"], num_rows)
 
     def count_execution(self, num_rows: int) -> None:
         """One forward pass."""
@@ -93,17 +101,11 @@ class ModelMetrics:
     def count_predictions(self, class_index: npt.NDArray[Any], confidence: npt.NDArray[Any]) -> None:
         """The most probable class of each row, shape (B,), and its probability, shape (B,)."""
         _add_counts(self.classes, class_index)
-        self._count_confidence(class_index, confidence)
+        self._confidence.observe_each(self._confidences, class_index, confidence)
 
 
 def _value(counter: Counter) -> float:
     return next(sample.value for family in counter.collect() for sample in family.samples)
-
-
-def _stage_total(histogram: Histogram) -> StageTotal:
-    samples = {sample.name: sample.value for family in histogram.collect() for sample in family.samples}
-    name = "rbm_stage_duration_seconds"
-    return StageTotal(int(samples[f"{name}_count"]), samples[f"{name}_sum"])
 
 
 def _add_counts(counters: Sequence[Counter], indices: npt.NDArray[Any]) -> None:

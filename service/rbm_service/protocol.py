@@ -8,9 +8,11 @@ time, and answers.
 
 import asyncio
 from asyncio.events import TimerHandle
-from typing import ClassVar, Final
+from typing import ClassVar, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from rbm_service.transport import OneGo
 
 MAX_HEADER_BYTES: Final = 64 * 1024
 
@@ -23,6 +25,7 @@ class TimedProtocol(HttpToolsProtocol):
 
     _timer: TimerHandle | None = None
     _num_header_bytes: int | None = None  # None unless headers are being read
+    _num_requests = 0  # whose headers are read
 
     @classmethod
     def within(cls, header_seconds: float, rest_seconds: float) -> type["TimedProtocol"]:
@@ -36,7 +39,8 @@ class TimedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Wait for the first headers."""
-        super().connection_made(transport)
+        self._one_go = OneGo(transport)
+        super().connection_made(cast(asyncio.Transport, self._one_go))
         self._start(self.header_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -46,23 +50,27 @@ class TimedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take in what has arrived; the first byte after a pause begins the next request."""
-        if self.timeout_keep_alive_task is not None:  # it waited, and uvicorn waits no more from here
-            self._start(self.header_seconds)
+        was_idle, num_requests = self.timeout_keep_alive_task is not None, self._num_requests
         super().data_received(data)
         if self._num_header_bytes is not None and not self.transport.is_closing():
+            self._start(self.header_seconds)
             self._num_header_bytes += len(data)
             if self._num_header_bytes > MAX_HEADER_BYTES:
                 self.send_400_response("The headers are too long.")
+        elif (
+            was_idle and self._num_requests == num_requests
+        ):  # uvicorn waits no more, though nothing has begun
+            self._start(self.header_seconds)
 
     def on_message_begin(self) -> None:
         """A request begins, be it while the one before it is answered."""
         super().on_message_begin()
         self._num_header_bytes = 0
-        self._start(self.header_seconds)
 
     def on_headers_complete(self) -> None:
         """The headers are there in time."""
         self._num_header_bytes = None
+        self._num_requests += 1
         self._stop()
         super().on_headers_complete()
 
@@ -75,6 +83,7 @@ class TimedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """The answer is out; if not all of the body is in by now, nobody reads the rest of it."""
+        self._one_go.flush()
         super().on_response_complete()
         if self.cycle.response_complete and self.cycle.more_body:
             self._start(self.rest_seconds)

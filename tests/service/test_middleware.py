@@ -6,8 +6,9 @@ from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
 from rbm_service.app import create_app
+from rbm_service.exchange import BodyLimits
 from rbm_service.keys import KeyRing, new_key
-from rbm_service.middleware import BodyLimits, Surroundings
+from rbm_service.middleware import Surroundings
 from rbm_service.settings import Settings
 
 JSON = {"Content-Type": "application/json"}

@@ -1,15 +1,16 @@
 """`POST /classify`: the classes of a batch of nodes."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Final, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, to_json
 
-from rbm_service.api.inference import MAX_BYTES_ON_LOOP, comparison, compute, counted_failures, run
-from rbm_service.api.parts import parts_of
+from rbm_service.api.inference import MAX_BYTES_ON_LOOP, comparison, compute, counted_failures
+from rbm_service.api.messages import JsonAnswer, read_body
+from rbm_service.api.parts import Parts, parts_of
 from rbm_service.api.plain_route import PlainRoute
 from rbm_service.api.schemas import (
     CSR_FORM,
@@ -54,16 +55,24 @@ async def classify(request: Request) -> Response:
     parts = parts_of(request)
     with counted_failures(parts.metrics):
         check_media_type(dict(request.scope["headers"]))
-        raw = await request.body()
+        raw = await read_body(request.receive)
         watch = Stopwatch()
         is_long = len(raw) > MAX_BYTES_ON_LOOP
-        body = await run(partial(parse, raw, ClassifyRequest), is_long)
+        if is_long:
+            body = await asyncio.to_thread(parse, raw, ClassifyRequest)
+        else:
+            body = parse(raw, ClassifyRequest)
         with parts.models.lease(body.model, body.version) as model:
-            return await _answer(request, body, model, watch, is_long)  # all of it from one version alone
+            return await _answer(request, parts, body, model, watch, is_long)  # of one version alone
 
 
 async def _answer(
-    request: Request, body: ClassifyRequest, model: ServedModel, watch: Stopwatch, is_long: bool
+    request: Request,
+    parts: Parts,
+    body: ClassifyRequest,
+    model: ServedModel,
+    watch: Stopwatch,
+    is_long: bool,
 ) -> Response:
     labels = model.bundle.manifest.labels
     query, options = body.query(), body.options()
@@ -71,6 +80,7 @@ async def _answer(
     watch.lap("parse")
     computed = await compute(
         request,
+        parts,
         query,
         model,
         watch,
@@ -84,10 +94,9 @@ async def _answer(
     )
     watch.lap("serialize")
     model.metrics.observe_stages(watch.seconds)
-    model.metrics.abstained.inc(decoded.num_abstained)
-    headers = {"Server-Timing": watch.header()}
-    afterwards = comparison(request, query, computed.answer, model)
-    return Response(content, media_type="application/json", headers=headers, background=afterwards)
+    if decoded.num_abstained:
+        model.metrics.abstained.inc(decoded.num_abstained)
+    return JsonAnswer(content, watch.header(), comparison(parts, query, computed.answer, model))
 
 
 def check_media_type(headers: Mapping[bytes, bytes]) -> None:

@@ -1,19 +1,15 @@
 """What every route that classifies does between its body and its answer, whatever form they have."""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from fastapi import Request
 from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 
-from rbm_service.api.parts import Parts, parts_of
+from rbm_service.api.parts import Parts
 from rbm_service.api.timing import Stopwatch, work_of
-from rbm_service.api.waiting import answer_or_gone
 from rbm_service.batches import Answer
 from rbm_service.codec import EncodedRows, Query, encode
 from rbm_service.errors import FailureReason, ServiceError, UnknownNodeError
@@ -25,10 +21,8 @@ from rbm_service.slot import ServedModel
 # keep the interpreter to itself anyway: for shorter ones, a thread would gain the others nothing.
 MAX_BYTES_ON_LOOP: Final = 64 * 1024
 
-T = TypeVar("T")
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Computed:
     """The rows of a request as the graph took them, and what it said of them."""
 
@@ -36,18 +30,25 @@ class Computed:
     answer: Answer
 
 
-@contextmanager
-def counted_failures(metrics: Metrics) -> Iterator[None]:
-    """Count a request that gets no predictions under its reason."""
-    try:
-        yield
-    except BaseException as error:
-        metrics.inference_failures.labels(_reason(error)).inc()
-        raise
+class counted_failures:  # noqa: N801 - reads as the function that it would be, at a third of the cost
+    """`with counted_failures(metrics)`: count a request that gets no predictions under its reason."""
+
+    __slots__ = ("_metrics",)
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None:
+            self._metrics.inference_failures.labels(_reason(error)).inc()
 
 
 async def compute(
     request: Request,
+    parts: Parts,
     query: Query,
     model: ServedModel,
     watch: Stopwatch,
@@ -66,32 +67,36 @@ async def compute(
         ServiceError: anything that `encode` or the batcher refuses.
         ClientDisconnect: nobody waits for the answer any more.
     """
-    parts = parts_of(request)
-    rows = await run(partial(_encode, query, model, parts), is_long)
+    max_rows = parts.settings.max_request_rows
+    if is_long:
+        rows = await asyncio.to_thread(_encode, query, model, max_rows)
+    else:
+        rows = _encode(query, model, max_rows)
     watch.lap("position_lookup")
     limit = parts.settings.request_timeout_seconds
     deadline = watch.started + min(timeout_seconds or limit, limit)
     submitted = model.batcher.submit(rows.feeds, rows.num_rows, explain=explain, deadline=deadline)
-    answer = await answer_or_gone(request, submitted)
+    answer = await parts.lookouts.answer_or_gone(request, submitted)
     watch.take({"queue": answer.queue_seconds, "inference": answer.inference_seconds})
-    request.scope["state"]["work"] = work_of(model, answer, rows.num_rows, watch)
+    if parts.settings.otlp_endpoint is not None:
+        request.scope["state"]["work"] = work_of(model, answer, rows.num_rows, watch)
     return Computed(rows, answer)
 
 
-def comparison(request: Request, query: Query, answer: Answer, model: ServedModel) -> BackgroundTask | None:
+def comparison(parts: Parts, query: Query, answer: Answer, model: ServedModel) -> BackgroundTask | None:
     """What is left to do once the answer is out: let the shadow have the request, if it is one for it."""
-    shadow = parts_of(request).models.shadow_of(model.name)
+    shadow = parts.models.shadow_of(model.name)
     if shadow is None or not shadow.samples(model.version):
         return None
     labels = [model.bundle.manifest.labels[index] for index in answer.outputs["class_index"].tolist()]
     return BackgroundTask(shadow.follow, Answered(query, labels, model.version))
 
 
-def _encode(query: Query, model: ServedModel, parts: Parts) -> EncodedRows:
+def _encode(query: Query, model: ServedModel, max_rows: int) -> EncodedRows:
     try:
-        rows = encode(query, model.bundle, parts.settings.max_request_rows)
+        rows = encode(query, model.bundle, max_rows)
     except UnknownNodeError as error:
-        model.metrics.positions["missing"].inc(error.num_unknown)
+        model.metrics.count_missing(error.num_unknown)
         raise
     model.metrics.count_positions(rows.sources)
     return rows
@@ -101,8 +106,3 @@ def _reason(error: BaseException) -> FailureReason:
     if isinstance(error, ServiceError):
         return error.reason
     return "canceled" if isinstance(error, asyncio.CancelledError | ClientDisconnect) else "other"
-
-
-async def run(work: Callable[[], T], is_long: bool) -> T:
-    """Do it now, or where it keeps nobody waiting."""
-    return await asyncio.to_thread(work) if is_long else work()

@@ -1,10 +1,10 @@
 """What the routes work with; `create_app` leaves it in the application's state."""
 
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, field
 
 from fastapi import Request
 
+from rbm_service.api.waiting import Lookouts
 from rbm_service.keys import KeyRing
 from rbm_service.metrics import Metrics
 from rbm_service.models import ServedModels
@@ -21,8 +21,10 @@ class Parts:
     keys: KeyRing
     models: ServedModels
     reloader: Reloader
+    lookouts: Lookouts = field(default_factory=Lookouts)
 
 
 def parts_of(request: Request) -> Parts:
     """The parts of the service that received a request."""
-    return cast(Parts, request.app.state.parts)
+    parts: Parts = request.scope["app"].state.parts
+    return parts

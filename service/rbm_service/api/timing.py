@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from time import perf_counter
+from typing import Final
 
 from rbm_service.batches import Answer
-from rbm_service.metrics import Stage
+from rbm_service.metrics import STAGES, Stage
 from rbm_service.slot import ServedModel
 from rbm_service.work import Work
+
+HEADER: Final = ", ".join(f"{name};dur=%.3f" for name in (*STAGES, "total"))
 
 
 class Stopwatch:
@@ -28,9 +31,9 @@ class Stopwatch:
         self._last = perf_counter()
 
     def header(self) -> str:
-        """The value of `Server-Timing`: milliseconds of each stage, and in total."""
-        stages = [*self.seconds.items(), ("total", self._last - self.started)]
-        return ", ".join(f"{stage};dur={1000 * seconds:.3f}" for stage, seconds in stages)
+        """The value of `Server-Timing`: milliseconds of each stage, when all are over, and in total."""
+        milliseconds = [1000 * self.seconds[stage] for stage in STAGES]
+        return HEADER % (*milliseconds, 1000 * (self._last - self.started))
 
 
 def work_of(model: ServedModel, answer: Answer, num_rows: int, watch: Stopwatch) -> Work:

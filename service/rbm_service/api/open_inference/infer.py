@@ -4,15 +4,16 @@ Bytes are the way for many rows: they become the graph's inputs where they lie i
 the answer without a list of numbers in between.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from fastapi import Request, Response
 
 from rbm_bundle import Manifest
-from rbm_service.api.inference import MAX_BYTES_ON_LOOP, comparison, compute, counted_failures, run
+from rbm_service.api.inference import MAX_BYTES_ON_LOOP, comparison, compute, counted_failures
+from rbm_service.api.messages import read_body
 from rbm_service.api.open_inference.answers import (
     AnswerBody,
     AnsweringModel,
@@ -26,7 +27,7 @@ from rbm_service.api.open_inference.lookup import lease
 from rbm_service.api.open_inference.routes import JSON, MODEL, VERSION, add_route, body_of, new_router
 from rbm_service.api.open_inference.schemas import InferAnswer
 from rbm_service.api.open_inference.tensors import read_query
-from rbm_service.api.parts import parts_of
+from rbm_service.api.parts import Parts, parts_of
 from rbm_service.api.timing import Stopwatch
 from rbm_service.codec import Query
 from rbm_service.encodings import accepted_encoding, compress, encoding_of, expand
@@ -63,20 +64,25 @@ async def infer(request: Request) -> Response:
     parts = parts_of(request)
     headers = dict(request.scope["headers"])
     with counted_failures(parts.metrics):
-        raw = await request.body()
+        raw = await read_body(request.receive)
         with lease(request) as model:
-            return await _answer(request, raw, headers, model)
+            return await _answer(request, parts, raw, headers, model)
 
 
-async def _answer(request: Request, raw: bytes, headers: Headers, model: ServedModel) -> Response:
+async def _answer(
+    request: Request, parts: Parts, raw: bytes, headers: Headers, model: ServedModel
+) -> Response:
     watch = Stopwatch()
     manifest = model.bundle.manifest
-    read = partial(read_question, raw, headers, manifest, parts_of(request).settings)
     is_long = len(raw) > MAX_BYTES_ON_LOOP or b"content-encoding" in headers
-    question = await run(read, is_long)
+    if is_long:
+        question = await asyncio.to_thread(read_question, raw, headers, manifest, parts.settings)
+    else:
+        question = read_question(raw, headers, manifest, parts.settings)
     watch.lap("parse")
     computed = await compute(
         request,
+        parts,
         question.query,
         model,
         watch,
@@ -90,7 +96,7 @@ async def _answer(request: Request, raw: bytes, headers: Headers, model: ServedM
     watch.lap("serialize")
     model.metrics.observe_stages(watch.seconds)
     response.headers["Server-Timing"] = watch.header()
-    response.background = comparison(request, question.query, computed.answer, model)
+    response.background = comparison(parts, question.query, computed.answer, model)
     return response
 
 
@@ -127,7 +133,10 @@ async def _response(body: AnswerBody, headers: Headers) -> Response:
     content = body.content
     encoding = accepted_encoding(headers.get(b"accept-encoding", b""))
     if encoding is not None:
-        content = await run(partial(compress, content, encoding), len(content) > MAX_BYTES_ON_LOOP)
+        is_long = len(content) > MAX_BYTES_ON_LOOP
+        content = (
+            await asyncio.to_thread(compress, content, encoding) if is_long else compress(content, encoding)
+        )
         extra["Content-Encoding"] = encoding
     return Response(content, headers=extra, media_type=JSON if body.header_length is None else BINARY)
 

@@ -1,0 +1,95 @@
+import sys
+import threading
+
+import pytest
+from prometheus_client import Counter, generate_latest
+
+from rbm_service.journal import MOST_ENTRIES, Journal, SettledRegistry, Tally
+
+
+class Listener:
+    """An account that remembers what it was given, and in how many pieces."""
+
+    def __init__(self):
+        self.pieces = []
+
+    def settle(self, entries):
+        self.pieces.append(entries)
+
+    @property
+    def entries(self):
+        return [entry for piece in self.pieces for entry in piece]
+
+
+@pytest.fixture
+def journal():
+    return Journal()
+
+
+@pytest.fixture
+def registry(journal):
+    return SettledRegistry(journal)
+
+
+@pytest.fixture
+def tally(registry):
+    return Tally(Counter("things", "Things", registry=registry))
+
+
+def test_entries_go_to_their_accounts_in_order_when_they_are_settled(journal):
+    one, other = Listener(), Listener()
+    for number in range(3):
+        journal.note(one, number)
+        journal.note(other, -number)
+    assert one.pieces == []
+    journal.settle()
+    journal.settle()
+    assert (one.pieces, other.pieces) == ([[0, 1, 2]], [[0, -1, -2]])
+
+
+def test_many_are_settled_though_nobody_reads(journal):
+    listener = Listener()
+    for number in range(MOST_ENTRIES + 1):
+        journal.note(listener, number)
+    assert [len(piece) for piece in listener.pieces] == [MOST_ENTRIES]
+
+
+def things_in(registry):
+    lines = generate_latest(registry).decode().splitlines()
+    (line,) = [line for line in lines if line.startswith("things_total ")]
+    return float(line.split()[1])
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda registry: registry.get_sample_value("things_total"),
+        things_in,
+        lambda registry: things_in(registry.restricted_registry(["things_total"])),
+    ],
+)
+def test_whoever_reads_sees_what_was_noted_until_then(journal, registry, tally, read):
+    journal.note(tally, 2)
+    assert read(registry) == 2
+    journal.note(tally, 3)
+    assert read(registry) == 5
+
+
+def test_threads_that_note_and_read_lose_nothing_and_count_nothing_twice(journal, registry, tally):
+    def note():
+        for _ in range(5000):
+            journal.note(tally, 1)
+
+    threads = [threading.Thread(target=note) for _ in range(3)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            registry.get_sample_value("things_total")
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert registry.get_sample_value("things_total") == 15000
