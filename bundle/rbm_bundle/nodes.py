@@ -68,8 +68,8 @@ class NodeTable:
         if isinstance(ids, np.ndarray):
             return self._rows_of_integers(ids)
         if self.ids is None:
-            rows = [i if isinstance(i, int) and 0 <= i < self.num_nodes else UNKNOWN for i in ids]
-            return np.array(rows, np.int64)
+            N = self.num_nodes
+            return np.array([i if isinstance(i, int) and 0 <= i < N else UNKNOWN for i in ids], np.int64)
         if self.id_kind == "integer":
             fits = [isinstance(node_id, int) and -(2**63) <= node_id < 2**63 for node_id in ids]
             keys = [node_id if fit else 0 for node_id, fit in zip(ids, fits, strict=True)]

@@ -143,12 +143,20 @@ class Batcher:
             self._alarm.cancel()
         self._worker.close()
 
-    def _check_admission(self, num_rows: int, deadline: float) -> None:
+    def check_room(self, num_rows: int = 1) -> None:
+        """Refuse where `submit` would, before any work goes into the rows.
+
+        Raises:
+            OverloadedError, UnhealthyError, DrainingError: as `submit` does.
+        """
         if self._refusal is not None:
             raise self._refusal
         if self._queued_rows + num_rows > self._max_queued_rows:
             seconds = self._pace.seconds_for(self._queued_rows)
             raise OverloadedError(min(seconds, MAX_RETRY_AFTER_SECONDS))
+
+    def _check_admission(self, num_rows: int, deadline: float) -> None:
+        self.check_room(num_rows)
         # Never where nothing waits: a pace that was wrong once would then never be put right.
         if self._queued_rows and deadline < math.inf:
             soonest = time.perf_counter() + self._pace.seconds_for(self._queued_rows + num_rows)

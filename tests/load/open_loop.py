@@ -6,7 +6,7 @@ A request's latency counts from the moment it was due, not from the moment a con
 import asyncio
 import time
 from array import array
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -20,63 +20,78 @@ from tests.load.wrk import Contender
 CONNECTIONS: Final = 64
 TICK_SECONDS: Final = 0.001
 PATIENCE_SECONDS: Final = 10.0
+MINUTE: Final = 60.0
 
 
 @dataclass(slots=True)
-class Minute:
-    """What became of the requests due in one minute: latencies of those answered 200, and the rest."""
+class Period:
+    """What became of the requests due in one period: latencies of those answered 200, the rest by status."""
 
     seconds: array = field(default_factory=lambda: array("f"))
-    num_failed: int = 0
+    refused: Counter = field(default_factory=Counter)  # status 0: no answer at all
+
+    @property
+    def num_requests(self) -> int:
+        """All of them."""
+        return len(self.seconds) + self.refused.total()
 
     def percentile(self, share: float) -> float:
         """The latency in seconds that this share of the answers did not exceed."""
         return sorted(self.seconds)[int(share * (len(self.seconds) - 1))]
 
 
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How many requests a second, for how many periods of how many seconds, over how many connections."""
+
+    per_second: float
+    num_periods: int = 1
+    period_seconds: float = MINUTE
+    num_connections: int = CONNECTIONS
+
+
 def send(
-    contender: Contender, per_second: float, minutes: int, on_minute: Callable[[], None]
-) -> list[Minute]:
-    """Send for so many minutes; `on_minute` is called at the end of each."""
-    return uvloop.run(_Sender(contender, per_second, minutes, on_minute).run())
+    contender: Contender, schedule: Schedule, on_period: Callable[[], None] = lambda: None
+) -> list[Period]:
+    """Send what is due; `on_period` is called at the end of each period."""
+    return uvloop.run(_Sender(contender, schedule, on_period).run())
 
 
 class _Sender:
-    def __init__(
-        self, contender: Contender, per_second: float, minutes: int, on_minute: Callable[[], None]
-    ) -> None:
+    def __init__(self, contender: Contender, schedule: Schedule, on_period: Callable[[], None]) -> None:
         self._contender = contender
-        self._per_second = per_second
-        self._on_minute = on_minute
-        self._minutes = [Minute() for _ in range(minutes)]
+        self._schedule = schedule
+        self._on_period = on_period
+        self._periods = [Period() for _ in range(schedule.num_periods)]
         self._due: deque[float] = deque()  # by the time since the start
         self._idle: deque[_Connection] = deque()  # in turn: the server ends those that lie idle
         self._start = 0.0
 
-    async def run(self) -> list[Minute]:
-        connections = [await self._connect() for _ in range(CONNECTIONS)]
+    async def run(self) -> list[Period]:
+        connections = [await self._connect() for _ in range(self._schedule.num_connections)]
         self._idle.extend(connections)
         self._start = time.perf_counter()
-        num_due = 0
-        for number, _ in enumerate(self._minutes, start=1):
-            while (now := self._now()) < 60 * number:
-                wanted = int(now * self._per_second)
-                self._due.extend(count / self._per_second for count in range(num_due, wanted))
+        num_due, per_second = 0, self._schedule.per_second
+        for number, _ in enumerate(self._periods, start=1):
+            while (now := self._now()) < number * self._schedule.period_seconds:
+                wanted = int(now * per_second)
+                self._due.extend(count / per_second for count in range(num_due, wanted))
                 num_due = wanted
                 self._send_due()
                 await asyncio.sleep(TICK_SECONDS)
-            self._on_minute()
+            self._on_period()
         await self._settle()
         for connection in connections:
             connection.close()
-        return self._minutes
+        return self._periods
 
     def answered(self, connection: "_Connection", due: float, status: int) -> None:
-        minute = self._minutes[min(int(due // 60), len(self._minutes) - 1)]
+        number = int(due // self._schedule.period_seconds)
+        period = self._periods[min(number, len(self._periods) - 1)]
         if status == 200:
-            minute.seconds.append(self._now() - due)
+            period.seconds.append(self._now() - due)
         else:
-            minute.num_failed += 1
+            period.refused[status] += 1
         self._idle.append(connection)
         self._send_due()
 
@@ -84,7 +99,7 @@ class _Sender:
         parts = urlsplit(self._contender.server.url)
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(
-            lambda: _Connection(self, _as_bytes(self._contender, parts.netloc)), parts.hostname, parts.port
+            lambda: _Connection(self, as_bytes(self._contender)), parts.hostname, parts.port
         )
         return connection
 
@@ -94,10 +109,11 @@ class _Sender:
 
     async def _settle(self) -> None:
         """Wait for what is under way; what has no answer then has failed."""
-        end = time.perf_counter() + PATIENCE_SECONDS
-        while len(self._idle) < CONNECTIONS and time.perf_counter() < end:
+        end, num_connections = time.perf_counter() + PATIENCE_SECONDS, self._schedule.num_connections
+        while len(self._idle) < num_connections and time.perf_counter() < end:
             await asyncio.sleep(TICK_SECONDS)
-        self._minutes[-1].num_failed += CONNECTIONS - len(self._idle) + len(self._due)
+        if num_lost := num_connections - len(self._idle) + len(self._due):
+            self._periods[-1].refused[0] += num_lost
 
     def _now(self) -> float:
         return time.perf_counter() - self._start
@@ -132,8 +148,9 @@ class _Connection(asyncio.Protocol):
         self._transport.close()
 
 
-def _as_bytes(contender: Contender, host: str) -> bytes:
-    request = contender.request
+def as_bytes(contender: Contender) -> bytes:
+    """The request as it goes over the wire."""
+    request, host = contender.request, urlsplit(contender.server.url).netloc
     headers = {"Host": host, "Content-Length": str(len(request.body)), **request.headers}
     lines = [f"POST {request.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode() + request.body

@@ -17,10 +17,11 @@ from rbm_bundle import ModelRepository
 from tests.load.bench import describe_machine
 from tests.load.contenders import service
 from tests.load.http_bench import BY_ID
-from tests.load.open_loop import send
+from tests.load.open_loop import Schedule, send
 from tests.load.performance import Results
 from tests.load.production import write_production_bundle
 from tests.load.reliability import render
+from tests.load.strain import strain
 from tests.load.wrk import Contender, HttpBenchError, check_machine, take_turns
 
 SHARE_OF_CAPACITY: Final = 0.6
@@ -68,16 +69,15 @@ def soak(minutes: int) -> Results:
             os.sched_setaffinity(0, {loading_core})
             sent = send(
                 contender,
-                SHARE_OF_CAPACITY * capacity,
-                minutes,
+                Schedule(SHARE_OF_CAPACITY * capacity, num_periods=minutes),
                 lambda: seen.append(footprint(server.process_id)),
             )
     first, last = sent[0].percentile(0.99), sent[-1].percentile(0.99)
     return {
         "soak_minutes": minutes,
         "soak_requests_per_second": round(SHARE_OF_CAPACITY * capacity),
-        "soak_requests": sum(len(minute.seconds) + minute.num_failed for minute in sent),
-        "soak_failed": sum(minute.num_failed for minute in sent),
+        "soak_requests": sum(minute.num_requests for minute in sent),
+        "soak_failed": sum(minute.refused.total() for minute in sent),
         "soak_first_minute_p99_ms": round(1000 * first, 2),
         "soak_last_minute_p99_ms": round(1000 * last, 2),
         "soak_last_over_first_p99": round(last / first, 2),
@@ -92,7 +92,7 @@ def soak(minutes: int) -> Results:
 
 def main(results_file: Path, page: Path, minutes: int) -> None:
     """Measure, write, render."""
-    results = {**describe_machine(), **soak(minutes)}
+    results = {**describe_machine(), **strain(), **soak(minutes)}
     results_file.write_text(json.dumps(results, indent=1) + "\n")
     page.write_text(render(results))
     print(json.dumps(results, indent=1))

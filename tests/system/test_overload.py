@@ -50,6 +50,8 @@ def test_beyond_capacity_every_refusal_is_429_and_the_queue_stays_within_its_bou
     assert value("rbm_inference_failures_total", {"reason": "rejected"}) == len(refused)
     labels = {"model_name": "tiny", "model_version": "1"}
     assert value("rbm_inference_requests_total", labels) == NUM_ARRIVALS - len(refused) + 1
+    lookups = value("rbm_position_lookups_total", {"model_name": "tiny", "result": "cached"})
+    assert lookups == (NUM_ARRIVALS - len(refused)) * ROWS + 1  # none for those who are refused anyway
     assert later.status_code == 200
     assert value("rbm_queue_rows", {"model_name": "tiny"}) == 0
     assert value("rbm_queue_requests", {"model_name": "tiny"}) == 0

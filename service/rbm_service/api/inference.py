@@ -67,6 +67,7 @@ async def compute(
         ServiceError: anything that `encode` or the batcher refuses.
         ClientDisconnect: nobody waits for the answer any more.
     """
+    model.batcher.check_room()
     max_rows = parts.settings.max_request_rows
     if is_long:
         rows = await asyncio.to_thread(_encode, query, model, max_rows)
