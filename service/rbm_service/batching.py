@@ -43,7 +43,7 @@ from rbm_service.errors import (
 )
 from rbm_service.model_metrics import ModelMetrics
 from rbm_service.shapes import Tensors
-from rbm_service.worker import Worker
+from rbm_service.worker import Outcome, Worker
 
 Run = Callable[[Tensors, Sequence[str]], Tensors]
 Probe = Callable[[], None]  # raises unless the engine computes what it is known to compute
@@ -217,9 +217,9 @@ class Batcher:
         self._running = batch
         self._worker.start(partial(self._compute, batch), partial(self._on_computed, batch), self._on_overdue)
 
-    def _on_computed(self, batch: Sequence[Job], computing: asyncio.Future[list[Answer]]) -> None:
+    def _on_computed(self, batch: Sequence[Job], computing: Outcome[list[Answer]]) -> None:
         self._running = ()
-        if error := computing.exception():
+        if error := computing.error:
             self._fail(batch, error)
         else:
             self._deliver(batch, computing.result())
@@ -240,9 +240,9 @@ class Batcher:
         if self._num_failures >= FAILURES_UNTIL_PROBE and self._probe and not self._refusal:
             self._worker.start(self._probe, self._on_probed, self._on_overdue)
 
-    def _on_probed(self, probing: asyncio.Future[None]) -> None:
+    def _on_probed(self, probing: Outcome[None]) -> None:
         self._num_failures = 0
-        if error := probing.exception():
+        if error := probing.error:
             self._go_down(f"the golden rows fail as well: {error}")
         self._schedule_drain()
 

@@ -35,7 +35,7 @@ def test_work_is_done_in_a_thread_and_its_outcome_told_on_the_loop():
 def test_work_that_raises_has_an_outcome_too():
     async def scenario():
         worker, errors = Worker(60), []
-        worker.start(lambda: 1 / 0, lambda done: errors.append(done.exception()), never)
+        worker.start(lambda: 1 / 0, lambda done: errors.append(done.error), never)
         await until(lambda: errors)
         worker.close()
         return errors
