@@ -18,20 +18,7 @@ from typing import Final
 
 import structlog
 
-from rbm_service.batches import (
-    ALWAYS,
-    EXPLAINED,
-    NO_PADDING,
-    Answer,
-    Job,
-    Padding,
-    RowLimit,
-    most_probable,
-    split,
-    stack,
-    take_batch,
-    unlimited,
-)
+from rbm_service.batches import NO_PADDING, Answer, Job, Padding, RowLimit, take_batch, unlimited
 from rbm_service.capacity import UNMEASURED, BatchTable, Pace
 from rbm_service.errors import (
     BackendError,
@@ -41,11 +28,11 @@ from rbm_service.errors import (
     ServiceError,
     UnhealthyError,
 )
+from rbm_service.forward import Forward, Run
 from rbm_service.model_metrics import ModelMetrics
 from rbm_service.shapes import Tensors
 from rbm_service.worker import Outcome, Worker
 
-Run = Callable[[Tensors, Sequence[str]], Tensors]
 Probe = Callable[[], None]  # raises unless the engine computes what it is known to compute
 
 MAX_RETRY_AFTER_SECONDS: Final = 60.0
@@ -79,21 +66,19 @@ class Batcher:
         timeout_seconds: float = math.inf,
         probe: Probe | None = None,
     ) -> None:
-        self._run = run
-        self._padding = padding
         self._row_limit = row_limit
         self._metrics = metrics
         self._max_batch_rows = max_batch_rows
         self._max_queued_rows = max_queued_rows
         self._runs_inline = runs_inline
         self._pace = Pace(table)
+        self._forward = Forward(run, metrics, self._pace, max_batch_rows, padding)
         self._probe = probe
         self._waiting: deque[Job] = deque()
         self._running: Sequence[Job] = ()  # by the worker
         self._num_failures = 0  # in a row
         self._queued_rows = 0
         self._queued_requests = 0
-        self._num_batches = 0
         self._drain_scheduled = False
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_time = math.inf
@@ -207,7 +192,7 @@ class Batcher:
 
     def _run_inline(self, batch: Sequence[Job]) -> None:
         try:
-            answers = self._compute(batch)
+            answers = self._forward(batch)
         except Exception as error:  # noqa: BLE001 - the unit of work is this batch
             self._fail(batch, error)
         else:
@@ -215,7 +200,7 @@ class Batcher:
 
     def _run_in_thread(self, batch: Sequence[Job]) -> None:
         self._running = batch
-        self._worker.start(partial(self._compute, batch), partial(self._on_computed, batch), self._on_overdue)
+        self._worker.start(partial(self._forward, batch), partial(self._on_computed, batch), self._on_overdue)
 
     def _on_computed(self, batch: Sequence[Job], computing: Outcome[list[Answer]]) -> None:
         self._running = ()
@@ -254,36 +239,6 @@ class Batcher:
         log.error("engine down", reason=reason, num_requests=len(self._running) + len(self._waiting))
         self._refusal = UnhealthyError
         self._refuse_all(BackendError(), UnhealthyError())
-
-    def _compute(self, batch: Sequence[Job]) -> list[Answer]:
-        """Everything about a batch that can fail; never runs twice at the same time."""
-        started = time.perf_counter()
-        sizes = [job.num_rows for job in batch]
-        names = EXPLAINED if any(job.explain for job in batch) else ALWAYS
-        outputs = self._forward(stack([job.feeds for job in batch], self._padding), sum(sizes), names)
-        outputs = {**outputs, **most_probable(outputs["probabilities"])}
-        seconds = time.perf_counter() - started
-        self._record(len(batch), sum(sizes), seconds, outputs)
-        self._num_batches += 1
-        of_batch = (self._num_batches, sum(sizes))
-        shares = zip(batch, split(outputs, sizes), strict=True)
-        return [Answer(share, started - job.submitted, seconds, *of_batch) for job, share in shares]
-
-    def _forward(self, feeds: Tensors, num_rows: int, names: Sequence[str]) -> Tensors:
-        parts = []
-        for start in range(0, num_rows, self._max_batch_rows):
-            end = min(start + self._max_batch_rows, num_rows)
-            self._metrics.count_execution(end - start)
-            parts.append(self._run({name: rows[start:end] for name, rows in feeds.items()}, names))
-        return stack(parts)
-
-    def _record(self, num_requests: int, num_rows: int, seconds: float, outputs: Tensors) -> None:
-        self._metrics.requests.inc(num_requests)
-        self._metrics.rows.inc(num_rows)
-        self._metrics.count_experts(outputs["experts"])
-        self._metrics.count_predictions(outputs["class_index"], outputs["confidence"])
-        self._pace.observe(num_rows, seconds)
-        self._metrics.capacity.set(self._pace.rows_per_second)
 
     def _show_queue(self, queued_rows: int) -> None:
         """By difference: while one model replaces another, two batchers share the gauges."""

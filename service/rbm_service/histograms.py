@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from prometheus_client.core import HistogramMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client.registry import Collector, CollectorRegistry
 from prometheus_client.utils import floatToGoString
 
 Numbers = npt.NDArray[np.floating[Any]]
@@ -58,10 +58,16 @@ class BulkHistogram(Collector):
 
     Args:
         edges: the upper bounds of all buckets but the last, which has none; rising, shape (E,).
+        registry: where it shows.
     """
 
     def __init__(
-        self, name: str, documentation: str, label_names: Sequence[str], edges: Iterable[float]
+        self,
+        name: str,
+        documentation: str,
+        label_names: Sequence[str],
+        edges: Iterable[float],
+        registry: CollectorRegistry,
     ) -> None:
         self._name = name
         self._documentation = documentation
@@ -69,6 +75,7 @@ class BulkHistogram(Collector):
         self._edges = np.array(list(edges), np.float64)
         self._series: dict[tuple[str, ...], Series] = {}
         self._lock = threading.Lock()
+        registry.register(self)
 
     @property
     def num_buckets(self) -> int:

@@ -65,6 +65,7 @@ class Metrics:
         self._counter = partial(Counter, registry=self.registry)
         self._gauge = partial(Gauge, registry=self.registry)
         self._histogram = partial(Histogram, registry=self.registry)
+        self._bulk_histogram = partial(BulkHistogram, registry=self.registry)
         self._queues: dict[str, Queue] = {}
         self._declare_http()
         self._declare_inference()
@@ -246,10 +247,3 @@ class Metrics:
             *(self.model_info, self.model_ready, self.model_loads, self.model_load_duration),
             *(self.shadow_requests, self.shadow_rows, self.shadow_duration),
         )
-
-    def _bulk_histogram(
-        self, name: str, documentation: str, label_names: Sequence[str], edges: Iterable[float]
-    ) -> BulkHistogram:
-        histogram = BulkHistogram(name, documentation, label_names, edges)
-        self.registry.register(histogram)
-        return histogram

@@ -1,7 +1,7 @@
 """What the tests of the service share: the tiny bundle in a repository, an engine over it, a client."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,10 +9,13 @@ from starlette.testclient import TestClient
 
 from rbm_bundle import Bundle, read_bundle
 from rbm_service.app import create_app
+from rbm_service.batching import Batcher
 from rbm_service.engine import Engine
+from rbm_service.forward import Run
 from rbm_service.metrics import Metrics
 from rbm_service.model_metrics import ModelMetrics
 from rbm_service.settings import Settings
+from tests.batchers import Gate
 from tests.bundles import TINY
 from tests.servers import find_free_port
 
@@ -75,3 +78,22 @@ def metrics() -> Metrics:
 def model_metrics(metrics: Metrics, bundle: Bundle) -> ModelMetrics:
     manifest = bundle.manifest
     return ModelMetrics(metrics, "tiny", "1", manifest.labels, manifest.architecture.num_experts)
+
+
+@pytest.fixture
+def gate(engine: Engine) -> Gate:
+    return Gate(engine.run)
+
+
+@pytest.fixture
+def make_batcher(model_metrics: ModelMetrics) -> Iterator[Callable[..., Batcher]]:
+    batchers: list[Batcher] = []
+
+    def make(run: Run, *, max_batch_rows: int = 64, max_queued_rows: int = 256, **others: object) -> Batcher:
+        limits = {"max_batch_rows": max_batch_rows, "max_queued_rows": max_queued_rows}
+        batchers.append(Batcher(run, model_metrics, **limits, **others))
+        return batchers[-1]
+
+    yield make
+    for batcher in batchers:
+        batcher.close()

@@ -12,15 +12,13 @@ CLASSES = ["red", "green", "blue"]
 
 
 @pytest.fixture
-def histogram():
-    return BulkHistogram(NAME, TEXT, LABELS, EDGES)
+def registry():
+    return CollectorRegistry()
 
 
 @pytest.fixture
-def registry(histogram):
-    registry = CollectorRegistry()
-    registry.register(histogram)
-    return registry
+def histogram(registry):
+    return BulkHistogram(NAME, TEXT, LABELS, EDGES, registry)
 
 
 def lines_of(registry):
@@ -74,7 +72,7 @@ def test_series_can_be_removed_by_some_of_their_labels(histogram, registry):
     assert labels_in(registry) == {("tiny", "green"), ("tiny", "blue")}
 
 
-def test_its_name_cannot_be_given_twice(registry):
+def test_its_name_cannot_be_given_twice(histogram, registry):
     with pytest.raises(ValueError, match="Duplicated timeseries"):
         Histogram(NAME, TEXT, registry=registry)
 

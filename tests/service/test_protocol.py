@@ -211,3 +211,25 @@ def test_a_connection_that_ends_leaves_no_timer(free_port):
             return protocol._timer
 
     assert asyncio.run(scenario()) is None
+
+
+def test_an_answer_without_a_body_has_its_head_all_the_same(free_port):
+    async def scenario():
+        async with serving(refuse, free_port), connected(free_port) as connection:
+            for _ in range(2):
+                connection.writer.write(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
+                head = await asyncio.wait_for(connection.reader.readuntil(b"\r\n\r\n"), 30)
+                assert head.startswith(b"HTTP/1.1 200")
+
+    asyncio.run(scenario())
+
+
+def test_a_caller_that_waits_to_be_told_to_go_on_is_told(free_port):
+    async def scenario():
+        async with serving(read_all, free_port), connected(free_port) as connection:
+            connection.writer.write(HEAD + b"Content-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+            head = await asyncio.wait_for(connection.reader.readuntil(b"\r\n\r\n"), 30)
+            assert head.startswith(b"HTTP/1.1 100")
+            assert await connection.ask(b"ab") == (b"200", b"2")
+
+    asyncio.run(scenario())

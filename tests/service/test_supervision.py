@@ -47,7 +47,7 @@ def fail(model, monkeypatch):
         raise RuntimeError("the context is lost")
 
     async def take_down():
-        monkeypatch.setattr(model.batcher, "_run", fail)
+        monkeypatch.setattr(model.batcher._forward, "_run", fail)
         monkeypatch.setattr(model.batcher, "_probe", fail)
         for _ in range(FAILURES_UNTIL_PROBE):
             with capture_logs(), pytest.raises(BackendError):

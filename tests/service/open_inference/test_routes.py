@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from rbm_service.api.open_inference import infer
 from rbm_service.api.open_inference.absent import ABSENT
 from rbm_service.app import create_app
-from tests.service.test_classify import replace_run
+from tests.classifying import replace_run
 
 INFER = "/v2/models/tiny/infer"
 IDS = {"name": "node_ids", "datatype": "INT64", "shape": [2], "data": [105, 100]}

@@ -1,0 +1,48 @@
+"""Batchers that tests hold up: an engine behind a gate, and requests for it."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+
+from rbm_bundle import Bundle
+from rbm_service.batches import INLINE_ROWS, Answer
+from rbm_service.batching import Batcher
+from rbm_service.capacity import BatchTable
+from rbm_service.forward import Run
+from rbm_service.shapes import Tensors
+
+
+class Gate:
+    """Runs like the engine it is given, but waits inside until it is opened; keeps the sizes it was given."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.entered = threading.Event()
+        self.opened = threading.Event()
+        self.sizes: list[int] = []
+
+    def __call__(self, feeds: Tensors, outputs: Sequence[str]) -> Tensors:
+        self.sizes.append(len(feeds["features"]))
+        self.entered.set()
+        assert self.opened.wait(10)
+        return self.run(feeds, outputs)
+
+
+def rows_of(bundle: Bundle, start: int, num_rows: int) -> Tensors:
+    """The feeds of so many nodes in a row, from the first again after the last."""
+    rows = np.arange(start, start + num_rows) % bundle.nodes.num_nodes
+    return {"features": bundle.nodes.features_of(rows), "positions": bundle.nodes.positions_of(rows)}
+
+
+def table_of(seconds_per_row: float) -> BatchTable:
+    """Batches whose time is that of their rows."""
+    return BatchTable({2**power: 2**power * seconds_per_row for power in range(7)})
+
+
+async def occupy(batcher: Batcher, gate: Gate, bundle: Bundle) -> "asyncio.Task[Answer]":
+    """A request too big to run inline, and now inside the engine thread."""
+    running = asyncio.create_task(batcher.submit(rows_of(bundle, 0, INLINE_ROWS + 1), INLINE_ROWS + 1))
+    await asyncio.to_thread(gate.entered.wait, 10)
+    return running

@@ -1,0 +1,52 @@
+"""Requests to /classify, and services to send them to."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from rbm_bundle import Bundle, ModelRepository
+from rbm_service.api.parts import Parts
+from rbm_service.api.schemas import ClassifyResponse, Problem
+from rbm_service.app import create_app
+from rbm_service.batching import Batcher
+from rbm_service.forward import Run
+from rbm_service.settings import Settings
+
+
+def classify(client: TestClient, **body: object) -> list[dict[str, Any]]:
+    """The predictions, in an answer that its schema knows."""
+    answer = client.post("/classify", json=body)
+    assert answer.status_code == 200, answer.text
+    ClassifyResponse.model_validate_json(answer.content)
+    predictions: list[dict[str, Any]] = answer.json()["predictions"]
+    return predictions
+
+
+def refused(client: TestClient, status: int, code: str, **request: Any) -> dict[str, Any]:
+    """The problem that a request is answered with, in the form that its schema knows."""
+    answer = client.post("/classify", **request)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = Problem.model_validate_json(answer.content)
+    assert problem.code == code
+    assert problem.status == status
+    assert problem.request_id == answer.headers["x-request-id"]
+    return dict(answer.json())
+
+
+def serve(bundle: Bundle, root: Path) -> TestClient:
+    """A service for a bundle, published into an empty repository."""
+    repository = ModelRepository(root)
+    repository.promote("tiny", repository.publish(bundle.path))
+    return TestClient(create_app(Settings(models_dir=root, device="cpu", max_batch_rows=4)))
+
+
+def replace_run(app: FastAPI, run: Run, **limits: int) -> None:
+    """Put another way to run the graph behind the model in service."""
+    parts: Parts = app.state.parts
+    model = parts.models.current()
+    limits = {"max_batch_rows": 64, "max_queued_rows": 256} | limits
+    parts.models.swap(replace(model, batcher=Batcher(run, model.metrics, **limits)))
