@@ -6,6 +6,7 @@ from structlog.testing import capture_logs
 
 from rbm_service.codec import Query
 from rbm_service.shadow import MAX_WAITING, Answered, Shadow
+from tests.servers import wait_until
 
 IDS = [100, 105, 110]
 
@@ -83,6 +84,15 @@ def test_what_finds_no_place_is_dropped_and_counted(shadow_of, engine, metrics):
     value = metrics.registry.get_sample_value
     assert value("rbm_shadow_requests_total", {**labels, "outcome": "dropped"}) == 3
     assert value("rbm_shadow_requests_total", {**labels, "outcome": "scored"}) == MAX_WAITING
+
+
+def test_a_request_that_is_done_with_makes_room_for_another(shadow_of, engine, metrics):
+    shadow = shadow_of(engine)
+    value = metrics.registry.get_sample_value
+    labels = {"model_name": "tiny", "shadow_version": "2", "outcome": "scored"}
+    for number in range(1, MAX_WAITING + 3):
+        asyncio.run(shadow.follow(Answered(Query(IDS), ["red"] * 3, 1)))
+        wait_until(lambda: value("rbm_shadow_requests_total", labels) == number, "it scored")  # noqa: B023
 
 
 def test_a_closed_shadow_lets_go_of_what_waits_and_takes_nothing_more(shadow_of, engine, metrics):

@@ -19,13 +19,17 @@ def test_a_shadow_is_cast_changed_and_taken_away_by_a_file(following):
     following.publish()
     following.publish()
     assert (following.look(), shadow_in(following)) == ([], None)
+    cast = []
     for shadow in (ShadowSpec(2, 0.5), ShadowSpec(2, 0.25), ShadowSpec(3, 0.25)):
         following.repository.set_shadow("tiny", shadow)
         assert following.look() == ["shadow loaded"]
         assert shadow_in(following) == (shadow.version, shadow.share)
         assert following.look() == []
+        cast.append(following.models.shadow_of("tiny"))
+        assert [shadow._closed for shadow in cast] == [True] * (len(cast) - 1) + [False]
     following.repository.clear_shadow("tiny")
     assert (following.look(), shadow_in(following)) == ([], None)
+    assert all(shadow._closed for shadow in cast)
 
 
 def test_a_version_in_service_is_not_its_own_shadow_and_one_again_when_it_leaves(following):
