@@ -57,10 +57,8 @@ class TimedProtocol(HttpToolsProtocol):
             self._num_header_bytes += len(data)
             if self._num_header_bytes > MAX_HEADER_BYTES:
                 self.send_400_response("The headers are too long.")
-        elif (
-            was_idle and self._num_requests == num_requests
-        ):  # uvicorn waits no more, though nothing has begun
-            self._start(self.header_seconds)
+        elif was_idle and self._num_requests == num_requests:
+            self._start(self.header_seconds)  # nothing has begun, and uvicorn waits no more
 
     def on_message_begin(self) -> None:
         """A request begins, be it while the one before it is answered."""
