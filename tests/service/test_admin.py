@@ -66,6 +66,13 @@ def test_a_version_is_promoted_in_one_call_and_rolled_back_in_another(admin, rep
     assert version_of(admin) == repository.current("tiny") == 1
 
 
+def test_a_command_that_is_not_declared_as_json_is_refused(admin, repository):
+    headers = {**RIGHT, "Content-Type": "text/plain"}
+    answer = admin.post("/admin/models/tiny/promote", content=b'{"version": 2}', headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+    assert version_of(admin) == repository.current("tiny") == 1
+
+
 def test_promoting_what_is_in_service_loads_nothing_and_mends_what_is_written(admin, repository):
     repository.set_current("tiny", 3)
     answer = command(admin, "promote", {"version": 1})
