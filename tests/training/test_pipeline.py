@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -238,13 +239,21 @@ def test_an_interrupt_leaves_no_half_bundle(small_experiment, tmp_path):
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "rbm_training", "run", str(small_experiment), "--out", str(folder)]
     endless = ["--set", "distill.max_epochs=1000000", "--set", "distill.patience=1000000"]
-    with subprocess.Popen([*command, *endless], stderr=subprocess.PIPE, text=True) as process:
+    process = subprocess.Popen(
+        [*command, *endless],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's `&` has it ignored
+    )
+    try:
         log = folder / "log.jsonl"
         while not log.exists() or '"epoch"' not in log.read_text():
             assert process.poll() is None
             time.sleep(0.05)
         os.kill(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "interrupted; the run is unfinished" in errors
     assert sorted(path.name for path in folder.iterdir()) == ["config.toml", "log.jsonl"]
