@@ -1,9 +1,12 @@
 """Requests to /classify, and services to send them to."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx2
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
@@ -42,6 +45,17 @@ def serve(bundle: Bundle, root: Path) -> TestClient:
     repository = ModelRepository(root)
     repository.promote("tiny", repository.publish(bundle.path))
     return TestClient(create_app(Settings(models_dir=root, device="cpu", max_batch_rows=4)))
+
+
+@asynccontextmanager
+async def asking(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client on the event loop of the service itself, which runs for as long as the block."""
+    transport = httpx2.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(transport=transport, base_url="http://test") as client,
+    ):
+        yield client
 
 
 def replace_run(app: FastAPI, run: Run, **limits: int) -> None:

@@ -70,7 +70,7 @@ class ModelMetrics:
     def settle(self, entries: list[Mapping[Stage, float]]) -> None:
         """See `Account`: the stages of requests."""
         for stage, series in self._stages.items():
-            series.observe([seconds[stage] for seconds in entries if stage in seconds])
+            series.observe([seconds[stage] for seconds in entries])
 
     def totals(self) -> ModelTotals:
         """What the metrics of this version have come to."""

@@ -14,9 +14,8 @@ from typing import Final
 
 import numpy as np
 
-from rbm_bundle import Bundle, ModelRepository
 from tests.load.contenders import service, yardstick
-from tests.load.production import NUM_FEATURES, POSITION_WIDTH, write_production_bundle
+from tests.load.production import NUM_FEATURES, POSITION_WIDTH, publish_production_model
 from tests.load.wrk import Contender, HttpBenchError, Load, Request, Server, check_machine, ratio, take_turns
 
 LOADED, ALONE = 32, 1  # requests in flight
@@ -57,7 +56,7 @@ class _Bench:
         self._models_dir = folder / "models"
         self._answer_file = folder / "answer.json"
         self._serving_core, self._loading_core = serving_core, loading_core
-        self._bundle = _publish(folder / "bundle", self._models_dir)
+        self._bundle = publish_production_model(self._models_dir)
 
     def over_bare_route(self) -> dict[str, float]:
         with ExitStack() as stack:
@@ -116,13 +115,6 @@ class _Bench:
 
     def _service(self, **settings: object):
         return service(self._models_dir, self._serving_core, **settings)
-
-
-def _publish(folder: Path, models_dir: Path) -> Bundle:
-    bundle = write_production_bundle(folder)
-    repository = ModelRepository(models_dir)
-    repository.promote("production", repository.publish(folder))
-    return bundle
 
 
 def _answer(server: Server, request: Request) -> bytes:

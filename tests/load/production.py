@@ -1,12 +1,13 @@
 """A student of production size with random weights, and a bundle of it whose nodes have cached features."""
 
+import tempfile
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import scipy.sparse as sp
 
-from rbm_bundle import Bundle
+from rbm_bundle import Bundle, ModelRepository, read_bundle
 from rbm_training.graph import Graph
 from rbm_training.students.student import Student
 from tests.untrained import random_student, write_untrained
@@ -33,3 +34,12 @@ def write_production_bundle(folder: Path) -> Bundle:
         "production", sp.csr_array((NUM_NODES, NUM_NODES)), features, np.zeros_like(nodes), nodes, labels
     )
     return write_untrained(folder, production_student(), graph, positions)
+
+
+def publish_production_model(models_dir: Path) -> Bundle:
+    """That bundle in a repository, promoted; as it lies there."""
+    repository = ModelRepository(models_dir)
+    with tempfile.TemporaryDirectory() as folder:
+        version = repository.publish(write_production_bundle(Path(folder) / "bundle").path)
+    repository.promote("production", version)
+    return read_bundle(repository.path_of("production", version))

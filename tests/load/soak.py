@@ -13,16 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rbm_bundle import ModelRepository
 from tests.load.bench import describe_machine
 from tests.load.contenders import service
 from tests.load.http_bench import BY_ID
 from tests.load.open_loop import Schedule, send
 from tests.load.performance import Results
-from tests.load.production import write_production_bundle
+from tests.load.production import publish_production_model
 from tests.load.reliability import render
 from tests.load.strain import strain
-from tests.load.wrk import Contender, HttpBenchError, check_machine, take_turns
+from tests.load.wrk import Contender, HttpBenchError, check_machine, confined_to, take_turns
 
 SHARE_OF_CAPACITY: Final = 0.6
 IN_FLIGHT: Final = 32
@@ -57,16 +56,12 @@ def soak(minutes: int) -> Results:
     """
     serving_core, loading_core = check_machine()[:2]
     with tempfile.TemporaryDirectory() as name:
-        models_dir = Path(name) / "models"
-        write_production_bundle(Path(name) / "bundle")
-        repository = ModelRepository(models_dir)
-        repository.promote("production", repository.publish(Path(name) / "bundle"))
-        with service(models_dir, serving_core) as server:
+        publish_production_model(Path(name))
+        with service(Path(name), serving_core) as server, confined_to(loading_core):
             contender = Contender(server, BY_ID)
             rounds = take_turns([contender], IN_FLIGHT, loading_core)
             capacity = statistics.median(turn[0].requests_per_second for turn in rounds)
             seen: list[Footprint] = []
-            os.sched_setaffinity(0, {loading_core})
             sent = send(
                 contender,
                 Schedule(SHARE_OF_CAPACITY * capacity, num_periods=minutes),

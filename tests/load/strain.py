@@ -3,13 +3,11 @@ in peace: the two take turns. Part of `make soak`."""
 
 import asyncio
 import json
-import os
 import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -18,12 +16,11 @@ from urllib.parse import urlsplit
 import numpy as np
 import uvloop
 
-from rbm_bundle import ModelRepository
 from tests.load.contenders import service
 from tests.load.open_loop import Schedule, as_bytes, send
 from tests.load.performance import Results
-from tests.load.production import NUM_NODES, write_production_bundle
-from tests.load.wrk import Contender, Request, check_machine, load
+from tests.load.production import NUM_NODES, publish_production_model
+from tests.load.wrk import Contender, Request, check_machine, confined_to, load
 
 ROUNDS: Final = 5
 ROWS: Final = 256  # a request that costs the engine more than it costs the web server to refuse it
@@ -33,7 +30,7 @@ SECONDS: Final = 4.0
 RECOVERY_SECONDS: Final = 2.0
 STORM_CONNECTIONS: Final = 512
 IN_FLIGHT: Final = QUEUED_ROWS // ROWS  # none of them is refused
-LEAVING: Final = 20  # of so many clients, all but one
+PATIENT: Final = 20  # of so many requests, one is waited for
 LEAVING_SECONDS: Final = 2.0
 LEAVING_AT_ONCE: Final = 40
 
@@ -50,15 +47,12 @@ def strain() -> Results:
         HttpBenchError: wrk is not installed, or there is one core only.
     """
     serving_core, loading_core = check_machine()[:2]
-    os.sched_setaffinity(0, {loading_core})
-    try:
-        with _repository() as models_dir:
-            limits = {"max_request_rows": QUEUED_ROWS, "max_queued_rows": QUEUED_ROWS}
-            with service(models_dir, serving_core, **limits) as server:
-                contender = Contender(server, _rows(ROWS))
-                return _overload(contender, loading_core) | _abandoned(contender, loading_core)
-    finally:
-        os.sched_setaffinity(0, {serving_core, loading_core})
+    limits = {"max_request_rows": QUEUED_ROWS, "max_queued_rows": QUEUED_ROWS}
+    with tempfile.TemporaryDirectory() as name:
+        publish_production_model(Path(name))
+        with service(Path(name), serving_core, **limits) as server, confined_to(loading_core):
+            contender = Contender(server, _rows(ROWS))
+            return _overload(contender, loading_core) | _abandoned(contender, loading_core)
 
 
 def _overload(contender: Contender, loading_core: int) -> Results:
@@ -94,51 +88,42 @@ def _overload(contender: Contender, loading_core: int) -> Results:
 
 def _abandoned(contender: Contender, loading_core: int) -> Results:
     """Requests per second of patient clients, after the others have left over before they came."""
-    ratios, num_left = [], 0
+    ratios, num_sent = [], 0
     with tempfile.TemporaryDirectory() as folder:
         load(contender, IN_FLIGHT, loading_core, Path(folder))
         before = load(contender, IN_FLIGHT, loading_core, Path(folder))
         for _ in range(ROUNDS):
-            num_left += uvloop.run(_leave(contender))
+            num_sent += uvloop.run(_leave(contender))
             time.sleep(RECOVERY_SECONDS)
             after = load(contender, IN_FLIGHT, loading_core, Path(folder))
             ratios.append(after.requests_per_second / before.requests_per_second)
             before = after
     return {
         "abandoned_rounds": ROUNDS,
-        "abandoned_requests": num_left,
+        "abandoned_requests": num_sent,
         "abandoned_throughput_after_over_before": _median(ratios),
     }
 
 
 async def _leave(contender: Contender) -> int:
-    """Clients that send a request and hang up, but for one in so many, for a while; how many hung up."""
+    """For a while, clients that send a request and hang up, all but one in so many; how many requests."""
     parts, request = urlsplit(contender.server.url), as_bytes(contender)
     loop = asyncio.get_running_loop()
     end = loop.time() + LEAVING_SECONDS
 
     async def come_and_go() -> int:
-        num_left = 0
+        num_sent = 0
         while loop.time() < end:
             reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
             writer.write(request)
             await writer.drain()
-            if num_left % LEAVING == LEAVING - 1:  # this one has the patience
+            if num_sent % PATIENT == PATIENT - 1:
                 await reader.readuntil(b"\r\n\r\n")
-            num_left += 1
+            num_sent += 1
             writer.close()
-        return num_left
+        return num_sent
 
     return sum(await asyncio.gather(*(come_and_go() for _ in range(LEAVING_AT_ONCE))))
-
-
-@contextmanager
-def _repository() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as name:
-        write_production_bundle(Path(name) / "bundle")
-        repository = ModelRepository(Path(name) / "models")
-        repository.promote("production", repository.publish(Path(name) / "bundle"))
-        yield repository.root
 
 
 def _rows(num_rows: int) -> Request:

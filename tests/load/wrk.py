@@ -11,7 +11,8 @@ import shutil
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -97,6 +98,17 @@ def check_machine() -> list[int]:
     if len(cores := sorted(os.sched_getaffinity(0))) < 2:
         raise HttpBenchError(f"HTTP benchmark: found {len(cores)} core, wanted one to serve and one to load")
     return cores
+
+
+@contextmanager
+def confined_to(core: int) -> Iterator[None]:
+    """Keep this process to one core for as long as the block runs."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def take_turns(contenders: Sequence[Contender], in_flight: int, core: int) -> list[list[Load]]:

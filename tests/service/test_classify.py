@@ -6,7 +6,6 @@ import re
 import sys
 import threading
 
-import httpx2
 import pytest
 from starlette.testclient import TestClient
 
@@ -23,7 +22,7 @@ from tests.bundles import (
     with_string_ids,
     without_positions,
 )
-from tests.classifying import classify, refused, serve
+from tests.classifying import asking, classify, refused, serve
 
 FEATURES = [0.5] * 12
 POSITION = [1.0, -1.0, 0.25, 0.0]
@@ -77,11 +76,7 @@ def test_while_a_long_body_is_read_others_are_answered(settings, monkeypatch):
 
     async def scenario():
         app = create_app(settings)
-        transport = httpx2.ASGITransport(app)
-        async with (
-            app.router.lifespan_context(app),
-            httpx2.AsyncClient(transport=transport, base_url="http://test") as client,
-        ):
+        async with asking(app) as client:
             body = b'{"node_ids": [100]}' + b" " * classify_route.MAX_BYTES_ON_LOOP
             headers = {"Content-Type": "application/json"}
             reading = asyncio.create_task(client.post("/classify", content=body, headers=headers))
@@ -182,11 +177,7 @@ def test_requests_of_different_width_to_a_sparse_model_share_a_batch(bundle, tmp
     ids = [100, 105, 110, 115]
 
     async def scenario():
-        transport = httpx2.ASGITransport(app)
-        async with (
-            app.router.lifespan_context(app),
-            httpx2.AsyncClient(transport=transport, base_url="http://test") as client,
-        ):
+        async with asking(app) as client:
             together = await asyncio.gather(*(client.post("/classify", json={"node_ids": [i]}) for i in ids))
             executions = app.state.parts.metrics.registry.get_sample_value(
                 "rbm_inference_executions_total", {"model_name": "tiny", "model_version": "1"}

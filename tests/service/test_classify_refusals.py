@@ -1,15 +1,13 @@
 """What /classify refuses, and with which words."""
 
 import asyncio
-import threading
 
-import httpx2
 import pytest
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
 from rbm_service.app import create_app
-from tests.classifying import refused, replace_run
+from tests.classifying import asking, refused, replace_run
 
 FEATURES = [0.5] * 12
 
@@ -135,30 +133,19 @@ def test_a_failing_engine_is_500_without_a_word_about_the_cause(client):
     assert "/secret/path" in str(next(line for line in logs if line["event"] == "batch failed")["exc_info"])
 
 
-def test_a_full_queue_is_429_with_a_time_to_come_back(settings, engine):
-    entered, opened = threading.Event(), threading.Event()
-
-    def wait_and_run(feeds, outputs):
-        entered.set()
-        assert opened.wait(10)
-        return engine.run(feeds, outputs)
-
+def test_a_full_queue_is_429_with_a_time_to_come_back(settings, gate):
     async def scenario():
         app = create_app(settings)
-        transport = httpx2.ASGITransport(app)
-        async with (
-            app.router.lifespan_context(app),
-            httpx2.AsyncClient(transport=transport, base_url="http://test") as client,
-        ):
-            replace_run(app, wait_and_run, max_queued_rows=40)
+        async with asking(app) as client:
+            replace_run(app, gate, max_queued_rows=40)
             running = asyncio.create_task(client.post("/classify", json={"node_ids": [100] * 40}))
-            await asyncio.to_thread(entered.wait, 10)
+            await asyncio.to_thread(gate.entered.wait, 10)
             waiting = asyncio.create_task(client.post("/classify", json={"node_ids": [100] * 40}))
             value = app.state.parts.metrics.registry.get_sample_value
             while value("rbm_queue_rows", {"model_name": "tiny"}) < 40:
                 await asyncio.sleep(0)
             full = await client.post("/classify", json={"node_ids": [100]})
-            opened.set()
+            gate.opened.set()
             return full, await running, await waiting
 
     full, running, waiting = asyncio.run(scenario())
@@ -168,18 +155,12 @@ def test_a_full_queue_is_429_with_a_time_to_come_back(settings, engine):
 
 
 @pytest.mark.parametrize(("limit", "asked"), [(60, 0.02), (0.02, None), (0.02, 60)])
-def test_past_the_shorter_of_both_time_limits_the_answer_is_504(settings, engine, limit, asked):
-    opened = threading.Event()
-
-    def wait_and_run(feeds, outputs):
-        assert opened.wait(10)
-        return engine.run(feeds, outputs)
-
+def test_past_the_shorter_of_both_time_limits_the_answer_is_504(settings, gate, limit, asked):
     with TestClient(create_app(settings.model_copy(update={"request_timeout_seconds": limit}))) as client:
-        replace_run(client.app, wait_and_run)
+        replace_run(client.app, gate)
         body = {"node_ids": [100] * 40, "timeout_seconds": asked}
         problem = refused(client, 504, "deadline_exceeded", json=body)
-        opened.set()
+        gate.opened.set()
         assert problem["detail"] == "the request was not computed within its time limit"
         value = client.app.state.parts.metrics.registry.get_sample_value
         assert value("rbm_inference_failures_total", {"reason": "deadline"}) == 1

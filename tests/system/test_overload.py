@@ -4,13 +4,12 @@ import asyncio
 import time
 from dataclasses import replace
 
-import httpx2
-
 from rbm_bundle import ModelRepository
 from rbm_service.app import create_app
 from rbm_service.batching import Batcher
 from rbm_service.settings import Settings
 from tests.bundles import TINY
+from tests.classifying import asking
 
 NUM_ARRIVALS, ROWS, MAX_BATCH_ROWS, MAX_QUEUED_ROWS = 300, 4, 8, 32
 
@@ -32,11 +31,7 @@ def test_beyond_capacity_every_refusal_is_429_and_the_queue_stays_within_its_bou
         return await asyncio.gather(*arrivals)
 
     async def scenario():
-        transport = httpx2.ASGITransport(app)
-        async with (
-            app.router.lifespan_context(app),
-            httpx2.AsyncClient(transport=transport, base_url="http://test") as client,
-        ):
+        async with asking(app) as client:
             make_slow(app)
             answers = await arrive(client)
             return answers, await client.post("/classify", json={"node_ids": [100]})

@@ -23,7 +23,7 @@ class Lookouts:
         self._recent: set[_Lookout] = set()  # those that have come since the last look
         self._earlier: set[_Lookout] = set()  # and in the time before it
         self._timer: asyncio.TimerHandle | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # kept, as asking for it takes a system call
 
     async def answer_or_gone(self, request: Request, answering: Awaitable[T]) -> T:
         """The answer to a request whose body was read.

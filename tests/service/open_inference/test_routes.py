@@ -4,7 +4,6 @@ import json
 import threading
 import zlib
 
-import httpx2
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +13,7 @@ from starlette.testclient import TestClient
 from rbm_service.api.open_inference import infer
 from rbm_service.api.open_inference.absent import ABSENT
 from rbm_service.app import create_app
-from tests.classifying import replace_run
+from tests.classifying import asking, replace_run
 
 INFER = "/v2/models/tiny/infer"
 IDS = {"name": "node_ids", "datatype": "INT64", "shape": [2], "data": [105, 100]}
@@ -191,17 +190,11 @@ def test_long_and_compressed_bodies_are_read_off_the_event_loop(
     assert threads[0].name.startswith("asyncio_") == elsewhere
 
 
-def test_past_the_time_limit_of_the_request_the_answer_is_504(client, engine):
-    opened = threading.Event()
-
-    def wait_and_run(feeds, outputs):
-        assert opened.wait(10)
-        return engine.run(feeds, outputs)
-
-    replace_run(client.app, wait_and_run)
+def test_past_the_time_limit_of_the_request_the_answer_is_504(client, gate):
+    replace_run(client.app, gate)
     body = {"inputs": [{**IDS, "shape": [40], "data": [100] * 40}], "parameters": {"timeout": 20_000}}
     assert refused(client, 504, json=body) == "the request was not computed within its time limit"
-    opened.set()
+    gate.opened.set()
     assert failures(client, "deadline") == 1
 
 
@@ -217,11 +210,7 @@ def test_rows_of_both_interfaces_share_a_batch(settings):
     app = create_app(settings)
 
     async def scenario():
-        transport = httpx2.ASGITransport(app)
-        async with (
-            app.router.lifespan_context(app),
-            httpx2.AsyncClient(transport=transport, base_url="http://test") as client,
-        ):
+        async with asking(app) as client:
             await asyncio.gather(
                 *(client.post(INFER, json=BODY) for _ in range(3)),
                 *(client.post("/classify", json={"node_ids": [100]}) for _ in range(3)),

@@ -4,7 +4,6 @@ import asyncio
 import os
 import threading
 
-import httpx2
 import pytest
 from structlog.testing import capture_logs
 
@@ -15,6 +14,7 @@ from rbm_service.models import ServedModels
 from rbm_service.reload import Reloader
 from rbm_service.settings import Settings
 from tests.bundles import TINY, with_other_answers
+from tests.classifying import asking
 
 TINY_MODEL = {"model_name": "tiny"}
 LOADED = ["loading model", "model loaded"]
@@ -122,11 +122,7 @@ def test_requests_are_answered_while_a_new_model_warms_up(following, metrics, mo
         app = create_app(
             Settings(models_dir=following.repository.root, device="cpu", reload_poll_seconds=0.01)
         )
-        transport = httpx2.ASGITransport(app)
-        async with (
-            app.router.lifespan_context(app),
-            httpx2.AsyncClient(transport=transport, base_url="http://test") as client,
-        ):
+        async with asking(app) as client:
             monkeypatch.setattr(Engine, "warm_up", slow_warm_up)
             following.publish(promote=True)
             await asyncio.to_thread(entered.wait, 30)
