@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -10,8 +11,10 @@ from rbm_bundle import Bundle
 from rbm_service.batches import INLINE_ROWS, Answer
 from rbm_service.batching import Batcher
 from rbm_service.capacity import BatchTable
+from rbm_service.codec import look_up
 from rbm_service.forward import Run
 from rbm_service.shapes import Tensors
+from rbm_service.slot import ServedModel
 
 
 class Gate:
@@ -32,8 +35,13 @@ class Gate:
 
 def rows_of(bundle: Bundle, start: int, num_rows: int) -> Tensors:
     """The feeds of so many nodes in a row, from the first again after the last."""
-    rows = np.arange(start, start + num_rows) % bundle.nodes.num_nodes
-    return {"features": bundle.nodes.features_of(rows), "positions": bundle.nodes.positions_of(rows)}
+    return look_up(bundle, np.arange(start, start + num_rows) % bundle.nodes.num_nodes)
+
+
+def batcher_behind(model: ServedModel, run: Run, **others: object) -> Batcher:
+    """One for a model in service that runs its graph another way."""
+    limits = {"max_batch_rows": 64, "max_queued_rows": 256} | others
+    return Batcher(run, partial(look_up, model.bundle), model.metrics, **limits)
 
 
 def table_of(seconds_per_row: float) -> BatchTable:

@@ -14,9 +14,9 @@ from rbm_bundle import Bundle, ModelRepository
 from rbm_service.api.parts import Parts
 from rbm_service.api.schemas import ClassifyResponse, Problem
 from rbm_service.app import create_app
-from rbm_service.batching import Batcher
 from rbm_service.forward import Run
 from rbm_service.settings import Settings
+from tests.batchers import batcher_behind
 
 
 def classify(client: TestClient, **body: object) -> list[dict[str, Any]]:
@@ -62,5 +62,4 @@ def replace_run(app: FastAPI, run: Run, **limits: int) -> None:
     """Put another way to run the graph behind the model in service."""
     parts: Parts = app.state.parts
     model = parts.models.current()
-    limits = {"max_batch_rows": 64, "max_queued_rows": 256} | limits
-    parts.models.swap(replace(model, batcher=Batcher(run, model.metrics, **limits)))
+    parts.models.swap(replace(model, batcher=batcher_behind(model, run, **limits)))

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from rbm_bundle import Bundle
+from rbm_service.codec import look_up
 from rbm_service.inputs import graph_features, in_form
 
 
 def feeds_of(bundle: Bundle, rows: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
-    rows = np.asarray(rows)
-    features = graph_features(in_form(bundle.nodes.features_of(rows), bundle.manifest.features.form))
-    return {**features, "positions": bundle.nodes.positions_of(rows)}
+    return dict(look_up(bundle, np.asarray(rows)))
 
 
 def random_feeds(bundle: Bundle, num_rows: int, seed: int = 0) -> dict[str, np.ndarray]:

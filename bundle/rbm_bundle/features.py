@@ -63,10 +63,13 @@ class CsrFeatures:
         """Stored values of the longest row."""
         return int(self.lengths.max(initial=0))
 
+    def lengths_of(self, rows: Integers) -> Integers:
+        """Stored values of some of the rows, in the order asked for."""
+        return self.indptr[rows + 1] - self.indptr[rows]
+
     def take(self, rows: Integers) -> "CsrFeatures":
         """Some of the rows, in the order asked for."""
-        starts = self.indptr[rows]
-        counts = self.indptr[rows + 1] - starts
+        starts, counts = self.indptr[rows], self.lengths_of(rows)
         indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         places = np.repeat(starts - indptr[:-1], counts) + np.arange(indptr[-1])
         return CsrFeatures(indptr, self.indices[places], self.values[places], self.num_features)

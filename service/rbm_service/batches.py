@@ -6,7 +6,7 @@ Dimension letters: B batch, C classes.
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbm_service.errors import DeadlineExceededError, ServiceError
-from rbm_service.shapes import Tensors, padded_width
+from rbm_service.shapes import Feeds, Tensors, width_of
 
 Padding = Mapping[str, float]  # by what a tensor is widened, for those that differ in width
 RowLimit = Callable[[int], float]  # rows of some width that fit one forward pass
@@ -25,6 +25,25 @@ EXPLAINED: Final = (*ALWAYS, "weights", "similarity", "logits")
 INLINE_ROWS: Final = 32  # up to here, handing over to a thread costs more than the forward pass
 INLINE_NONZEROS: Final = 4096  # the same for sparse rows, padding included
 NO_PADDING: Final[Padding] = {}
+
+
+class Share(Mapping[str, npt.NDArray[Any]]):
+    """The rows of one request among the tensors of its batch: views, made when they are asked for."""
+
+    __slots__ = ("_span", "_tensors")
+
+    def __init__(self, tensors: Tensors, span: slice) -> None:
+        self._tensors = tensors
+        self._span = span
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        return self._tensors[name][self._span]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
 
 
 @dataclass(slots=True)
@@ -43,7 +62,7 @@ class Answer:
 class Job:
     """A request that waits; each of its feeds has `num_rows` rows. Times are of `time.perf_counter`."""
 
-    feeds: Tensors
+    feeds: Feeds
     num_rows: int
     explain: bool
     submitted: float
@@ -53,7 +72,7 @@ class Job:
     @property
     def width(self) -> int:
         """Non-zeros that each row has room for; 0 where features are dense."""
-        return padded_width(self.feeds)
+        return width_of(self.feeds)
 
     @property
     def is_small(self) -> bool:
@@ -118,10 +137,11 @@ def _stack_padded(tensors: Sequence[npt.NDArray[Any]], value: float) -> npt.NDAr
     return stacked
 
 
-def split(tensors: Tensors, sizes: Sequence[int]) -> list[Tensors]:
+def split(tensors: Tensors, sizes: Sequence[int]) -> list[Share]:
     """The reverse of `stack`: views of `sizes` rows each."""
-    spans = [slice(end - size, end) for size, end in zip(sizes, accumulate(sizes), strict=True)]
-    return [{name: tensor[span] for name, tensor in tensors.items()} for span in spans]
+    return [
+        Share(tensors, slice(end - size, end)) for size, end in zip(sizes, accumulate(sizes), strict=True)
+    ]
 
 
 def most_probable(probabilities: npt.NDArray[np.float32]) -> Tensors:

@@ -1,8 +1,9 @@
 """The batcher: requests wait in a bounded queue, and whatever waits when the engine is free runs together.
 
 No timer holds a batch back: under load, batches form while the engine is busy; without load, a request runs
-at once. One timer goes off at the earliest deadline, however many requests wait, and one when the engine has
-taken too long.
+at once. Only a batch that is full, and so can gain nothing by waiting, goes to the engine's thread while that
+still computes the one before it: the engine then never waits for the event loop. One timer goes off at the
+earliest deadline, however many requests wait, and one when the engine has taken too long.
 
 A batch that fails fails alone. An engine that hangs, or fails so often that it is asked for answers it is
 known to give and has none, is down: the batcher refuses everything until another takes its place.
@@ -14,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain
 from typing import Final
 
 import structlog
@@ -28,15 +30,16 @@ from rbm_service.errors import (
     ServiceError,
     UnhealthyError,
 )
-from rbm_service.forward import Forward, Run
+from rbm_service.forward import Answered, Forward, LookUp, Run
 from rbm_service.model_metrics import ModelMetrics
-from rbm_service.shapes import Tensors
+from rbm_service.shapes import Feeds
 from rbm_service.worker import Outcome, Worker
 
 Probe = Callable[[], None]  # raises unless the engine computes what it is known to compute
 
 MAX_RETRY_AFTER_SECONDS: Final = 60.0
 FAILURES_UNTIL_PROBE: Final = 3  # in a row; they may be the engine's fault, or that of what it was given
+MOST_TAKEN: Final = 2  # batches by the worker
 LONG_AGO: Final = -math.inf
 
 log = structlog.get_logger(__name__)
@@ -46,6 +49,7 @@ class Batcher:
     """Merges requests into batches and runs one batch at a time; belongs to one event loop.
 
     Args:
+        look_up: what the rows of known nodes hold.
         runs_inline: whether small batches may run on the event loop; not where a run may wait for a device.
         table: what batches took when the engine was warm.
         timeout_seconds: the longest time for one batch.
@@ -55,6 +59,7 @@ class Batcher:
     def __init__(
         self,
         run: Run,
+        look_up: LookUp,
         metrics: ModelMetrics,
         *,
         max_batch_rows: int,
@@ -72,10 +77,10 @@ class Batcher:
         self._max_queued_rows = max_queued_rows
         self._runs_inline = runs_inline
         self._pace = Pace(table)
-        self._forward = Forward(run, metrics, self._pace, max_batch_rows, padding)
+        self._forward = Forward(run, look_up, metrics, self._pace, max_batch_rows, padding)
         self._probe = probe
         self._waiting: deque[Job] = deque()
-        self._running: Sequence[Job] = ()  # by the worker
+        self._taken: deque[Sequence[Job]] = deque()  # by the worker: the batch that runs, the one behind it
         self._num_failures = 0  # in a row
         self._queued_rows = 0
         self._queued_requests = 0
@@ -88,12 +93,17 @@ class Batcher:
         metrics.capacity.set(self._pace.rows_per_second)
 
     @property
+    def _is_at_rest(self) -> bool:
+        """Whether nothing waits and nothing runs."""
+        return not self._waiting and not self._worker.num_tasks
+
+    @property
     def is_down(self) -> bool:
         """Whether the engine failed for good."""
         return self._refusal is UnhealthyError
 
     async def submit(
-        self, feeds: Tensors, num_rows: int, *, explain: bool = False, deadline: float = math.inf
+        self, feeds: Feeds, num_rows: int, *, explain: bool = False, deadline: float = math.inf
     ) -> Answer:
         """The outputs for `num_rows` rows, once it is their turn.
 
@@ -149,9 +159,10 @@ class Batcher:
                 raise DeadlineExceededError
 
     def _refuse_all(self, running: ServiceError, waiting: ServiceError) -> None:
-        for job in self._running:
+        first, *others = self._taken or ((),)
+        for job in first:
             job.refuse(running)
-        for job in self._waiting:
+        for job in chain(*others, self._waiting):
             job.refuse(waiting)
         self._waiting.clear()
         self._show_queue(0)
@@ -171,48 +182,55 @@ class Batcher:
         now = time.perf_counter()
         self._waiting = deque(job for job in self._waiting if not job.is_over(now))
         self._show_queue(sum(job.num_rows for job in self._waiting))
-        running = [job for job in self._running if not job.is_over(now)]
-        self._watch(min((job.deadline for job in (*running, *self._waiting)), default=math.inf))
+        taken = [job for job in chain(*self._taken) if not job.is_over(now)]
+        self._watch(min((job.deadline for job in (*taken, *self._waiting)), default=math.inf))
 
     def _schedule_drain(self) -> None:
-        if not self._drain_scheduled and not self._worker.is_busy:
+        """Let the next batch begin: a full one now, any other when the loop has come to everyone else."""
+        if self._queued_rows >= self._max_batch_rows and self._worker.num_tasks < MOST_TAKEN:
+            self._drain()
+        elif not self._drain_scheduled and not self._worker.num_tasks:
             self._drain_scheduled = True
-            asyncio.get_running_loop().call_soon(self._drain)
+            asyncio.get_running_loop().call_soon(self._drain_if_idle)
+
+    def _drain_if_idle(self) -> None:
+        self._drain_scheduled = False
+        if not self._worker.num_tasks:
+            self._drain()
 
     def _drain(self) -> None:
-        self._drain_scheduled = False
         batch = take_batch(self._waiting, self._max_batch_rows, time.perf_counter(), self._row_limit)
         self._show_queue(sum(job.num_rows for job in self._waiting))
         if not batch:
             return
-        if self._runs_inline and len(batch) == 1 and not self._waiting and batch[0].is_small:
+        if self._runs_inline and len(batch) == 1 and batch[0].is_small and self._is_at_rest:
             self._run_inline(batch)
         else:
             self._run_in_thread(batch)
 
     def _run_inline(self, batch: Sequence[Job]) -> None:
         try:
-            answers = self._forward(batch)
+            answered = self._forward(batch)
         except Exception as error:  # noqa: BLE001 - the unit of work is this batch
             self._fail(batch, error)
         else:
-            self._deliver(batch, answers)
+            self._deliver(answered)
 
     def _run_in_thread(self, batch: Sequence[Job]) -> None:
-        self._running = batch
+        self._taken.append(batch)
         self._worker.start(partial(self._forward, batch), partial(self._on_computed, batch), self._on_overdue)
 
-    def _on_computed(self, batch: Sequence[Job], computing: Outcome[list[Answer]]) -> None:
-        self._running = ()
+    def _on_computed(self, batch: Sequence[Job], computing: Outcome[list[Answered]]) -> None:
+        self._taken.popleft()
         if error := computing.error:
             self._fail(batch, error)
         else:
-            self._deliver(batch, computing.result())
+            self._deliver(computing.result())
         self._schedule_drain()
 
-    def _deliver(self, batch: Sequence[Job], answers: Sequence[Answer]) -> None:
+    def _deliver(self, answered: Sequence[Answered]) -> None:
         self._num_failures = 0
-        for job, answer in zip(batch, answers, strict=True):
+        for job, answer in answered:
             if not job.future.done():
                 job.future.set_result(answer)
 
@@ -222,8 +240,9 @@ class Batcher:
         for job in batch:
             job.refuse(BackendError())
         self._num_failures += 1
-        if self._num_failures >= FAILURES_UNTIL_PROBE and self._probe and not self._refusal:
-            self._worker.start(self._probe, self._on_probed, self._on_overdue)
+        if self._num_failures == FAILURES_UNTIL_PROBE and self._probe and not self._refusal:
+            probe = self._probe
+            self._worker.start(lambda _: probe(), self._on_probed, self._on_overdue)
 
     def _on_probed(self, probing: Outcome[None]) -> None:
         self._num_failures = 0
@@ -236,7 +255,7 @@ class Batcher:
 
     def _go_down(self, reason: str) -> None:
         """The engine is not to be relied on any more; what it still computes is not heard."""
-        log.error("engine down", reason=reason, num_requests=len(self._running) + len(self._waiting))
+        log.error("engine down", reason=reason, num_requests=sum(map(len, (*self._taken, self._waiting))))
         self._refusal = UnhealthyError
         self._refuse_all(BackendError(), UnhealthyError())
 

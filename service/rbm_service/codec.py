@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from rbm_bundle import Bundle, NodeTable
+from rbm_bundle.features import CsrFeatures
 from rbm_bundle.manifest import NO_EXPERT
 from rbm_bundle.nodes import UNKNOWN, Floats, Integers, NodeId, mean_of_known_neighbors
 from rbm_service.errors import InvalidRequestError, UnknownNodeError
@@ -27,7 +28,7 @@ from rbm_service.inputs import (
     read_matrix,
     read_padded,
 )
-from rbm_service.shapes import Tensors
+from rbm_service.shapes import Feeds, KnownRows, Tensors
 
 PositionSource = Literal["cached", "neighbors", "supplied", "default"]
 Column = Sequence[Any]
@@ -71,9 +72,10 @@ class PlacedRows:
 
 @dataclass(slots=True)
 class EncodedRows:
-    """Rows ready for the graph, by the names of its inputs, and where the position of each came from."""
+    """Rows ready for the graph, by the names of its inputs or to be looked up, and where the position of each
+    came from."""
 
-    feeds: Tensors
+    feeds: Feeds
     sources: list[PositionSource]
 
     @property
@@ -122,10 +124,19 @@ def encode(query: Query, bundle: Bundle, max_rows: int) -> EncodedRows:
     nodes = bundle.nodes
     B = _num_rows(query, max_rows)
     known = _known_rows(query, nodes, B)  # (B,), UNKNOWN where the bundle has no such node
+    if _leaves_all_to_the_bundle(query, bundle) and not _unknown_rows(known):
+        return _by_id(known, bundle)
     placed = _place(query, nodes, known)
     features = in_form(_features(query, bundle, known), bundle.manifest.features.form)
-    check_lengths(features, bundle.manifest)
+    if not isinstance(features, np.ndarray):
+        check_lengths(features.lengths, bundle.manifest)
     return EncodedRows({**graph_features(features), "positions": placed.positions}, placed.sources)
+
+
+def look_up(bundle: Bundle, rows: Integers) -> Tensors:
+    """What the graph takes of known nodes: the features and positions that the bundle has of them."""
+    features = in_form(bundle.nodes.features_of(rows), bundle.manifest.features.form)
+    return {**graph_features(features), "positions": bundle.nodes.positions_of(rows)}
 
 
 def decode(
@@ -193,6 +204,23 @@ def _check_ids(ids: list[NodeId] | Integers, nodes: NodeTable, *loc: str | int) 
         if type(node_id) is not wanted:
             kind = "string" if wanted is str else "integer"
             raise InvalidRequestError.at(*loc, index, msg=f"ids of this model are {kind}s")
+
+
+def _leaves_all_to_the_bundle(query: Query, bundle: Bundle) -> bool:
+    """Whether a query gives ids and nothing else, and the bundle knows how long the rows of its graph are."""
+    if query.features is not None or query.neighbors is not None or query.positions is not None:
+        return False
+    cached = bundle.nodes.cached_features
+    return cached == "csr" or (cached == "dense" and bundle.manifest.features.form == "dense")
+
+
+def _by_id(rows: Integers, bundle: Bundle) -> EncodedRows:
+    """Known nodes, to be looked up when they run."""
+    width, features = 0, bundle.nodes.features
+    if bundle.manifest.features.form == "sparse" and isinstance(features, CsrFeatures):
+        width = check_lengths(features.lengths_of(rows), bundle.manifest)
+    source: PositionSource = "cached" if bundle.nodes.position_width else "default"
+    return EncodedRows(KnownRows(rows, width), [source] * len(rows))
 
 
 def _place(query: Query, nodes: NodeTable, known: Integers) -> PlacedRows:

@@ -84,6 +84,8 @@ class Engine:
         _check_tensors(self._path, "input", self._session.get_inputs(), self._entry.inputs)
         _check_tensors(self._path, "output", self._session.get_outputs(), self._entry.outputs)
         self._runner = self._runner_on(TARGETS[device].bound_to)
+        self._input_names = [spec.name for spec in self._entry.inputs]
+        self._row_shapes = {spec.name: tuple(spec.shape[1:]) for spec in self._entry.outputs}
 
     @property
     def provider(self) -> str:
@@ -153,16 +155,15 @@ class Engine:
         return statistics.median(seconds)
 
     def _check_outputs(self, computed: Tensors, num_rows: int) -> None:
-        specs = {spec.name: spec for spec in self._entry.outputs}
         for name, tensor in computed.items():
-            wanted = (num_rows, *specs[name].shape[1:])
+            wanted = (num_rows, *self._row_shapes[name])
             if tensor.shape != wanted:
                 raise EngineError(f"the model gave {name} of shape {tensor.shape}, not {wanted}")
             if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
                 raise EngineError(f"the model gave {name} that are not finite")
 
     def _compute(self, feeds: Tensors, outputs: Sequence[str]) -> Tensors:
-        return self._runner.run({spec.name: feeds[spec.name] for spec in self._entry.inputs}, outputs)
+        return self._runner.run({name: feeds[name] for name in self._input_names}, outputs)
 
     def _runner_on(self, bound_to: str | None) -> Runner:
         if bound_to is None:

@@ -1,45 +1,84 @@
-"""A batch through the engine: rows stacked, run, counted, and taken apart into an answer for each request."""
+"""A batch through the engine: rows looked up, stacked, run and counted, and taken apart into answers."""
 
 import time
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from rbm_service.batches import ALWAYS, EXPLAINED, Answer, Job, Padding, most_probable, split, stack
 from rbm_service.capacity import Pace
 from rbm_service.model_metrics import ModelMetrics
-from rbm_service.shapes import Tensors
+from rbm_service.shapes import KnownRows, Rows, Tensors
 
 Run = Callable[[Tensors, Sequence[str]], Tensors]
+Answered = tuple[Job, Answer]
+LookUp = Callable[[Rows], Tensors]  # what known nodes, (B,), feed the engine with
+
+
+def nothing() -> None:
+    """Do nothing."""
 
 
 class Forward:
     """Everything about a batch that can fail; never runs twice at the same time.
 
     Args:
+        look_up: for requests that name known nodes and leave the rest to the bundle.
         pace: learns what batches take.
         max_rows: most rows in one run of the engine; a larger batch takes several.
     """
 
-    def __init__(self, run: Run, metrics: ModelMetrics, pace: Pace, max_rows: int, padding: Padding) -> None:
+    def __init__(
+        self,
+        run: Run,
+        look_up: LookUp,
+        metrics: ModelMetrics,
+        pace: Pace,
+        max_rows: int,
+        padding: Padding,
+    ) -> None:
         self._run = run
+        self._look_up = look_up
         self._metrics = metrics
         self._pace = pace
         self._max_rows = max_rows
         self._padding = padding
         self._num_batches = 0
 
-    def __call__(self, batch: Sequence[Job]) -> list[Answer]:
-        """An answer for each request, in order."""
+    def __call__(self, batch: Sequence[Job], before_run: Callable[[], None] = nothing) -> list[Answered]:
+        """An answer for each request, in order; those whose caller has gone meanwhile are left out.
+
+        Args:
+            before_run: called when the rows are ready; while they run, other threads have the interpreter.
+        """
         started = time.perf_counter()
+        batch = [job for job in batch if not job.future.done()]
+        if not batch:
+            return []
         sizes = [job.num_rows for job in batch]
         names = EXPLAINED if any(job.explain for job in batch) else ALWAYS
-        outputs = self._outputs(stack([job.feeds for job in batch], self._padding), sum(sizes), names)
+        feeds = self._feeds(batch)
+        before_run()
+        outputs = self._outputs(feeds, sum(sizes), names)
         outputs = {**outputs, **most_probable(outputs["probabilities"])}
         seconds = time.perf_counter() - started
         self._record(len(batch), sum(sizes), seconds, outputs)
         self._num_batches += 1
         of_batch = (self._num_batches, sum(sizes))
         shares = zip(batch, split(outputs, sizes), strict=True)
-        return [Answer(share, started - job.submitted, seconds, *of_batch) for job, share in shares]
+        return [(job, Answer(share, started - job.submitted, seconds, *of_batch)) for job, share in shares]
+
+    def _feeds(self, batch: Sequence[Job]) -> Tensors:
+        """One lookup for all who name known nodes: for many rows it takes little longer than for one."""
+        rows = [job.feeds.rows for job in batch if isinstance(job.feeds, KnownRows)]
+        if not rows:
+            return stack([job.feeds for job in batch if not isinstance(job.feeds, KnownRows)], self._padding)
+        found = self._look_up(np.concatenate(rows))
+        if len(rows) == len(batch):
+            return found
+        shares = iter(split(found, list(map(len, rows))))
+        parts = [next(shares) if isinstance(job.feeds, KnownRows) else job.feeds for job in batch]
+        return stack(parts, self._padding)
 
     def _outputs(self, feeds: Tensors, num_rows: int, names: Sequence[str]) -> Tensors:
         parts = []
@@ -50,9 +89,8 @@ class Forward:
         return stack(parts)
 
     def _record(self, num_requests: int, num_rows: int, seconds: float, outputs: Tensors) -> None:
-        self._metrics.requests.inc(num_requests)
-        self._metrics.rows.inc(num_rows)
-        self._metrics.count_experts(outputs["experts"])
-        self._metrics.count_predictions(outputs["class_index"], outputs["confidence"])
+        self._metrics.count_batch(
+            num_requests, outputs["experts"], outputs["class_index"], outputs["confidence"]
+        )
         self._pace.observe(num_rows, seconds)
         self._metrics.capacity.set(self._pace.rows_per_second)

@@ -110,26 +110,30 @@ def in_form(features: Features, form: FeatureForm) -> Features:
     return features.to_dense() if isinstance(features, CsrFeatures) else features
 
 
-def check_lengths(features: Features, manifest: Manifest) -> None:
+def check_lengths(lengths: Integers, manifest: Manifest) -> int:
     """Refuse sparse rows that would take more memory than a request may: all are padded to the longest.
+
+    Args:
+        lengths: non-zeros of each row, shape (B,).
+
+    Returns:
+        How wide they are when padded.
 
     Raises:
         InvalidRequestError: a row that the graph cannot gather at once, or too many rows for their longest.
     """
-    if isinstance(features, np.ndarray):
-        return
-    lengths, most = features.lengths, max_nonzeros(manifest)
-    longest = int(lengths.max(initial=0))
+    most, longest = max_nonzeros(manifest), int(lengths.max(initial=0))
     if longest > most:
         row = int(lengths.argmax())
         msg = f"found {longest} non-zeros in row {row}, wanted at most {most}"
         raise InvalidRequestError.at("features", msg=msg)
-    if features.num_rows * longest > MAX_PADDED:
+    if len(lengths) * longest > MAX_PADDED:
         msg = (
-            f"found {features.num_rows} rows, the longest of {longest} non-zeros, wanted at most "
+            f"found {len(lengths)} rows, the longest of {longest} non-zeros, wanted at most "
             f"{MAX_PADDED // longest} rows together with one as long"
         )
         raise InvalidRequestError.at("features", msg=msg)
+    return max(longest, 1)
 
 
 def graph_features(features: Features) -> Tensors:

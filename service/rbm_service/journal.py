@@ -6,56 +6,47 @@ quarter of its time on them.
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import RestrictedRegistry
 
 MOST_ENTRIES: Final = 512  # then they are summed up though nobody reads: in less time than a batch takes
-
-
-class Account(Protocol):
-    """Where entries of one kind are summed up."""
-
-    def settle(self, entries: list[Any]) -> None:
-        """Add these, in the order in which they were noted."""
+Settle = Callable[[list[Any]], None]  # sums up entries of one kind, in the order in which they were noted
 
 
 class Journal:
     """Entries that are not summed up yet; any thread may note, and any may settle."""
 
     def __init__(self) -> None:
-        self._entries: deque[tuple[Account, Any]] = deque()
+        self._entries: deque[tuple[Settle, Any]] = deque()
+        self._weight = 0  # of all entries; roughly, where two threads note at once
         self._lock = threading.Lock()
 
-    def note(self, account: Account, entry: object) -> None:
-        """Keep an entry for its account."""
-        self._entries.append((account, entry))
-        if len(self._entries) >= MOST_ENTRIES:
+    def note(self, settle: Settle, entry: object, weight: int = 1) -> None:
+        """Keep an entry for whoever sums up its kind; a long one weighs as much as so many others."""
+        self._entries.append((settle, entry))
+        self._weight += weight
+        if self._weight >= MOST_ENTRIES:
             self.settle()
 
     def settle(self) -> None:
         """Sum up everything noted so far."""
         with self._lock:
-            by_account: dict[Account, list[Any]] = {}
+            self._weight = 0
+            by_kind: dict[Settle, list[Any]] = {}
             for _ in range(len(self._entries)):
-                account, entry = self._entries.popleft()
-                by_account.setdefault(account, []).append(entry)
-            for account, entries in by_account.items():
-                account.settle(entries)
+                settle, entry = self._entries.popleft()
+                by_kind.setdefault(settle, []).append(entry)
+            for settle, entries in by_kind.items():
+                settle(entries)
 
 
-class Tally:
-    """The account of a counter; an entry is what it rises by."""
-
-    def __init__(self, counter: Counter) -> None:
-        self._counter = counter
-
-    def settle(self, entries: list[int]) -> None:
-        """See `Account`."""
-        self._counter.inc(sum(entries))
+def tally(counter: Counter) -> Settle:
+    """Sums up for a counter; an entry is what it rises by."""
+    return lambda entries: counter.inc(sum(entries))
 
 
 class SettledRegistry(CollectorRegistry):

@@ -12,6 +12,7 @@ import structlog
 
 from rbm_bundle import Bundle, BundleError, ModelRepository, read_bundle
 from rbm_service.batching import Batcher
+from rbm_service.codec import look_up
 from rbm_service.engine import Engine
 from rbm_service.metrics import Metrics
 from rbm_service.model_metrics import ModelMetrics
@@ -110,6 +111,7 @@ def load_model(published: PublishedVersion, settings: Settings, metrics: Metrics
     bound = ModelMetrics(metrics, name, str(version), manifest.labels, manifest.architecture.num_experts)
     batcher = Batcher(
         engine.run,
+        partial(look_up, proven.bundle),
         bound,
         max_batch_rows=settings.max_batch_rows,
         max_queued_rows=settings.max_queued_rows,

@@ -103,8 +103,8 @@ class Metrics:
             self.inference_failures.labels(reason)
 
     def _declare_queue(self) -> None:
-        self.batch_rows = self._histogram(
-            "rbm_batch_rows", "Rows in one forward pass", NAME, buckets=ROW_BUCKETS
+        self.batch_rows = self._bulk_histogram(
+            "rbm_batch_rows", "Rows in one forward pass", NAME, ROW_BUCKETS
         )
         self.queue_rows = self._gauge("rbm_queue_rows", "Rows waiting", NAME)
         self.queue_requests = self._gauge("rbm_queue_requests", "Requests waiting", NAME)

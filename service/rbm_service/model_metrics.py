@@ -5,15 +5,20 @@ Dimension letters: B rows, C classes, L layers, E experts, K experts per row.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from prometheus_client import Counter
 
 from rbm_bundle.manifest import NO_EXPERT
-from rbm_service.journal import Tally
+from rbm_service.journal import tally
 from rbm_service.metrics import POSITION_RESULTS, STAGES, Metrics, Stage
+
+ROWS_PER_ENTRY: Final = 64  # of a batch, that are summed up as fast as something else is
+
+Indices = npt.NDArray[np.integer[Any]]
+Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +47,10 @@ class ModelMetrics:
         both = (name, version)
         self._journal = metrics.journal
         self._stages = {stage: metrics.stage_duration.labels(stage, *both) for stage in STAGES}
-        self.requests = metrics.inference_requests.labels(*both)
-        self.rows = metrics.inference_rows.labels(*both)
-        self.executions = metrics.inference_executions.labels(*both)
-        self.batch_rows = metrics.batch_rows.labels(name)
+        self._requests = metrics.inference_requests.labels(*both)
+        self._rows = metrics.inference_rows.labels(*both)
+        self._executions = metrics.inference_executions.labels(*both)
+        self._batch_rows = metrics.batch_rows.labels(name)
         self.queue = metrics.queue_of(name)
         self.queue_capacity_rows = metrics.queue_capacity_rows.labels(name)
         self.capacity = metrics.capacity.labels(name)
@@ -53,30 +58,25 @@ class ModelMetrics:
         self.engine_restarts = metrics.engine_restarts.labels(name)
         self.abstained = metrics.abstained.labels(*both)
         self._positions = {
-            result: Tally(metrics.position_lookups.labels(name, result)) for result in POSITION_RESULTS
+            result: tally(metrics.position_lookups.labels(name, result)) for result in POSITION_RESULTS
         }
-        self.classes = [metrics.prediction_class.labels(name, label) for label in labels]
+        self._classes = [metrics.prediction_class.labels(name, label) for label in labels]
         self._confidence = metrics.confidence
         self._confidences = [metrics.confidence.labels(name, label) for label in labels]
-        self.experts = [
+        self._experts = [
             [metrics.expert_selected.labels(name, layer, expert) for expert in range(E)]
             for layer, E in enumerate(num_experts)
         ]
 
     def observe_stages(self, seconds: Mapping[Stage, float]) -> None:
         """The time one request spent in each stage; whoever gave it changes it no more."""
-        self._journal.note(self, seconds)
-
-    def settle(self, entries: list[Mapping[Stage, float]]) -> None:
-        """See `Account`: the stages of requests."""
-        for stage, series in self._stages.items():
-            series.observe([seconds[stage] for seconds in entries])
+        self._journal.note(self._add_stages, seconds)
 
     def totals(self) -> ModelTotals:
         """What the metrics of this version have come to."""
         self._journal.settle()
         stages = {stage: StageTotal(series.count, series.total) for stage, series in self._stages.items()}
-        return ModelTotals(int(_value(self.rows)), int(_value(self.executions)), stages)
+        return ModelTotals(int(_value(self._rows)), int(_value(self._executions)), stages)
 
     def count_positions(self, sources: Sequence[str]) -> None:
         """Where the position of each row of a request came from."""
@@ -89,18 +89,38 @@ class ModelMetrics:
 
     def count_execution(self, num_rows: int) -> None:
         """One forward pass."""
-        self.executions.inc()
-        self.batch_rows.observe(num_rows)
+        self._journal.note(self._add_executions, num_rows)
 
-    def count_experts(self, experts: npt.NDArray[Any]) -> None:
-        """The experts that rows were routed to, shape (B, L, K); places left empty count for none."""
-        for layer, counters in enumerate(self.experts):
+    def count_batch(
+        self, num_requests: int, experts: Indices, class_index: Indices, confidence: Floats
+    ) -> None:
+        """What a batch was computed for, and what came out; whoever gave it changes it no more.
+
+        Args:
+            experts: that rows were routed to, shape (B, L, K); places left empty count for none.
+            class_index: the most probable class of each row, shape (B,).
+            confidence: its probability, shape (B,).
+        """
+        weight = 1 + len(class_index) // ROWS_PER_ENTRY
+        self._journal.note(self._add_batches, (num_requests, experts, class_index, confidence), weight)
+
+    def _add_stages(self, entries: list[Mapping[Stage, float]]) -> None:
+        for stage, series in self._stages.items():
+            series.observe([seconds[stage] for seconds in entries])
+
+    def _add_executions(self, sizes: list[int]) -> None:
+        self._executions.inc(len(sizes))
+        self._batch_rows.observe(sizes)
+
+    def _add_batches(self, batches: list[tuple[int, Indices, Indices, Floats]]) -> None:
+        num_requests, *outputs = zip(*batches, strict=True)
+        experts, class_index, confidence = map(np.concatenate, outputs)
+        self._requests.inc(sum(num_requests))
+        self._rows.inc(len(class_index))
+        for layer, counters in enumerate(self._experts):
             chosen = experts[:, layer].ravel()
             _add_counts(counters, chosen[chosen != NO_EXPERT])
-
-    def count_predictions(self, class_index: npt.NDArray[Any], confidence: npt.NDArray[Any]) -> None:
-        """The most probable class of each row, shape (B,), and its probability, shape (B,)."""
-        _add_counts(self.classes, class_index)
+        _add_counts(self._classes, class_index)
         self._confidence.observe_each(self._confidences, class_index, confidence)
 
 
@@ -108,7 +128,7 @@ def _value(counter: Counter) -> float:
     return next(sample.value for family in counter.collect() for sample in family.samples)
 
 
-def _add_counts(counters: Sequence[Counter], indices: npt.NDArray[Any]) -> None:
+def _add_counts(counters: Sequence[Counter], indices: Indices) -> None:
     counts = np.bincount(indices, minlength=len(counters)).tolist()
     for counter, count in zip(counters, counts, strict=True):
         if count:

@@ -19,10 +19,9 @@ class RouteMetrics:
 
     def count(self, method: str, status: int, seconds: float) -> None:
         """One request answered."""
-        self._journal.note(self, (method, status, seconds))
+        self._journal.note(self._settle, (method, status, seconds))
 
-    def settle(self, entries: list[tuple[str, int, float]]) -> None:
-        """See `Account`: requests answered."""
+    def _settle(self, entries: list[tuple[str, int, float]]) -> None:
         for (method, status), number in Counter((method, status) for method, status, _ in entries).items():
             self._requests(method, status).inc(number)
         self._durations.observe([seconds for _, _, seconds in entries])

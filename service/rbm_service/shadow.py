@@ -16,9 +16,10 @@ from typing import Final
 import structlog
 
 from rbm_bundle import Bundle
-from rbm_service.codec import Query, encode
+from rbm_service.codec import Query, encode, look_up
 from rbm_service.engine import Engine
 from rbm_service.metrics import Metrics
+from rbm_service.shapes import KnownRows
 
 MAX_WAITING: Final = 16  # requests: a shadow that is slower than what it follows sees fewer of them
 
@@ -94,8 +95,9 @@ class Shadow:
 
     def _labels_of(self, query: Query) -> list[str]:
         """The shadow's own label of each row; its bundle may know other nodes, features and positions."""
-        rows = encode(query, self._bundle, self._max_rows)
-        probabilities = self._engine.run(rows.feeds, ("probabilities",))["probabilities"]
+        feeds = encode(query, self._bundle, self._max_rows).feeds
+        tensors = look_up(self._bundle, feeds.rows) if isinstance(feeds, KnownRows) else feeds
+        probabilities = self._engine.run(tensors, ("probabilities",))["probabilities"]
         return [self._bundle.manifest.labels[index] for index in probabilities.argmax(axis=1).tolist()]
 
     def _count(self, outcome: str) -> None:

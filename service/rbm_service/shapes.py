@@ -16,9 +16,26 @@ from rbm_bundle.manifest import FeatureSpec, Manifest, TensorSpec
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 
+Rows = npt.NDArray[np.int64]
+
 MAX_FLOATS: Final = 64 * 2**20  # what one forward pass may gather: 256 MiB
 MAX_PADDED: Final = 8 * 2**20  # non-zeros of one request, padding included: 96 MiB
 SHORTEST_BUCKET: Final = 16  # non-zeros; padding rows shorter still costs less than one more bucket
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRows:
+    """Rows of known nodes in the bundle's tables, shape (B,): what they hold is looked up when they run.
+
+    Args:
+        width: S of the longest of them; 0 where features are dense.
+    """
+
+    rows: Rows
+    width: int
+
+
+Feeds = Tensors | KnownRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +60,11 @@ def shape_of(feeds: Tensors) -> BatchShape:
 def padded_width(feeds: Tensors) -> int:
     """S of a batch as it came; 0 where features are dense."""
     return feeds["feature_ids"].shape[1] if "feature_ids" in feeds else 0
+
+
+def width_of(feeds: Feeds) -> int:
+    """S of the rows of a request."""
+    return feeds.width if isinstance(feeds, KnownRows) else padded_width(feeds)
 
 
 def padding(features: FeatureSpec) -> Mapping[str, int]:

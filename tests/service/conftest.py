@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from starlette.testclient import TestClient
 from rbm_bundle import Bundle, read_bundle
 from rbm_service.app import create_app
 from rbm_service.batching import Batcher
+from rbm_service.codec import look_up
 from rbm_service.engine import Engine
 from rbm_service.forward import Run
 from rbm_service.metrics import Metrics
@@ -86,12 +88,12 @@ def gate(engine: Engine) -> Gate:
 
 
 @pytest.fixture
-def make_batcher(model_metrics: ModelMetrics) -> Iterator[Callable[..., Batcher]]:
+def make_batcher(bundle: Bundle, model_metrics: ModelMetrics) -> Iterator[Callable[..., Batcher]]:
     batchers: list[Batcher] = []
 
     def make(run: Run, *, max_batch_rows: int = 64, max_queued_rows: int = 256, **others: object) -> Batcher:
         limits = {"max_batch_rows": max_batch_rows, "max_queued_rows": max_queued_rows}
-        batchers.append(Batcher(run, model_metrics, **limits, **others))
+        batchers.append(Batcher(run, partial(look_up, bundle), model_metrics, **limits, **others))
         return batchers[-1]
 
     yield make

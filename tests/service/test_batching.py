@@ -76,6 +76,38 @@ def test_a_batch_never_exceeds_its_limit_and_a_larger_request_runs_in_several_pa
     assert answer.outputs["probabilities"] == pytest.approx(alone["probabilities"], abs=1e-6)
 
 
+def test_a_full_batch_waits_in_the_engines_thread_and_any_other_for_the_rows_that_still_come(
+    make_batcher, gate, bundle, metrics
+):
+    async def scenario():
+        batcher = make_batcher(gate)
+        running = await occupy(batcher, gate, bundle)
+        waiting = []
+        for size in (30, 4, 30, 30, 30, 9):
+            waiting.append(asyncio.create_task(batcher.submit(rows_of(bundle, 0, size), size)))
+            await asyncio.sleep(0)
+        # The second batch is taken, the third is full as well, but has to wait: one behind another is enough.
+        assert metrics.registry.get_sample_value("rbm_queue_rows", {"model_name": "tiny"}) == 30 + 30 + 9
+        gate.opened.set()
+        await asyncio.gather(running, *waiting)
+
+    asyncio.run(scenario())
+    assert gate.sizes == [INLINE_ROWS + 1, 30 + 4 + 30, 30 + 30, 9]
+
+
+def test_a_full_batch_begins_before_the_loop_comes_to_anyone_else(make_batcher, gate, bundle):
+    async def scenario():
+        batcher = make_batcher(gate)
+        asking = asyncio.create_task(batcher.submit(rows_of(bundle, 0, 64), 64))
+        await asyncio.sleep(0)
+        assert gate.entered.wait(10)  # the loop does nothing meanwhile
+        gate.opened.set()
+        await asking
+
+    asyncio.run(scenario())
+    assert gate.sizes == [64]
+
+
 def test_the_capacity_follows_what_batches_really_take(make_batcher, engine, bundle, metrics):
     async def scenario():
         batcher = make_batcher(engine.run, table=table_of(1000.0))

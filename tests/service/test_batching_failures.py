@@ -47,6 +47,22 @@ def test_a_failing_batch_leaves_the_batch_behind_it_alone(make_batcher, engine, 
     assert third.outputs["probabilities"].shape == (9, 3)
 
 
+def test_what_is_behind_a_run_that_does_not_end_was_never_computed(make_batcher, gate, bundle):
+    async def scenario():
+        batcher = make_batcher(gate, timeout_seconds=0.5)
+        asking = [asyncio.create_task(batcher.submit(rows_of(bundle, 0, 64), 64)) for _ in range(2)]
+        with capture_logs() as logs:
+            errors = await asyncio.gather(*asking, return_exceptions=True)
+        assert logs[0]["num_requests"] == 2
+        gate.opened.set()
+        while batcher._worker.num_tasks:
+            await asyncio.sleep(0.005)
+        return errors
+
+    assert [type(error) for error in asyncio.run(scenario())] == [BackendError, UnhealthyError]
+    assert gate.sizes == [64]
+
+
 def test_a_run_that_does_not_end_takes_the_engine_down(make_batcher, gate, bundle, metrics):
     async def scenario():
         batcher = make_batcher(gate, timeout_seconds=0.5)
@@ -59,7 +75,7 @@ def test_a_run_that_does_not_end_takes_the_engine_down(make_batcher, gate, bundl
         assert (logs[0]["event"], logs[0]["reason"]) == ("engine down", "a run does not end")
         assert metrics.registry.get_sample_value("rbm_queue_rows", {"model_name": "tiny"}) == 0
         gate.opened.set()
-        while batcher._worker.is_busy:  # what comes too late is not heard
+        while batcher._worker.num_tasks:  # what comes too late is not heard
             await asyncio.sleep(0.005)
         with pytest.raises(UnhealthyError):
             await batcher.submit(rows_of(bundle, 0, 2), 2)

@@ -159,6 +159,21 @@ def test_a_deadline_that_passes_in_the_queue_costs_no_forward_pass_and_frees_the
     assert gate.sizes == [INLINE_ROWS + 1, 2]
 
 
+def test_whoever_leaves_behind_the_batch_that_runs_costs_no_forward_pass(make_batcher, gate, bundle):
+    async def scenario():
+        batcher = make_batcher(gate)
+        running = await occupy(batcher, gate, bundle)
+        behind = [asyncio.create_task(batcher.submit(rows_of(bundle, 0, size), size)) for size in (60, 4)]
+        await asyncio.sleep(0)
+        behind[0].cancel()
+        await asyncio.sleep(0)
+        gate.opened.set()
+        await asyncio.gather(running, behind[1])
+
+    asyncio.run(scenario())
+    assert gate.sizes == [INLINE_ROWS + 1, 4]
+
+
 def test_a_deadline_that_has_passed_costs_no_forward_pass(make_batcher, engine, bundle):
     sizes = []
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from rbm_service import shapes
-from rbm_service.codec import MAX_NEIGHBORS, Query, encode
+from rbm_service.codec import MAX_NEIGHBORS, Query, encode, look_up
 from rbm_service.errors import InvalidRequestError, UnknownNodeError
 from rbm_service.inputs import CsrRows, PaddedPair
+from rbm_service.shapes import KnownRows, padded_width
 from tests.bundles import (
     STRING_IDS,
     sparsified,
@@ -32,12 +33,21 @@ def refusal(query, bundle):
     return refused.value.detail
 
 
+def looked_up(rows, bundle):
+    """The feeds of known nodes, which are looked up when they run."""
+    assert isinstance(rows.feeds, KnownRows)
+    feeds = look_up(bundle, rows.feeds.rows)
+    assert rows.feeds.width == padded_width(feeds)
+    return feeds
+
+
 def test_a_known_id_finds_its_position_and_its_cached_features(bundle):
     rows = encode(Query(node_ids=[105, 195]), bundle, MAX_ROWS)
     assert rows.sources == ["cached", "cached"]
-    assert (rows.feeds["positions"] == bundle.nodes.positions[[1, 19]]).all()
-    assert (rows.feeds["features"] == bundle.nodes.features[[1, 19]]).all()
-    assert rows.feeds["features"].dtype == rows.feeds["positions"].dtype == np.float32
+    feeds = looked_up(rows, bundle)
+    assert (feeds["positions"] == bundle.nodes.positions[[1, 19]]).all()
+    assert (feeds["features"] == bundle.nodes.features[[1, 19]]).all()
+    assert feeds["features"].dtype == feeds["positions"].dtype == np.float32
 
 
 def test_features_of_the_caller_win_over_cached_ones(bundle):
@@ -172,7 +182,8 @@ def test_a_model_without_positions_needs_features_alone(bundle, tmp_path):
     ):
         rows = encode(query, linear, MAX_ROWS)
         assert rows.sources == ["default"]
-        assert rows.feeds["positions"].shape == (1, 0)
+        feeds = looked_up(rows, linear) if query.features is None else rows.feeds
+        assert feeds["positions"].shape == (1, 0)
     assert "required" in refusal(Query(node_ids=[7]), linear)
     supplied = Query(features=[FEATURES], positions=[POSITION])
     assert refusal(supplied, linear) == "positions[0]: found 4 numbers, wanted 0"
@@ -203,7 +214,8 @@ def test_a_sparse_model_is_fed_padded_rows_of_cached_and_of_supplied_features(bu
             )
         ),
     ):
-        feeds = encode(query, sparse, MAX_ROWS).feeds
+        rows = encode(query, sparse, MAX_ROWS)
+        feeds = looked_up(rows, sparse) if query.features is None else rows.feeds
         assert set(feeds) == {"feature_ids", "feature_values", "positions"}
         assert feeds["feature_ids"].shape == feeds["feature_values"].shape == (2, (known[0] > 0).sum())
         dense = np.zeros((2, 13), np.float32)
@@ -229,7 +241,7 @@ def test_arrays_are_as_good_as_lists(bundle, sparse_bundle):
     for name, feed in from_lists.feeds.items():
         assert (from_arrays.feeds[name] == feed).all()
         assert np.shares_memory(from_arrays.feeds[name], {"features": features, "positions": positions}[name])
-    cached = encode(Query(np.array([3, 4])), sparse_bundle, MAX_ROWS).feeds
+    cached = looked_up(encode(Query(np.array([3, 4])), sparse_bundle, MAX_ROWS), sparse_bundle)
     pair = PaddedPair(cached["feature_ids"], cached["feature_values"])
     assert np.shares_memory(
         encode(Query(np.array([3, 4]), pair), sparse_bundle, MAX_ROWS).feeds["feature_values"], pair.values

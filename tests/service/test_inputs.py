@@ -96,22 +96,23 @@ def rows_of_lengths(*lengths):
 
 def test_a_row_longer_than_the_graph_gathers_at_once_is_refused(sparse_bundle, monkeypatch):
     monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 50)
-    check_lengths(rows_of_lengths(1, 50), sparse_bundle.manifest)
+    check_lengths(rows_of_lengths(1, 50).lengths, sparse_bundle.manifest)
     with pytest.raises(InvalidRequestError, match="found 51 non-zeros in row 1, wanted at most 50"):
-        check_lengths(rows_of_lengths(1, 51, 2), sparse_bundle.manifest)
+        check_lengths(rows_of_lengths(1, 51, 2).lengths, sparse_bundle.manifest)
 
 
 def test_a_long_row_is_refused_among_too_many_that_would_be_padded_to_it(sparse_bundle, monkeypatch):
     monkeypatch.setattr(inputs, "MAX_PADDED", 100)
-    check_lengths(rows_of_lengths(1, 50), sparse_bundle.manifest)
-    check_lengths(rows_of_lengths(*[10] * 10), sparse_bundle.manifest)
+    check_lengths(rows_of_lengths(1, 50).lengths, sparse_bundle.manifest)
+    check_lengths(rows_of_lengths(*[10] * 10).lengths, sparse_bundle.manifest)
     message = "found 3 rows, the longest of 50 non-zeros, wanted at most 2 rows together with one as long"
     with pytest.raises(InvalidRequestError, match=message):
-        check_lengths(rows_of_lengths(1, 50, 2), sparse_bundle.manifest)
+        check_lengths(rows_of_lengths(1, 50, 2).lengths, sparse_bundle.manifest)
 
 
 def test_rows_without_a_single_word_are_never_too_long(sparse_bundle):
-    check_lengths(csr_from_dense(np.zeros((5, 200), np.float32)), sparse_bundle.manifest)
+    rows = csr_from_dense(np.zeros((5, 200), np.float32))
+    assert check_lengths(rows.lengths, sparse_bundle.manifest) == 1
 
 
 def pair(ids, values):

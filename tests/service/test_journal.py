@@ -4,16 +4,16 @@ import threading
 import pytest
 from prometheus_client import Counter, generate_latest
 
-from rbm_service.journal import MOST_ENTRIES, Journal, SettledRegistry, Tally
+from rbm_service.journal import MOST_ENTRIES, Journal, SettledRegistry, tally
 
 
 class Listener:
-    """An account that remembers what it was given, and in how many pieces."""
+    """Remembers what it was given to sum up, and in how many pieces."""
 
     def __init__(self):
         self.pieces = []
 
-    def settle(self, entries):
+    def __call__(self, entries):
         self.pieces.append(entries)
 
     @property
@@ -32,11 +32,11 @@ def registry(journal):
 
 
 @pytest.fixture
-def tally(registry):
-    return Tally(Counter("things", "Things", registry=registry))
+def things(registry):
+    return tally(Counter("things", "Things", registry=registry))
 
 
-def test_entries_go_to_their_accounts_in_order_when_they_are_settled(journal):
+def test_entries_are_summed_up_by_kind_and_in_order_when_they_are_settled(journal):
     one, other = Listener(), Listener()
     for number in range(3):
         journal.note(one, number)
@@ -68,17 +68,17 @@ def things_in(registry):
         lambda registry: things_in(registry.restricted_registry(["things_total"])),
     ],
 )
-def test_whoever_reads_sees_what_was_noted_until_then(journal, registry, tally, read):
-    journal.note(tally, 2)
+def test_whoever_reads_sees_what_was_noted_until_then(journal, registry, things, read):
+    journal.note(things, 2)
     assert read(registry) == 2
-    journal.note(tally, 3)
+    journal.note(things, 3)
     assert read(registry) == 5
 
 
-def test_threads_that_note_and_read_lose_nothing_and_count_nothing_twice(journal, registry, tally):
+def test_threads_that_note_and_read_lose_nothing_and_count_nothing_twice(journal, registry, things):
     def note():
         for _ in range(5000):
-            journal.note(tally, 1)
+            journal.note(things, 1)
 
     threads = [threading.Thread(target=note) for _ in range(3)]
     interval = sys.getswitchinterval()

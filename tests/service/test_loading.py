@@ -45,8 +45,8 @@ def test_the_batches_of_a_sparse_model_fit_one_forward_pass(sparse_bundle, tmp_p
         await asyncio.gather(*(model.batcher.submit(feeds, 1) for feeds in requests))
 
     asyncio.run(ask())
-    assert model.metrics.batch_rows._sum.get() == 4
-    assert model.metrics.executions._value.get() == 2
+    assert metrics.registry.get_sample_value("rbm_batch_rows_sum", {"model_name": "sparse"}) == 4
+    assert model.metrics.totals().num_executions == 2
     model.batcher.close()
 
 

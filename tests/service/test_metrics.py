@@ -2,7 +2,16 @@ import numpy as np
 from prometheus_client import generate_latest
 
 from rbm_bundle.manifest import NO_EXPERT
+from rbm_service.journal import MOST_ENTRIES
 from rbm_service.metrics import Metrics
+from rbm_service.model_metrics import ROWS_PER_ENTRY
+
+TWO_REDS = np.array([0, 0]), np.array([0.5, 0.5])
+
+
+def experts_of(num_rows):
+    """Of two layers, one expert in each."""
+    return np.zeros((num_rows, 2, 1), np.int64)
 
 
 def test_two_services_in_one_process_count_apart():
@@ -26,7 +35,7 @@ def test_positions_are_counted_by_where_they_came_from(metrics, model_metrics):
 
 
 def test_experts_are_counted_by_layer(metrics, model_metrics):
-    model_metrics.count_experts(np.array([[[0, 1], [3, 2]], [[0, 2], [3, 1]]]))
+    model_metrics.count_batch(1, np.array([[[0, 1], [3, 2]], [[0, 2], [3, 1]]]), *TWO_REDS)
     value = metrics.registry.get_sample_value
     counts = [
         [
@@ -42,7 +51,7 @@ def test_experts_are_counted_by_layer(metrics, model_metrics):
 
 
 def test_places_that_a_layer_leaves_empty_count_for_no_expert(metrics, model_metrics):
-    model_metrics.count_experts(np.array([[[0, NO_EXPERT], [3, 2]], [[0, NO_EXPERT], [3, 1]]]))
+    model_metrics.count_batch(1, np.array([[[0, NO_EXPERT], [3, 2]], [[0, NO_EXPERT], [3, 1]]]), *TWO_REDS)
     value = metrics.registry.get_sample_value
     counts = [
         value("rbm_expert_selected_total", {"model_name": "tiny", "layer": "0", "expert": str(expert)})
@@ -52,7 +61,7 @@ def test_places_that_a_layer_leaves_empty_count_for_no_expert(metrics, model_met
 
 
 def test_predictions_are_counted_by_class_with_their_confidence(metrics, model_metrics):
-    model_metrics.count_predictions(np.array([0, 2, 0]), np.array([0.5, 0.25, 1.0]))
+    model_metrics.count_batch(2, experts_of(3), np.array([0, 2, 0]), np.array([0.5, 0.25, 1.0]))
     value = metrics.registry.get_sample_value
     assert value("rbm_prediction_class_total", {"model_name": "tiny", "label": "red"}) == 2
     assert value("rbm_prediction_class_total", {"model_name": "tiny", "label": "green"}) == 0
@@ -60,8 +69,16 @@ def test_predictions_are_counted_by_class_with_their_confidence(metrics, model_m
     assert value("rbm_confidence_count", {"model_name": "tiny", "label": "blue"}) == 1
 
 
+def test_batches_of_many_rows_are_not_kept_for_long(metrics, model_metrics):
+    num_rows = MOST_ENTRIES * ROWS_PER_ENTRY // 4
+    outputs = experts_of(num_rows), np.zeros(num_rows, np.int64), np.full(num_rows, 0.5)
+    for _ in range(4):
+        model_metrics.count_batch(1, *outputs)
+    assert not metrics.journal._entries
+
+
 def test_of_a_model_that_is_forgotten_no_series_is_left(metrics, model_metrics):
-    model_metrics.count_predictions(np.array([0]), np.array([0.5]))
+    model_metrics.count_batch(1, experts_of(1), np.array([0]), np.array([0.5]))
     model_metrics.engine_healthy.set(1)
     metrics.forget_model("tiny")
     samples = [sample for family in metrics.registry.collect() for sample in family.samples]

@@ -10,9 +10,9 @@ import pytest
 import uvicorn
 
 from rbm_service.app import create_app
-from rbm_service.batching import Batcher
 from rbm_service.errors import DrainingError
 from rbm_service.server import Server
+from tests.batchers import batcher_behind
 
 LARGE = {"node_ids": [100] * 40}  # too many rows to run on the loop
 
@@ -66,7 +66,7 @@ def stopping(settings, engine, free_port):
         url = f"http://127.0.0.1:{free_port}"
         async with app.router.lifespan_context(app), httpx2.AsyncClient(base_url=url, timeout=30) as client:
             model = models.current()
-            models.swap(replace(model, batcher=gated(gate, model)))
+            models.swap(replace(model, batcher=batcher_behind(model, gate)))
             server = Server(config, models, drain_seconds)
             serving = asyncio.create_task(server.serve())
             try:
@@ -84,10 +84,6 @@ def stopping(settings, engine, free_port):
                 await serving
 
     return stop
-
-
-def gated(gate, model):
-    return Batcher(gate, model.metrics, max_batch_rows=64, max_queued_rows=256)
 
 
 def test_while_it_drains_it_is_unready_and_answers_what_it_had_and_what_still_comes(stopping):

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from rbm_bundle import ModelRepository
 from rbm_service.app import create_app
-from rbm_service.batching import Batcher
 from rbm_service.settings import Settings
+from tests.batchers import batcher_behind
 from tests.bundles import TINY
 from tests.classifying import asking
 
@@ -62,4 +62,4 @@ def make_slow(app):
         return model.engine.run(feeds, outputs)
 
     limits = {"max_batch_rows": MAX_BATCH_ROWS, "max_queued_rows": MAX_QUEUED_ROWS}
-    models.swap(replace(model, batcher=Batcher(run, model.metrics, runs_inline=False, **limits)))
+    models.swap(replace(model, batcher=batcher_behind(model, run, runs_inline=False, **limits)))
