@@ -1,7 +1,8 @@
 """Requests to /classify, and services to send them to."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import httpx2
 from fastapi import FastAPI
 from starlette.testclient import TestClient
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from rbm_bundle import Bundle, ModelRepository
 from rbm_service.api.parts import Parts
@@ -56,6 +59,14 @@ async def asking(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
         httpx2.AsyncClient(transport=transport, base_url="http://test") as client,
     ):
         yield client
+
+
+@contextmanager
+def lines_of(client: TestClient) -> Iterator[list[EventDict]]:
+    """What is logged while the block runs, the lines of all its requests included."""
+    with capture_logs() as lines:
+        yield lines
+        client.portal.call(asyncio.sleep, 0)  # they are written in the next turn of the service's loop
 
 
 def replace_run(app: FastAPI, run: Run, **limits: int) -> None:

@@ -63,6 +63,19 @@ class NodeTable:
             return None
         return "csr" if isinstance(self.features, CsrFeatures) else "dense"
 
+    def known_rows_of(self, ids: list[NodeId] | Integers) -> list[int] | Integers | None:
+        """Row of each id, where the table has all of them; None otherwise.
+
+        For the few ids of a request that are row numbers, this takes none of the functions of numpy, of which
+        each costs as much as the lookup.
+        """
+        if self.ids is None and isinstance(ids, list):
+            N = self.num_nodes
+            rows = [i for i in ids if isinstance(i, int) and 0 <= i < N]
+            return rows if len(rows) == len(ids) else None
+        found = self.rows_of(ids)
+        return None if UNKNOWN in found else found
+
     def rows_of(self, ids: list[NodeId] | Integers) -> Integers:
         """Row of each id, `UNKNOWN` (-1) where the table has no such node; shape (B,)."""
         if isinstance(ids, np.ndarray):

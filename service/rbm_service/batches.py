@@ -17,6 +17,7 @@ import numpy.typing as npt
 from rbm_service.errors import DeadlineExceededError, ServiceError
 from rbm_service.shapes import Feeds, Tensors, width_of
 
+Floats = npt.NDArray[np.float32]
 Padding = Mapping[str, float]  # by what a tensor is widened, for those that differ in width
 RowLimit = Callable[[int], float]  # rows of some width that fit one forward pass
 
@@ -48,10 +49,12 @@ class Share(Mapping[str, npt.NDArray[Any]]):
 
 @dataclass(slots=True)
 class Answer:
-    """The outputs for the rows of one request, with what `most_probable` adds, how long they took, and the
-    batch they were in: its number and all its rows."""
+    """The outputs for the rows of one request, the most probable class of each and its probability, how long
+    they took, and the batch they were in: its number and all its rows."""
 
     outputs: Tensors
+    class_index: list[int]
+    confidence: list[float]
     queue_seconds: float
     inference_seconds: float
     batch_number: int
@@ -137,13 +140,11 @@ def _stack_padded(tensors: Sequence[npt.NDArray[Any]], value: float) -> npt.NDAr
     return stacked
 
 
-def split(tensors: Tensors, sizes: Sequence[int]) -> list[Share]:
-    """The reverse of `stack`: views of `sizes` rows each."""
-    return [
-        Share(tensors, slice(end - size, end)) for size, end in zip(sizes, accumulate(sizes), strict=True)
-    ]
+def spans_of(sizes: Sequence[int]) -> list[slice]:
+    """Where the rows of each request lie in their batch."""
+    return [slice(end - size, end) for size, end in zip(sizes, accumulate(sizes), strict=True)]
 
 
-def most_probable(probabilities: npt.NDArray[np.float32]) -> Tensors:
-    """The class of highest probability (B, C) and its probability: `class_index` and `confidence`, (B,)."""
-    return {"class_index": probabilities.argmax(axis=1), "confidence": probabilities.max(axis=1)}
+def most_probable(probabilities: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int64], Floats]:
+    """The class of highest probability (B, C), the first of several, and its probability: both (B,)."""
+    return probabilities.argmax(axis=1), probabilities.max(axis=1)

@@ -1,19 +1,16 @@
-"""Between a request and the graph: ids → rows → positions going in, outputs → predictions coming out.
+"""Between a request and the graph: ids → rows → features and positions.
 
 Pure functions of the request and the bundle. Everything a caller can get wrong is refused here, before its
-rows share a batch with anyone else's. Dimension letters: B rows, F features, P position width, C classes,
-L layers, K experts per row.
+rows share a batch with anyone else's. Dimension letters: B rows, F features, P position width.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 
 from rbm_bundle import Bundle, NodeTable
 from rbm_bundle.features import CsrFeatures
-from rbm_bundle.manifest import NO_EXPERT
 from rbm_bundle.nodes import UNKNOWN, Floats, Integers, NodeId, mean_of_known_neighbors
 from rbm_service.errors import InvalidRequestError, UnknownNodeError
 from rbm_service.inputs import (
@@ -31,7 +28,6 @@ from rbm_service.inputs import (
 from rbm_service.shapes import Feeds, KnownRows, Tensors
 
 PositionSource = Literal["cached", "neighbors", "supplied", "default"]
-Column = Sequence[Any]
 
 MAX_NEIGHBORS: Final = 65_536  # neighbour ids in one request: each costs a lookup and a gathered position
 
@@ -50,16 +46,6 @@ class Query:
         if isinstance(self.node_ids, np.ndarray):
             return list(self.node_ids[rows].tolist())
         return [] if self.node_ids is None else [self.node_ids[row] for row in rows]
-
-
-@dataclass(slots=True)
-class AnswerOptions:
-    """What a caller wants to read about each row."""
-
-    top_k: int = 1
-    explain: bool = False
-    return_probabilities: bool = False
-    min_confidence: float | None = None
 
 
 @dataclass(slots=True)
@@ -84,26 +70,6 @@ class EncodedRows:
         return len(self.sources)
 
 
-@dataclass(slots=True)
-class DecodedRows:
-    """Predictions as a caller reads them, and how many of them abstain."""
-
-    predictions: list[dict[str, Any]]
-    num_abstained: int
-
-
-def check_options(options: AnswerOptions, num_classes: int) -> None:
-    """Refuse options that this model cannot honour.
-
-    Raises:
-        InvalidRequestError: more classes asked for than there are.
-    """
-    if options.top_k > num_classes:
-        raise InvalidRequestError.at(
-            "top_k", msg=f"found {options.top_k}, wanted at most {num_classes} (classes)"
-        )
-
-
 def check_num_rows(column: str, num_rows: int, max_rows: int) -> None:
     """Refuse a column of no row, or of more than a request may have.
 
@@ -122,10 +88,10 @@ def encode(query: Query, bundle: Bundle, max_rows: int) -> EncodedRows:
         UnknownNodeError: ids without a position, and nothing to compute one from.
     """
     nodes = bundle.nodes
+    if (rows := _to_look_up(query, bundle, max_rows)) is not None:
+        return rows
     B = _num_rows(query, max_rows)
     known = _known_rows(query, nodes, B)  # (B,), UNKNOWN where the bundle has no such node
-    if _leaves_all_to_the_bundle(query, bundle) and not _unknown_rows(known):
-        return _by_id(known, bundle)
     placed = _place(query, nodes, known)
     features = in_form(_features(query, bundle, known), bundle.manifest.features.form)
     if not isinstance(features, np.ndarray):
@@ -134,39 +100,9 @@ def encode(query: Query, bundle: Bundle, max_rows: int) -> EncodedRows:
 
 
 def look_up(bundle: Bundle, rows: Integers) -> Tensors:
-    """What the graph takes of known nodes: the features and positions that the bundle has of them."""
+    """What the graph takes of known nodes, (B,): the features and positions that the bundle has of them."""
     features = in_form(bundle.nodes.features_of(rows), bundle.manifest.features.form)
     return {**graph_features(features), "positions": bundle.nodes.positions_of(rows)}
-
-
-def decode(
-    outputs: Tensors, query: Query, rows: EncodedRows, options: AnswerOptions, labels: Sequence[str]
-) -> DecodedRows:
-    """Predictions from a batcher's outputs: a column for everything asked for, then one object per row."""
-    class_index: list[int] = outputs["class_index"].tolist()
-    columns: dict[str, Column] = {
-        "node_id": [None] * rows.num_rows if query.node_ids is None else list(query.node_ids),
-        "label": [labels[index] for index in class_index],
-        "class_index": class_index,
-        "confidence": outputs["confidence"].tolist(),
-        "position": rows.sources,
-    }
-    num_abstained = 0
-    if options.top_k > 1:
-        columns["top_k"] = _top_k(outputs["probabilities"], options.top_k, labels)
-    if options.return_probabilities:
-        columns["probabilities"] = outputs["probabilities"].tolist()
-    if options.min_confidence is not None:
-        abstained: list[bool] = (outputs["confidence"] < options.min_confidence).tolist()
-        num_abstained = sum(abstained)
-        columns["abstained"] = abstained
-        columns["label"] = [
-            None if abstains else label for label, abstains in zip(columns["label"], abstained, strict=True)
-        ]
-    if options.explain:
-        columns["experts"] = _experts(outputs)
-    predictions = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    return DecodedRows(predictions, num_abstained)
 
 
 def _num_rows(query: Query, max_rows: int) -> int:
@@ -206,20 +142,23 @@ def _check_ids(ids: list[NodeId] | Integers, nodes: NodeTable, *loc: str | int) 
             raise InvalidRequestError.at(*loc, index, msg=f"ids of this model are {kind}s")
 
 
-def _leaves_all_to_the_bundle(query: Query, bundle: Bundle) -> bool:
-    """Whether a query gives ids and nothing else, and the bundle knows how long the rows of its graph are."""
+def _to_look_up(query: Query, bundle: Bundle, max_rows: int) -> EncodedRows | None:
+    """The rows of a query that names known nodes and leaves the rest to the bundle; None for any other."""
+    nodes, features = bundle.nodes, bundle.nodes.features
+    if query.node_ids is None or features is None:
+        return None
     if query.features is not None or query.neighbors is not None or query.positions is not None:
-        return False
-    cached = bundle.nodes.cached_features
-    return cached == "csr" or (cached == "dense" and bundle.manifest.features.form == "dense")
-
-
-def _by_id(rows: Integers, bundle: Bundle) -> EncodedRows:
-    """Known nodes, to be looked up when they run."""
-    width, features = 0, bundle.nodes.features
-    if bundle.manifest.features.form == "sparse" and isinstance(features, CsrFeatures):
-        width = check_lengths(features.lengths_of(rows), bundle.manifest)
-    source: PositionSource = "cached" if bundle.nodes.position_width else "default"
+        return None
+    check_num_rows("node_ids", len(query.node_ids), max_rows)
+    _check_ids(query.node_ids, nodes, "node_ids")
+    rows, width = nodes.known_rows_of(query.node_ids), 0
+    if rows is None:
+        return None
+    if bundle.manifest.features.form == "sparse":
+        if not isinstance(features, CsrFeatures):
+            return None  # nobody knows how long they are
+        width = check_lengths(features.lengths_of(np.asarray(rows)), bundle.manifest)
+    source: PositionSource = "cached" if nodes.position_width else "default"
     return EncodedRows(KnownRows(rows, width), [source] * len(rows))
 
 
@@ -295,33 +234,3 @@ def _features(query: Query, bundle: Bundle, known: Integers) -> Features:
 def _listed(rows: list[int]) -> str:
     shown = ", ".join(str(row) for row in rows[:5])
     return f"{len(rows)} of the rows ({shown}{', ...' if len(rows) > 5 else ''})"
-
-
-def ranking(scores: Floats, k: int) -> Integers:
-    """The k classes of highest score in each row, best first, ties by lowest index; shape (B, k)."""
-    return np.argsort(-scores, axis=1, kind="stable")[:, :k]
-
-
-def _top_k(probabilities: Floats, k: int, labels: Sequence[str]) -> Column:
-    order = ranking(probabilities, k)
-    chosen = np.take_along_axis(probabilities, order, axis=1)  # (B, k)
-    return [
-        [
-            {"label": labels[index], "class_index": index, "probability": probability}
-            for index, probability in zip(indices, row, strict=True)
-        ]
-        for indices, row in zip(order.tolist(), chosen.tolist(), strict=True)
-    ]
-
-
-def _experts(outputs: Tensors) -> Column:
-    parts = [outputs[name].tolist() for name in ("experts", "weights", "similarity")]  # (B, L, K) each
-    return [
-        [
-            {"layer": layer, "expert": expert, "weight": weight, "similarity": similarity}
-            for layer, chosen in enumerate(zip(*row, strict=True))
-            for expert, weight, similarity in zip(*chosen, strict=True)
-            if expert != NO_EXPERT
-        ]
-        for row in zip(*parts, strict=True)
-    ]

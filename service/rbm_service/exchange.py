@@ -2,20 +2,19 @@
 
 import asyncio
 import random
-from collections.abc import Generator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from types import coroutine
-from typing import Any, Final
+from typing import Final
 
-from starlette.types import Message, Receive, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from rbm_service.direct import DIRECT, Direct, RawHeaders
 from rbm_service.errors import PayloadTooLargeError, RequestTimeoutError
 from rbm_service.keys import Headers
 
+EXCHANGE: Final = "exchange"  # where it lies in the state of a request
 MAX_REQUEST_ID_LENGTH: Final = 128
-
-Steps = Generator[Any, Any, Message]
+NO_EXTENSIONS: Final[Mapping[str, Direct]] = {}
 
 _random = random.Random()  # an id has to be new, not hard to guess
 
@@ -35,22 +34,39 @@ class Exchange:
     """
 
     __slots__ = (
-        *("_announced_bytes", "_body_is_complete", "_deadline", "_limits", "_num_bytes"),
+        *("_announced_bytes", "_body_is_complete", "_deadline", "_direct", "_head", "_limits", "_num_bytes"),
         *("_receive_next", "_send_on", "key_name", "request_id", "status"),
     )
 
-    def __init__(self, headers: Headers, receive: Receive, send: Send, limits: BodyLimits) -> None:
+    def __init__(
+        self, scope: Scope, headers: Headers, receive: Receive, send: Send, limits: BodyLimits
+    ) -> None:
         self.request_id = _usable_id(headers.get(b"x-request-id")) or f"{_random.getrandbits(128):032x}"
         self.key_name: str | None = None
         self.status = 0  # nothing sent yet
         announced = headers.get(b"content-length", b"")
         self._announced_bytes = int(announced) if announced.isdigit() else 0
         self._limits = limits
-        self._deadline = asyncio.get_running_loop().time() + limits.timeout_seconds
+        self._deadline: float | None = None  # from when the body is waited for
+        self._direct = scope.get("extensions", NO_EXTENSIONS).get(DIRECT)
         self._receive_next = receive
         self._send_on = send
+        self._head: Message | None = None
         self._body_is_complete = False
         self._num_bytes = 0
+
+    def body(self) -> bytes | None:
+        """All of the body, if it has arrived already, as short ones have as a rule.
+
+        Raises:
+            PayloadTooLargeError: it is too long.
+        """
+        self._check_announced()
+        body = self._direct.body() if self._direct is not None else None
+        if body is not None:
+            self._take(body)
+            self._body_is_complete = True
+        return body
 
     async def receive(self) -> Message:
         """The next message; refuses a body as soon as it is known to be too long, announced or streamed.
@@ -60,53 +76,62 @@ class Exchange:
         Raises:
             PayloadTooLargeError, RequestTimeoutError: the body is too long, or takes too long.
         """
-        if self._announced_bytes > self._limits.max_bytes:
-            raise PayloadTooLargeError(self._limits.max_bytes)
+        self._check_announced()
         if self._body_is_complete:  # what comes now is that the caller hangs up, whenever that is
             return await self._receive_next()
-        steps = self._receive_next().__await__()
-        try:
-            waits_for = next(steps)
-        except StopIteration as done:  # it had arrived, as short bodies have as a rule: no need for a timer
-            message: Message = done.value
-        else:
-            message = await self._receive_in_time(steps, waits_for)
-        self._num_bytes += len(message.get("body", b""))
-        if self._num_bytes > self._limits.max_bytes:
-            raise PayloadTooLargeError(self._limits.max_bytes)
+        message = await self._receive_in_time()
+        self._take(message.get("body", b""))
         self._body_is_complete = not message.get("more_body", False)
         return message
 
     async def send(self, message: Message) -> None:
-        """Pass a message on, the first with the id of the request."""
+        """Pass a message on, the first with the id of the request, and together with its body if there is no
+        more to come."""
         if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message["headers"] = [*message["headers"], (b"x-request-id", self.request_id.encode())]
+            self._head = message
+            return
+        if (head := self._head) is not None:
+            self._head = None
+            is_all = not message.get("more_body", False)
+            if is_all and self.answer(head["status"], head["headers"], message.get("body", b"")):
+                return
+            self.status = head["status"]
+            await self._send_on({**head, "headers": self._with_id(head["headers"])})
         await self._send_on(message)
 
-    async def _receive_in_time(self, steps: Steps, waits_for: object) -> Message:
+    def answer(self, status: int, headers: RawHeaders, body: bytes) -> bool:
+        """Send a whole answer at once, or do nothing if it has to be sent by messages: then False."""
+        if self._direct is None or not self._direct.answer(status, self._with_id(headers), body):
+            return False
+        self.status = status
+        return True
+
+    def _with_id(self, headers: RawHeaders) -> RawHeaders:
+        return [*headers, (b"x-request-id", self.request_id.encode())]
+
+    def _check_announced(self) -> None:
+        if self._announced_bytes > self._limits.max_bytes:
+            raise PayloadTooLargeError(self._limits.max_bytes)
+
+    def _take(self, chunk: bytes) -> None:
+        self._num_bytes += len(chunk)
+        if self._num_bytes > self._limits.max_bytes:
+            raise PayloadTooLargeError(self._limits.max_bytes)
+
+    async def _receive_in_time(self) -> Message:
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().time() + self._limits.timeout_seconds
         try:
             async with asyncio.timeout_at(self._deadline):
-                return await _go_on(steps, waits_for)
+                return await self._receive_next()
         except TimeoutError:
             raise RequestTimeoutError(self._limits.timeout_seconds) from None
 
 
-@coroutine
-def _go_on(steps: Steps, waits_for: object) -> Steps:
-    """The rest of something that was begun by hand and has come to wait."""
-    while True:
-        try:
-            sent = yield waits_for
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is for those steps
-            step = partial(steps.throw, error)
-        else:
-            step = partial(steps.send, sent)
-        try:
-            waits_for = step()
-        except StopIteration as done:
-            message: Message = done.value
-            return message
+def exchange_of(scope: Scope) -> Exchange:
+    """The exchange of a request."""
+    exchange: Exchange = scope["state"][EXCHANGE]
+    return exchange
 
 
 def _usable_id(value: bytes | None) -> str | None:

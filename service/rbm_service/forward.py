@@ -2,17 +2,18 @@
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 import numpy as np
 
-from rbm_service.batches import ALWAYS, EXPLAINED, Answer, Job, Padding, most_probable, split, stack
+from rbm_service.batches import ALWAYS, EXPLAINED, Answer, Job, Padding, Share, most_probable, spans_of, stack
 from rbm_service.capacity import Pace
 from rbm_service.model_metrics import ModelMetrics
-from rbm_service.shapes import KnownRows, Rows, Tensors
+from rbm_service.shapes import Integers, KnownRows, Tensors
 
 Run = Callable[[Tensors, Sequence[str]], Tensors]
 Answered = tuple[Job, Answer]
-LookUp = Callable[[Rows], Tensors]  # what known nodes, (B,), feed the engine with
+LookUp = Callable[[Integers], Tensors]  # what known nodes, (B,), feed the engine with
 
 
 def nothing() -> None:
@@ -60,23 +61,33 @@ class Forward:
         feeds = self._feeds(batch)
         before_run()
         outputs = self._outputs(feeds, sum(sizes), names)
-        outputs = {**outputs, **most_probable(outputs["probabilities"])}
+        class_index, confidence = most_probable(outputs["probabilities"])
         seconds = time.perf_counter() - started
-        self._record(len(batch), sum(sizes), seconds, outputs)
+        self._metrics.count_batch(len(batch), outputs["experts"], class_index, confidence)
+        self._pace.observe(sum(sizes), seconds)
+        self._metrics.capacity.set(self._pace.rows_per_second)
         self._num_batches += 1
-        of_batch = (self._num_batches, sum(sizes))
-        shares = zip(batch, split(outputs, sizes), strict=True)
-        return [(job, Answer(share, started - job.submitted, seconds, *of_batch)) for job, share in shares]
+        of_batch = (seconds, self._num_batches, sum(sizes))
+        classes, confidences = class_index.tolist(), confidence.tolist()
+        return [
+            (
+                job,
+                Answer(
+                    Share(outputs, span), classes[span], confidences[span], started - job.submitted, *of_batch
+                ),
+            )
+            for job, span in zip(batch, spans_of(sizes), strict=True)
+        ]
 
     def _feeds(self, batch: Sequence[Job]) -> Tensors:
         """One lookup for all who name known nodes: for many rows it takes little longer than for one."""
         rows = [job.feeds.rows for job in batch if isinstance(job.feeds, KnownRows)]
         if not rows:
             return stack([job.feeds for job in batch if not isinstance(job.feeds, KnownRows)], self._padding)
-        found = self._look_up(np.concatenate(rows))
+        found = self._look_up(_joined(rows))
         if len(rows) == len(batch):
             return found
-        shares = iter(split(found, list(map(len, rows))))
+        shares = iter([Share(found, span) for span in spans_of(list(map(len, rows)))])
         parts = [next(shares) if isinstance(job.feeds, KnownRows) else job.feeds for job in batch]
         return stack(parts, self._padding)
 
@@ -88,9 +99,9 @@ class Forward:
             parts.append(self._run({name: rows[start:end] for name, rows in feeds.items()}, names))
         return stack(parts)
 
-    def _record(self, num_requests: int, num_rows: int, seconds: float, outputs: Tensors) -> None:
-        self._metrics.count_batch(
-            num_requests, outputs["experts"], outputs["class_index"], outputs["confidence"]
-        )
-        self._pace.observe(num_rows, seconds)
-        self._metrics.capacity.set(self._pace.rows_per_second)
+
+def _joined(parts: Sequence[list[int] | Integers]) -> Integers:
+    """All of them in one array; of many short lists, numpy would make as many arrays."""
+    if all(isinstance(part, list) for part in parts):
+        return np.array(list(chain.from_iterable(parts)), np.int64)
+    return np.concatenate(parts, dtype=np.int64)

@@ -10,8 +10,9 @@ from starlette.responses import Response
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from rbm_service.access_log import AccessLog
 from rbm_service.errors import BackendError, ServiceError, error_body
-from rbm_service.exchange import BodyLimits, Exchange
+from rbm_service.exchange import EXCHANGE, BodyLimits, Exchange, exchange_of
 from rbm_service.keys import Headers, KeyRing
 from rbm_service.metrics import Metrics
 from rbm_service.route_metrics import RouteMetrics
@@ -31,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 def problem_response(error: ServiceError, scope: Scope) -> Response:
     """An error as the answer to the request of `scope`."""
-    body = error_body(error, scope["path"], scope["state"]["request_id"])
+    body = error_body(error, scope["path"], exchange_of(scope).request_id)
     return Response(body.content, int(error.status), error.headers, body.media_type)
 
 
@@ -63,7 +64,7 @@ class Surroundings:
         self.app = app
         self.shortcuts = shortcuts
         self.tracer = tracer
-        self._log = log.bind()
+        self._access_log = AccessLog()
         self.metrics = {route: RouteMetrics(metrics, route) for route in (*routes, UNMATCHED)}
         self.inference_failures = metrics.inference_failures
         self._templates = [(compile_path(route)[0], route) for route in routes if "{" in route]
@@ -77,8 +78,8 @@ class Surroundings:
             await self.app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        exchange = Exchange(headers, receive, send, self.body_limits)
-        scope.setdefault("state", {})["request_id"] = exchange.request_id
+        exchange = Exchange(scope, headers, receive, send, self.body_limits)
+        scope.setdefault("state", {})[EXCHANGE] = exchange
         route = self._route_of(scope["path"])
         metrics = self.metrics[route]
         metrics.num_in_progress += 1
@@ -88,7 +89,7 @@ class Surroundings:
             endpoint = self.shortcuts.get((scope["method"], scope["path"]))
             if endpoint is not None:
                 response = await endpoint(Request(scope, exchange.receive))
-                await response(scope, exchange.receive, exchange.send)
+                await _reply(response, scope, exchange)
             else:
                 await self.app(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
@@ -125,9 +126,10 @@ class Surroundings:
         self.metrics[route].count(method, status, seconds)
         traced = {}
         if self.tracer is not None:
-            traced["trace_id"] = self.tracer.record(scope, method, route, status, started, seconds)
-        self._log.info(
-            "request",
+            traced["trace_id"] = self.tracer.record(
+                scope, exchange.request_id, method, route, status, started, seconds
+            )
+        self._access_log.note(
             request_id=exchange.request_id,
             key=exchange.key_name,
             method=method,
@@ -136,3 +138,11 @@ class Surroundings:
             duration_ms=round(1000 * seconds, 3),
             **traced,
         )
+
+
+async def _reply(response: Response, scope: Scope, exchange: Exchange) -> None:
+    """Send a response whose body is there, and do what it leaves to be done afterwards."""
+    if not exchange.answer(response.status_code, response.raw_headers, bytes(response.body)):
+        await response(scope, exchange.receive, exchange.send)
+    elif response.background is not None:
+        await response.background()

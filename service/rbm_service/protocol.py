@@ -3,16 +3,16 @@
 uvicorn ends a connection that lies idle between two requests, and waits for ever within one. So a caller who
 never ends its headers, or goes on with a body that was refused long ago, would keep its connection for good.
 Here such a connection is closed in time. For a body that a route still waits for, the middleware keeps the
-time, and answers.
+time, and answers. What has arrived and what is known in one piece goes past uvicorn's messages (`direct`).
 """
 
 import asyncio
 from asyncio.events import TimerHandle
-from typing import ClassVar, Final, cast
+from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from rbm_service.transport import OneGo
+from rbm_service.direct import DIRECT, Direct
 
 MAX_HEADER_BYTES: Final = 64 * 1024
 
@@ -39,8 +39,7 @@ class TimedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Wait for the first headers."""
-        self._one_go = OneGo(transport)
-        super().connection_made(cast(asyncio.Transport, self._one_go))
+        super().connection_made(transport)
         self._start(self.header_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -66,11 +65,13 @@ class TimedProtocol(HttpToolsProtocol):
         self._num_header_bytes = 0
 
     def on_headers_complete(self) -> None:
-        """The headers are there in time."""
+        """The headers are there in time; what answers begins when the loop comes to it."""
         self._num_header_bytes = None
         self._num_requests += 1
         self._stop()
         super().on_headers_complete()
+        extensions: dict[str, Any] = {DIRECT: Direct(self.cycle, self.server_state)}
+        self.scope["extensions"] = extensions
 
     def on_message_complete(self) -> None:
         """All of the request is there; if it was answered before that, the next one is waited for."""
@@ -81,7 +82,6 @@ class TimedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """The answer is out; if not all of the body is in by now, nobody reads the rest of it."""
-        self._one_go.flush()
         super().on_response_complete()
         if self.cycle.response_complete and self.cycle.more_body:
             self._start(self.rest_seconds)

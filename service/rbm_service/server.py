@@ -25,11 +25,11 @@ from typing import Final
 import structlog
 import uvicorn
 
+from rbm_service.direct import CONNECTION_CLOSE
 from rbm_service.models import ServedModels
 
 QUIET_SECONDS: Final = 1.0
 TICK_SECONDS: Final = 0.05
-CONNECTION_CLOSE: Final = (b"connection", b"close")
 
 log = structlog.get_logger(__name__)
 

@@ -13,6 +13,7 @@ from operator import eq
 from threading import BoundedSemaphore
 from typing import Final
 
+import numpy as np
 import structlog
 
 from rbm_bundle import Bundle
@@ -96,7 +97,7 @@ class Shadow:
     def _labels_of(self, query: Query) -> list[str]:
         """The shadow's own label of each row; its bundle may know other nodes, features and positions."""
         feeds = encode(query, self._bundle, self._max_rows).feeds
-        tensors = look_up(self._bundle, feeds.rows) if isinstance(feeds, KnownRows) else feeds
+        tensors = look_up(self._bundle, np.asarray(feeds.rows)) if isinstance(feeds, KnownRows) else feeds
         probabilities = self._engine.run(tensors, ("probabilities",))["probabilities"]
         return [self._bundle.manifest.labels[index] for index in probabilities.argmax(axis=1).tolist()]
 

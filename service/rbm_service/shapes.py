@@ -16,14 +16,14 @@ from rbm_bundle.manifest import FeatureSpec, Manifest, TensorSpec
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 
-Rows = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.int64]
 
 MAX_FLOATS: Final = 64 * 2**20  # what one forward pass may gather: 256 MiB
 MAX_PADDED: Final = 8 * 2**20  # non-zeros of one request, padding included: 96 MiB
 SHORTEST_BUCKET: Final = 16  # non-zeros; padding rows shorter still costs less than one more bucket
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class KnownRows:
     """Rows of known nodes in the bundle's tables, shape (B,): what they hold is looked up when they run.
 
@@ -31,7 +31,7 @@ class KnownRows:
         width: S of the longest of them; 0 where features are dense.
     """
 
-    rows: Rows
+    rows: list[int] | Integers
     width: int
 
 

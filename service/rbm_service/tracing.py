@@ -43,20 +43,26 @@ class Tracer:
         self._zero_ns = time.time_ns() - time.perf_counter_ns()
 
     def record(
-        self, scope: Mapping[str, Any], method: str, route: str, status: int, started: float, seconds: float
+        self,
+        scope: Mapping[str, Any],
+        request_id: str,
+        method: str,
+        route: str,
+        status: int,
+        started: float,
+        seconds: float,
     ) -> str:
         """The spans of a request that is over; returns the id of their trace.
 
         Args:
-            scope: of the request, as ASGI has it; its state holds the request's id and, if it was computed,
-                the `Work`.
+            scope: of the request, as ASGI has it; its state holds the `Work`, if it was computed.
             started: by `time.perf_counter`.
         """
         attributes: dict[str, str | int] = {
             "http.request.method": method,
             "http.route": route,
             "http.response.status_code": status,
-            "rbm.request_id": scope["state"]["request_id"],
+            "rbm.request_id": request_id,
         }
         work: Work | None = scope["state"].get("work")
         if work is not None:

@@ -4,12 +4,12 @@ import re
 
 import pytest
 from starlette.testclient import TestClient
-from structlog.testing import capture_logs
 
 from rbm_service.app import create_app
 from rbm_service.errors import speaks_protocol
 from rbm_service.keys import new_key
 from rbm_service.settings import Settings
+from tests.classifying import lines_of
 
 OPEN, KEY, ADMIN = "open to everyone", "needs a key", "needs the admin key"
 # Every route has its line here: whoever adds one decides.
@@ -144,7 +144,7 @@ def test_the_access_line_names_the_key_and_nothing_tells_it(guarded, monkeypatch
     def fail(*args, **kwargs):
         raise RuntimeError
 
-    with capture_logs() as logs:
+    with lines_of(guarded) as logs:
         answers = [ask(guarded, path, key) for path in ACCESS for key in PRESENTED]
         monkeypatch.setattr("rbm_service.api.classify.decode", fail)
         answers.append(guarded.post("/classify", json={"node_ids": [100]}, headers=PRESENTED["api"]))

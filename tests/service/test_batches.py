@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rbm_service.batches import Job, most_probable, split, stack, take_batch
+from rbm_service.batches import Job, Share, most_probable, spans_of, stack, take_batch
 from rbm_service.errors import DeadlineExceededError
 
 
@@ -59,8 +59,9 @@ def test_requests_of_callers_who_left_are_not_taken():
 
 def test_splitting_undoes_stacking():
     parts = [{"x": np.arange(3)}, {"x": np.arange(1)}, {"x": np.arange(2)}]
-    again = split(stack(parts), [3, 1, 2])
+    again = [Share(stack(parts), span) for span in spans_of([3, 1, 2])]
     assert [part["x"].tolist() for part in again] == [[0, 1, 2], [0], [0, 1]]
+    assert [list(part) for part in again] == [["x"]] * 3
 
 
 def test_tensors_of_different_width_are_padded_to_the_widest():
@@ -75,9 +76,9 @@ def test_tensors_of_different_width_are_padded_to_the_widest():
 
 
 def test_the_most_probable_class_is_the_first_of_several():
-    found = most_probable(np.array([[0.25, 0.5, 0.25], [0.5, 0, 0.5]], np.float32))
-    assert found["class_index"].tolist() == [1, 0]
-    assert found["confidence"].tolist() == [0.5, 0.5]
+    class_index, confidence = most_probable(np.array([[0.25, 0.5, 0.25], [0.5, 0, 0.5]], np.float32))
+    assert class_index.tolist() == [1, 0]
+    assert confidence.tolist() == [0.5, 0.5]
 
 
 def test_a_request_past_its_deadline_is_not_taken_and_its_caller_is_told():

@@ -36,7 +36,7 @@ def refusal(query, bundle):
 def looked_up(rows, bundle):
     """The feeds of known nodes, which are looked up when they run."""
     assert isinstance(rows.feeds, KnownRows)
-    feeds = look_up(bundle, rows.feeds.rows)
+    feeds = look_up(bundle, np.asarray(rows.feeds.rows))
     assert rows.feeds.width == padded_width(feeds)
     return feeds
 

@@ -2,27 +2,99 @@ import asyncio
 
 import pytest
 
-from rbm_service.errors import RequestTimeoutError
+from rbm_service.direct import DIRECT
+from rbm_service.errors import PayloadTooLargeError, RequestTimeoutError
 from rbm_service.exchange import BodyLimits, Exchange
 
 LAST = {"type": "http.request", "body": b"abc", "more_body": False}
 
 
 def exchange_of(receive, timeout_seconds=60.0):
-    return Exchange({}, receive, None, BodyLimits(100, timeout_seconds))
+    return Exchange({}, {}, receive, None, BodyLimits(100, timeout_seconds))
 
 
-def test_a_body_that_is_there_needs_no_timer():
+class Whole:
+    """What a server gives that has a body in one piece, or takes an answer so."""
+
+    def __init__(self, body=None, takes_answers=True):
+        self.body = lambda: body
+        self.takes_answers = takes_answers
+        self.answers = []
+
+    def answer(self, *answer):
+        self.answers.append(answer)
+        return self.takes_answers
+
+
+def whole_exchange(direct, receive=None, send=None):
+    headers = {b"x-request-id": b"abc"}
+    return Exchange({"extensions": {DIRECT: direct}}, headers, receive, send, BodyLimits(100, 60.0))
+
+
+def test_a_body_that_is_there_is_taken_as_it_is_and_then_the_caller_may_go():
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def scenario():
+        exchange = whole_exchange(Whole(b"abc"), receive)
+        return exchange.body(), await exchange.receive()
+
+    assert asyncio.run(scenario()) == (b"abc", {"type": "http.disconnect"})
+
+
+def test_a_body_that_is_not_there_is_received():
     async def receive():
         return LAST
 
     async def scenario():
-        loop = asyncio.get_running_loop()
-        exchange = exchange_of(receive)
-        loop.call_at = loop.call_later = None  # whoever sets a timer fails
-        return await exchange.receive()
+        exchange = whole_exchange(Whole(), receive)
+        return exchange.body(), await exchange.receive()
 
-    assert asyncio.run(scenario()) == LAST
+    assert asyncio.run(scenario()) == (None, LAST)
+
+
+def test_a_body_that_is_there_may_be_too_long_as_well():
+    with pytest.raises(PayloadTooLargeError):
+        whole_exchange(Whole(b"x" * 101)).body()
+
+
+HEAD = {"type": "http.response.start", "status": 201, "headers": [(b"content-length", b"2")]}
+BODY = {"type": "http.response.body", "body": b"ok"}
+
+
+def sent_by_messages(direct, *messages):
+    sent = []
+
+    async def scenario():
+        async def send(message):
+            sent.append(message)
+
+        exchange = whole_exchange(direct, send=send)
+        for message in messages:
+            await exchange.send(message)
+        return exchange.status
+
+    return asyncio.run(scenario()), sent
+
+
+def test_head_and_body_leave_together_with_the_id():
+    direct = Whole()
+    assert sent_by_messages(direct, HEAD, BODY) == (201, [])
+    assert direct.answers == [(201, [(b"content-length", b"2"), (b"x-request-id", b"abc")], b"ok")]
+
+
+@pytest.mark.parametrize(
+    ("direct", "bodies"),
+    [(Whole(takes_answers=False), [BODY]), (Whole(), [{**BODY, "more_body": True}, BODY]), (None, [BODY])],
+)
+def test_an_answer_that_cannot_leave_in_one_piece_goes_by_messages(direct, bodies):
+    status, sent = sent_by_messages(direct, HEAD, *bodies)
+    assert status == 201
+    assert sent == [{**HEAD, "headers": [*HEAD["headers"], (b"x-request-id", b"abc")]}, *bodies]
+
+
+def test_of_a_head_that_no_body_follows_nothing_was_sent():
+    assert sent_by_messages(Whole(), HEAD) == (0, [])
 
 
 def test_a_body_that_comes_bit_by_bit_is_waited_for():

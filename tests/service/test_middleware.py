@@ -10,6 +10,7 @@ from rbm_service.exchange import BodyLimits
 from rbm_service.keys import KeyRing, new_key
 from rbm_service.middleware import Surroundings
 from rbm_service.settings import Settings
+from tests.classifying import lines_of
 
 JSON = {"Content-Type": "application/json"}
 LIMIT = 200
@@ -67,7 +68,7 @@ def test_requests_without_an_id_get_different_ones(client):
 
 
 def test_every_request_leaves_one_line(client):
-    with capture_logs() as logs:
+    with lines_of(client) as logs:
         client.get("/livez", headers={"X-Request-ID": "abc"})
     (line,) = logs
     assert line["duration_ms"] > 0
@@ -107,7 +108,7 @@ def test_an_unexpected_exception_is_a_500_problem_without_its_text(client, monke
         raise RuntimeError("/secret/path")
 
     monkeypatch.setattr("rbm_service.api.classify.decode", fail)
-    with capture_logs() as logs:
+    with lines_of(client) as logs:
         answer = client.post("/classify", json={"node_ids": [100]}, headers={"X-Request-ID": "abc"})
     assert answer.status_code == 500
     assert (answer.json()["code"], answer.json()["request_id"]) == ("backend", "abc")

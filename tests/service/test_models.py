@@ -103,7 +103,7 @@ def test_a_removed_model_answers_what_it_has_begun_and_leaves_no_series(models, 
         assert not models.leaving
         return answer
 
-    assert len(asyncio.run(scenario()).outputs["class_index"]) == INLINE_ROWS + 1
+    assert len(asyncio.run(scenario()).class_index) == INLINE_ROWS + 1
     models.check_ready()
     assert names_in(metrics) == {"other"}
 

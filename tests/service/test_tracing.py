@@ -11,11 +11,11 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from starlette.testclient import TestClient
-from structlog.testing import capture_logs
 
 from rbm_service.app import create_app
 from rbm_service.metrics import STAGES
 from rbm_service.settings import TRACING_MODULE, Settings
+from tests.classifying import lines_of
 from tests.servers import find_free_port
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -126,7 +126,7 @@ def test_spans_say_who_sends_them_and_go_where_otlp_wants_them(models_dir, colle
 
 
 def test_the_trace_of_a_caller_goes_on_and_the_access_line_names_it(models_dir, collector):
-    with traced(models_dir, collector.endpoint) as client, capture_logs() as lines:
+    with traced(models_dir, collector.endpoint) as client, lines_of(client) as lines:
         client.post("/classify", json=BODY, headers=CONTINUED)
     server = server_span(collector)
     assert (server.trace_id.hex(), server.parent_span_id.hex()) == (TRACE_ID, PARENT_ID)
@@ -135,7 +135,7 @@ def test_the_trace_of_a_caller_goes_on_and_the_access_line_names_it(models_dir, 
 
 
 def test_a_caller_who_does_not_sample_gets_no_span_and_keeps_his_trace(models_dir, collector):
-    with traced(models_dir, collector.endpoint) as client, capture_logs() as lines:
+    with traced(models_dir, collector.endpoint) as client, lines_of(client) as lines:
         client.post("/classify", json=BODY, headers={"traceparent": CONTINUED["traceparent"][:-1] + "0"})
     assert collector.spans() == []
     assert [line["trace_id"] for line in lines if line["event"] == "request"] == [TRACE_ID]
@@ -190,7 +190,7 @@ def test_a_collector_that_is_not_there_disturbs_no_request_and_no_end(models_dir
 
 def test_without_an_address_nothing_is_traced_and_nothing_of_it_is_imported(models_dir, collector):
     settings = Settings(models_dir=models_dir, device="cpu", max_batch_rows=4)
-    with TestClient(create_app(settings)) as client, capture_logs() as lines:
+    with TestClient(create_app(settings)) as client, lines_of(client) as lines:
         client.post("/classify", json=BODY, headers=CONTINUED)
     assert collector.requests == []
     assert all("trace_id" not in line for line in lines)

@@ -21,7 +21,6 @@ from rbm_service.api.schemas import (
     problem_responses,
 )
 from rbm_service.api.timing import Stopwatch
-from rbm_service.codec import check_options, decode
 from rbm_service.errors import (
     FieldError,
     InvalidJsonError,
@@ -29,6 +28,7 @@ from rbm_service.errors import (
     ServiceError,
     UnsupportedMediaTypeError,
 )
+from rbm_service.predictions import check_options, decode
 from rbm_service.slot import ServedModel
 
 MAX_LISTED_ERRORS: Final = 20
@@ -55,7 +55,7 @@ async def classify(request: Request) -> Response:
     parts = parts_of(request)
     with counted_failures(parts.metrics):
         check_media_type(dict(request.scope["headers"]))
-        raw = await read_body(request.receive)
+        raw = await read_body(request)
         watch = Stopwatch()
         is_long = len(raw) > MAX_BYTES_ON_LOOP
         if is_long:
@@ -88,7 +88,7 @@ async def _answer(
         explain=options.explain,
         timeout_seconds=body.timeout_seconds,
     )
-    decoded = decode(computed.answer.outputs, query, computed.rows, options, labels)
+    decoded = decode(computed.answer, query, computed.rows, options, labels)
     content = to_json(
         {"model": {"name": model.name, "version": model.version}, "predictions": decoded.predictions}
     )

@@ -89,7 +89,7 @@ def comparison(parts: Parts, query: Query, answer: Answer, model: ServedModel) -
     shadow = parts.models.shadow_of(model.name)
     if shadow is None or not shadow.samples(model.version):
         return None
-    labels = [model.bundle.manifest.labels[index] for index in answer.outputs["class_index"].tolist()]
+    labels = [model.bundle.manifest.labels[index] for index in answer.class_index]
     return BackgroundTask(shadow.follow, Answered(query, labels, model.version))
 
 

@@ -2,22 +2,26 @@
 request more than its classes."""
 
 from starlette.background import BackgroundTask
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive
+
+from rbm_service.exchange import exchange_of
 
 JSON_TYPE = (b"content-type", b"application/json")
 
 
-async def read_body(receive: Receive) -> bytes:
+async def read_body(request: Request) -> bytes:
     """All of a body.
 
     Raises:
         ClientDisconnect: the client has gone before the end of it.
+        PayloadTooLargeError, RequestTimeoutError: it is too long, or takes too long.
     """
+    if (body := exchange_of(request.scope).body()) is not None:
+        return body
     chunks = []
     while True:
-        message = await receive()
+        message = await request.receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         chunks.append(message.get("body", b""))

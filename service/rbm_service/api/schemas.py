@@ -10,8 +10,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Tag
 from pydantic.json_schema import models_json_schema
 
 from rbm_bundle.manifest import Architecture, FeatureSpec, Metrics, NodesSpec, Provider
-from rbm_service.codec import AnswerOptions, PositionSource, Query
+from rbm_service.codec import PositionSource, Query
 from rbm_service.inputs import CsrRows
+from rbm_service.predictions import AnswerOptions
 
 
 def _let_others_run(row: list[float]) -> list[float]:

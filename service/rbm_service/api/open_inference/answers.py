@@ -13,8 +13,8 @@ from pydantic_core import to_json
 
 from rbm_service.api.open_inference.bodies import Datatype, InferRequest, RequestedOutput
 from rbm_service.api.open_inference.tensors import DATATYPES, LENGTH
-from rbm_service.codec import ranking
 from rbm_service.errors import InvalidRequestError
+from rbm_service.predictions import ranking
 from rbm_service.shapes import Tensors
 
 BY_CLASS: Final = ("probabilities", "logits")

@@ -64,7 +64,7 @@ async def infer(request: Request) -> Response:
     parts = parts_of(request)
     headers = dict(request.scope["headers"])
     with counted_failures(parts.metrics):
-        raw = await read_body(request.receive)
+        raw = await read_body(request)
         with lease(request) as model:
             return await _answer(request, parts, raw, headers, model)
 

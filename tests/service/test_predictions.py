@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from rbm_bundle.manifest import NO_EXPERT
-from rbm_service.codec import AnswerOptions, Query, check_options, decode, encode
+from rbm_service.batches import Answer
+from rbm_service.codec import Query, encode
 from rbm_service.errors import InvalidRequestError
+from rbm_service.predictions import AnswerOptions, check_options, decode
 
 MAX_ROWS = 8
 FEATURES = [0.5] * 12
@@ -20,19 +22,18 @@ def test_more_classes_than_there_are_cannot_be_listed():
 
 OUTPUTS = {
     "probabilities": np.array([[0.25, 0.5, 0.25], [0.125, 0.125, 0.75]], np.float32),
-    "class_index": np.array([1, 2]),
-    "confidence": np.array([0.5, 0.75], np.float32),
     "experts": np.array([[[3, 0], [1, 2]], [[0, 1], [2, 3]]]),
     "weights": np.full((2, 2, 2), 0.5, np.float32),
     "similarity": np.full((2, 2, 2), -0.25, np.float32),
 }
+ANSWER = Answer(OUTPUTS, [1, 2], [0.5, 0.75], 0.0, 0.0, 1, 2)
 LABELS = ("red", "green", "blue")
 
 
 def decoded(bundle, **options):
     query = Query(node_ids=[100, 105])
     rows = encode(query, bundle, MAX_ROWS)
-    return decode(OUTPUTS, query, rows, AnswerOptions(**options), LABELS)
+    return decode(ANSWER, query, rows, AnswerOptions(**options), LABELS)
 
 
 def test_a_prediction_holds_the_essentials_and_nothing_that_was_not_asked_for(bundle):
@@ -46,7 +47,7 @@ def test_a_prediction_holds_the_essentials_and_nothing_that_was_not_asked_for(bu
 
 def test_rows_without_ids_have_none_in_the_answer(bundle):
     query = Query(positions=[POSITION] * 2, features=[FEATURES] * 2)
-    answer = decode(OUTPUTS, query, encode(query, bundle, MAX_ROWS), AnswerOptions(), LABELS)
+    answer = decode(ANSWER, query, encode(query, bundle, MAX_ROWS), AnswerOptions(), LABELS)
     assert [prediction["node_id"] for prediction in answer.predictions] == [None, None]
 
 

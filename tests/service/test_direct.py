@@ -1,0 +1,181 @@
+"""Against uvicorn's own protocol: what goes past its messages arrives like what goes through them."""
+
+import asyncio
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from rbm_service.direct import CONNECTION_CLOSE, DIRECT
+from rbm_service.protocol import TimedProtocol
+
+POST = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n"
+HEADERS = [(b"content-length", b"2"), (b"x-id", b"7")]
+ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-id: 7\r\n\r\nok"
+
+
+class Transport(asyncio.Transport):
+    """Remembers what was written, call by call."""
+
+    def __init__(self):
+        super().__init__()
+        self.written = []
+        self.closed = False
+        self.kept_open = None  # until the caller hangs up
+
+    def write(self, data):
+        self.written.append(bytes(data))
+
+    def close(self):
+        self.closed = True
+
+    def is_closing(self):
+        return self.closed
+
+    def pause_reading(self):
+        pass
+
+    def resume_reading(self):
+        pass
+
+
+def exchanged(app, *chunks, default_headers=(), prepare=lambda protocol: None):
+    """What a connection has written when its requests are answered, and its transport."""
+
+    async def scenario():
+        config = uvicorn.Config(app, http=TimedProtocol.within(60, 60), lifespan="off", log_config=None)
+        config.load()
+        state = ServerState()
+        state.default_headers = list(default_headers)
+        protocol, transport = config.http_protocol_class(config, state, {}), Transport()
+        protocol.connection_made(transport)
+        prepare(protocol)
+        for chunk in chunks:
+            protocol.data_received(chunk)
+            await asyncio.sleep(0)
+        while state.tasks:
+            await asyncio.sleep(0.001)
+        kept_open = not transport.closed
+        protocol.connection_lost(None)
+        transport.kept_open = kept_open
+        return transport
+
+    return asyncio.run(scenario())
+
+
+async def straight(scope, receive, send):
+    direct = scope["extensions"][DIRECT]
+    assert direct.body() is not None
+    assert direct.answer(200, HEADERS, b"ok")
+
+
+async def by_messages(scope, receive, send):
+    await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+def test_an_answer_leaves_in_one_piece():
+    assert exchanged(straight, POST + b"\r\nabc").written == [ANSWER]
+
+
+@pytest.mark.parametrize(
+    ("head", "default_headers"),
+    [
+        (POST, [(b"date", b"today"), (b"server", b"uvicorn")]),
+        (POST, [CONNECTION_CLOSE]),
+        (POST + b"Connection: close\r\n", []),
+        (POST.replace(b"HTTP/1.1", b"HTTP/1.0"), []),
+        (POST + b"Expect: 100-continue\r\n", []),
+    ],
+)
+def test_it_says_what_uvicorns_own_answer_says(head, default_headers):
+    request = head + b"\r\nabc"
+    one, other = (exchanged(app, request, default_headers=default_headers) for app in (straight, by_messages))
+    own = b"".join(other.written).replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")  # not with the body there
+    assert b"".join(one.written) == own
+    assert one.kept_open == other.kept_open == (b"close" not in own)
+
+
+def test_one_request_follows_another_on_the_same_connection_also_before_it_is_answered():
+    request = POST + b"\r\nabc"
+    assert exchanged(straight, request, request).written == [ANSWER] * 2
+    assert exchanged(straight, request + request).written == [ANSWER] * 2
+
+
+def test_a_body_is_taken_when_all_of_it_is_there_and_after_it_the_caller_can_only_go():
+    seen = []
+
+    async def app(scope, receive, send):
+        direct = scope["extensions"][DIRECT]
+        seen.append(direct.body())
+        await asyncio.sleep(0.01)
+        seen.append(direct.body())
+        gone = asyncio.create_task(receive())
+        await asyncio.sleep(0.01)
+        seen.append(gone.done())
+        direct.answer(200, HEADERS, b"ok")
+        seen.append(await gone)
+
+    exchanged(app, POST + b"\r\na", b"bc")
+    assert seen == [None, b"abc", False, {"type": "http.disconnect"}]
+
+
+@pytest.mark.parametrize(
+    ("request_head", "headers"),
+    [
+        (POST, [(b"content-length", b"3")]),
+        (POST, []),
+        (POST, [*HEADERS, (b"x", b"1\r\nset-cookie: y")]),
+        (POST.replace(b"POST", b"HEAD"), HEADERS),
+    ],
+)
+def test_what_is_out_of_the_ordinary_is_left_to_messages(request_head, headers):
+    sent = []
+
+    async def app(scope, receive, send):
+        sent.append(scope["extensions"][DIRECT].answer(200, headers, b"ok"))
+        await by_messages(scope, receive, send)
+
+    transport = exchanged(app, request_head + b"\r\nabc")
+    assert sent == [False]
+    assert transport.written[0].startswith(ANSWER[:-2])
+
+
+def test_a_reader_that_is_too_slow_is_waited_for_by_messages():
+    sent = []
+
+    async def app(scope, receive, send):
+        sent.append(scope["extensions"][DIRECT].answer(200, HEADERS, b"ok"))
+        protocols[0].resume_writing()
+        await by_messages(scope, receive, send)
+
+    def prepare(protocol):
+        protocols.append(protocol)
+        protocol.pause_writing()
+
+    protocols = []
+    assert b"".join(exchanged(app, POST + b"\r\nabc", prepare=prepare).written) == ANSWER
+    assert sent == [False]
+
+
+def test_nothing_is_sent_to_a_caller_who_has_gone():
+    async def app(scope, receive, send):
+        direct = scope["extensions"][DIRECT]
+        protocols[0].connection_lost(None)
+        seen.append((direct.body(), direct.answer(200, HEADERS, b"ok")))
+
+    seen, protocols = [], []
+    assert exchanged(app, POST + b"\r\nabc", prepare=protocols.append).written == []
+    assert seen == [(None, True)]
+
+
+def test_an_answer_is_not_sent_twice():
+    sent = []
+
+    async def app(scope, receive, send):
+        direct = scope["extensions"][DIRECT]
+        sent.extend(direct.answer(200, HEADERS, b"ok") for _ in range(2))
+
+    assert exchanged(app, POST + b"\r\nabc").written == [ANSWER]
+    assert sent == [True, False]
