@@ -71,6 +71,6 @@ def lines_of(client: TestClient) -> Iterator[list[EventDict]]:
 
 def replace_run(app: FastAPI, run: Run, **limits: int) -> None:
     """Put another way to run the graph behind the model in service."""
-    parts: Parts = app.state.parts
+    parts: Parts = app.parts
     model = parts.models.current()
     parts.models.swap(replace(model, batcher=batcher_behind(model, run, **limits)))

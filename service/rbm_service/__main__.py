@@ -80,7 +80,7 @@ async def _serve(settings: Settings) -> None:
         access_log=False,
         log_config=None,
     )
-    parts: Parts = app.state.parts
+    parts = app.parts
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _look_anew, parts)
     async with app.router.lifespan_context(app):
         await Server(config, parts.models, settings.drain_seconds).serve()

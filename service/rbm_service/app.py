@@ -44,6 +44,7 @@ class Service(FastAPI):
     and the keys."""
 
     surroundings: Surroundings
+    parts: Parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle whatever the server sends."""
@@ -54,11 +55,11 @@ class Service(FastAPI):
         """The OpenAPI document."""
         document = super().openapi()
         document["components"]["schemas"].update(extra_components() | components())
-        declare_keys(document, self.state.parts.keys)
+        declare_keys(document, self.parts.keys)
         return document
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings) -> Service:
     """A service with these settings; it loads its models when its lifespan begins.
 
     Raises:
@@ -99,13 +100,14 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.tracer = tracer
     models = ServedModels(metrics)
-    app.state.parts = Parts(settings, metrics, keys, models, Reloader(settings, metrics, models))
+    app.parts = Parts(settings, metrics, keys, models, Reloader(settings, metrics, models))
     return app
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    parts: Parts = app.state.parts
+    assert isinstance(app, Service)
+    parts = app.parts
     with _tracing(app.state.tracer), _metrics_server(parts):
         try:
             parts.reloader.start()

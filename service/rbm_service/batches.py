@@ -107,16 +107,19 @@ def take_batch(waiting: deque[Job], max_rows: int, now: float, row_limit: RowLim
     leaves room for few: no more than `row_limit` allows at its width.
     """
     batch: list[Job] = []
-    num_rows = widest = 0
+    num_rows, widest, limit = 0, -1, float(max_rows)
     while waiting:
-        if waiting[0].is_over(now):
+        job = waiting[0]
+        if job.is_over(now):
             waiting.popleft()
             continue
-        widest = max(widest, waiting[0].width)
-        if batch and num_rows + waiting[0].num_rows > min(max_rows, row_limit(widest)):
+        if job.width > widest:
+            widest = job.width
+            limit = min(max_rows, row_limit(widest))
+        if batch and num_rows + job.num_rows > limit:
             break
         batch.append(waiting.popleft())
-        num_rows += batch[-1].num_rows
+        num_rows += job.num_rows
     return batch
 
 

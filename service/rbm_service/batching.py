@@ -82,13 +82,13 @@ class Batcher:
         self._waiting: deque[Job] = deque()
         self._taken: deque[Sequence[Job]] = deque()  # by the worker: the batch that runs, the one behind it
         self._num_failures = 0  # in a row
-        self._queued_rows = 0
-        self._queued_requests = 0
+        self.queued_rows = 0
         self._drain_scheduled = False
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_time = math.inf
         self._refusal: type[DrainingError | UnhealthyError] | None = None  # what everyone gets from now on
         self._worker = Worker(timeout_seconds)
+        metrics.queues.append(self)
         metrics.queue_capacity_rows.set(max_queued_rows)
         metrics.capacity.set(self._pace.rows_per_second)
 
@@ -101,6 +101,16 @@ class Batcher:
     def is_down(self) -> bool:
         """Whether the engine failed for good."""
         return self._refusal is UnhealthyError
+
+    @property
+    def queued_requests(self) -> int:
+        """How many requests wait; they have `queued_rows` rows."""
+        return len(self._waiting)
+
+    @property
+    def wait_seconds(self) -> float:
+        """Until what waits now is computed."""
+        return self._pace.seconds_for(self.queued_rows)
 
     async def submit(
         self, feeds: Feeds, num_rows: int, *, explain: bool = False, deadline: float = math.inf
@@ -121,7 +131,7 @@ class Batcher:
         self._check_admission(num_rows, deadline)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append(Job(feeds, num_rows, explain, time.perf_counter(), deadline, future))
-        self._show_queue(self._queued_rows + num_rows)
+        self.queued_rows += num_rows
         self._watch(deadline)
         self._schedule_drain()
         try:
@@ -137,6 +147,8 @@ class Batcher:
         if self._alarm is not None:
             self._alarm.cancel()
         self._worker.close()
+        if self in self._metrics.queues:
+            self._metrics.queues.remove(self)
 
     def check_room(self, num_rows: int = 1) -> None:
         """Refuse where `submit` would, before any work goes into the rows.
@@ -146,15 +158,14 @@ class Batcher:
         """
         if self._refusal is not None:
             raise self._refusal
-        if self._queued_rows + num_rows > self._max_queued_rows:
-            seconds = self._pace.seconds_for(self._queued_rows)
-            raise OverloadedError(min(seconds, MAX_RETRY_AFTER_SECONDS))
+        if self.queued_rows + num_rows > self._max_queued_rows:
+            raise OverloadedError(min(self.wait_seconds, MAX_RETRY_AFTER_SECONDS))
 
     def _check_admission(self, num_rows: int, deadline: float) -> None:
         self.check_room(num_rows)
         # Never where nothing waits: a pace that was wrong once would then never be put right.
-        if self._queued_rows and deadline < math.inf:
-            soonest = time.perf_counter() + self._pace.seconds_for(self._queued_rows + num_rows)
+        if self.queued_rows and deadline < math.inf:
+            soonest = time.perf_counter() + self._pace.seconds_for(self.queued_rows + num_rows)
             if soonest > deadline:
                 raise DeadlineExceededError
 
@@ -165,7 +176,7 @@ class Batcher:
         for job in chain(*others, self._waiting):
             job.refuse(waiting)
         self._waiting.clear()
-        self._show_queue(0)
+        self.queued_rows = 0
 
     def _watch(self, deadline: float) -> None:
         if deadline >= self._alarm_time:
@@ -181,13 +192,13 @@ class Batcher:
         self._alarm, self._alarm_time = None, math.inf
         now = time.perf_counter()
         self._waiting = deque(job for job in self._waiting if not job.is_over(now))
-        self._show_queue(sum(job.num_rows for job in self._waiting))
+        self.queued_rows = sum(job.num_rows for job in self._waiting)
         taken = [job for job in chain(*self._taken) if not job.is_over(now)]
         self._watch(min((job.deadline for job in (*taken, *self._waiting)), default=math.inf))
 
     def _schedule_drain(self) -> None:
         """Let the next batch begin: a full one now, any other when the loop has come to everyone else."""
-        if self._queued_rows >= self._max_batch_rows and self._worker.num_tasks < MOST_TAKEN:
+        if self.queued_rows >= self._max_batch_rows and self._worker.num_tasks < MOST_TAKEN:
             self._drain()
         elif not self._drain_scheduled and not self._worker.num_tasks:
             self._drain_scheduled = True
@@ -200,7 +211,7 @@ class Batcher:
 
     def _drain(self) -> None:
         batch = take_batch(self._waiting, self._max_batch_rows, time.perf_counter(), self._row_limit)
-        self._show_queue(sum(job.num_rows for job in self._waiting))
+        self.queued_rows = sum(job.num_rows for job in self._waiting)
         if not batch:
             return
         if self._runs_inline and len(batch) == 1 and batch[0].is_small and self._is_at_rest:
@@ -258,11 +269,3 @@ class Batcher:
         log.error("engine down", reason=reason, num_requests=sum(map(len, (*self._taken, self._waiting))))
         self._refusal = UnhealthyError
         self._refuse_all(BackendError(), UnhealthyError())
-
-    def _show_queue(self, queued_rows: int) -> None:
-        """By difference: while one model replaces another, two batchers share the gauges."""
-        queue, num_requests = self._metrics.queue, len(self._waiting)
-        queue.num_rows += queued_rows - self._queued_rows
-        queue.num_requests += num_requests - self._queued_requests
-        queue.estimated_wait_seconds = self._pace.seconds_for(queued_rows)
-        self._queued_rows, self._queued_requests = queued_rows, num_requests

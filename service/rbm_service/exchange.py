@@ -35,13 +35,14 @@ class Exchange:
 
     __slots__ = (
         *("_announced_bytes", "_body_is_complete", "_deadline", "_direct", "_head", "_limits", "_num_bytes"),
-        *("_receive_next", "_send_on", "key_name", "request_id", "status"),
+        *("_receive_next", "_send_on", "headers", "key_name", "request_id", "status"),
     )
 
     def __init__(
         self, scope: Scope, headers: Headers, receive: Receive, send: Send, limits: BodyLimits
     ) -> None:
         self.request_id = _usable_id(headers.get(b"x-request-id")) or f"{_random.getrandbits(128):032x}"
+        self.headers = headers
         self.key_name: str | None = None
         self.status = 0  # nothing sent yet
         announced = headers.get(b"content-length", b"")

@@ -57,17 +57,18 @@ class Forward:
         if not batch:
             return []
         sizes = [job.num_rows for job in batch]
+        num_rows = sum(sizes)
         names = EXPLAINED if any(job.explain for job in batch) else ALWAYS
         feeds = self._feeds(batch)
         before_run()
-        outputs = self._outputs(feeds, sum(sizes), names)
+        outputs = self._outputs(feeds, num_rows, names)
         class_index, confidence = most_probable(outputs["probabilities"])
         seconds = time.perf_counter() - started
         self._metrics.count_batch(len(batch), outputs["experts"], class_index, confidence)
-        self._pace.observe(sum(sizes), seconds)
+        self._pace.observe(num_rows, seconds)
         self._metrics.capacity.set(self._pace.rows_per_second)
         self._num_batches += 1
-        of_batch = (seconds, self._num_batches, sum(sizes))
+        of_batch = (seconds, self._num_batches, num_rows)
         classes, confidences = class_index.tolist(), confidence.tolist()
         return [
             (

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import RestrictedRegistry
 
@@ -42,11 +42,6 @@ class Journal:
                 by_kind.setdefault(settle, []).append(entry)
             for settle, entries in by_kind.items():
                 settle(entries)
-
-
-def tally(counter: Counter) -> Settle:
-    """Sums up for a counter; an entry is what it rises by."""
-    return lambda entries: counter.inc(sum(entries))
 
 
 class SettledRegistry(CollectorRegistry):

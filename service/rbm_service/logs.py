@@ -2,7 +2,9 @@
 
 import logging
 import sys
+import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 
 import structlog
@@ -32,10 +34,17 @@ def configure_logging(log_format: LogFormat, level: str) -> None:
 def _as_json(logger: WrappedLogger, method: str, event: EventDict) -> str:
     """All at once: as a chain of processors, a line would cost a request more than its answer's JSON."""
     event["level"] = method
-    event["timestamp"] = datetime.now(UTC).isoformat().removesuffix("+00:00") + "Z"
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    event["timestamp"] = f"{_to_the_second(seconds)}.{nanoseconds // 1000:06d}Z"
     if event.get("exc_info"):
         structlog.processors.format_exc_info(logger, method, event)
     return to_json(event, fallback=repr).decode()
+
+
+@lru_cache(maxsize=1)
+def _to_the_second(seconds: int) -> str:
+    """A moment since 1970, in UTC: the same for hundreds of lines."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _direct(filtering: type[FilteringBoundLogger]) -> type[FilteringBoundLogger]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
-from typing import Literal
+from typing import Literal, Protocol
 
 from prometheus_client import Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.metrics import MetricWrapperBase
@@ -46,13 +46,20 @@ class ModelInfo:
     onnxruntime_version: str
 
 
-@dataclass(slots=True)
-class Queue:
-    """What waits for a model; while one version replaces another, both count here."""
+class Queue(Protocol):
+    """What waits for one version of a model."""
 
-    num_rows: int = 0
-    num_requests: int = 0
-    estimated_wait_seconds: float = 0.0
+    @property
+    def queued_rows(self) -> int:
+        """Rows waiting."""
+
+    @property
+    def queued_requests(self) -> int:
+        """Requests waiting."""
+
+    @property
+    def wait_seconds(self) -> float:
+        """Until what waits now is computed."""
 
 
 class Metrics:
@@ -66,7 +73,7 @@ class Metrics:
         self._gauge = partial(Gauge, registry=self.registry)
         self._histogram = partial(Histogram, registry=self.registry)
         self._bulk_histogram = partial(BulkHistogram, registry=self.registry)
-        self._queues: dict[str, Queue] = {}
+        self._queues: dict[str, list[Queue]] = {}
         self._declare_http()
         self._declare_inference()
         self._declare_queue()
@@ -184,13 +191,16 @@ class Metrics:
         for outcome in LOAD_OUTCOMES:  # a rate sees the first refusal only if the series was there before
             self.model_loads.labels(name, outcome)
 
-    def queue_of(self, name: str) -> Queue:
-        """What waits for a model: its gauges are read from there."""
+    def queues_of(self, name: str) -> list[Queue]:
+        """Where the gauges of a model read what waits, when they are asked: every queue in this list.
+        While one version replaces another, each has one."""
         if name not in self._queues:
-            queue = self._queues[name] = Queue()
-            self.queue_rows.labels(name).set_function(lambda: queue.num_rows)
-            self.queue_requests.labels(name).set_function(lambda: queue.num_requests)
-            self.estimated_wait.labels(name).set_function(lambda: queue.estimated_wait_seconds)
+            queues = self._queues[name] = []
+            self.queue_rows.labels(name).set_function(lambda: sum(queue.queued_rows for queue in queues))
+            self.queue_requests.labels(name).set_function(
+                lambda: sum(queue.queued_requests for queue in queues)
+            )
+            self.estimated_wait.labels(name).set_function(lambda: sum(queue.wait_seconds for queue in queues))
         return self._queues[name]
 
     def show_model(self, info: ModelInfo) -> None:

@@ -3,8 +3,10 @@
 Dimension letters: B rows, C classes, L layers, E experts, K experts per row.
 """
 
+from collections import Counter as Counts
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +14,6 @@ import numpy.typing as npt
 from prometheus_client import Counter
 
 from rbm_bundle.manifest import NO_EXPERT
-from rbm_service.journal import tally
 from rbm_service.metrics import POSITION_RESULTS, STAGES, Metrics, Stage
 
 ROWS_PER_ENTRY: Final = 64  # of a batch, that are summed up as fast as something else is
@@ -51,14 +52,14 @@ class ModelMetrics:
         self._rows = metrics.inference_rows.labels(*both)
         self._executions = metrics.inference_executions.labels(*both)
         self._batch_rows = metrics.batch_rows.labels(name)
-        self.queue = metrics.queue_of(name)
+        self.queues = metrics.queues_of(name)
         self.queue_capacity_rows = metrics.queue_capacity_rows.labels(name)
         self.capacity = metrics.capacity.labels(name)
         self.engine_healthy = metrics.engine_healthy.labels(name)
         self.engine_restarts = metrics.engine_restarts.labels(name)
         self.abstained = metrics.abstained.labels(*both)
         self._positions = {
-            result: tally(metrics.position_lookups.labels(name, result)) for result in POSITION_RESULTS
+            result: metrics.position_lookups.labels(name, result) for result in POSITION_RESULTS
         }
         self._classes = [metrics.prediction_class.labels(name, label) for label in labels]
         self._confidence = metrics.confidence
@@ -79,13 +80,12 @@ class ModelMetrics:
         return ModelTotals(int(_value(self._rows)), int(_value(self._executions)), stages)
 
     def count_positions(self, sources: Sequence[str]) -> None:
-        """Where the position of each row of a request came from."""
-        for source in set(sources):
-            self._journal.note(self._positions[source], sources.count(source))
+        """Where the position of each row of a request came from; whoever gave it changes it no more."""
+        self._journal.note(self._add_positions, sources, 1 + len(sources) // ROWS_PER_ENTRY)
 
     def count_missing(self, num_rows: int) -> None:
         """Rows of a request that have no position."""
-        self._journal.note(self._positions["missing"], num_rows)
+        self._journal.note(self._add_positions, ["missing"] * num_rows)
 
     def count_execution(self, num_rows: int) -> None:
         """One forward pass."""
@@ -107,6 +107,10 @@ class ModelMetrics:
     def _add_stages(self, entries: list[Mapping[Stage, float]]) -> None:
         for stage, series in self._stages.items():
             series.observe([seconds[stage] for seconds in entries])
+
+    def _add_positions(self, requests: list[Sequence[str]]) -> None:
+        for result, number in Counts(chain.from_iterable(requests)).items():
+            self._positions[result].inc(number)
 
     def _add_executions(self, sizes: list[int]) -> None:
         self._executions.inc(len(sizes))

@@ -134,7 +134,7 @@ def test_with_a_key_nodes_are_classified(guarded, key):
 def test_a_refused_request_for_predictions_counts_as_their_failure(guarded):
     guarded.post("/classify", headers=PRESENTED["wrong"])
     guarded.get("/info")
-    value = guarded.app.state.parts.metrics.registry.get_sample_value
+    value = guarded.app.parts.metrics.registry.get_sample_value
     assert value("rbm_inference_failures_total", {"reason": "unauthorized"}) == 1
     requests = {"route": "/classify", "method": "POST", "code": "401"}
     assert value("rbm_http_requests_total", requests) == 1

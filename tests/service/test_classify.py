@@ -54,7 +54,7 @@ def test_a_request_is_answered_by_the_model_that_it_names_else_by_the_first(tmp_
         assert [answer["model"]["name"] for answer in answers] == ["other", "one", "other", "one", "other"]
         for name, num_rows in (("one", 2), ("other", 3)):
             labels = {"model_name": name, "result": "cached"}
-            value = client.app.state.parts.metrics.registry.get_sample_value
+            value = client.app.parts.metrics.registry.get_sample_value
             assert value("rbm_position_lookups_total", labels) == num_rows
 
 
@@ -179,7 +179,7 @@ def test_requests_of_different_width_to_a_sparse_model_share_a_batch(bundle, tmp
     async def scenario():
         async with asking(app) as client:
             together = await asyncio.gather(*(client.post("/classify", json={"node_ids": [i]}) for i in ids))
-            executions = app.state.parts.metrics.registry.get_sample_value(
+            executions = app.parts.metrics.registry.get_sample_value(
                 "rbm_inference_executions_total", {"model_name": "tiny", "model_version": "1"}
             )
             alone = [await client.post("/classify", json={"node_ids": [i]}) for i in ids]
@@ -206,7 +206,7 @@ def test_the_counters_tell_what_happened(client):
     refused(client, 415, "unsupported_media_type", content=b"", headers={"Content-Type": "text/plain"})
 
     def value(name, **labels):
-        return client.app.state.parts.metrics.registry.get_sample_value(name, labels)
+        return client.app.parts.metrics.registry.get_sample_value(name, labels)
 
     model = {"model_name": "tiny", "model_version": "1"}
     assert value("rbm_inference_requests_total", **model) == 4

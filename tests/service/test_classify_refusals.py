@@ -141,7 +141,7 @@ def test_a_full_queue_is_429_with_a_time_to_come_back(settings, gate):
             running = asyncio.create_task(client.post("/classify", json={"node_ids": [100] * 40}))
             await asyncio.to_thread(gate.entered.wait, 10)
             waiting = asyncio.create_task(client.post("/classify", json={"node_ids": [100] * 40}))
-            value = app.state.parts.metrics.registry.get_sample_value
+            value = app.parts.metrics.registry.get_sample_value
             while value("rbm_queue_rows", {"model_name": "tiny"}) < 40:
                 await asyncio.sleep(0)
             full = await client.post("/classify", json={"node_ids": [100]})
@@ -162,5 +162,5 @@ def test_past_the_shorter_of_both_time_limits_the_answer_is_504(settings, gate, 
         problem = refused(client, 504, "deadline_exceeded", json=body)
         gate.opened.set()
         assert problem["detail"] == "the request was not computed within its time limit"
-        value = client.app.state.parts.metrics.registry.get_sample_value
+        value = client.app.parts.metrics.registry.get_sample_value
         assert value("rbm_inference_failures_total", {"reason": "deadline"}) == 1

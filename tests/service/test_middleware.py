@@ -42,7 +42,7 @@ def test_a_body_is_read_up_to_the_limit_and_not_one_byte_further(limited, chunke
     if status == 413:
         assert answer.json()["code"] == "payload_too_large"
         assert answer.headers["content-type"] == "application/problem+json"
-        value = limited.app.state.parts.metrics.registry.get_sample_value
+        value = limited.app.parts.metrics.registry.get_sample_value
         assert value("rbm_inference_failures_total", {"reason": "too_large"}) == 1
         assert value(
             "rbm_http_requests_total", {"route": "/classify", "method": "POST", "code": "413"}
@@ -84,7 +84,7 @@ def test_every_request_leaves_one_line(client):
 def test_unknown_paths_and_methods_do_not_become_labels(client):
     client.get("/etc/passwd")
     client.request("BREW", "/classify")
-    value = client.app.state.parts.metrics.registry.get_sample_value
+    value = client.app.parts.metrics.registry.get_sample_value
     name = "rbm_http_requests_total"
     assert value(name, {"route": "unmatched", "method": "GET", "code": "404"}) == 1
     assert value(name, {"route": "/classify", "method": "other", "code": "405"}) == 1
@@ -116,7 +116,7 @@ def test_an_unexpected_exception_is_a_500_problem_without_its_text(client, monke
     assert answer.headers["x-request-id"] == "abc"
     assert [line["event"] for line in logs] == ["request failed", "request"]
     assert logs[1]["status"] == 500
-    value = client.app.state.parts.metrics.registry.get_sample_value
+    value = client.app.parts.metrics.registry.get_sample_value
     assert value("rbm_inference_failures_total", {"reason": "other"}) == 1
 
 
@@ -159,7 +159,7 @@ def test_a_caller_who_hangs_up_is_counted_and_gets_no_answer(client):
         return {"type": "http.disconnect"}
 
     assert Call(client.app, hang_up).run().sent == []
-    value = client.app.state.parts.metrics.registry.get_sample_value
+    value = client.app.parts.metrics.registry.get_sample_value
     assert value("rbm_inference_failures_total", {"reason": "canceled"}) == 1
     assert value("rbm_http_requests_total", {"route": "/classify", "method": "POST", "code": "499"}) == 1
 
@@ -180,7 +180,7 @@ def test_a_body_that_does_not_come_in_time_is_a_408_and_the_end_of_its_connectio
     assert call.status == 408
     assert json.loads(call.sent[1]["body"])["code"] == "request_timeout"
     assert call.headers["connection"] == "close"
-    value = client.app.state.parts.metrics.registry.get_sample_value
+    value = client.app.parts.metrics.registry.get_sample_value
     assert value("rbm_inference_failures_total", {"reason": "canceled"}) == 1
     assert value("rbm_http_requests_total", {"route": "/classify", "method": "POST", "code": "408"}) == 1
 

@@ -60,7 +60,7 @@ def stopping(settings, engine, free_port):
     @asynccontextmanager
     async def stop(drain_seconds):
         app = create_app(settings)
-        models = app.state.parts.models
+        models = app.parts.models
         config = uvicorn.Config(app, port=free_port, lifespan="off", log_config=None)
         gate = Gate(engine.run)
         url = f"http://127.0.0.1:{free_port}"

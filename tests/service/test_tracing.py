@@ -162,14 +162,14 @@ def test_a_refused_request_and_an_unknown_path_have_their_status_and_nothing_mad
 
 def test_a_failure_of_the_service_marks_its_span(models_dir, collector):
     with traced(models_dir, collector.endpoint) as client:
-        client.app.state.parts.models.begin_drain()
+        client.app.parts.models.begin_drain()
         assert client.get("/readyz").status_code == 503
     assert server_span(collector).status.code == Status.STATUS_CODE_ERROR
 
 
 def test_requests_that_share_a_batch_name_it_alike(models_dir, collector):
     with traced(models_dir, collector.endpoint) as client:
-        model = client.app.state.parts.models.current()
+        model = client.app.parts.models.current()
         batcher, feeds = model.batcher, model.bundle.golden().take(range(2)).inputs
 
         async def together():

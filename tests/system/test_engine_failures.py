@@ -44,7 +44,7 @@ def classify(client, num_rows):
 
 
 def value_of(client, name, **labels):
-    return client.app.state.parts.metrics.registry.get_sample_value(name, labels)
+    return client.app.parts.metrics.registry.get_sample_value(name, labels)
 
 
 def failures_of(client):

@@ -18,7 +18,7 @@ def test_beyond_capacity_every_refusal_is_429_and_the_queue_stays_within_its_bou
     repository = ModelRepository(tmp_path)
     repository.promote("tiny", repository.publish(TINY))
     app = create_app(Settings(models_dir=tmp_path, device="cpu", request_timeout_seconds=60))
-    value = app.state.parts.metrics.registry.get_sample_value
+    value = app.parts.metrics.registry.get_sample_value
     seen = []
 
     async def arrive(client):
@@ -54,7 +54,7 @@ def test_beyond_capacity_every_refusal_is_429_and_the_queue_stays_within_its_bou
 
 def make_slow(app):
     """Put an engine in service that takes a tenth of a second for a batch."""
-    models = app.state.parts.models
+    models = app.parts.models
     model = models.current()
 
     def run(feeds, outputs):

@@ -28,6 +28,7 @@ from rbm_service.errors import (
     ServiceError,
     UnsupportedMediaTypeError,
 )
+from rbm_service.exchange import exchange_of
 from rbm_service.predictions import check_options, decode
 from rbm_service.slot import ServedModel
 
@@ -54,7 +55,7 @@ async def classify(request: Request) -> Response:
     """Classify nodes by id, features, neighbours or positions; times are in the header `Server-Timing`."""
     parts = parts_of(request)
     with counted_failures(parts.metrics):
-        check_media_type(dict(request.scope["headers"]))
+        check_media_type(exchange_of(request.scope).headers)
         raw = await read_body(request)
         watch = Stopwatch()
         is_long = len(raw) > MAX_BYTES_ON_LOOP

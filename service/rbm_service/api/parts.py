@@ -26,5 +26,5 @@ class Parts:
 
 def parts_of(request: Request) -> Parts:
     """The parts of the service that received a request."""
-    parts: Parts = request.scope["app"].state.parts
+    parts: Parts = request.scope["app"].parts
     return parts

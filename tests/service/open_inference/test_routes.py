@@ -30,7 +30,7 @@ def refused(client, status, **request):
 
 
 def failures(client, reason):
-    registry = client.app.state.parts.metrics.registry
+    registry = client.app.parts.metrics.registry
     return registry.get_sample_value("rbm_inference_failures_total", {"reason": reason})
 
 
@@ -56,7 +56,7 @@ def test_without_a_model_only_the_server_lives(settings):
 
 
 def test_a_draining_service_is_live_and_not_ready_and_still_answers(client):
-    client.app.state.parts.models.begin_drain()
+    client.app.parts.models.begin_drain()
     assert client.get("/v2/health/live").status_code == 200
     assert client.get("/v2/health/ready").status_code == 503
     assert client.get("/v2/models/tiny/ready").status_code == 503
@@ -108,7 +108,7 @@ def test_a_request_is_timed_and_counted_as_one_of_classify_is(client):
     stats = client.get("/v2/models/tiny/stats").json()["model_stats"][0]
     assert stats["inference_stats"]["success"]["count"] == 1
     refused(client, 404, json={"inputs": [{**IDS, "data": [1, 2]}]})
-    registry = client.app.state.parts.metrics.registry
+    registry = client.app.parts.metrics.registry
     assert (
         registry.get_sample_value("rbm_position_lookups_total", {"model_name": "tiny", "result": "cached"})
         == 2

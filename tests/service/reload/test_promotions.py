@@ -128,7 +128,7 @@ def test_requests_are_answered_while_a_new_model_warms_up(following, metrics, mo
             await asyncio.to_thread(entered.wait, 30)
             during = await client.post("/classify", json={"node_ids": [100]})
             opened.set()
-            while app.state.parts.models.current().version == 1:
+            while app.parts.models.current().version == 1:
                 await asyncio.sleep(0)
             return during, await client.post("/classify", json={"node_ids": [100]})
 
@@ -140,7 +140,7 @@ def test_polling_can_be_switched_off_and_a_call_is_heeded_all_the_same(following
     async def scenario():
         app = create_app(Settings(models_dir=following.repository.root, device="cpu", reload_poll_seconds=0))
         async with app.router.lifespan_context(app):
-            parts = app.state.parts
+            parts = app.parts
             await asyncio.sleep(0)
             await parts.reloader.look()  # waits for the look at the beginning
             following.publish(promote=True)

@@ -32,6 +32,7 @@ from rbm_service.api.timing import Stopwatch
 from rbm_service.codec import Query
 from rbm_service.encodings import accepted_encoding, compress, encoding_of, expand
 from rbm_service.errors import InvalidRequestError
+from rbm_service.exchange import exchange_of
 from rbm_service.settings import Settings
 from rbm_service.slot import ServedModel
 
@@ -62,7 +63,7 @@ class Question:
 async def infer(request: Request) -> Response:
     """The outputs of the graph for some nodes, by id, features or positions."""
     parts = parts_of(request)
-    headers = dict(request.scope["headers"])
+    headers = exchange_of(request.scope).headers
     with counted_failures(parts.metrics):
         raw = await read_body(request)
         with lease(request) as model:
