@@ -20,6 +20,7 @@ from typing import Final
 
 import structlog
 
+from rbm_service.alarm import Alarm
 from rbm_service.batches import NO_PADDING, Answer, Job, Padding, RowLimit, take_batch, unlimited
 from rbm_service.capacity import UNMEASURED, BatchTable, Pace
 from rbm_service.errors import (
@@ -30,7 +31,8 @@ from rbm_service.errors import (
     ServiceError,
     UnhealthyError,
 )
-from rbm_service.forward import Answered, Forward, LookUp, Run
+from rbm_service.forward import Answered, Computed, Forward, LookUp, Run
+from rbm_service.metrics import Queue
 from rbm_service.model_metrics import ModelMetrics
 from rbm_service.shapes import Feeds
 from rbm_service.worker import Outcome, Worker
@@ -82,13 +84,12 @@ class Batcher:
         self._waiting: deque[Job] = deque()
         self._taken: deque[Sequence[Job]] = deque()  # by the worker: the batch that runs, the one behind it
         self._num_failures = 0  # in a row
-        self.queued_rows = 0
+        self._queued_rows = 0
         self._drain_scheduled = False
-        self._alarm: asyncio.TimerHandle | None = None
-        self._alarm_time = math.inf
+        self._alarm = Alarm()
         self._refusal: type[DrainingError | UnhealthyError] | None = None  # what everyone gets from now on
         self._worker = Worker(timeout_seconds)
-        metrics.queues.append(self)
+        metrics.queues.append(self.queue)
         metrics.queue_capacity_rows.set(max_queued_rows)
         metrics.capacity.set(self._pace.rows_per_second)
 
@@ -102,15 +103,9 @@ class Batcher:
         """Whether the engine failed for good."""
         return self._refusal is UnhealthyError
 
-    @property
-    def queued_requests(self) -> int:
-        """How many requests wait; they have `queued_rows` rows."""
-        return len(self._waiting)
-
-    @property
-    def wait_seconds(self) -> float:
-        """Until what waits now is computed."""
-        return self._pace.seconds_for(self.queued_rows)
+    def queue(self) -> Queue:
+        """What waits."""
+        return Queue(self._queued_rows, len(self._waiting), self._pace.seconds_for(self._queued_rows))
 
     async def submit(
         self, feeds: Feeds, num_rows: int, *, explain: bool = False, deadline: float = math.inf
@@ -131,24 +126,23 @@ class Batcher:
         self._check_admission(num_rows, deadline)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append(Job(feeds, num_rows, explain, time.perf_counter(), deadline, future))
-        self.queued_rows += num_rows
-        self._watch(deadline)
+        self._queued_rows += num_rows
+        self._alarm.set(deadline, self._drop_the_late)
         self._schedule_drain()
         try:
             return await future
         except asyncio.CancelledError:
-            self._watch(LONG_AGO)  # so that the rows of all who leave now make room
+            self._alarm.set(LONG_AGO, self._drop_the_late)  # so that the rows of all who leave now make room
             raise
 
     def close(self) -> None:
         """Take nothing more and refuse what has no answer yet; a batch that runs ends by itself, unheard."""
         self._refusal = DrainingError
         self._refuse_all(DrainingError(), DrainingError())
-        if self._alarm is not None:
-            self._alarm.cancel()
+        self._alarm.cancel()
         self._worker.close()
-        if self in self._metrics.queues:
-            self._metrics.queues.remove(self)
+        if self.queue in self._metrics.queues:
+            self._metrics.queues.remove(self.queue)
 
     def check_room(self, num_rows: int = 1) -> None:
         """Refuse where `submit` would, before any work goes into the rows.
@@ -158,14 +152,15 @@ class Batcher:
         """
         if self._refusal is not None:
             raise self._refusal
-        if self.queued_rows + num_rows > self._max_queued_rows:
-            raise OverloadedError(min(self.wait_seconds, MAX_RETRY_AFTER_SECONDS))
+        if self._queued_rows + num_rows > self._max_queued_rows:
+            seconds = self._pace.seconds_for(self._queued_rows)
+            raise OverloadedError(min(seconds, MAX_RETRY_AFTER_SECONDS))
 
     def _check_admission(self, num_rows: int, deadline: float) -> None:
         self.check_room(num_rows)
         # Never where nothing waits: a pace that was wrong once would then never be put right.
-        if self.queued_rows and deadline < math.inf:
-            soonest = time.perf_counter() + self._pace.seconds_for(self.queued_rows + num_rows)
+        if self._queued_rows and deadline < math.inf:
+            soonest = time.perf_counter() + self._pace.seconds_for(self._queued_rows + num_rows)
             if soonest > deadline:
                 raise DeadlineExceededError
 
@@ -176,29 +171,20 @@ class Batcher:
         for job in chain(*others, self._waiting):
             job.refuse(waiting)
         self._waiting.clear()
-        self.queued_rows = 0
+        self._queued_rows = 0
 
-    def _watch(self, deadline: float) -> None:
-        if deadline >= self._alarm_time:
-            return
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm_time = deadline
-        seconds = max(0.0, deadline - time.perf_counter())
-        self._alarm = asyncio.get_running_loop().call_later(seconds, self._on_alarm)
-
-    def _on_alarm(self) -> None:
+    def _drop_the_late(self) -> None:
         """Drop everyone who has left or whose deadline has passed, and set the alarm for the next."""
-        self._alarm, self._alarm_time = None, math.inf
         now = time.perf_counter()
         self._waiting = deque(job for job in self._waiting if not job.is_over(now))
-        self.queued_rows = sum(job.num_rows for job in self._waiting)
+        self._queued_rows = sum(job.num_rows for job in self._waiting)
         taken = [job for job in chain(*self._taken) if not job.is_over(now)]
-        self._watch(min((job.deadline for job in (*taken, *self._waiting)), default=math.inf))
+        earliest = min((job.deadline for job in (*taken, *self._waiting)), default=math.inf)
+        self._alarm.set(earliest, self._drop_the_late)
 
     def _schedule_drain(self) -> None:
         """Let the next batch begin: a full one now, any other when the loop has come to everyone else."""
-        if self.queued_rows >= self._max_batch_rows and self._worker.num_tasks < MOST_TAKEN:
+        if self._queued_rows >= self._max_batch_rows and self._worker.num_tasks < MOST_TAKEN:
             self._drain()
         elif not self._drain_scheduled and not self._worker.num_tasks:
             self._drain_scheduled = True
@@ -211,33 +197,34 @@ class Batcher:
 
     def _drain(self) -> None:
         batch = take_batch(self._waiting, self._max_batch_rows, time.perf_counter(), self._row_limit)
-        self.queued_rows = sum(job.num_rows for job in self._waiting)
+        self._queued_rows = sum(job.num_rows for job in self._waiting)
         if not batch:
             return
         if self._runs_inline and len(batch) == 1 and batch[0].is_small and self._is_at_rest:
-            self._run_inline(batch)
+            self._answer(batch, partial(self._forward.compute, batch))
         else:
             self._run_in_thread(batch)
 
-    def _run_inline(self, batch: Sequence[Job]) -> None:
-        try:
-            answered = self._forward(batch)
-        except Exception as error:  # noqa: BLE001 - the unit of work is this batch
-            self._fail(batch, error)
-        else:
-            self._deliver(answered)
-
     def _run_in_thread(self, batch: Sequence[Job]) -> None:
         self._taken.append(batch)
-        self._worker.start(partial(self._forward, batch), partial(self._on_computed, batch), self._on_overdue)
+        work = partial(self._forward.compute, batch)
+        self._worker.start(work, partial(self._on_computed, batch), self._on_overdue)
 
-    def _on_computed(self, batch: Sequence[Job], computing: Outcome[list[Answered]]) -> None:
+    def _on_computed(self, batch: Sequence[Job], computing: Outcome[Computed]) -> None:
         self._taken.popleft()
         if error := computing.error:
             self._fail(batch, error)
         else:
-            self._deliver(computing.result())
+            self._answer(batch, computing.result)
         self._schedule_drain()
+
+    def _answer(self, batch: Sequence[Job], compute: Callable[[], Computed]) -> None:
+        try:
+            answered = self._forward.answers(compute())
+        except Exception as error:  # noqa: BLE001 - the unit of work is this batch
+            self._fail(batch, error)
+        else:
+            self._deliver(answered)
 
     def _deliver(self, answered: Sequence[Answered]) -> None:
         self._num_failures = 0

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -20,8 +21,20 @@ def nothing() -> None:
     """Do nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """Requests whose rows went through the engine, the outputs for all of them, when that began, by
+    `time.perf_counter`, and how long it took."""
+
+    jobs: Sequence[Job]
+    outputs: Tensors
+    started: float
+    seconds: float
+
+
 class Forward:
-    """Everything about a batch that can fail; never runs twice at the same time.
+    """A batch is computed in whatever thread, never two at a time, and then answered on the event loop, while
+    the thread computes the next one.
 
     Args:
         look_up: for requests that name known nodes and leave the rest to the bundle.
@@ -46,39 +59,38 @@ class Forward:
         self._padding = padding
         self._num_batches = 0
 
-    def __call__(self, batch: Sequence[Job], before_run: Callable[[], None] = nothing) -> list[Answered]:
-        """An answer for each request, in order; those whose caller has gone meanwhile are left out.
+    def compute(self, batch: Sequence[Job], before_run: Callable[[], None] = nothing) -> Computed:
+        """Run the rows of a batch; those whose caller has gone meanwhile are left out.
 
         Args:
             before_run: called when the rows are ready; while they run, other threads have the interpreter.
         """
         started = time.perf_counter()
-        batch = [job for job in batch if not job.future.done()]
-        if not batch:
-            return []
-        sizes = [job.num_rows for job in batch]
-        num_rows = sum(sizes)
-        names = EXPLAINED if any(job.explain for job in batch) else ALWAYS
-        feeds = self._feeds(batch)
+        jobs = [job for job in batch if not job.future.done()]
+        if not jobs:
+            return Computed((), {}, started, 0.0)
+        names = EXPLAINED if any(job.explain for job in jobs) else ALWAYS
+        feeds = self._feeds(jobs)
         before_run()
-        outputs = self._outputs(feeds, num_rows, names)
-        class_index, confidence = most_probable(outputs["probabilities"])
-        seconds = time.perf_counter() - started
-        self._metrics.count_batch(len(batch), outputs["experts"], class_index, confidence)
-        self._pace.observe(num_rows, seconds)
+        outputs = self._outputs(feeds, sum(job.num_rows for job in jobs), names)
+        return Computed(jobs, outputs, started, time.perf_counter() - started)
+
+    def answers(self, computed: Computed) -> list[Answered]:
+        """An answer for each request, in order; what was computed is counted."""
+        if not computed.jobs:
+            return []
+        class_index, confidence = most_probable(computed.outputs["probabilities"])
+        self._metrics.count_batch(len(computed.jobs), computed.outputs["experts"], class_index, confidence)
+        self._pace.observe(len(class_index), computed.seconds)
         self._metrics.capacity.set(self._pace.rows_per_second)
         self._num_batches += 1
-        of_batch = (seconds, self._num_batches, num_rows)
+        of_batch = (computed.seconds, self._num_batches, len(class_index))
         classes, confidences = class_index.tolist(), confidence.tolist()
-        return [
-            (
-                job,
-                Answer(
-                    Share(outputs, span), classes[span], confidences[span], started - job.submitted, *of_batch
-                ),
-            )
-            for job, span in zip(batch, spans_of(sizes), strict=True)
-        ]
+        answered = []
+        for job, span in zip(computed.jobs, spans_of([job.num_rows for job in computed.jobs]), strict=True):
+            share, queued = Share(computed.outputs, span), computed.started - job.submitted
+            answered.append((job, Answer(share, classes[span], confidences[span], queued, *of_batch)))
+        return answered
 
     def _feeds(self, batch: Sequence[Job]) -> Tensors:
         """One lookup for all who name known nodes: for many rows it takes little longer than for one."""

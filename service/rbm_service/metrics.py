@@ -1,9 +1,9 @@
 """Metrics of the service, on a registry of their own. Dimension letters: E experts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
-from typing import Literal, Protocol
+from typing import Literal
 
 from prometheus_client import Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.metrics import MetricWrapperBase
@@ -46,20 +46,13 @@ class ModelInfo:
     onnxruntime_version: str
 
 
-class Queue(Protocol):
-    """What waits for one version of a model."""
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What waits for one version of a model, and the time until it is computed."""
 
-    @property
-    def queued_rows(self) -> int:
-        """Rows waiting."""
-
-    @property
-    def queued_requests(self) -> int:
-        """Requests waiting."""
-
-    @property
-    def wait_seconds(self) -> float:
-        """Until what waits now is computed."""
+    num_rows: int
+    num_requests: int
+    wait_seconds: float
 
 
 class Metrics:
@@ -73,7 +66,7 @@ class Metrics:
         self._gauge = partial(Gauge, registry=self.registry)
         self._histogram = partial(Histogram, registry=self.registry)
         self._bulk_histogram = partial(BulkHistogram, registry=self.registry)
-        self._queues: dict[str, list[Queue]] = {}
+        self._queues: dict[str, list[Callable[[], Queue]]] = {}
         self._declare_http()
         self._declare_inference()
         self._declare_queue()
@@ -191,16 +184,18 @@ class Metrics:
         for outcome in LOAD_OUTCOMES:  # a rate sees the first refusal only if the series was there before
             self.model_loads.labels(name, outcome)
 
-    def queues_of(self, name: str) -> list[Queue]:
-        """Where the gauges of a model read what waits, when they are asked: every queue in this list.
-        While one version replaces another, each has one."""
+    def queues_of(self, name: str) -> list[Callable[[], Queue]]:
+        """What the gauges of a model ask when they are read: while one version replaces another, each has a
+        queue."""
         if name not in self._queues:
             queues = self._queues[name] = []
-            self.queue_rows.labels(name).set_function(lambda: sum(queue.queued_rows for queue in queues))
+            self.queue_rows.labels(name).set_function(lambda: sum(queue().num_rows for queue in queues))
             self.queue_requests.labels(name).set_function(
-                lambda: sum(queue.queued_requests for queue in queues)
+                lambda: sum(queue().num_requests for queue in queues)
             )
-            self.estimated_wait.labels(name).set_function(lambda: sum(queue.wait_seconds for queue in queues))
+            self.estimated_wait.labels(name).set_function(
+                lambda: sum(queue().wait_seconds for queue in queues)
+            )
         return self._queues[name]
 
     def show_model(self, info: ModelInfo) -> None:

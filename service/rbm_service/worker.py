@@ -33,6 +33,7 @@ class Outcome(Generic[T]):
 
 
 Tell = Callable[[Outcome[Any]], None]
+Task = tuple[Work[Any], Tell]
 
 
 class Worker:
@@ -42,7 +43,7 @@ class Worker:
         self._timeout_seconds = timeout_seconds
         self._overdue: deque[Callable[[], None]] = deque()  # whom to tell, for each thing that is not done
         self._timer: asyncio.TimerHandle | None = None  # for the first of them
-        self._tasks: SimpleQueue[tuple[Work[Any], Tell] | None] = SimpleQueue()
+        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
         self._tell_last: Callable[[], None] | None = None  # what was done last, and nobody knows yet
         self._thread: threading.Thread | None = None  # begins with the first task
 
@@ -100,17 +101,22 @@ class Worker:
         while True:
             if self._tasks.empty():
                 self._tell()
-            task = self._tasks.get()
-            if task is None:
+            if not self._do(self._tasks.get()):
                 break
-            work, tell = task
-            try:
-                outcome = Outcome(work(self._tell))
-            except BaseException as error:  # noqa: BLE001 - whatever it is, it is for the one who waits
-                outcome = Outcome(None, error)
-            self._tell()
-            self._tell_last = partial(tell, outcome)
         self._tell()
+
+    def _do(self, task: Task | None) -> bool:
+        """Do one thing, and keep nothing of it; False when there is nothing more to do."""
+        if task is None:
+            return False
+        work, tell = task
+        try:
+            outcome = Outcome(work(self._tell))
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is for the one who waits
+            outcome = Outcome(None, error)
+        self._tell()
+        self._tell_last = partial(tell, outcome)
+        return True
 
     def _tell(self) -> None:
         tell, self._tell_last = self._tell_last, None
