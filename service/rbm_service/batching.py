@@ -94,11 +94,6 @@ class Batcher:
         metrics.capacity.set(self._pace.rows_per_second)
 
     @property
-    def _is_at_rest(self) -> bool:
-        """Whether nothing waits and nothing runs."""
-        return not self._waiting and not self._worker.num_tasks
-
-    @property
     def is_down(self) -> bool:
         """Whether the engine failed for good."""
         return self._refusal is UnhealthyError
@@ -204,6 +199,11 @@ class Batcher:
             self._answer(batch, partial(self._forward.compute, batch))
         else:
             self._run_in_thread(batch)
+
+    @property
+    def _is_at_rest(self) -> bool:
+        """Whether nothing waits and nothing runs."""
+        return not self._waiting and not self._worker.num_tasks
 
     def _run_in_thread(self, batch: Sequence[Job]) -> None:
         self._taken.append(batch)

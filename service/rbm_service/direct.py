@@ -36,6 +36,7 @@ class Direct:
             return None
         body, cycle.body = bytes(cycle.body), bytearray()
         cycle.message_event.clear()
+        cycle.flow.resume_reading()  # after a long one: or nobody would notice that the caller goes
         return body
 
     def answer(self, status: int, headers: RawHeaders, body: bytes) -> bool:

@@ -20,6 +20,7 @@ class Transport(asyncio.Transport):
     def __init__(self):
         super().__init__()
         self.written = []
+        self.is_read = True
         self.closed = False
         self.kept_open = None  # until the caller hangs up
 
@@ -33,10 +34,10 @@ class Transport(asyncio.Transport):
         return self.closed
 
     def pause_reading(self):
-        pass
+        self.is_read = False
 
     def resume_reading(self):
-        pass
+        self.is_read = True
 
 
 def exchanged(app, *chunks, default_headers=(), prepare=lambda protocol: None):
@@ -119,6 +120,20 @@ def test_a_body_is_taken_when_all_of_it_is_there_and_after_it_the_caller_can_onl
 
     exchanged(app, POST + b"\r\na", b"bc")
     assert seen == [None, b"abc", False, {"type": "http.disconnect"}]
+
+
+def test_after_a_long_body_it_is_still_noticed_that_the_caller_goes():
+    async def app(scope, receive, send):
+        direct = scope["extensions"][DIRECT]
+        seen.append(protocols[0].transport.is_read)
+        assert len(direct.body()) == 100_000
+        seen.append(protocols[0].transport.is_read)
+        assert direct.answer(200, HEADERS, b"ok")
+
+    seen, protocols = [], []
+    head = POST.replace(b"Length: 3", b"Length: 100000")
+    exchanged(app, head + b"\r\n" + b"x" * 100_000, prepare=protocols.append)
+    assert seen == [False, True]
 
 
 @pytest.mark.parametrize(
