@@ -85,6 +85,7 @@ class Batcher:
         self._taken: deque[Sequence[Job]] = deque()  # by the worker: the batch that runs, the one behind it
         self._num_failures = 0  # in a row
         self._queued_rows = 0
+        self._rows_behind = 0  # of the batch behind the one that runs: they wait as well
         self._drain_scheduled = False
         self._alarm = Alarm()
         self._refusal: type[DrainingError | UnhealthyError] | None = None  # what everyone gets from now on
@@ -100,7 +101,12 @@ class Batcher:
 
     def queue(self) -> Queue:
         """What waits."""
-        return Queue(self._queued_rows, len(self._waiting), self._pace.seconds_for(self._queued_rows))
+        num_requests = len(self._waiting) + sum(map(len, list(self._taken)[1:]))
+        return Queue(self._waiting_rows, num_requests, self._pace.seconds_for(self._waiting_rows))
+
+    @property
+    def _waiting_rows(self) -> int:
+        return self._queued_rows + self._rows_behind
 
     async def submit(
         self, feeds: Feeds, num_rows: int, *, explain: bool = False, deadline: float = math.inf
@@ -147,15 +153,15 @@ class Batcher:
         """
         if self._refusal is not None:
             raise self._refusal
-        if self._queued_rows + num_rows > self._max_queued_rows:
-            seconds = self._pace.seconds_for(self._queued_rows)
+        if self._waiting_rows + num_rows > self._max_queued_rows:
+            seconds = self._pace.seconds_for(self._waiting_rows)
             raise OverloadedError(min(seconds, MAX_RETRY_AFTER_SECONDS))
 
     def _check_admission(self, num_rows: int, deadline: float) -> None:
         self.check_room(num_rows)
         # Never where nothing waits: a pace that was wrong once would then never be put right.
-        if self._queued_rows and deadline < math.inf:
-            soonest = time.perf_counter() + self._pace.seconds_for(self._queued_rows + num_rows)
+        if self._waiting_rows and deadline < math.inf:
+            soonest = time.perf_counter() + self._pace.seconds_for(self._waiting_rows + num_rows)
             if soonest > deadline:
                 raise DeadlineExceededError
 
@@ -166,7 +172,7 @@ class Batcher:
         for job in chain(*others, self._waiting):
             job.refuse(waiting)
         self._waiting.clear()
-        self._queued_rows = 0
+        self._queued_rows = self._rows_behind = 0
 
     def _drop_the_late(self) -> None:
         """Drop everyone who has left or whose deadline has passed, and set the alarm for the next."""
@@ -174,6 +180,7 @@ class Batcher:
         self._waiting = deque(job for job in self._waiting if not job.is_over(now))
         self._queued_rows = sum(job.num_rows for job in self._waiting)
         taken = [job for job in chain(*self._taken) if not job.is_over(now)]
+        self._count_behind()
         earliest = min((job.deadline for job in (*taken, *self._waiting)), default=math.inf)
         self._alarm.set(earliest, self._drop_the_late)
 
@@ -207,16 +214,22 @@ class Batcher:
 
     def _run_in_thread(self, batch: Sequence[Job]) -> None:
         self._taken.append(batch)
+        self._count_behind()
         work = partial(self._forward.compute, batch)
         self._worker.start(work, partial(self._on_computed, batch), self._on_overdue)
 
     def _on_computed(self, batch: Sequence[Job], computing: Outcome[Computed]) -> None:
         self._taken.popleft()
+        self._count_behind()
         if error := computing.error:
             self._fail(batch, error)
         else:
             self._answer(batch, computing.result)
         self._schedule_drain()
+
+    def _count_behind(self) -> None:
+        behind = chain(*list(self._taken)[1:])
+        self._rows_behind = sum(job.num_rows for job in behind if not job.future.done())
 
     def _answer(self, batch: Sequence[Job], compute: Callable[[], Computed]) -> None:
         try:

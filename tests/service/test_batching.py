@@ -87,7 +87,9 @@ def test_a_full_batch_waits_in_the_engines_thread_and_any_other_for_the_rows_tha
             waiting.append(asyncio.create_task(batcher.submit(rows_of(bundle, 0, size), size)))
             await asyncio.sleep(0)
         # The second batch is taken, the third is full as well, but has to wait: one behind another is enough.
-        assert metrics.registry.get_sample_value("rbm_queue_rows", {"model_name": "tiny"}) == 30 + 30 + 9
+        value = metrics.registry.get_sample_value
+        assert value("rbm_queue_rows", {"model_name": "tiny"}) == (30 + 4 + 30) + (30 + 30 + 9)
+        assert value("rbm_queue_requests", {"model_name": "tiny"}) == 6
         gate.opened.set()
         await asyncio.gather(running, *waiting)
 

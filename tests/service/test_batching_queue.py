@@ -159,6 +159,28 @@ def test_a_deadline_that_passes_in_the_queue_costs_no_forward_pass_and_frees_the
     assert gate.sizes == [INLINE_ROWS + 1, 2]
 
 
+def test_a_batch_behind_the_one_that_runs_takes_up_room_in_the_queue(make_batcher, gate, bundle):
+    async def scenario():
+        batcher = make_batcher(gate, max_queued_rows=100)
+        running = await occupy(batcher, gate, bundle)
+        behind = asyncio.create_task(batcher.submit(rows_of(bundle, 0, 64), 64))
+        await asyncio.sleep(0)
+        with pytest.raises(OverloadedError):
+            await batcher.submit(rows_of(bundle, 0, 37), 37)
+        waiting = asyncio.create_task(batcher.submit(rows_of(bundle, 0, 36), 36))
+        await asyncio.sleep(0)
+        behind.cancel()
+        await asyncio.sleep(0.02)  # for the alarm
+        more = asyncio.create_task(batcher.submit(rows_of(bundle, 0, 20), 20))
+        await asyncio.sleep(0)
+        gate.opened.set()
+        await asyncio.gather(running, waiting, more)
+        batcher.check_room(100)
+
+    asyncio.run(scenario())
+    assert gate.sizes == [INLINE_ROWS + 1, 36 + 20]
+
+
 def test_whoever_leaves_behind_the_batch_that_runs_costs_no_forward_pass(make_batcher, gate, bundle):
     async def scenario():
         batcher = make_batcher(gate)
