@@ -14,10 +14,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from rbm_bundle.nodes import Floats, Integers
 from rbm_service.errors import DeadlineExceededError, ServiceError
 from rbm_service.shapes import Feeds, Tensors, width_of
 
-Floats = npt.NDArray[np.float32]
 Padding = Mapping[str, float]  # by what a tensor is widened, for those that differ in width
 RowLimit = Callable[[int], float]  # rows of some width that fit one forward pass
 
@@ -148,6 +148,6 @@ def spans_of(sizes: Sequence[int]) -> list[slice]:
     return [slice(end - size, end) for size, end in zip(sizes, accumulate(sizes), strict=True)]
 
 
-def most_probable(probabilities: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int64], Floats]:
+def most_probable(probabilities: Floats) -> tuple[Integers, Floats]:
     """The class of highest probability (B, C), the first of several, and its probability: both (B,)."""
     return probabilities.argmax(axis=1), probabilities.max(axis=1)

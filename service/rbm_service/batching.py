@@ -31,7 +31,7 @@ from rbm_service.errors import (
     ServiceError,
     UnhealthyError,
 )
-from rbm_service.forward import Answered, Computed, Forward, LookUp, Run
+from rbm_service.forward import ComputedBatch, Delivery, Forward, LookUp, Run
 from rbm_service.metrics import Queue
 from rbm_service.model_metrics import ModelMetrics
 from rbm_service.shapes import Feeds
@@ -101,8 +101,13 @@ class Batcher:
 
     def queue(self) -> Queue:
         """What waits."""
-        num_requests = len(self._waiting) + sum(map(len, list(self._taken)[1:]))
+        num_requests = len(self._waiting) + len(self._behind)
         return Queue(self._waiting_rows, num_requests, self._pace.seconds_for(self._waiting_rows))
+
+    @property
+    def _behind(self) -> Sequence[Job]:
+        """The batch behind the one that runs."""
+        return self._taken[1] if len(self._taken) > 1 else ()
 
     @property
     def _waiting_rows(self) -> int:
@@ -166,11 +171,10 @@ class Batcher:
                 raise DeadlineExceededError
 
     def _refuse_all(self, running: ServiceError, waiting: ServiceError) -> None:
-        first, *others = self._taken or ((),)
-        for job in first:
-            job.refuse(running)
-        for job in chain(*others, self._waiting):
+        for job in chain(self._behind, self._waiting):
             job.refuse(waiting)
+        for job in chain(*self._taken):  # of which none is left but those that run
+            job.refuse(running)
         self._waiting.clear()
         self._queued_rows = self._rows_behind = 0
 
@@ -218,7 +222,7 @@ class Batcher:
         work = partial(self._forward.compute, batch)
         self._worker.start(work, partial(self._on_computed, batch), self._on_overdue)
 
-    def _on_computed(self, batch: Sequence[Job], computing: Outcome[Computed]) -> None:
+    def _on_computed(self, batch: Sequence[Job], computing: Outcome[ComputedBatch]) -> None:
         self._taken.popleft()
         self._count_behind()
         if error := computing.error:
@@ -228,20 +232,19 @@ class Batcher:
         self._schedule_drain()
 
     def _count_behind(self) -> None:
-        behind = chain(*list(self._taken)[1:])
-        self._rows_behind = sum(job.num_rows for job in behind if not job.future.done())
+        self._rows_behind = sum(job.num_rows for job in self._behind if not job.future.done())
 
-    def _answer(self, batch: Sequence[Job], compute: Callable[[], Computed]) -> None:
+    def _answer(self, batch: Sequence[Job], compute: Callable[[], ComputedBatch]) -> None:
         try:
-            answered = self._forward.answers(compute())
+            deliveries = self._forward.answers(compute())
         except Exception as error:  # noqa: BLE001 - the unit of work is this batch
             self._fail(batch, error)
         else:
-            self._deliver(answered)
+            self._deliver(deliveries)
 
-    def _deliver(self, answered: Sequence[Answered]) -> None:
+    def _deliver(self, deliveries: Sequence[Delivery]) -> None:
         self._num_failures = 0
-        for job, answer in answered:
+        for job, answer in deliveries:
             if not job.future.done():
                 job.future.set_result(answer)
 

@@ -143,20 +143,22 @@ def _check_ids(ids: list[NodeId] | Integers, nodes: NodeTable, *loc: str | int) 
 
 
 def _to_look_up(query: Query, bundle: Bundle, max_rows: int) -> EncodedRows | None:
-    """The rows of a query that names known nodes and leaves the rest to the bundle; None for any other."""
+    """The rows of a query that names known nodes and leaves the rest to the bundle; None for any other, and
+    where the bundle does not tell how long rows are that have to be padded."""
     nodes, features = bundle.nodes, bundle.nodes.features
     if query.node_ids is None or features is None:
         return None
     if query.features is not None or query.neighbors is not None or query.positions is not None:
+        return None
+    is_padded = bundle.manifest.features.form == "sparse"
+    if is_padded and not isinstance(features, CsrFeatures):
         return None
     check_num_rows("node_ids", len(query.node_ids), max_rows)
     _check_ids(query.node_ids, nodes, "node_ids")
     rows, width = nodes.known_rows_of(query.node_ids), 0
     if rows is None:
         return None
-    if bundle.manifest.features.form == "sparse":
-        if not isinstance(features, CsrFeatures):
-            return None  # nobody knows how long they are
+    if is_padded and isinstance(features, CsrFeatures):
         width = check_lengths(features.lengths_of(np.asarray(rows)), bundle.manifest)
     source: PositionSource = "cached" if nodes.position_width else "default"
     return EncodedRows(KnownRows(rows, width), [source] * len(rows))

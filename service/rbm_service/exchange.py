@@ -38,9 +38,8 @@ class Exchange:
         *("_receive_next", "_send_on", "headers", "key_name", "request_id", "status"),
     )
 
-    def __init__(
-        self, scope: Scope, headers: Headers, receive: Receive, send: Send, limits: BodyLimits
-    ) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: BodyLimits) -> None:
+        headers: Headers = dict(scope["headers"])
         self.request_id = _usable_id(headers.get(b"x-request-id")) or f"{_random.getrandbits(128):032x}"
         self.headers = headers
         self.key_name: str | None = None

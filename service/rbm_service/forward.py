@@ -7,13 +7,14 @@ from itertools import chain
 
 import numpy as np
 
+from rbm_bundle.nodes import Integers
 from rbm_service.batches import ALWAYS, EXPLAINED, Answer, Job, Padding, Share, most_probable, spans_of, stack
 from rbm_service.capacity import Pace
 from rbm_service.model_metrics import ModelMetrics
-from rbm_service.shapes import Integers, KnownRows, Tensors
+from rbm_service.shapes import KnownRows, Tensors
 
 Run = Callable[[Tensors, Sequence[str]], Tensors]
-Answered = tuple[Job, Answer]
+Delivery = tuple[Job, Answer]
 LookUp = Callable[[Integers], Tensors]  # what known nodes, (B,), feed the engine with
 
 
@@ -22,7 +23,7 @@ def nothing() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Computed:
+class ComputedBatch:
     """Requests whose rows went through the engine, the outputs for all of them, when that began, by
     `time.perf_counter`, and how long it took."""
 
@@ -59,7 +60,7 @@ class Forward:
         self._padding = padding
         self._num_batches = 0
 
-    def compute(self, batch: Sequence[Job], before_run: Callable[[], None] = nothing) -> Computed:
+    def compute(self, batch: Sequence[Job], before_run: Callable[[], None] = nothing) -> ComputedBatch:
         """Run the rows of a batch; those whose caller has gone meanwhile are left out.
 
         Args:
@@ -68,14 +69,14 @@ class Forward:
         started = time.perf_counter()
         jobs = [job for job in batch if not job.future.done()]
         if not jobs:
-            return Computed((), {}, started, 0.0)
+            return ComputedBatch((), {}, started, 0.0)
         names = EXPLAINED if any(job.explain for job in jobs) else ALWAYS
         feeds = self._feeds(jobs)
         before_run()
         outputs = self._outputs(feeds, sum(job.num_rows for job in jobs), names)
-        return Computed(jobs, outputs, started, time.perf_counter() - started)
+        return ComputedBatch(jobs, outputs, started, time.perf_counter() - started)
 
-    def answers(self, computed: Computed) -> list[Answered]:
+    def answers(self, computed: ComputedBatch) -> list[Delivery]:
         """An answer for each request, in order; what was computed is counted."""
         if not computed.jobs:
             return []
@@ -86,18 +87,16 @@ class Forward:
         self._num_batches += 1
         of_batch = (computed.seconds, self._num_batches, len(class_index))
         classes, confidences = class_index.tolist(), confidence.tolist()
-        answered = []
+        deliveries = []
         for job, span in zip(computed.jobs, spans_of([job.num_rows for job in computed.jobs]), strict=True):
             share, queued = Share(computed.outputs, span), computed.started - job.submitted
-            answered.append((job, Answer(share, classes[span], confidences[span], queued, *of_batch)))
-        return answered
+            deliveries.append((job, Answer(share, classes[span], confidences[span], queued, *of_batch)))
+        return deliveries
 
     def _feeds(self, batch: Sequence[Job]) -> Tensors:
         """One lookup for all who name known nodes: for many rows it takes little longer than for one."""
         rows = [job.feeds.rows for job in batch if isinstance(job.feeds, KnownRows)]
-        if not rows:
-            return stack([job.feeds for job in batch if not isinstance(job.feeds, KnownRows)], self._padding)
-        found = self._look_up(_joined(rows))
+        found = self._look_up(_joined(rows)) if rows else {}
         if len(rows) == len(batch):
             return found
         shares = iter([Share(found, span) for span in spans_of(list(map(len, rows)))])

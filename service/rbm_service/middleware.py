@@ -77,15 +77,14 @@ class Surroundings:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        exchange = Exchange(scope, headers, receive, send, self.body_limits)
+        exchange = Exchange(scope, receive, send, self.body_limits)
         scope.setdefault("state", {})[EXCHANGE] = exchange
         route = self._route_of(scope["path"])
         metrics = self.metrics[route]
         metrics.num_in_progress += 1
         started = perf_counter()
         try:
-            exchange.key_name = self._admit(headers, scope["path"], route)
+            exchange.key_name = self._admit(exchange.headers, scope["path"], route)
             endpoint = self.shortcuts.get((scope["method"], scope["path"]))
             if endpoint is not None:
                 response = await endpoint(Request(scope, exchange.receive))

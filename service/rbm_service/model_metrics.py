@@ -14,12 +14,12 @@ import numpy.typing as npt
 from prometheus_client import Counter
 
 from rbm_bundle.manifest import NO_EXPERT
+from rbm_service.histograms import Numbers
 from rbm_service.metrics import POSITION_RESULTS, STAGES, Metrics, Stage
 
 ROWS_PER_ENTRY: Final = 64  # of a batch, that are summed up as fast as something else is
 
 Indices = npt.NDArray[np.integer[Any]]
-Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +85,14 @@ class ModelMetrics:
 
     def count_missing(self, num_rows: int) -> None:
         """Rows of a request that have no position."""
-        self._journal.note(self._add_positions, ["missing"] * num_rows)
+        self.count_positions(["missing"] * num_rows)
 
     def count_execution(self, num_rows: int) -> None:
         """One forward pass."""
         self._journal.note(self._add_executions, num_rows)
 
     def count_batch(
-        self, num_requests: int, experts: Indices, class_index: Indices, confidence: Floats
+        self, num_requests: int, experts: Indices, class_index: Indices, confidence: Numbers
     ) -> None:
         """What a batch was computed for, and what came out; whoever gave it changes it no more.
 
@@ -116,7 +116,7 @@ class ModelMetrics:
         self._executions.inc(len(sizes))
         self._batch_rows.observe(sizes)
 
-    def _add_batches(self, batches: list[tuple[int, Indices, Indices, Floats]]) -> None:
+    def _add_batches(self, batches: list[tuple[int, Indices, Indices, Numbers]]) -> None:
         num_requests, *outputs = zip(*batches, strict=True)
         experts, class_index, confidence = map(np.concatenate, outputs)
         self._requests.inc(sum(num_requests))

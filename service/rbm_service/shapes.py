@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rbm_bundle.manifest import FeatureSpec, Manifest, TensorSpec
+from rbm_bundle.nodes import Integers
 
 Tensors = Mapping[str, npt.NDArray[Any]]
-
-Integers = npt.NDArray[np.int64]
 
 MAX_FLOATS: Final = 64 * 2**20  # what one forward pass may gather: 256 MiB
 MAX_PADDED: Final = 8 * 2**20  # non-zeros of one request, padding included: 96 MiB

@@ -71,8 +71,8 @@ class Worker:
         loop = asyncio.get_running_loop()
         self._overdue.append(on_overdue)
         if len(self._overdue) == 1:
-            self._watch_the_first(loop)
-        self._tasks.put((work, partial(_tell, loop, partial(self._on_done, then))))
+            self._watch_the_first()
+        self._tasks.put((work, partial(_tell_on, loop, partial(self._on_done, then))))
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="rbm-engine", daemon=True)
             self._thread.start()
@@ -90,11 +90,11 @@ class Worker:
         if self._timer is not None:
             self._timer.cancel()
         if self._overdue:
-            self._watch_the_first(asyncio.get_running_loop())
+            self._watch_the_first()
         then(outcome)
 
-    def _watch_the_first(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer = loop.call_later(self._timeout_seconds, self._overdue[0])
+    def _watch_the_first(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._timeout_seconds, self._overdue[0])
 
     def _work(self) -> None:
         """All that the thread does."""
@@ -124,7 +124,7 @@ class Worker:
             tell()
 
 
-def _tell(
+def _tell_on(
     loop: asyncio.AbstractEventLoop, on_done: Callable[[Outcome[T]], None], outcome: Outcome[T]
 ) -> None:
     with suppress(RuntimeError):  # the loop is closed: nobody waits

@@ -28,9 +28,8 @@ def test_cancelled_it_stays_silent_until_it_is_set_again():
         alarm.cancel()
         await asyncio.sleep(0.03)
         assert went_off == []
-        alarm.set(
-            time.perf_counter() + 0.01, lambda: went_off.append(True)
-        )  # no earlier than the one that was cancelled
+        # No earlier than the one that was cancelled.
+        alarm.set(time.perf_counter() + 0.01, lambda: went_off.append(True))
         await asyncio.sleep(0.03)
         return went_off
 

@@ -10,7 +10,7 @@ LAST = {"type": "http.request", "body": b"abc", "more_body": False}
 
 
 def exchange_of(receive, timeout_seconds=60.0):
-    return Exchange({}, {}, receive, None, BodyLimits(100, timeout_seconds))
+    return Exchange({"headers": []}, receive, None, BodyLimits(100, timeout_seconds))
 
 
 class Whole:
@@ -27,8 +27,8 @@ class Whole:
 
 
 def whole_exchange(direct, receive=None, send=None):
-    headers = {b"x-request-id": b"abc"}
-    return Exchange({"extensions": {DIRECT: direct}}, headers, receive, send, BodyLimits(100, 60.0))
+    scope = {"headers": [(b"x-request-id", b"abc")], "extensions": {DIRECT: direct}}
+    return Exchange(scope, receive, send, BodyLimits(100, 60.0))
 
 
 def test_a_body_that_is_there_is_taken_as_it_is_and_then_the_caller_may_go():
