@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -49,8 +50,13 @@ def table_of(seconds_per_row: float) -> BatchTable:
     return BatchTable({2**power: 2**power * seconds_per_row for power in range(7)})
 
 
+async def answer_of(batcher: Batcher, *rows: Any, **others: Any) -> Answer:
+    """What comes of rows that are submitted."""
+    return await batcher.submit(*rows, **others)
+
+
 async def occupy(batcher: Batcher, gate: Gate, bundle: Bundle) -> "asyncio.Task[Answer]":
     """A request too big to run inline, and now inside the engine thread."""
-    running = asyncio.create_task(batcher.submit(rows_of(bundle, 0, INLINE_ROWS + 1), INLINE_ROWS + 1))
+    running = asyncio.create_task(answer_of(batcher, rows_of(bundle, 0, INLINE_ROWS + 1), INLINE_ROWS + 1))
     await asyncio.to_thread(gate.entered.wait, 10)
     return running

@@ -70,7 +70,7 @@ class NodeTable:
         each costs as much as the lookup.
         """
         if self.ids is None and isinstance(ids, list):
-            N = self.num_nodes
+            N = len(self.positions)
             rows = [i for i in ids if isinstance(i, int) and 0 <= i < N]
             return rows if len(rows) == len(ids) else None
         found = self.rows_of(ids)

@@ -70,7 +70,7 @@ async def _serve(settings: Settings) -> None:
     app = create_app(settings)
     _calm_garbage_collection()
     config = uvicorn.Config(
-        app,
+        app.surroundings,
         host=settings.host,
         port=settings.port,
         http=TimedProtocol.within(settings.header_timeout_seconds, settings.body_timeout_seconds),

@@ -9,6 +9,8 @@ import asyncio
 
 import structlog
 
+from rbm_service.logs import info_each
+
 log = structlog.get_logger(__name__)
 
 
@@ -27,5 +29,4 @@ class AccessLog:
 
     def _write(self) -> None:
         lines, self._lines = self._lines, []
-        for fields in lines:
-            self._log.info("request", **fields)
+        info_each(self._log, "request", lines)

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from rbm_service.api import admin, classify, open_inference, operations
 from rbm_service.api.open_inference import repository
 from rbm_service.api.open_inference.schemas import components
-from rbm_service.api.parts import Parts
+from rbm_service.api.parts import PARTS, Parts
 from rbm_service.api.schemas import extra_components
 from rbm_service.api.security import declare_keys
 from rbm_service.errors import MethodNotAllowedError, NotFoundError, ServiceError
@@ -48,7 +48,6 @@ class Service(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle whatever the server sends."""
-        scope["app"] = self
         await self.surroundings(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
@@ -88,6 +87,8 @@ def create_app(settings: Settings) -> Service:
         routes=routes,
         exception_handlers={ServiceError: _on_service_error, HTTPException: _on_http_exception},
     )
+    models = ServedModels(metrics)
+    app.parts = Parts(settings, metrics, keys, models, Reloader(settings, metrics, models))
     app.surroundings = Surroundings(
         partial(FastAPI.__call__, app),
         metrics=metrics,
@@ -95,12 +96,11 @@ def create_app(settings: Settings) -> Service:
         routes=[OPENAPI_URL, DOCS_URL, *_paths(routes)],
         inference_routes=_paths([*classify.router.routes, *open_inference.infer.router.routes]),
         body_limits=BodyLimits(settings.max_body_bytes, settings.body_timeout_seconds),
+        state={PARTS: app.parts},
         shortcuts={("POST", "/classify"): classify.classify},
         tracer=tracer,
     )
     app.state.tracer = tracer
-    models = ServedModels(metrics)
-    app.parts = Parts(settings, metrics, keys, models, Reloader(settings, metrics, models))
     return app
 
 

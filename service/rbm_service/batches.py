@@ -73,14 +73,9 @@ class Job:
     future: asyncio.Future[Answer]
 
     @property
-    def width(self) -> int:
-        """Non-zeros that each row has room for; 0 where features are dense."""
-        return width_of(self.feeds)
-
-    @property
     def is_small(self) -> bool:
         """Whether the forward pass is short enough to keep everyone else waiting."""
-        return self.num_rows <= INLINE_ROWS and self.num_rows * self.width <= INLINE_NONZEROS
+        return self.num_rows <= INLINE_ROWS and self.num_rows * width_of(self.feeds) <= INLINE_NONZEROS
 
     def refuse(self, error: ServiceError) -> None:
         """Answer with an error, unless there is an answer or nobody to read it."""
@@ -113,8 +108,8 @@ def take_batch(waiting: deque[Job], max_rows: int, now: float, row_limit: RowLim
         if job.is_over(now):
             waiting.popleft()
             continue
-        if job.width > widest:
-            widest = job.width
+        if (width := width_of(job.feeds)) > widest:
+            widest = width
             limit = min(max_rows, row_limit(widest))
         if batch and num_rows + job.num_rows > limit:
             break

@@ -101,45 +101,43 @@ class Batcher:
 
     def queue(self) -> Queue:
         """What waits."""
-        num_requests = len(self._waiting) + len(self._behind)
-        return Queue(self._waiting_rows, num_requests, self._pace.seconds_for(self._waiting_rows))
+        num_rows, num_requests = self._queued_rows + self._rows_behind, len(self._waiting) + len(self._behind)
+        return Queue(num_rows, num_requests, self._pace.seconds_for(num_rows))
 
     @property
     def _behind(self) -> Sequence[Job]:
         """The batch behind the one that runs."""
         return self._taken[1] if len(self._taken) > 1 else ()
 
-    @property
-    def _waiting_rows(self) -> int:
-        return self._queued_rows + self._rows_behind
-
-    async def submit(
+    def submit(
         self, feeds: Feeds, num_rows: int, *, explain: bool = False, deadline: float = math.inf
-    ) -> Answer:
-        """The outputs for `num_rows` rows, once it is their turn.
+    ) -> asyncio.Future[Answer]:
+        """Let `num_rows` rows wait for their turn; await what is returned for their outputs.
 
         Args:
             deadline: when the caller stops waiting, by `time.perf_counter`. Rows that still wait then are
                 never computed; those that are being computed keep the rest of their batch company.
 
         Raises:
-            OverloadedError: the queue has no room for them.
-            DeadlineExceededError: the deadline passed first, or is sure to.
-            BackendError: the batch they were in failed.
-            UnhealthyError: the engine is down, or was before it came to them.
-            DrainingError: the batcher is closed, or was before it came to them.
+            OverloadedError: at once: the queue has no room for them.
+            DeadlineExceededError: at once or later: the deadline passed first, or is sure to.
+            BackendError: later: the batch they were in failed.
+            UnhealthyError: at once or later: the engine is down, or was before it came to them.
+            DrainingError: at once or later: the batcher is closed, or was before it came to them.
         """
         self._check_admission(num_rows, deadline)
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Job(feeds, num_rows, explain, time.perf_counter(), deadline, future))
+        answering: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append(Job(feeds, num_rows, explain, time.perf_counter(), deadline, answering))
         self._queued_rows += num_rows
         self._alarm.set(deadline, self._drop_the_late)
         self._schedule_drain()
-        try:
-            return await future
-        except asyncio.CancelledError:
-            self._alarm.set(LONG_AGO, self._drop_the_late)  # so that the rows of all who leave now make room
-            raise
+        return answering
+
+    def give_up(self, answering: asyncio.Future[Answer], error: type[Exception]) -> None:
+        """Let whoever waits have this error instead; rows that are not being computed make room."""
+        if not answering.done():
+            answering.set_exception(error)
+            self._alarm.set(LONG_AGO, self._drop_the_late)  # once for all who leave in this turn of the loop
 
     def close(self) -> None:
         """Take nothing more and refuse what has no answer yet; a batch that runs ends by itself, unheard."""
@@ -150,23 +148,28 @@ class Batcher:
         if self.queue in self._metrics.queues:
             self._metrics.queues.remove(self.queue)
 
-    def check_room(self, num_rows: int = 1) -> None:
+    def check_room(self, num_rows: int = 1) -> int:
         """Refuse where `submit` would, before any work goes into the rows.
+
+        Returns:
+            How many rows wait already.
 
         Raises:
             OverloadedError, UnhealthyError, DrainingError: as `submit` does.
         """
         if self._refusal is not None:
             raise self._refusal
-        if self._waiting_rows + num_rows > self._max_queued_rows:
-            seconds = self._pace.seconds_for(self._waiting_rows)
+        waiting_rows = self._queued_rows + self._rows_behind
+        if waiting_rows + num_rows > self._max_queued_rows:
+            seconds = self._pace.seconds_for(waiting_rows)
             raise OverloadedError(min(seconds, MAX_RETRY_AFTER_SECONDS))
+        return waiting_rows
 
     def _check_admission(self, num_rows: int, deadline: float) -> None:
-        self.check_room(num_rows)
+        waiting_rows = self.check_room(num_rows)
         # Never where nothing waits: a pace that was wrong once would then never be put right.
-        if self._waiting_rows and deadline < math.inf:
-            soonest = time.perf_counter() + self._pace.seconds_for(self._waiting_rows + num_rows)
+        if waiting_rows and deadline < math.inf:
+            soonest = time.perf_counter() + self._pace.seconds_for(waiting_rows + num_rows)
             if soonest > deadline:
                 raise DeadlineExceededError
 

@@ -154,7 +154,8 @@ def _to_look_up(query: Query, bundle: Bundle, max_rows: int) -> EncodedRows | No
     if is_padded and not isinstance(features, CsrFeatures):
         return None
     check_num_rows("node_ids", len(query.node_ids), max_rows)
-    _check_ids(query.node_ids, nodes, "node_ids")
+    if nodes.ids is not None:  # where ids are row numbers, nothing else is found
+        _check_ids(query.node_ids, nodes, "node_ids")
     rows, width = nodes.known_rows_of(query.node_ids), 0
     if rows is None:
         return None

@@ -7,8 +7,8 @@ calls of the system. What is out of the ordinary goes that way still.
 The server offers this as an extension of ASGI, under `DIRECT` in `scope["extensions"]`.
 """
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -19,32 +19,45 @@ CONNECTION_CLOSE: Final = (b"connection", b"close")
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
 
+class Connection(Protocol):
+    """The connection that a request came by."""
+
+    server_state: ServerState
+    on_gone: Callable[[], object] | None  # called when the caller goes before the request is answered
+
+
 class Direct:
     """One request of uvicorn, and its answer."""
 
-    __slots__ = ("_cycle", "_server_state")
+    __slots__ = ("_connection", "_cycle")
 
-    def __init__(self, cycle: RequestResponseCycle, server_state: ServerState) -> None:
+    def __init__(self, connection: Connection, cycle: RequestResponseCycle) -> None:
+        self._connection = connection
         self._cycle = cycle
-        self._server_state = server_state
 
     def body(self) -> bytes | None:
-        """All of the body, so that nothing is left to receive but that the caller goes; None if some of it is
-        not there yet."""
+        """All of the body, so that nothing is left to receive; None if some of it is not there yet."""
         cycle = self._cycle
         if cycle.more_body or cycle.disconnected:
             return None
         body, cycle.body = bytes(cycle.body), bytearray()
-        cycle.message_event.clear()
-        cycle.flow.resume_reading()  # after a long one: or nobody would notice that the caller goes
+        if cycle.flow.read_paused:  # by a long one: nobody would notice that the caller goes
+            cycle.flow.resume_reading()
         return body
+
+    def watch(self, on_gone: Callable[[], object]) -> None:
+        """Call this when the caller goes before it has an answer, or now if it has gone."""
+        if self._cycle.disconnected:
+            on_gone()
+        else:
+            self._connection.on_gone = on_gone
 
     def answer(self, status: int, headers: RawHeaders, body: bytes) -> bool:
         """Send an answer, if anyone still reads it; False, with nothing sent, if it has to go by messages."""
         cycle = self._cycle
         if cycle.disconnected:
             return True
-        headers = [*self._server_state.default_headers, *headers]
+        headers = [*self._connection.server_state.default_headers, *headers]
         if cycle.response_started or cycle.flow.write_paused or cycle.scope["method"] == "HEAD":
             return False
         if (b"content-length", b"%d" % len(body)) not in headers:
@@ -56,16 +69,12 @@ class Direct:
         lines = b"".join([b"%b: %b\r\n" % header for header in headers])
         if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
             return False  # a header that is two: refused there
-        self._send(b"%b%b\r\n%b" % (STATUS_LINE[status], lines, body))
-        return True
-
-    def _send(self, answer: bytes) -> None:
-        """What uvicorn does when the last message of an answer comes."""
-        cycle = self._cycle
+        # From here on, what uvicorn does when the last message of an answer comes.
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
         cycle.message_event.set()
-        cycle.transport.write(answer)
+        cycle.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], lines, body))
         if not cycle.keep_alive:
             cycle.transport.close()
         cycle.on_response()
+        return True

@@ -2,10 +2,11 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from rbm_service.direct import DIRECT, Direct, RawHeaders
@@ -14,7 +15,6 @@ from rbm_service.keys import Headers
 
 EXCHANGE: Final = "exchange"  # where it lies in the state of a request
 MAX_REQUEST_ID_LENGTH: Final = 128
-NO_EXTENSIONS: Final[Mapping[str, Direct]] = {}
 
 _random = random.Random()  # an id has to be new, not hard to guess
 
@@ -30,17 +30,21 @@ class BodyLimits:
 class Exchange:
     """One request, from its headers to the end of its answer.
 
-    Its id is the caller's `X-Request-ID` or made up, and goes back with the answer.
+    Its id is the caller's `X-Request-ID` or made up, and goes back with the answer. Whoever makes it puts it
+    in the state of the scope and takes it out again at the end: each holds the other, and what is left to the
+    garbage collector costs a short request as much as its node's lookup.
     """
 
     __slots__ = (
-        *("_announced_bytes", "_body_is_complete", "_deadline", "_direct", "_head", "_limits", "_num_bytes"),
-        *("_receive_next", "_send_on", "headers", "key_name", "request_id", "status"),
+        *("_announced_bytes", "_body_is_complete", "_deadline", "_direct", "_head", "_id_header", "_limits"),
+        *("_num_bytes", "_receive_next", "_send_on", "headers", "key_name", "request_id", "status"),
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, limits: BodyLimits) -> None:
         headers: Headers = dict(scope["headers"])
-        self.request_id = _usable_id(headers.get(b"x-request-id")) or f"{_random.getrandbits(128):032x}"
+        given = headers.get(b"x-request-id")
+        self.request_id = (given and _usable_id(given)) or f"{_random.getrandbits(128):032x}"
+        self._id_header = (b"x-request-id", self.request_id.encode())
         self.headers = headers
         self.key_name: str | None = None
         self.status = 0  # nothing sent yet
@@ -48,25 +52,37 @@ class Exchange:
         self._announced_bytes = int(announced) if announced.isdigit() else 0
         self._limits = limits
         self._deadline: float | None = None  # from when the body is waited for
-        self._direct = scope.get("extensions", NO_EXTENSIONS).get(DIRECT)
+        self._direct: Direct | None = scope.get("extensions", {}).pop(DIRECT, None)
         self._receive_next = receive
         self._send_on = send
         self._head: Message | None = None
         self._body_is_complete = False
         self._num_bytes = 0
 
-    def body(self) -> bytes | None:
-        """All of the body, if it has arrived already, as short ones have as a rule.
+    async def body(self) -> bytes:
+        """All of the body; short ones have arrived already, as a rule.
 
         Raises:
-            PayloadTooLargeError: it is too long.
+            ClientDisconnect: the client has gone before the end of it.
+            PayloadTooLargeError, RequestTimeoutError: it is too long, or takes too long.
         """
-        self._check_announced()
-        body = self._direct.body() if self._direct is not None else None
-        if body is not None:
-            self._take(body)
+        if self._direct is not None and (whole := self._direct.body()) is not None:
+            self._take(whole)
             self._body_is_complete = True
-        return body
+            return whole
+        chunks = []
+        while not self._body_is_complete:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunks.append(message.get("body", b""))
+        return b"".join(chunks)
+
+    def watch(self, on_gone: Callable[[], object]) -> None:
+        """Call this as soon as it is known that nobody waits for the answer any more; only a server that
+        offers `direct` knows."""
+        if self._direct is not None:
+            self._direct.watch(on_gone)
 
     async def receive(self) -> Message:
         """The next message; refuses a body as soon as it is known to be too long, announced or streamed.
@@ -96,18 +112,15 @@ class Exchange:
             if is_all and self.answer(head["status"], head["headers"], message.get("body", b"")):
                 return
             self.status = head["status"]
-            await self._send_on({**head, "headers": self._with_id(head["headers"])})
+            await self._send_on({**head, "headers": [*head["headers"], self._id_header]})
         await self._send_on(message)
 
     def answer(self, status: int, headers: RawHeaders, body: bytes) -> bool:
         """Send a whole answer at once, or do nothing if it has to be sent by messages: then False."""
-        if self._direct is None or not self._direct.answer(status, self._with_id(headers), body):
+        if self._direct is None or not self._direct.answer(status, [*headers, self._id_header], body):
             return False
         self.status = status
         return True
-
-    def _with_id(self, headers: RawHeaders) -> RawHeaders:
-        return [*headers, (b"x-request-id", self.request_id.encode())]
 
     def _check_announced(self) -> None:
         if self._announced_bytes > self._limits.max_bytes:
@@ -134,9 +147,7 @@ def exchange_of(scope: Scope) -> Exchange:
     return exchange
 
 
-def _usable_id(value: bytes | None) -> str | None:
-    if not value:
-        return None
+def _usable_id(value: bytes) -> str | None:
     given = value.decode("latin-1")
     usable = len(given) <= MAX_REQUEST_ID_LENGTH and given.isascii() and given.isprintable()
     return given if usable else None

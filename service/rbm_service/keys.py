@@ -10,6 +10,7 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -99,6 +100,7 @@ class KeyRing:
         return name
 
 
+@lru_cache(maxsize=256)
 def is_for_admin(path: str) -> bool:
     """Whether only the admin key opens a path."""
     return path in ADMIN_PATHS or path.startswith(BELOW_ADMIN_PATHS)

@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal
@@ -18,10 +19,10 @@ def configure_logging(log_format: LogFormat, level: str) -> None:
     """Set up structlog, and the standard library's root logger in the same shape; called once, at start."""
     processors = [_as_json] if log_format == "json" else _for_humans()
     filtering = structlog.make_filtering_bound_logger(level)
-    says_info = logging.getLevelNamesMapping()[level.upper()] <= logging.INFO
+    together = log_format == "json" and logging.getLevelNamesMapping()[level.upper()] <= logging.INFO
     structlog.configure(
         processors=processors,
-        wrapper_class=_direct(filtering) if log_format == "json" and says_info else filtering,
+        wrapper_class=type("Logger", (_Together, filtering), {}) if together else filtering,
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
@@ -32,13 +33,17 @@ def configure_logging(log_format: LogFormat, level: str) -> None:
 
 
 def _as_json(logger: WrappedLogger, method: str, event: EventDict) -> str:
-    """All at once: as a chain of processors, a line would cost a request more than its answer's JSON."""
+    """All at once, where structlog would have a chain of processors."""
     event["level"] = method
-    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
-    event["timestamp"] = f"{_to_the_second(seconds)}.{nanoseconds // 1000:06d}Z"
+    event["timestamp"] = _timestamp()
     if event.get("exc_info"):
         structlog.processors.format_exc_info(logger, method, event)
     return to_json(event, fallback=repr).decode()
+
+
+def _timestamp() -> str:
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    return f"{_to_the_second(seconds)}.{nanoseconds // 1000:06d}Z"
 
 
 @lru_cache(maxsize=1)
@@ -47,18 +52,28 @@ def _to_the_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _direct(filtering: type[FilteringBoundLogger]) -> type[FilteringBoundLogger]:
-    """A logger whose `info` goes straight to the one processor: every request says one such line."""
+def info_each(log: FilteringBoundLogger, event: str, lines: Sequence[Mapping[str, object]]) -> None:
+    """Say the same for each of some lines, at level `info`; as JSON, all of them in one write."""
+    if isinstance(log, _Together) and log.writes_json:
+        log.write_each(event, lines)
+    else:
+        for fields in lines:
+            log.info(event, **fields)
 
-    class Direct(filtering):  # type: ignore[valid-type, misc]  # a class that structlog makes
-        def info(self, event: str, **fields: object) -> None:
-            try:
-                line = self._processors[0](self._logger, "info", {**self._context, **fields, "event": event})
-            except structlog.DropEvent:
-                return
-            self._logger.msg(line)
 
-    return Direct
+class _Together(structlog.BoundLoggerBase):
+    """A logger that writes many lines of JSON at once: every request leaves one, and by itself a line costs
+    more than the answer's JSON."""
+
+    @property
+    def writes_json(self) -> bool:
+        """Whether nobody else has a say in what becomes of lines, as tests have."""
+        return list(self._processors) == [_as_json]
+
+    def write_each(self, event: str, lines: Sequence[Mapping[str, object]]) -> None:
+        """One line for each, all of the same moment."""
+        same = {**self._context, "event": event, "level": "info", "timestamp": _timestamp()}
+        self._logger.msg("\n".join([to_json({**line, **same}, fallback=repr).decode() for line in lines]))
 
 
 def _for_humans() -> list[Processor]:

@@ -45,6 +45,7 @@ class Surroundings:
 
     Args:
         app: everything else that answers.
+        state: what every route finds in the state of its request.
         shortcuts: by method and path, what answers in its place: a router and the layers around it would
             cost more than all that a short route does itself.
         tracer: where traces are wanted; the access line then has the trace's id.
@@ -58,12 +59,14 @@ class Surroundings:
         routes: Collection[str],
         inference_routes: Collection[str],
         body_limits: BodyLimits,
+        state: Mapping[str, object],
         shortcuts: Mapping[tuple[str, str], Endpoint] = NO_SHORTCUTS,
         tracer: "Tracer | None" = None,
     ) -> None:
         self.app = app
         self.shortcuts = shortcuts
         self.tracer = tracer
+        self._state = state
         self._access_log = AccessLog()
         self.metrics = {route: RouteMetrics(metrics, route) for route in (*routes, UNMATCHED)}
         self.inference_failures = metrics.inference_failures
@@ -78,7 +81,9 @@ class Surroundings:
             await self.app(scope, receive, send)
             return
         exchange = Exchange(scope, receive, send, self.body_limits)
-        scope.setdefault("state", {})[EXCHANGE] = exchange
+        state = scope.setdefault("state", {})
+        state.update(self._state)
+        state[EXCHANGE] = exchange
         route = self._route_of(scope["path"])
         metrics = self.metrics[route]
         metrics.num_in_progress += 1
@@ -102,6 +107,7 @@ class Surroundings:
         finally:
             metrics.num_in_progress -= 1
             self._record(scope, route, exchange, started)
+            del state[EXCHANGE]
 
     def _admit(self, headers: Headers, path: str, route: str) -> str | None:
         """The name of the key that the request came with, or None where it needs none."""

@@ -75,13 +75,15 @@ class ServedModels:
         """
         self.num_arrivals += 1
         tenure = self.slot_of(name).lease()
-        self._check_version(tenure.model, version)
+        if version is not None:
+            self._check_version(tenure.model, version)
         return tenure
 
     def current(self, name: str | None = None, version: int | None = None) -> ServedModel:
         """A model in service, for a glance that awaits nothing; raises what `lease` does."""
         model = self.slot_of(name).current()
-        self._check_version(model, version)
+        if version is not None:
+            self._check_version(model, version)
         return model
 
     def shadow_of(self, name: str) -> Shadow | None:
@@ -139,8 +141,8 @@ class ServedModels:
         for slot in self._all_slots():
             slot.abandon()
 
-    def _check_version(self, model: ServedModel, version: int | None) -> None:
-        if version not in (None, model.version):
+    def _check_version(self, model: ServedModel, version: int) -> None:
+        if version != model.version:
             raise UnknownModelError(
                 f"version {version} of {model.name} is not in service; in service: {self._listed()}"
             )

@@ -5,7 +5,7 @@ Dimension letters: B rows, C classes, L layers, K experts per row.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,14 +19,24 @@ from rbm_service.shapes import Tensors
 Column = Sequence[Any]
 
 
-@dataclass(slots=True)
-class AnswerOptions:
-    """What a caller wants to read about each row."""
+class AnswerOptions(Protocol):
+    """What a caller wants to read about each row: fields of its request."""
 
-    top_k: int = 1
-    explain: bool = False
-    return_probabilities: bool = False
-    min_confidence: float | None = None
+    @property
+    def top_k(self) -> int:
+        """How many classes to list."""
+
+    @property
+    def return_probabilities(self) -> bool:
+        """Whether to give the probability of every class."""
+
+    @property
+    def explain(self) -> bool:
+        """Whether to name the experts."""
+
+    @property
+    def min_confidence(self) -> float | None:
+        """Below this probability the answer abstains."""
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ time, and answers. What has arrived and what is known in one piece goes past uvi
 
 import asyncio
 from asyncio.events import TimerHandle
+from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -26,6 +27,7 @@ class TimedProtocol(HttpToolsProtocol):
     _timer: TimerHandle | None = None
     _num_header_bytes: int | None = None  # None unless headers are being read
     _num_requests = 0  # whose headers are read
+    on_gone: Callable[[], object] | None = None  # whom the request that is being answered wants to know
 
     @classmethod
     def within(cls, header_seconds: float, rest_seconds: float) -> type["TimedProtocol"]:
@@ -46,6 +48,9 @@ class TimedProtocol(HttpToolsProtocol):
         """Wait for nothing more."""
         self._stop()
         super().connection_lost(exc)
+        on_gone, self.on_gone = self.on_gone, None
+        if on_gone is not None:
+            on_gone()
 
     def data_received(self, data: bytes) -> None:
         """Take in what has arrived; the first byte after a pause begins the next request."""
@@ -68,9 +73,10 @@ class TimedProtocol(HttpToolsProtocol):
         """The headers are there in time; what answers begins when the loop comes to it."""
         self._num_header_bytes = None
         self._num_requests += 1
-        self._stop()
+        if self._timer is not None:
+            self._stop()
         super().on_headers_complete()
-        extensions: dict[str, Any] = {DIRECT: Direct(self.cycle, self.server_state)}
+        extensions: dict[str, Any] = {DIRECT: Direct(self, self.cycle)}
         self.scope["extensions"] = extensions
 
     def on_message_complete(self) -> None:
@@ -82,6 +88,7 @@ class TimedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """The answer is out; if not all of the body is in by now, nobody reads the rest of it."""
+        self.on_gone = None
         super().on_response_complete()
         if self.cycle.response_complete and self.cycle.more_body:
             self._start(self.rest_seconds)

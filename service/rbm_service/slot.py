@@ -106,7 +106,9 @@ class ModelSlot:
         Raises:
             WarmingError, DrainingError: there is none yet, or no more.
         """
-        return self._present()
+        if self._tenure is None:
+            raise DrainingError if self._closed else WarmingError
+        return self._tenure
 
     def current(self) -> ServedModel:
         """The model in service, for a glance that awaits nothing.
@@ -114,7 +116,7 @@ class ModelSlot:
         Raises:
             WarmingError, DrainingError: there is none yet, or no more.
         """
-        return self._present().model
+        return self.lease().model
 
     def check_ready(self) -> None:
         """Refuse unless a model is in service that computes, to stay there.
@@ -125,7 +127,7 @@ class ModelSlot:
         """
         if self.draining:
             raise DrainingError
-        if self._present().model.batcher.is_down:
+        if self.lease().model.batcher.is_down:
             raise UnhealthyError
 
     def swap(self, model: ServedModel) -> None:
@@ -176,11 +178,6 @@ class ModelSlot:
         """Refuse with 503 whatever is leased and has no answer yet."""
         for tenure in self._tenures:
             tenure.model.batcher.close()
-
-    def _present(self) -> Tenure:
-        if self._tenure is None:
-            raise DrainingError if self._closed else WarmingError
-        return self._tenure
 
     def _on_over(self, tenure: Tenure) -> None:
         self._tenures.discard(tenure)

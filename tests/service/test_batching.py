@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from rbm_service.batches import INLINE_ROWS
-from tests.batchers import occupy, rows_of, table_of
+from tests.batchers import answer_of, occupy, rows_of, table_of
 
 
 def test_a_small_request_alone_runs_on_the_loop_and_a_large_one_in_the_engine_thread(
@@ -35,7 +35,7 @@ def test_merged_requests_get_the_same_answers_as_alone(make_batcher, gate, engin
         batcher = make_batcher(gate)
         running = await occupy(batcher, gate, bundle)
         waiting = [
-            asyncio.create_task(batcher.submit(rows_of(bundle, size, size), size, explain=size == 7))
+            asyncio.create_task(answer_of(batcher, rows_of(bundle, size, size), size, explain=size == 7))
             for size in sizes
         ]
         await asyncio.sleep(0)
@@ -69,7 +69,7 @@ def test_a_batch_never_exceeds_its_limit_and_a_larger_request_runs_in_several_pa
         sizes.append(len(feeds["features"]))
         return engine.run(feeds, outputs)
 
-    answer = asyncio.run(make_batcher(run, max_batch_rows=8).submit(rows_of(bundle, 0, 20), 20))
+    answer = asyncio.run(answer_of(make_batcher(run, max_batch_rows=8), rows_of(bundle, 0, 20), 20))
     assert sizes == [8, 8, 4]
     alone = engine.run(rows_of(bundle, 0, 20), ("probabilities", "experts"))
     assert (answer.outputs["experts"] == alone["experts"]).all()
@@ -84,7 +84,7 @@ def test_a_full_batch_waits_in_the_engines_thread_and_any_other_for_the_rows_tha
         running = await occupy(batcher, gate, bundle)
         waiting = []
         for size in (30, 4, 30, 30, 30, 9):
-            waiting.append(asyncio.create_task(batcher.submit(rows_of(bundle, 0, size), size)))
+            waiting.append(asyncio.create_task(answer_of(batcher, rows_of(bundle, 0, size), size)))
             await asyncio.sleep(0)
         # The second batch is taken, the third is full as well, but has to wait: one behind another is enough.
         value = metrics.registry.get_sample_value
@@ -100,7 +100,7 @@ def test_a_full_batch_waits_in_the_engines_thread_and_any_other_for_the_rows_tha
 def test_a_full_batch_begins_before_the_loop_comes_to_anyone_else(make_batcher, gate, bundle):
     async def scenario():
         batcher = make_batcher(gate)
-        asking = asyncio.create_task(batcher.submit(rows_of(bundle, 0, 64), 64))
+        asking = asyncio.create_task(answer_of(batcher, rows_of(bundle, 0, 64), 64))
         await asyncio.sleep(0)
         assert gate.entered.wait(10)  # the loop does nothing meanwhile
         gate.opened.set()
@@ -128,7 +128,7 @@ def test_two_batchers_of_one_name_share_the_gauges(make_batcher, gate, engine, b
     async def scenario():
         old, new = make_batcher(gate), make_batcher(engine.run)
         running = await occupy(old, gate, bundle)
-        waiting = asyncio.create_task(old.submit(rows_of(bundle, 0, 5), 5))
+        waiting = asyncio.create_task(answer_of(old, rows_of(bundle, 0, 5), 5))
         await asyncio.sleep(0)
         await new.submit(rows_of(bundle, 0, 1), 1)
         assert queued_rows() == 5

@@ -3,65 +3,35 @@
 import asyncio
 
 import pytest
-import uvicorn
-from uvicorn.server import ServerState
 
 from rbm_service.direct import CONNECTION_CLOSE, DIRECT
-from rbm_service.protocol import TimedProtocol
+from tests.connections import Connection
 
 POST = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n"
 HEADERS = [(b"content-length", b"2"), (b"x-id", b"7")]
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-id: 7\r\n\r\nok"
 
 
-class Transport(asyncio.Transport):
-    """Remembers what was written, call by call."""
-
-    def __init__(self):
-        super().__init__()
-        self.written = []
-        self.is_read = True
-        self.closed = False
-        self.kept_open = None  # until the caller hangs up
-
-    def write(self, data):
-        self.written.append(bytes(data))
-
-    def close(self):
-        self.closed = True
-
-    def is_closing(self):
-        return self.closed
-
-    def pause_reading(self):
-        self.is_read = False
-
-    def resume_reading(self):
-        self.is_read = True
-
-
 def exchanged(app, *chunks, default_headers=(), prepare=lambda protocol: None):
-    """What a connection has written when its requests are answered, and its transport."""
+    """The transport of a connection whose requests are answered, and whether it was kept open after that."""
 
     async def scenario():
-        config = uvicorn.Config(app, http=TimedProtocol.within(60, 60), lifespan="off", log_config=None)
-        config.load()
-        state = ServerState()
-        state.default_headers = list(default_headers)
-        protocol, transport = config.http_protocol_class(config, state, {}), Transport()
-        protocol.connection_made(transport)
-        prepare(protocol)
+        connection = Connection(app, default_headers)
+        prepare(connection.protocol)
         for chunk in chunks:
-            protocol.data_received(chunk)
+            connection.protocol.data_received(chunk)
             await asyncio.sleep(0)
-        while state.tasks:
-            await asyncio.sleep(0.001)
-        kept_open = not transport.closed
-        protocol.connection_lost(None)
-        transport.kept_open = kept_open
-        return transport
+        await connection.answered()
+        kept_open = not connection.transport.closed
+        connection.protocol.connection_lost(None)
+        return connection.transport, kept_open
 
     return asyncio.run(scenario())
+
+
+def written(*arguments, **others):
+    """What is written on it."""
+    return exchanged(*arguments, **others)[0].written
 
 
 async def straight(scope, receive, send):
@@ -77,7 +47,7 @@ async def by_messages(scope, receive, send):
 
 
 def test_an_answer_leaves_in_one_piece():
-    assert exchanged(straight, POST + b"\r\nabc").written == [ANSWER]
+    assert written(straight, POST + b"\r\nabc") == [ANSWER]
 
 
 @pytest.mark.parametrize(
@@ -92,19 +62,21 @@ def test_an_answer_leaves_in_one_piece():
 )
 def test_it_says_what_uvicorns_own_answer_says(head, default_headers):
     request = head + b"\r\nabc"
-    one, other = (exchanged(app, request, default_headers=default_headers) for app in (straight, by_messages))
+    (one, is_kept), (other, other_is_kept) = (
+        exchanged(app, request, default_headers=default_headers) for app in (straight, by_messages)
+    )
     own = b"".join(other.written).replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")  # not with the body there
     assert b"".join(one.written) == own
-    assert one.kept_open == other.kept_open == (b"close" not in own)
+    assert is_kept == other_is_kept == (b"close" not in own)
 
 
 def test_one_request_follows_another_on_the_same_connection_also_before_it_is_answered():
     request = POST + b"\r\nabc"
-    assert exchanged(straight, request, request).written == [ANSWER] * 2
-    assert exchanged(straight, request + request).written == [ANSWER] * 2
+    assert written(straight, request, request) == [ANSWER] * 2
+    assert written(straight, request + request) == [ANSWER] * 2
 
 
-def test_a_body_is_taken_when_all_of_it_is_there_and_after_it_the_caller_can_only_go():
+def test_a_body_is_taken_when_all_of_it_is_there_and_nothing_of_it_is_received_after_that():
     seen = []
 
     async def app(scope, receive, send):
@@ -112,6 +84,7 @@ def test_a_body_is_taken_when_all_of_it_is_there_and_after_it_the_caller_can_onl
         seen.append(direct.body())
         await asyncio.sleep(0.01)
         seen.append(direct.body())
+        seen.append(await receive())
         gone = asyncio.create_task(receive())
         await asyncio.sleep(0.01)
         seen.append(gone.done())
@@ -119,7 +92,8 @@ def test_a_body_is_taken_when_all_of_it_is_there_and_after_it_the_caller_can_onl
         seen.append(await gone)
 
     exchanged(app, POST + b"\r\na", b"bc")
-    assert seen == [None, b"abc", False, {"type": "http.disconnect"}]
+    nothing = {"type": "http.request", "body": b"", "more_body": False}
+    assert seen == [None, b"abc", nothing, False, {"type": "http.disconnect"}]
 
 
 def test_after_a_long_body_it_is_still_noticed_that_the_caller_goes():
@@ -152,7 +126,7 @@ def test_what_is_out_of_the_ordinary_is_left_to_messages(request_head, headers):
         sent.append(scope["extensions"][DIRECT].answer(200, headers, b"ok"))
         await by_messages(scope, receive, send)
 
-    transport = exchanged(app, request_head + b"\r\nabc")
+    transport, _ = exchanged(app, request_head + b"\r\nabc")
     assert sent == [False]
     assert transport.written[0].startswith(ANSWER[:-2])
 
@@ -170,7 +144,7 @@ def test_a_reader_that_is_too_slow_is_waited_for_by_messages():
         protocol.pause_writing()
 
     protocols = []
-    assert b"".join(exchanged(app, POST + b"\r\nabc", prepare=prepare).written) == ANSWER
+    assert b"".join(written(app, POST + b"\r\nabc", prepare=prepare)) == ANSWER
     assert sent == [False]
 
 
@@ -181,7 +155,7 @@ def test_nothing_is_sent_to_a_caller_who_has_gone():
         seen.append((direct.body(), direct.answer(200, HEADERS, b"ok")))
 
     seen, protocols = [], []
-    assert exchanged(app, POST + b"\r\nabc", prepare=protocols.append).written == []
+    assert written(app, POST + b"\r\nabc", prepare=protocols.append) == []
     assert seen == [(None, True)]
 
 
@@ -192,5 +166,36 @@ def test_an_answer_is_not_sent_twice():
         direct = scope["extensions"][DIRECT]
         sent.extend(direct.answer(200, HEADERS, b"ok") for _ in range(2))
 
-    assert exchanged(app, POST + b"\r\nabc").written == [ANSWER]
+    assert written(app, POST + b"\r\nabc") == [ANSWER]
     assert sent == [True, False]
+
+
+@pytest.mark.parametrize("goes", ["before", "while", "after"])
+def test_whoever_watches_learns_once_that_the_caller_goes_unless_it_has_its_answer(goes):
+    told, protocols = [], []
+
+    async def app(scope, receive, send):
+        direct = scope["extensions"][DIRECT]
+        if goes == "before":
+            protocols[0].connection_lost(None)
+        direct.watch(lambda: told.append("gone"))
+        if goes == "while":
+            protocols[0].connection_lost(None)
+        direct.answer(200, HEADERS, b"ok")
+
+    exchanged(app, POST + b"\r\nabc", prepare=protocols.append)
+    assert told == ([] if goes == "after" else ["gone"])
+
+
+def test_of_two_requests_at_once_the_one_that_is_being_answered_learns_that_the_caller_goes():
+    told, protocols = [], []
+
+    async def app(scope, receive, send):
+        direct = scope["extensions"][DIRECT]
+        direct.watch(lambda: told.append(len(told)))
+        await asyncio.sleep(0.01)
+        protocols[0].connection_lost(None)
+
+    request = POST + b"\r\nabc"
+    exchanged(app, request + request, prepare=protocols.append)
+    assert told == [0]

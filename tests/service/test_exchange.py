@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+from starlette.requests import ClientDisconnect
 
 from rbm_service.direct import DIRECT
 from rbm_service.errors import PayloadTooLargeError, RequestTimeoutError
@@ -37,25 +38,34 @@ def test_a_body_that_is_there_is_taken_as_it_is_and_then_the_caller_may_go():
 
     async def scenario():
         exchange = whole_exchange(Whole(b"abc"), receive)
-        return exchange.body(), await exchange.receive()
+        return await exchange.body(), await exchange.receive()
 
     assert asyncio.run(scenario()) == (b"abc", {"type": "http.disconnect"})
 
 
-def test_a_body_that_is_not_there_is_received():
+@pytest.mark.parametrize("direct", [Whole(), None])
+def test_a_body_that_is_not_there_is_received(direct):
+    messages = [{"type": "http.request", "body": b"x" * 10, "more_body": True}, LAST]
+
     async def receive():
-        return LAST
+        return messages.pop(0)
 
-    async def scenario():
-        exchange = whole_exchange(Whole(), receive)
-        return exchange.body(), await exchange.receive()
+    assert asyncio.run(whole_exchange(direct, receive).body()) == b"x" * 10 + b"abc"
 
-    assert asyncio.run(scenario()) == (None, LAST)
+
+def test_nobody_waits_for_a_body_whose_caller_has_gone():
+    messages = [{"type": "http.request", "body": b"x", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive():
+        return messages.pop(0)
+
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(whole_exchange(Whole(), receive).body())
 
 
 def test_a_body_that_is_there_may_be_too_long_as_well():
     with pytest.raises(PayloadTooLargeError):
-        whole_exchange(Whole(b"x" * 101)).body()
+        asyncio.run(whole_exchange(Whole(b"x" * 101)).body())
 
 
 HEAD = {"type": "http.response.start", "status": 201, "headers": [(b"content-length", b"2")]}

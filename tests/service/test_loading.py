@@ -8,6 +8,7 @@ from rbm_bundle import BundleError, ModelRepository
 from rbm_service import shapes
 from rbm_service.loading import find_promoted, load_model, names_to_serve, rebuild_model
 from rbm_service.settings import Settings
+from tests.batchers import answer_of
 from tests.bundles import TINY
 from tests.feeds import feeds_of, row_of_every_word
 
@@ -27,7 +28,7 @@ def test_the_only_model_is_found_by_itself(models_dir, metrics):
 def test_a_loaded_model_answers(models_dir, metrics, bundle):
     model = load(models_dir, metrics)
     feeds = {"features": bundle.nodes.features[:2], "positions": bundle.nodes.positions[:2]}
-    answer = asyncio.run(model.batcher.submit(feeds, 2))
+    answer = asyncio.run(answer_of(model.batcher, feeds, 2))
     assert answer.outputs["probabilities"].sum(axis=1) == pytest.approx([1, 1])
     model.batcher.close()
 

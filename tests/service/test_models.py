@@ -8,6 +8,7 @@ from rbm_service.errors import DrainingError, UnknownModelError, WarmingError
 from rbm_service.loading import find_version, load_model
 from rbm_service.models import ServedModels
 from rbm_service.settings import Settings
+from tests.batchers import answer_of
 from tests.bundles import TINY
 
 
@@ -137,4 +138,4 @@ def test_a_model_that_comes_when_all_end_is_closed(models, load):
     model = load("one")
     models.swap(model)
     with pytest.raises(DrainingError):
-        asyncio.run(model.batcher.submit(*large(model)))
+        asyncio.run(answer_of(model.batcher, *large(model)))

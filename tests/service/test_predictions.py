@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from rbm_bundle.manifest import NO_EXPERT
+from rbm_service.api.schemas import ClassifyRequest
 from rbm_service.batches import Answer
 from rbm_service.codec import Query, encode
 from rbm_service.errors import InvalidRequestError
-from rbm_service.predictions import AnswerOptions, check_options, decode
+from rbm_service.predictions import check_options, decode
 
 MAX_ROWS = 8
 FEATURES = [0.5] * 12
@@ -15,9 +16,9 @@ POSITION = [1.0, -1.0, 0.25, 0.0]
 
 
 def test_more_classes_than_there_are_cannot_be_listed():
-    check_options(AnswerOptions(top_k=3), num_classes=3)
+    check_options(ClassifyRequest(top_k=3), num_classes=3)
     with pytest.raises(InvalidRequestError, match="top_k: found 4, wanted at most 3"):
-        check_options(AnswerOptions(top_k=4), num_classes=3)
+        check_options(ClassifyRequest(top_k=4), num_classes=3)
 
 
 OUTPUTS = {
@@ -33,7 +34,7 @@ LABELS = ("red", "green", "blue")
 def decoded(bundle, **options):
     query = Query(node_ids=[100, 105])
     rows = encode(query, bundle, MAX_ROWS)
-    return decode(ANSWER, query, rows, AnswerOptions(**options), LABELS)
+    return decode(ANSWER, query, rows, ClassifyRequest(**options), LABELS)
 
 
 def test_a_prediction_holds_the_essentials_and_nothing_that_was_not_asked_for(bundle):
@@ -47,7 +48,7 @@ def test_a_prediction_holds_the_essentials_and_nothing_that_was_not_asked_for(bu
 
 def test_rows_without_ids_have_none_in_the_answer(bundle):
     query = Query(positions=[POSITION] * 2, features=[FEATURES] * 2)
-    answer = decode(ANSWER, query, encode(query, bundle, MAX_ROWS), AnswerOptions(), LABELS)
+    answer = decode(ANSWER, query, encode(query, bundle, MAX_ROWS), ClassifyRequest(), LABELS)
     assert [prediction["node_id"] for prediction in answer.predictions] == [None, None]
 
 

@@ -12,6 +12,7 @@ from rbm_service.errors import DrainingError, WarmingError
 from rbm_service.loading import PublishedVersion, load_model
 from rbm_service.settings import Settings
 from rbm_service.slot import ModelSlot
+from tests.batchers import answer_of
 from tests.bundles import TINY
 
 
@@ -150,4 +151,4 @@ def test_a_model_that_comes_after_the_end_is_closed(slot, load):
     with pytest.raises(DrainingError):
         slot.current()
     with pytest.raises(DrainingError):
-        asyncio.run(model.batcher.submit(rows_of(model, 1), 1))
+        asyncio.run(answer_of(model.batcher, rows_of(model, 1), 1))

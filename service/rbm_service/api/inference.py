@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from fastapi import Request
@@ -13,6 +14,7 @@ from rbm_service.api.timing import Stopwatch, work_of
 from rbm_service.batches import Answer
 from rbm_service.codec import EncodedRows, Query, encode
 from rbm_service.errors import FailureReason, ServiceError, UnknownNodeError
+from rbm_service.exchange import exchange_of
 from rbm_service.metrics import Metrics
 from rbm_service.shadow import Answered
 from rbm_service.slot import ServedModel
@@ -30,20 +32,9 @@ class Computed:
     answer: Answer
 
 
-class counted_failures:  # noqa: N801 - reads as the function that it would be, at a third of the cost
-    """`with counted_failures(metrics)`: count a request that gets no predictions under its reason."""
-
-    __slots__ = ("_metrics",)
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if error is not None:
-            self._metrics.inference_failures.labels(_reason(error)).inc()
+def count_failure(metrics: Metrics, error: BaseException) -> None:
+    """Count a request that gets no predictions under its reason."""
+    metrics.inference_failures.labels(_reason(error)).inc()
 
 
 async def compute(
@@ -76,8 +67,9 @@ async def compute(
     watch.lap("position_lookup")
     limit = parts.settings.request_timeout_seconds
     deadline = watch.started + min(timeout_seconds or limit, limit)
-    submitted = model.batcher.submit(rows.feeds, rows.num_rows, explain=explain, deadline=deadline)
-    answer = await parts.lookouts.answer_or_gone(request, submitted)
+    answering = model.batcher.submit(rows.feeds, rows.num_rows, explain=explain, deadline=deadline)
+    exchange_of(request.scope).watch(partial(model.batcher.give_up, answering, ClientDisconnect))
+    answer = await answering
     watch.take({"queue": answer.queue_seconds, "inference": answer.inference_seconds})
     if parts.settings.otlp_endpoint is not None:
         request.scope["state"]["work"] = work_of(model, answer, rows.num_rows, watch)

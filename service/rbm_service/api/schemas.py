@@ -12,7 +12,6 @@ from pydantic.json_schema import models_json_schema
 from rbm_bundle.manifest import Architecture, FeatureSpec, Metrics, NodesSpec, Provider
 from rbm_service.codec import PositionSource, Query
 from rbm_service.inputs import CsrRows
-from rbm_service.predictions import AnswerOptions
 
 
 def _let_others_run(row: list[float]) -> list[float]:
@@ -100,10 +99,6 @@ class ClassifyRequest(_Body):
         """The columns."""
         features = self.features.rows() if isinstance(self.features, SparseFeatures) else self.features
         return Query(self.node_ids, features, self.neighbors, self.positions)
-
-    def options(self) -> AnswerOptions:
-        """What the answer should hold."""
-        return AnswerOptions(self.top_k, self.explain, self.return_probabilities, self.min_confidence)
 
 
 class ModelRef(_Body):

@@ -12,8 +12,7 @@ from typing import Final
 from fastapi import Request, Response
 
 from rbm_bundle import Manifest
-from rbm_service.api.inference import MAX_BYTES_ON_LOOP, comparison, compute, counted_failures
-from rbm_service.api.messages import read_body
+from rbm_service.api.inference import MAX_BYTES_ON_LOOP, comparison, compute, count_failure
 from rbm_service.api.open_inference.answers import (
     AnswerBody,
     AnsweringModel,
@@ -62,12 +61,14 @@ class Question:
 
 async def infer(request: Request) -> Response:
     """The outputs of the graph for some nodes, by id, features or positions."""
-    parts = parts_of(request)
-    headers = exchange_of(request.scope).headers
-    with counted_failures(parts.metrics):
-        raw = await read_body(request)
+    parts, exchange = parts_of(request), exchange_of(request.scope)
+    try:
+        raw = await exchange.body()
         with lease(request) as model:
-            return await _answer(request, parts, raw, headers, model)
+            return await _answer(request, parts, raw, exchange.headers, model)
+    except BaseException as error:
+        count_failure(parts.metrics, error)
+        raise
 
 
 async def _answer(

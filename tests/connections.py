@@ -1,0 +1,53 @@
+"""Connections to an application through the service's own protocol, without a socket."""
+
+import asyncio
+from collections.abc import Iterable
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.server import ServerState
+
+from rbm_service.protocol import TimedProtocol
+
+
+class Transport(asyncio.Transport):
+    """Remembers what was written, call by call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.is_read = True
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        self.is_read = False
+
+    def resume_reading(self) -> None:
+        self.is_read = True
+
+
+class Connection:
+    """What a caller sends arrives at once; belongs to one event loop."""
+
+    def __init__(self, app: ASGIApp, default_headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        config = uvicorn.Config(app, http=TimedProtocol.within(60, 60), lifespan="off", log_config=None)
+        config.load()
+        self._state = ServerState()
+        self._state.default_headers = list(default_headers)
+        self.transport = Transport()
+        self.protocol: TimedProtocol = config.http_protocol_class(config, self._state, {})
+        self.protocol.connection_made(self.transport)
+
+    async def answered(self) -> None:
+        """Until nothing is being answered."""
+        while self._state.tasks:
+            await asyncio.sleep(0.001)
