@@ -1,9 +1,11 @@
 """The batcher: requests wait in a bounded queue, and whatever waits when the engine is free runs together.
 
-No timer holds a batch back: under load, batches form while the engine is busy; without load, a request runs
-at once. Only a batch that is full, and so can gain nothing by waiting, goes to the engine's thread while that
-still computes the one before it: the engine then never waits for the event loop. One timer goes off at the
-earliest deadline, however many requests wait, and one when the engine has taken too long.
+No timer holds a batch back. Under load, batches form while the engine is busy, and a small one also while the
+loop reads: as long as each of its turns brings more rows, they come along. Without load, a request runs when
+the loop has come round once. Only a batch that is full, and so can gain nothing by waiting, goes to the
+engine's thread while that still computes the one before it: the engine then never waits for the event loop.
+One timer goes off at the earliest deadline, however many requests wait, and one when the engine has taken too
+long.
 
 A batch that fails fails alone. An engine that hangs, or fails so often that it is asked for answers it is
 known to give and has none, is down: the batcher refuses everything until another takes its place.
@@ -42,6 +44,7 @@ Probe = Callable[[], None]  # raises unless the engine computes what it is known
 MAX_RETRY_AFTER_SECONDS: Final = 60.0
 FAILURES_UNTIL_PROBE: Final = 3  # in a row; they may be the engine's fault, or that of what it was given
 MOST_TAKEN: Final = 2  # batches by the worker
+SMALL_ROWS: Final = 32  # of a batch with fewer, most costs the same for one row
 LONG_AGO: Final = -math.inf
 
 log = structlog.get_logger(__name__)
@@ -197,9 +200,13 @@ class Batcher:
             self._drain()
         elif not self._drain_scheduled and not self._worker.num_tasks:
             self._drain_scheduled = True
-            asyncio.get_running_loop().call_soon(self._drain_if_idle)
+            asyncio.get_running_loop().call_soon(self._drain_unless_growing, 0)
 
-    def _drain_if_idle(self) -> None:
+    def _drain_unless_growing(self, seen_rows: int) -> None:
+        """Let a small batch wait for whatever the loop reads next, if it has grown since the turn before."""
+        if seen_rows < self._queued_rows < SMALL_ROWS and not self._worker.num_tasks:
+            asyncio.get_running_loop().call_soon(self._drain_unless_growing, self._queued_rows)
+            return
         self._drain_scheduled = False
         if not self._worker.num_tasks:
             self._drain()

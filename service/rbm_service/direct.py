@@ -66,14 +66,14 @@ class Direct:
             cycle.keep_alive = False
         elif not cycle.keep_alive:
             headers.append(CONNECTION_CLOSE)
-        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-        if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
+        lines = b"\r\n".join(map(b": ".join, headers))
+        if lines.count(b"\n") >= len(headers) or lines.count(b"\r") >= len(headers):
             return False  # a header that is two: refused there
         # From here on, what uvicorn does when the last message of an answer comes.
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
         cycle.message_event.set()
-        cycle.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], lines, body))
+        cycle.transport.write(b"%b%b\r\n\r\n%b" % (STATUS_LINE[status], lines, body))
         if not cycle.keep_alive:
             cycle.transport.close()
         cycle.on_response()

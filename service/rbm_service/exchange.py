@@ -12,6 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 from rbm_service.direct import DIRECT, Direct, RawHeaders
 from rbm_service.errors import PayloadTooLargeError, RequestTimeoutError
 from rbm_service.keys import Headers
+from rbm_service.work import Work
 
 EXCHANGE: Final = "exchange"  # where it lies in the state of a request
 MAX_REQUEST_ID_LENGTH: Final = 128
@@ -37,7 +38,7 @@ class Exchange:
 
     __slots__ = (
         *("_announced_bytes", "_body_is_complete", "_deadline", "_direct", "_head", "_id_header", "_limits"),
-        *("_num_bytes", "_receive_next", "_send_on", "headers", "key_name", "request_id", "status"),
+        *("_num_bytes", "_receive_next", "_send_on", "headers", "key_name", "request_id", "status", "work"),
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, limits: BodyLimits) -> None:
@@ -48,6 +49,7 @@ class Exchange:
         self.headers = headers
         self.key_name: str | None = None
         self.status = 0  # nothing sent yet
+        self.work: Work | None = None  # for its trace, where there are traces
         announced = headers.get(b"content-length", b"")
         self._announced_bytes = int(announced) if announced.isdigit() else 0
         self._limits = limits

@@ -14,34 +14,57 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import RestrictedRegistry
 
 MOST_ENTRIES: Final = 512  # then they are summed up though nobody reads: in less time than a batch takes
-Settle = Callable[[list[Any]], None]  # sums up entries of one kind, in the order in which they were noted
+Settle = Callable[[list[Any]], None]
+
+
+class Page:
+    """Entries of one kind that are not summed up yet; any thread may note."""
+
+    __slots__ = ("_entries", "_is_open", "_journal", "_settle")
+
+    def __init__(self, journal: "Journal", settle: Settle) -> None:
+        self._entries: deque[Any] = deque()
+        self._is_open = False  # the journal has it among those that hold something
+        self._journal = journal
+        self._settle = settle
+
+    def note(self, entry: object, weight: int = 1) -> None:
+        """Keep an entry, which nobody changes from now on; a long one weighs as much as so many others."""
+        journal = self._journal
+        self._entries.append(entry)
+        if not self._is_open:
+            self._is_open = True
+            journal.open_pages.append(self)
+        journal.weight += weight
+        if journal.weight >= MOST_ENTRIES:
+            journal.settle()
+
+    def settle(self) -> None:
+        """Sum up everything noted so far."""
+        self._is_open = False  # before anything is taken: what is noted from now on opens it again
+        entries = [self._entries.popleft() for _ in range(len(self._entries))]
+        if entries:
+            self._settle(entries)
 
 
 class Journal:
-    """Entries that are not summed up yet; any thread may note, and any may settle."""
+    """All pages; any thread may settle them."""
 
     def __init__(self) -> None:
-        self._entries: deque[tuple[Settle, Any]] = deque()
-        self._weight = 0  # of all entries; roughly, where two threads note at once
+        self.open_pages: deque[Page] = deque()
+        self.weight = 0  # of all entries; roughly, where two threads note at once
         self._lock = threading.Lock()
 
-    def note(self, settle: Settle, entry: object, weight: int = 1) -> None:
-        """Keep an entry for whoever sums up its kind; a long one weighs as much as so many others."""
-        self._entries.append((settle, entry))
-        self._weight += weight
-        if self._weight >= MOST_ENTRIES:
-            self.settle()
+    def page(self, settle: Settle) -> Page:
+        """For one kind of entries; `settle` sums them up, in the order in which they were noted."""
+        return Page(self, settle)
 
     def settle(self) -> None:
         """Sum up everything noted so far."""
         with self._lock:
-            self._weight = 0
-            by_kind: dict[Settle, list[Any]] = {}
-            for _ in range(len(self._entries)):
-                settle, entry = self._entries.popleft()
-                by_kind.setdefault(settle, []).append(entry)
-            for settle, entries in by_kind.items():
-                settle(entries)
+            self.weight = 0
+            for _ in range(len(self.open_pages)):
+                self.open_pages.popleft().settle()
 
 
 class SettledRegistry(CollectorRegistry):

@@ -128,11 +128,11 @@ class Surroundings:
         seconds = perf_counter() - started
         method = scope["method"] if scope["method"] in METHODS else "other"
         status = exchange.status or CLIENT_GONE
-        self.metrics[route].count(method, status, seconds)
+        self.metrics[route].answers.note((method, status, seconds))
         traced = {}
         if self.tracer is not None:
             traced["trace_id"] = self.tracer.record(
-                scope, exchange.request_id, method, route, status, started, seconds
+                scope, exchange.work, exchange.request_id, method, route, status, started, seconds
             )
         self._access_log.note(
             request_id=exchange.request_id,

@@ -40,13 +40,21 @@ class ModelTotals:
 
 
 class ModelMetrics:
-    """The children of one model's metrics."""
+    """The children of one model's metrics.
+
+    Attributes:
+        stages: takes, of each request, the seconds that it spent in each stage.
+    """
 
     def __init__(
         self, metrics: Metrics, name: str, version: str, labels: Sequence[str], num_experts: Sequence[int]
     ) -> None:
         both = (name, version)
         self._journal = metrics.journal
+        self.stages = self._journal.page(self._add_stages)
+        self._position_sources = self._journal.page(self._add_positions)
+        self._executed = self._journal.page(self._add_executions)
+        self._batches = self._journal.page(self._add_batches)
         self._stages = {stage: metrics.stage_duration.labels(stage, *both) for stage in STAGES}
         self._requests = metrics.inference_requests.labels(*both)
         self._rows = metrics.inference_rows.labels(*both)
@@ -69,10 +77,6 @@ class ModelMetrics:
             for layer, E in enumerate(num_experts)
         ]
 
-    def observe_stages(self, seconds: Mapping[Stage, float]) -> None:
-        """The time one request spent in each stage; whoever gave it changes it no more."""
-        self._journal.note(self._add_stages, seconds)
-
     def totals(self) -> ModelTotals:
         """What the metrics of this version have come to."""
         self._journal.settle()
@@ -81,7 +85,7 @@ class ModelMetrics:
 
     def count_positions(self, sources: Sequence[str]) -> None:
         """Where the position of each row of a request came from; whoever gave it changes it no more."""
-        self._journal.note(self._add_positions, sources, 1 + len(sources) // ROWS_PER_ENTRY)
+        self._position_sources.note(sources, 1 + len(sources) // ROWS_PER_ENTRY)
 
     def count_missing(self, num_rows: int) -> None:
         """Rows of a request that have no position."""
@@ -89,7 +93,7 @@ class ModelMetrics:
 
     def count_execution(self, num_rows: int) -> None:
         """One forward pass."""
-        self._journal.note(self._add_executions, num_rows)
+        self._executed.note(num_rows)
 
     def count_batch(
         self, num_requests: int, experts: Indices, class_index: Indices, confidence: Numbers
@@ -102,7 +106,7 @@ class ModelMetrics:
             confidence: its probability, shape (B,).
         """
         weight = 1 + len(class_index) // ROWS_PER_ENTRY
-        self._journal.note(self._add_batches, (num_requests, experts, class_index, confidence), weight)
+        self._batches.note((num_requests, experts, class_index, confidence), weight)
 
     def _add_stages(self, entries: list[Mapping[Stage, float]]) -> None:
         for stage, series in self._stages.items():

@@ -45,6 +45,7 @@ class Tracer:
     def record(
         self,
         scope: Mapping[str, Any],
+        work: Work | None,
         request_id: str,
         method: str,
         route: str,
@@ -55,7 +56,8 @@ class Tracer:
         """The spans of a request that is over; returns the id of their trace.
 
         Args:
-            scope: of the request, as ASGI has it; its state holds the `Work`, if it was computed.
+            scope: of the request, as ASGI has it.
+            work: what was done for it, if it was computed.
             started: by `time.perf_counter`.
         """
         attributes: dict[str, str | int] = {
@@ -64,7 +66,6 @@ class Tracer:
             "http.response.status_code": status,
             "rbm.request_id": request_id,
         }
-        work: Work | None = scope["state"].get("work")
         if work is not None:
             attributes |= _described(work)
         name, context = f"{method} {route}", self._context_of(scope["headers"])

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from rbm_service.batches import INLINE_ROWS
+from rbm_service.batching import SMALL_ROWS
 from tests.batchers import answer_of, occupy, rows_of, table_of
 
 
@@ -58,6 +59,35 @@ def test_merged_requests_get_the_same_answers_as_alone(make_batcher, gate, engin
     assert metrics.registry.get_sample_value("rbm_inference_rows_total", labels) == INLINE_ROWS + 1 + sum(
         sizes
     )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batches"),
+    [
+        ([1, 1, 1], [3]),
+        ([1, 0, 1], [1, 1]),
+        ([SMALL_ROWS - 1, 1, 1], [SMALL_ROWS, 1]),
+        ([SMALL_ROWS, 1], [SMALL_ROWS, 1]),
+    ],
+)
+def test_a_small_batch_waits_for_as_long_as_every_turn_of_the_loop_brings_more(
+    make_batcher, engine, bundle, sizes, batches
+):
+    computed = []
+
+    def run(feeds, outputs):
+        computed.append(len(feeds["features"]))
+        return engine.run(feeds, outputs)
+
+    async def scenario():
+        batcher, asked = make_batcher(run), []
+        for size in sizes:
+            asked += [batcher.submit(rows_of(bundle, 0, size), size)] if size else []
+            await asyncio.sleep(0)
+        await asyncio.gather(*asked)
+
+    asyncio.run(scenario())
+    assert computed == batches
 
 
 def test_a_batch_never_exceeds_its_limit_and_a_larger_request_runs_in_several_passes(

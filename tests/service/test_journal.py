@@ -32,16 +32,17 @@ def registry(journal):
 
 
 @pytest.fixture
-def things(registry):
+def things(journal, registry):
     counter = Counter("things", "Things", registry=registry)
-    return lambda entries: counter.inc(sum(entries))
+    return journal.page(lambda entries: counter.inc(sum(entries)))
 
 
 def test_entries_are_summed_up_by_kind_and_in_order_when_they_are_settled(journal):
     one, other = Listener(), Listener()
+    pages = journal.page(one), journal.page(other)
     for number in range(3):
-        journal.note(one, number)
-        journal.note(other, -number)
+        pages[0].note(number)
+        pages[1].note(-number)
     assert one.pieces == []
     journal.settle()
     journal.settle()
@@ -50,8 +51,9 @@ def test_entries_are_summed_up_by_kind_and_in_order_when_they_are_settled(journa
 
 def test_many_are_settled_though_nobody_reads(journal):
     listener = Listener()
+    page = journal.page(listener)
     for number in range(MOST_ENTRIES + 1):
-        journal.note(listener, number)
+        page.note(number)
     assert [len(piece) for piece in listener.pieces] == [MOST_ENTRIES]
 
 
@@ -69,17 +71,17 @@ def things_in(registry):
         lambda registry: things_in(registry.restricted_registry(["things_total"])),
     ],
 )
-def test_whoever_reads_sees_what_was_noted_until_then(journal, registry, things, read):
-    journal.note(things, 2)
+def test_whoever_reads_sees_what_was_noted_until_then(registry, things, read):
+    things.note(2)
     assert read(registry) == 2
-    journal.note(things, 3)
+    things.note(3)
     assert read(registry) == 5
 
 
-def test_threads_that_note_and_read_lose_nothing_and_count_nothing_twice(journal, registry, things):
+def test_threads_that_note_and_read_lose_nothing_and_count_nothing_twice(registry, things):
     def note():
         for _ in range(5000):
-            journal.note(things, 1)
+            things.note(1)
 
     threads = [threading.Thread(target=note) for _ in range(3)]
     interval = sys.getswitchinterval()

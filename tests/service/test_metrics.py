@@ -74,7 +74,7 @@ def test_batches_of_many_rows_are_not_kept_for_long(metrics, model_metrics):
     outputs = experts_of(num_rows), np.zeros(num_rows, np.int64), np.full(num_rows, 0.5)
     for _ in range(4):
         model_metrics.count_batch(1, *outputs)
-    assert not metrics.journal._entries
+    assert not metrics.journal.open_pages
 
 
 def test_of_a_model_that_is_forgotten_no_series_is_left(metrics, model_metrics):

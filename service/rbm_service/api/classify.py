@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ValidationError
@@ -28,7 +28,7 @@ from rbm_service.errors import (
     ServiceError,
     UnsupportedMediaTypeError,
 )
-from rbm_service.exchange import exchange_of
+from rbm_service.exchange import Exchange, exchange_of
 from rbm_service.predictions import check_options, decode
 from rbm_service.slot import ServedModel
 
@@ -84,14 +84,14 @@ async def classify(request: Request) -> Response:
         else:
             body = parse(raw, ClassifyRequest)
         with parts.models.lease(body.model, body.version) as model:
-            return await _answer(request, parts, body, model, watch, is_long)  # of one version alone
+            return await _answer(exchange, parts, body, model, watch, is_long)  # of one version alone
     except BaseException as error:
         count_failure(parts.metrics, error)
         raise
 
 
 async def _answer(
-    request: Request,
+    exchange: Exchange,
     parts: Parts,
     body: ClassifyRequest,
     model: ServedModel,
@@ -103,7 +103,7 @@ async def _answer(
     check_options(body, len(labels))
     watch.lap("parse")
     computed = await compute(
-        request,
+        exchange,
         parts,
         query,
         model,
@@ -117,7 +117,7 @@ async def _answer(
         {"model": {"name": model.name, "version": model.version}, "predictions": decoded.predictions}
     )
     watch.lap("serialize")
-    model.metrics.observe_stages(watch.seconds)
+    model.metrics.stages.note(watch.seconds)
     if decoded.num_abstained:
         model.metrics.abstained.inc(decoded.num_abstained)
     return JsonAnswer(content, watch.header(), comparison(parts, query, computed.answer, model))
@@ -145,7 +145,8 @@ def parse(raw: bytes, schema: type[Body]) -> Body:
         InvalidRequestError: it does not fit the schema.
     """
     try:
-        return cast(Body, schema.__pydantic_validator__.validate_json(raw))
+        body: Body = schema.__pydantic_validator__.validate_json(raw)
+        return body
     except ValidationError as error:
         raise _refusal(error) from None
 

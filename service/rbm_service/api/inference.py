@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from fastapi import Request
 from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 
@@ -14,7 +13,7 @@ from rbm_service.api.timing import Stopwatch, work_of
 from rbm_service.batches import Answer
 from rbm_service.codec import EncodedRows, Query, encode
 from rbm_service.errors import FailureReason, ServiceError, UnknownNodeError
-from rbm_service.exchange import exchange_of
+from rbm_service.exchange import Exchange
 from rbm_service.metrics import Metrics
 from rbm_service.shadow import Answered
 from rbm_service.slot import ServedModel
@@ -38,7 +37,7 @@ def count_failure(metrics: Metrics, error: BaseException) -> None:
 
 
 async def compute(
-    request: Request,
+    exchange: Exchange,
     parts: Parts,
     query: Query,
     model: ServedModel,
@@ -68,11 +67,11 @@ async def compute(
     limit = parts.settings.request_timeout_seconds
     deadline = watch.started + min(timeout_seconds or limit, limit)
     answering = model.batcher.submit(rows.feeds, rows.num_rows, explain=explain, deadline=deadline)
-    exchange_of(request.scope).watch(partial(model.batcher.give_up, answering, ClientDisconnect))
+    exchange.watch(partial(model.batcher.give_up, answering, ClientDisconnect))
     answer = await answering
     watch.take({"queue": answer.queue_seconds, "inference": answer.inference_seconds})
     if parts.settings.otlp_endpoint is not None:
-        request.scope["state"]["work"] = work_of(model, answer, rows.num_rows, watch)
+        exchange.work = work_of(model, answer, rows.num_rows, watch)
     return Computed(rows, answer)
 
 

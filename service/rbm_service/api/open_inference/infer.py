@@ -31,7 +31,7 @@ from rbm_service.api.timing import Stopwatch
 from rbm_service.codec import Query
 from rbm_service.encodings import accepted_encoding, compress, encoding_of, expand
 from rbm_service.errors import InvalidRequestError
-from rbm_service.exchange import exchange_of
+from rbm_service.exchange import Exchange, exchange_of
 from rbm_service.settings import Settings
 from rbm_service.slot import ServedModel
 
@@ -65,16 +65,14 @@ async def infer(request: Request) -> Response:
     try:
         raw = await exchange.body()
         with lease(request) as model:
-            return await _answer(request, parts, raw, exchange.headers, model)
+            return await _answer(exchange, parts, raw, model)
     except BaseException as error:
         count_failure(parts.metrics, error)
         raise
 
 
-async def _answer(
-    request: Request, parts: Parts, raw: bytes, headers: Headers, model: ServedModel
-) -> Response:
-    watch = Stopwatch()
+async def _answer(exchange: Exchange, parts: Parts, raw: bytes, model: ServedModel) -> Response:
+    watch, headers = Stopwatch(), exchange.headers
     manifest = model.bundle.manifest
     is_long = len(raw) > MAX_BYTES_ON_LOOP or b"content-encoding" in headers
     if is_long:
@@ -83,7 +81,7 @@ async def _answer(
         question = read_question(raw, headers, manifest, parts.settings)
     watch.lap("parse")
     computed = await compute(
-        request,
+        exchange,
         parts,
         question.query,
         model,
@@ -96,7 +94,7 @@ async def _answer(
     body = answer_body(question.request.id, answering, question.wanted, computed.answer.outputs)
     response = await _response(body, headers)
     watch.lap("serialize")
-    model.metrics.observe_stages(watch.seconds)
+    model.metrics.stages.note(watch.seconds)
     response.headers["Server-Timing"] = watch.header()
     response.background = comparison(parts, question.query, computed.answer, model)
     return response
