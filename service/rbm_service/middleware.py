@@ -24,6 +24,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 UNMATCHED: Final = "unmatched"
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+NO_STATE: Final[Mapping[str, object]] = {}
 NO_SHORTCUTS: Final[Mapping[tuple[str, str], Endpoint]] = {}
 CLIENT_GONE: Final = 499  # nobody reads it; the access line and the metrics do
 
@@ -59,7 +60,7 @@ class Surroundings:
         routes: Collection[str],
         inference_routes: Collection[str],
         body_limits: BodyLimits,
-        state: Mapping[str, object],
+        state: Mapping[str, object] = NO_STATE,
         shortcuts: Mapping[tuple[str, str], Endpoint] = NO_SHORTCUTS,
         tracer: "Tracer | None" = None,
     ) -> None:

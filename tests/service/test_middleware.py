@@ -207,7 +207,7 @@ def test_once_the_body_is_there_a_caller_may_wait_as_long_as_it_likes(metrics):
         await asyncio.sleep(0 if call.num_received == 1 else 0.2)
         return next(messages)
 
-    layer = Surroundings(app, metrics, KeyRing(), ["/classify"], ["/classify"], BodyLimits(LIMIT, 0.1), {})
+    layer = Surroundings(app, metrics, KeyRing(), ["/classify"], ["/classify"], BodyLimits(LIMIT, 0.1))
     call = Call(layer, hang_up_late)
     with capture_logs() as logs:
         call.run()
