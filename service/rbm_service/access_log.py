@@ -1,8 +1,8 @@
 """The line that every request leaves in the log.
 
 Those of all requests that one turn of the event loop has answered are written together, when everyone has the
-answer: one after the other, they cost a third of what they do one by one, each when everything that it needs
-has long left the caches of the processor.
+answer: together, they cost a third of what they do one by one, each when everything that it needs has long
+left the caches of the processor.
 """
 
 import asyncio

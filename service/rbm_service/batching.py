@@ -44,7 +44,7 @@ Probe = Callable[[], None]  # raises unless the engine computes what it is known
 MAX_RETRY_AFTER_SECONDS: Final = 60.0
 FAILURES_UNTIL_PROBE: Final = 3  # in a row; they may be the engine's fault, or that of what it was given
 MOST_TAKEN: Final = 2  # batches by the worker
-SMALL_ROWS: Final = 32  # of a batch with fewer, most costs the same for one row
+SMALL_ROWS: Final = 32  # of what a smaller batch costs, most is the same for one row
 LONG_AGO: Final = -math.inf
 
 log = structlog.get_logger(__name__)
