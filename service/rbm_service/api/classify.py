@@ -145,7 +145,7 @@ def parse(raw: bytes, schema: type[Body]) -> Body:
         InvalidRequestError: it does not fit the schema.
     """
     try:
-        body: Body = schema.__pydantic_validator__.validate_json(raw)
+        body: Body = schema.__pydantic_validator__.validate_json(raw)  # as `model_validate_json` does
         return body
     except ValidationError as error:
         raise _refusal(error) from None
