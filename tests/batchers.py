@@ -55,8 +55,8 @@ async def answer_of(batcher: Batcher, *rows: Any, **others: Any) -> Answer:
     return await batcher.submit(*rows, **others)
 
 
-async def occupy(batcher: Batcher, gate: Gate, bundle: Bundle) -> "asyncio.Task[Answer]":
+async def occupy(batcher: Batcher, gate: Gate, bundle: Bundle) -> "asyncio.Future[Answer]":
     """A request too big to run inline, and now inside the engine thread."""
-    running = asyncio.create_task(answer_of(batcher, rows_of(bundle, 0, INLINE_ROWS + 1), INLINE_ROWS + 1))
+    running = batcher.submit(rows_of(bundle, 0, INLINE_ROWS + 1), INLINE_ROWS + 1)
     await asyncio.to_thread(gate.entered.wait, 10)
     return running

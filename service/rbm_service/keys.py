@@ -10,7 +10,6 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -90,17 +89,17 @@ class KeyRing:
             ForbiddenError: an API key where only the admin key opens.
             NotFoundError: there is no admin key, and so nothing that it would open.
         """
-        if is_for_admin(path) and self._keys.admin is None:
+        for_admin = is_for_admin(path)
+        if for_admin and self._keys.admin is None:
             raise NotFoundError("no such route")
         if not self.needs_key(path):
             return None
         name = _holder(headers, self._keys)
-        if is_for_admin(path) and name != ADMIN_NAME:
+        if for_admin and name != ADMIN_NAME:
             raise ForbiddenError("this needs the admin key")
         return name
 
 
-@lru_cache(maxsize=256)
 def is_for_admin(path: str) -> bool:
     """Whether only the admin key opens a path."""
     return path in ADMIN_PATHS or path.startswith(BELOW_ADMIN_PATHS)

@@ -35,10 +35,7 @@ def test_merged_requests_get_the_same_answers_as_alone(make_batcher, gate, engin
     async def scenario():
         batcher = make_batcher(gate)
         running = await occupy(batcher, gate, bundle)
-        waiting = [
-            asyncio.create_task(answer_of(batcher, rows_of(bundle, size, size), size, explain=size == 7))
-            for size in sizes
-        ]
+        waiting = [batcher.submit(rows_of(bundle, size, size), size, explain=size == 7) for size in sizes]
         await asyncio.sleep(0)
         gate.opened.set()
         await running
@@ -114,7 +111,7 @@ def test_a_full_batch_waits_in_the_engines_thread_and_any_other_for_the_rows_tha
         running = await occupy(batcher, gate, bundle)
         waiting = []
         for size in (30, 4, 30, 30, 30, 9):
-            waiting.append(asyncio.create_task(answer_of(batcher, rows_of(bundle, 0, size), size)))
+            waiting.append(batcher.submit(rows_of(bundle, 0, size), size))
             await asyncio.sleep(0)
         # The second batch is taken, the third is full as well, but has to wait: one behind another is enough.
         value = metrics.registry.get_sample_value
@@ -130,8 +127,7 @@ def test_a_full_batch_waits_in_the_engines_thread_and_any_other_for_the_rows_tha
 def test_a_full_batch_begins_before_the_loop_comes_to_anyone_else(make_batcher, gate, bundle):
     async def scenario():
         batcher = make_batcher(gate)
-        asking = asyncio.create_task(answer_of(batcher, rows_of(bundle, 0, 64), 64))
-        await asyncio.sleep(0)
+        asking = batcher.submit(rows_of(bundle, 0, 64), 64)
         assert gate.entered.wait(10)  # the loop does nothing meanwhile
         gate.opened.set()
         await asking
@@ -158,7 +154,7 @@ def test_two_batchers_of_one_name_share_the_gauges(make_batcher, gate, engine, b
     async def scenario():
         old, new = make_batcher(gate), make_batcher(engine.run)
         running = await occupy(old, gate, bundle)
-        waiting = asyncio.create_task(answer_of(old, rows_of(bundle, 0, 5), 5))
+        waiting = old.submit(rows_of(bundle, 0, 5), 5)
         await asyncio.sleep(0)
         await new.submit(rows_of(bundle, 0, 1), 1)
         assert queued_rows() == 5

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from rbm_service.batches import INLINE_ROWS
 from rbm_service.batching import FAILURES_UNTIL_PROBE
 from rbm_service.errors import BackendError, UnhealthyError
-from tests.batchers import answer_of, rows_of
+from tests.batchers import rows_of
 
 
 @pytest.mark.parametrize("num_rows", [1, INLINE_ROWS + 1])
@@ -37,9 +37,7 @@ def test_a_failing_batch_leaves_the_batch_behind_it_alone(make_batcher, engine, 
 
     async def scenario():
         batcher = make_batcher(run, max_batch_rows=40)
-        tasks = [
-            asyncio.create_task(answer_of(batcher, rows_of(bundle, 0, size), size)) for size in (40, 30, 9)
-        ]
+        tasks = [batcher.submit(rows_of(bundle, 0, size), size) for size in (40, 30, 9)]
         with capture_logs():
             return await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -52,7 +50,7 @@ def test_a_failing_batch_leaves_the_batch_behind_it_alone(make_batcher, engine, 
 def test_what_is_behind_a_run_that_does_not_end_was_never_computed(make_batcher, gate, bundle):
     async def scenario():
         batcher = make_batcher(gate, timeout_seconds=0.5)
-        asking = [asyncio.create_task(answer_of(batcher, rows_of(bundle, 0, 64), 64)) for _ in range(2)]
+        asking = [batcher.submit(rows_of(bundle, 0, 64), 64) for _ in range(2)]
         with capture_logs() as logs:
             errors = await asyncio.gather(*asking, return_exceptions=True)
         assert logs[0]["num_requests"] == 2
@@ -68,9 +66,9 @@ def test_what_is_behind_a_run_that_does_not_end_was_never_computed(make_batcher,
 def test_a_run_that_does_not_end_takes_the_engine_down(make_batcher, gate, bundle, metrics):
     async def scenario():
         batcher = make_batcher(gate, timeout_seconds=0.5)
-        running = asyncio.create_task(answer_of(batcher, rows_of(bundle, 0, 40), 40))
+        running = batcher.submit(rows_of(bundle, 0, 40), 40)
         await asyncio.sleep(0)
-        waiting = asyncio.create_task(answer_of(batcher, rows_of(bundle, 0, 2), 2))
+        waiting = batcher.submit(rows_of(bundle, 0, 2), 2)
         with capture_logs() as logs:
             errors = await asyncio.gather(running, waiting, return_exceptions=True)
         assert batcher.is_down

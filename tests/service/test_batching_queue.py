@@ -16,12 +16,12 @@ def test_a_full_queue_refuses_and_says_when_to_come_back(make_batcher, gate, bun
     async def scenario():
         batcher = make_batcher(gate, max_queued_rows=40)
         running = await occupy(batcher, gate, bundle)
-        waiting = asyncio.create_task(answer_of(batcher, rows_of(bundle, 0, 39), 39))
+        waiting = batcher.submit(rows_of(bundle, 0, 39), 39)
         await asyncio.sleep(0)
         with pytest.raises(OverloadedError) as refusal:
             await batcher.submit(rows_of(bundle, 0, 2), 2)
         assert int(refusal.value.headers["Retry-After"]) >= 1
-        fits = asyncio.create_task(answer_of(batcher, rows_of(bundle, 0, 1), 1))
+        fits = batcher.submit(rows_of(bundle, 0, 1), 1)
         await asyncio.sleep(0)
         assert metrics.registry.get_sample_value("rbm_queue_rows", {"model_name": "tiny"}) == 40
         assert metrics.registry.get_sample_value("rbm_queue_requests", {"model_name": "tiny"}) == 2
@@ -58,7 +58,7 @@ def test_a_deadline_that_cannot_be_met_behind_what_waits_is_refused_at_once(make
     async def scenario():
         batcher = make_batcher(gate, table=table_of(100.0))
         running = await occupy(batcher, gate, bundle)
-        waiting = asyncio.create_task(answer_of(batcher, rows_of(bundle, 0, 9), 9))
+        waiting = batcher.submit(rows_of(bundle, 0, 9), 9)
         await asyncio.sleep(0)
         with pytest.raises(DeadlineExceededError):  # 10 rows take 1000 s
             batcher.submit(rows_of(bundle, 0, 1), 1, deadline=time.perf_counter() + 900)
@@ -102,7 +102,7 @@ def test_whoever_leaves_makes_room_at_once(make_batcher, gate, bundle, metrics):
         async with asyncio.timeout(30):
             while metrics.registry.get_sample_value("rbm_queue_rows", {"model_name": "tiny"}):
                 await asyncio.sleep(0)  # the engine is still busy
-        waiting = asyncio.create_task(answer_of(batcher, rows_of(bundle, 0, 40), 40))
+        waiting = batcher.submit(rows_of(bundle, 0, 40), 40)
         await asyncio.sleep(0)
         gate.opened.set()
         await asyncio.gather(running, waiting)
@@ -156,7 +156,7 @@ def test_a_deadline_that_passes_in_the_queue_costs_no_forward_pass_and_frees_the
         batcher = make_batcher(gate)
         running = await occupy(batcher, gate, bundle)
         late = batcher.submit(rows_of(bundle, 0, 5), 5, deadline=time.perf_counter() + 0.02)
-        patient = asyncio.create_task(answer_of(batcher, rows_of(bundle, 0, 2), 2))
+        patient = batcher.submit(rows_of(bundle, 0, 2), 2)
         with pytest.raises(DeadlineExceededError):
             await late
         assert metrics.registry.get_sample_value("rbm_queue_rows", {"model_name": "tiny"}) == 2
@@ -221,7 +221,7 @@ def test_a_deadline_that_passes_in_a_batch_leaves_the_rest_of_the_batch_alone(ma
     async def scenario():
         batcher = make_batcher(gate)
         tasks = [
-            asyncio.create_task(answer_of(batcher, rows_of(bundle, 0, 30), 30, deadline=deadline))
+            batcher.submit(rows_of(bundle, 0, 30), 30, deadline=deadline)
             for deadline in (math.inf, time.perf_counter() + 1)  # long enough to be in the batch for sure
         ]
         await asyncio.to_thread(gate.entered.wait, 10)
@@ -256,7 +256,7 @@ def test_closing_refuses_what_has_no_answer_takes_nothing_more_and_waits_for_not
     async def scenario():
         batcher = make_batcher(gate)
         running = await occupy(batcher, gate, bundle)
-        waiting = asyncio.create_task(answer_of(batcher, rows_of(bundle, 0, 2), 2))
+        waiting = batcher.submit(rows_of(bundle, 0, 2), 2)
         await asyncio.sleep(0)
         batcher.close()  # while the gate is shut
         with pytest.raises(DrainingError):
