@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from rbm_bundle import Bundle
-from rbm_service.batches import INLINE_ROWS, Answer
-from rbm_service.batching import Batcher
-from rbm_service.capacity import BatchTable
-from rbm_service.codec import look_up
-from rbm_service.forward import Run
-from rbm_service.shapes import Tensors
-from rbm_service.slot import ServedModel
+from rbm_service.inference.batch import INLINE_ROWS, Answer
+from rbm_service.inference.batcher import Batcher
+from rbm_service.inference.forward import Run
+from rbm_service.inference.preprocessing import look_up
+from rbm_service.runtime.tensors import LatencyTable, Tensors
+from rbm_service.serving.model import ServedModel
 
 
 class Gate:
@@ -27,15 +26,15 @@ class Gate:
         self.opened = threading.Event()
         self.sizes: list[int] = []
 
-    def __call__(self, feeds: Tensors, outputs: Sequence[str]) -> Tensors:
-        self.sizes.append(len(feeds["features"]))
+    def __call__(self, model_inputs: Tensors, outputs: Sequence[str]) -> Tensors:
+        self.sizes.append(len(model_inputs["features"]))
         self.entered.set()
         assert self.opened.wait(10)
-        return self.run(feeds, outputs)
+        return self.run(model_inputs, outputs)
 
 
 def rows_of(bundle: Bundle, start: int, num_rows: int) -> Tensors:
-    """The feeds of so many nodes in a row, from the first again after the last."""
+    """The inputs of so many nodes in a row, from the first again after the last."""
     return look_up(bundle, np.arange(start, start + num_rows) % bundle.nodes.num_nodes)
 
 
@@ -45,9 +44,9 @@ def batcher_behind(model: ServedModel, run: Run, **others: object) -> Batcher:
     return Batcher(run, partial(look_up, model.bundle), model.metrics, **limits)
 
 
-def table_of(seconds_per_row: float) -> BatchTable:
+def table_of(seconds_per_row: float) -> LatencyTable:
     """Batches whose time is that of their rows."""
-    return BatchTable({2**power: 2**power * seconds_per_row for power in range(7)})
+    return LatencyTable({2**power: 2**power * seconds_per_row for power in range(7)})
 
 
 async def answer_of(batcher: Batcher, *rows: Any, **others: Any) -> Answer:

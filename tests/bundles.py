@@ -13,7 +13,7 @@ from rbm_bundle import Bundle, BundleDraft, GoldenRows, NodeTable, write_bundle
 from rbm_bundle.bundle import MODEL_CARD_FILE
 from rbm_bundle.features import csr_from_dense
 from rbm_bundle.manifest import FeatureForm, FeatureSpec, GraphEntry, TensorSpec
-from rbm_service.inputs import graph_features, in_form
+from rbm_service.inference.features import graph_features, in_form
 
 TINY = Path(__file__).parent / "data" / "tiny_bundle"
 KNOWN_IDS = list(range(100, 200, 5))

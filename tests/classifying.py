@@ -14,10 +14,10 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from rbm_bundle import Bundle, ModelRepository
-from rbm_service.api.parts import Parts
+from rbm_service.api.dependencies import AppState
 from rbm_service.api.schemas import ClassifyResponse, Problem
 from rbm_service.app import create_app
-from rbm_service.forward import Run
+from rbm_service.inference.forward import Run
 from rbm_service.settings import Settings
 from tests.batchers import batcher_behind
 
@@ -71,6 +71,6 @@ def lines_of(client: TestClient) -> Iterator[list[EventDict]]:
 
 def replace_run(app: FastAPI, run: Run, **limits: int) -> None:
     """Put another way to run the graph behind the model in service."""
-    parts: Parts = app.parts
+    parts: AppState = app.app_state
     model = parts.models.current()
     parts.models.swap(replace(model, batcher=batcher_behind(model, run, **limits)))

@@ -7,7 +7,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
-from rbm_service.protocol import TimedProtocol
+from rbm_service.web.connection import Connection
 
 
 class Transport(asyncio.Transport):
@@ -35,16 +35,16 @@ class Transport(asyncio.Transport):
         self.is_read = True
 
 
-class Connection:
+class InMemoryConnection:
     """What a caller sends arrives at once; belongs to one event loop."""
 
     def __init__(self, app: ASGIApp, default_headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        config = uvicorn.Config(app, http=TimedProtocol.within(60, 60), lifespan="off", log_config=None)
+        config = uvicorn.Config(app, http=Connection.within(60, 60), lifespan="off", log_config=None)
         config.load()
         self._state = ServerState()
         self._state.default_headers = list(default_headers)
         self.transport = Transport()
-        self.protocol: TimedProtocol = config.http_protocol_class(config, self._state, {})
+        self.protocol: Connection = config.http_protocol_class(config, self._state, {})
         self.protocol.connection_made(self.transport)
 
     async def answered(self) -> None:

@@ -59,8 +59,8 @@ class Fault:
         self.damage = None
         self.ended.set()
 
-    def apply(self, feeds: dict[str, np.ndarray], computed: Outputs) -> Outputs:
-        concerned = self.num_rows in (None, len(next(iter(feeds.values()))))
+    def apply(self, model_inputs: dict[str, np.ndarray], computed: Outputs) -> Outputs:
+        concerned = self.num_rows in (None, len(next(iter(model_inputs.values()))))
         return self.damage(computed) if self.damage and concerned else computed
 
 
@@ -77,20 +77,20 @@ class FaultInFile(Fault):
             time.sleep(0.01)
         return computed
 
-    def apply(self, feeds: dict[str, np.ndarray], computed: Outputs) -> Outputs:
+    def apply(self, model_inputs: dict[str, np.ndarray], computed: Outputs) -> Outputs:
         if self.path.exists():
             name, *num_rows = self.path.read_text().split()
             self.begin(DAMAGES.get(name, self.hang), *map(int, num_rows))
         else:
             self.end()
-        return super().apply(feeds, computed)
+        return super().apply(model_inputs, computed)
 
 
 def faulty(run: Callable[..., Outputs], fault: Fault) -> Callable[..., Outputs]:
     """`InferenceSession.run` with a fault."""
 
-    def run_with_fault(session: object, names: Sequence[str], feeds: dict[str, Any]) -> Outputs:
-        return fault.apply(feeds, run(session, names, feeds))
+    def run_with_fault(session: object, names: Sequence[str], model_inputs: dict[str, Any]) -> Outputs:
+        return fault.apply(model_inputs, run(session, names, model_inputs))
 
     return run_with_fault
 

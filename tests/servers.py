@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rbm_service.keys import ADMIN_NAME, new_key
+from rbm_service.web.api_keys import ADMIN_NAME, new_key
 
 SERVE = [sys.executable, "-m", "rbm_service"]
 # Root may write where the mode of a folder says that nobody may, unless it has given up this right before.

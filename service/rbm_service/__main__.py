@@ -19,15 +19,16 @@ from prometheus_client import disable_created_metrics
 from pydantic import ValidationError
 
 from rbm_bundle import BundleError
-from rbm_service.api.parts import Parts
+from rbm_service.api.dependencies import AppState
 from rbm_service.app import create_app
-from rbm_service.engine import EngineError
-from rbm_service.keys import ADMIN_NAME, NAME_PATTERN, KeyFileError, new_key
-from rbm_service.logs import configure_logging
-from rbm_service.protocol import TimedProtocol
-from rbm_service.server import Server
+from rbm_service.observability.logging import configure_logging
+from rbm_service.runtime.engine import EngineError
+from rbm_service.serving.supervisor import EngineLostError
+from rbm_service.serving.watchdog import EXIT_ENGINE_LOST
 from rbm_service.settings import ENV_PREFIX, Settings
-from rbm_service.supervision import EXIT_ENGINE_LOST, EngineLostError
+from rbm_service.web.api_keys import ADMIN_NAME, NAME_PATTERN, KeyFileError, new_key
+from rbm_service.web.connection import Connection
+from rbm_service.web.server import Server
 
 GARBAGE_THRESHOLDS: Final = (10_000, 20, 20)  # Python's own are 700, 10, 10
 
@@ -70,20 +71,20 @@ async def _serve(settings: Settings) -> None:
     app = create_app(settings)
     _calm_garbage_collection()
     config = uvicorn.Config(
-        app.surroundings,
+        app.request_middleware,
         host=settings.host,
         port=settings.port,
-        http=TimedProtocol.within(settings.header_timeout_seconds, settings.body_timeout_seconds),
+        http=Connection.within(settings.header_timeout_seconds, settings.body_timeout_seconds),
         ws="none",
         lifespan="off",
         proxy_headers=False,  # nothing here asks who the client is
         access_log=False,
         log_config=None,
     )
-    parts = app.parts
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _look_anew, parts)
+    app_state = app.app_state
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _look_anew, app_state)
     async with app.router.lifespan_context(app):
-        await Server(config, parts.models, settings.drain_seconds).serve()
+        await Server(config, app_state.models, settings.drain_seconds).serve()
 
 
 def _calm_garbage_collection() -> None:
@@ -93,15 +94,15 @@ def _calm_garbage_collection() -> None:
     gc.set_threshold(*GARBAGE_THRESHOLDS)
 
 
-def _look_anew(parts: Parts) -> None:
+def _look_anew(app_state: AppState) -> None:
     """Read the files of keys again, and look for promotions."""
     try:
-        parts.keys.read()
+        app_state.keys.read()
     except (KeyFileError, OSError) as error:
         log.error("keys refused, the old ones stay", reason=str(error))
     else:
         log.info("keys read")
-    parts.reloader.call()
+    app_state.manager.wake()
 
 
 def _leave(exit_code: int) -> int:

@@ -14,25 +14,25 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
-from rbm_service.api import admin, classify, open_inference, operations
-from rbm_service.api.open_inference import repository
-from rbm_service.api.open_inference.schemas import components
-from rbm_service.api.parts import PARTS, Parts
-from rbm_service.api.schemas import extra_components
-from rbm_service.api.security import declare_keys
+from rbm_service.api import admin, classify, operations, v2
+from rbm_service.api.dependencies import APP_STATE, AppState
+from rbm_service.api.openapi import declare_keys, extra_components
+from rbm_service.api.v2 import repository
+from rbm_service.api.v2.infer import router as infer_router
+from rbm_service.api.v2.responses import components
 from rbm_service.errors import MethodNotAllowedError, NotFoundError, ServiceError
-from rbm_service.exchange import BodyLimits
-from rbm_service.keys import KeyRing
-from rbm_service.loading import rebuild_model
-from rbm_service.metrics import Metrics
-from rbm_service.middleware import Surroundings, problem_response
-from rbm_service.models import ServedModels
-from rbm_service.reload import Reloader
+from rbm_service.observability.metrics import Metrics
+from rbm_service.serving.loader import rebuild_model
+from rbm_service.serving.manager import ModelManager
+from rbm_service.serving.registry import ModelRegistry
+from rbm_service.serving.supervisor import supervising
 from rbm_service.settings import Settings
-from rbm_service.supervision import supervising
+from rbm_service.web.api_keys import KeyRing
+from rbm_service.web.middleware import RequestMiddleware, problem_response
+from rbm_service.web.request_context import BodyLimits
 
 if TYPE_CHECKING:
-    from rbm_service.tracing import Tracer
+    from rbm_service.observability.tracing import Tracer
 
 DESCRIPTION = "Classifies the nodes of a graph without the graph, by a distilled Routing-by-Memory student."
 OPENAPI_URL = "/openapi.json"
@@ -40,21 +40,22 @@ DOCS_URL = "/docs"
 
 
 class Service(FastAPI):
-    """FastAPI within `Surroundings`; its document knows the bodies that routes parse and raise by themselves,
-    and the keys."""
+    """FastAPI behind `RequestMiddleware`.
 
-    surroundings: Surroundings
-    parts: Parts
+    Its OpenAPI document also knows the bodies that routes parse by themselves, and the keys."""
+
+    request_middleware: RequestMiddleware
+    app_state: AppState
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle whatever the server sends."""
-        await self.surroundings(scope, receive, send)
+        await self.request_middleware(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
         document = super().openapi()
         document["components"]["schemas"].update(extra_components() | components())
-        declare_keys(document, self.parts.keys)
+        declare_keys(document, self.app_state.keys)
         return document
 
 
@@ -68,7 +69,7 @@ def create_app(settings: Settings) -> Service:
     """
     metrics, tracer = Metrics(), _tracer(settings)
     keys = KeyRing(settings.api_keys_file, settings.admin_key_file)
-    routers = [classify.router, operations.router, *open_inference.ROUTERS]
+    routers = [classify.router, operations.router, *v2.ROUTERS]
     if settings.admin_key_file is not None:
         routers += [admin.router, repository.router]
     if settings.metrics_port is None:
@@ -87,16 +88,16 @@ def create_app(settings: Settings) -> Service:
         routes=routes,
         exception_handlers={ServiceError: _on_service_error, HTTPException: _on_http_exception},
     )
-    models = ServedModels(metrics)
-    app.parts = Parts(settings, metrics, keys, models, Reloader(settings, metrics, models))
-    app.surroundings = Surroundings(
+    models = ModelRegistry(metrics)
+    app.app_state = AppState(settings, metrics, keys, models, ModelManager(settings, metrics, models))
+    app.request_middleware = RequestMiddleware(
         partial(FastAPI.__call__, app),
         metrics=metrics,
         keys=keys,
         routes=[OPENAPI_URL, DOCS_URL, *_paths(routes)],
-        inference_routes=_paths([*classify.router.routes, *open_inference.infer.router.routes]),
+        inference_routes=_paths([*classify.router.routes, *infer_router.routes]),
         body_limits=BodyLimits(settings.max_body_bytes, settings.body_timeout_seconds),
-        state={PARTS: app.parts},
+        state={APP_STATE: app.app_state},
         shortcuts={("POST", "/classify"): classify.classify},
         tracer=tracer,
     )
@@ -107,21 +108,21 @@ def create_app(settings: Settings) -> Service:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     assert isinstance(app, Service)
-    parts = app.parts
-    with _tracing(app.state.tracer), _metrics_server(parts):
+    app_state = app.app_state
+    with _tracing(app.state.tracer), _metrics_server(app_state):
         try:
-            parts.reloader.start()
-            async with _following(parts.reloader), _supervising(parts):
+            app_state.manager.start()
+            async with _following(app_state.manager), _supervising(app_state):
                 yield
         finally:
-            parts.models.close()
-            parts.reloader.close()
+            app_state.models.close()
+            app_state.manager.close()
 
 
 @asynccontextmanager
-async def _following(reloader: Reloader) -> AsyncIterator[None]:
+async def _following(manager: ModelManager) -> AsyncIterator[None]:
     """Follow promotions, as often as the settings say and whenever told to."""
-    following = asyncio.create_task(reloader.follow())
+    following = asyncio.create_task(manager.poll_loop())
     try:
         yield
     finally:
@@ -129,16 +130,18 @@ async def _following(reloader: Reloader) -> AsyncIterator[None]:
         await asyncio.wait([following])
 
 
-def _supervising(parts: Parts) -> AbstractAsyncContextManager[None]:
+def _supervising(app_state: AppState) -> AbstractAsyncContextManager[None]:
     """Recover from failures of the engine."""
-    rebuild = partial(rebuild_model, settings=parts.settings, metrics=parts.metrics)
-    return supervising(parts.models, rebuild, parts.settings.engine_timeout_seconds)
+    rebuild = partial(rebuild_model, settings=app_state.settings, metrics=app_state.metrics)
+    return supervising(app_state.models, rebuild, app_state.settings.engine_timeout_seconds)
 
 
 def _tracer(settings: Settings) -> "Tracer | None":
     if settings.otlp_endpoint is None:
         return None
-    from rbm_service.tracing import Tracer  # here, since without the extra `tracing` it cannot be imported
+    from rbm_service.observability.tracing import (
+        Tracer,  # here, since without the extra `tracing` it cannot be imported
+    )
 
     return Tracer(str(settings.otlp_endpoint), _version())
 
@@ -154,14 +157,14 @@ def _tracing(tracer: "Tracer | None") -> Iterator[None]:
 
 
 @contextmanager
-def _metrics_server(parts: Parts) -> Iterator[None]:
+def _metrics_server(app_state: AppState) -> Iterator[None]:
     """/metrics on a port of its own, where that is wanted."""
-    if parts.settings.metrics_port is None:
+    if app_state.settings.metrics_port is None:
         yield
         return
-    host, port = parts.settings.host, parts.settings.metrics_port
+    host, port = app_state.settings.host, app_state.settings.metrics_port
     try:
-        server, thread = start_http_server(port, host, parts.metrics.registry)
+        server, thread = start_http_server(port, host, app_state.metrics.registry)
     except OSError as error:
         raise OSError(f"/metrics cannot listen on {host}:{port}: {error}") from error
     try:

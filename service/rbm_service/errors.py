@@ -11,9 +11,6 @@ from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import Any, ClassVar, Literal
 
-PROBLEM_MEDIA_TYPE = "application/problem+json"
-OPEN_INFERENCE = "/v2"
-
 FailureReason = Literal[
     "rejected", "canceled", "backend", "validation", "unauthorized", "too_large", "deadline", "other"
 ]
@@ -69,26 +66,6 @@ class ServiceError(Exception):
         if self.errors:
             problem["errors"] = [asdict(error) for error in self.errors]
         return json.dumps(problem, separators=(",", ":")).encode()
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorBody:
-    """An error as bytes, and what they are."""
-
-    content: bytes
-    media_type: str
-
-
-def speaks_protocol(path: str) -> bool:
-    """Whether the clients of a path are those of the Open Inference Protocol."""
-    return path == OPEN_INFERENCE or path.startswith(f"{OPEN_INFERENCE}/")
-
-
-def error_body(error: ServiceError, path: str, request_id: str) -> ErrorBody:
-    """The body in the form that clients of a path read."""
-    if speaks_protocol(path):
-        return ErrorBody(json.dumps({"error": error.detail}).encode(), "application/json")
-    return ErrorBody(error.body(request_id), PROBLEM_MEDIA_TYPE)
 
 
 class InvalidJsonError(ServiceError):
@@ -172,7 +149,7 @@ class ConflictError(ServiceError):
 
 
 class ModelRefusedError(ServiceError):
-    """A version did not prove itself; nothing was changed. Its detail is for those who look after models."""
+    """A version failed its checks; nothing was changed. The detail is for operators."""
 
     status, code = HTTPStatus.UNPROCESSABLE_ENTITY, "model_refused"
 

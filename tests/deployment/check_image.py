@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.deployment.monitoring import Query, alert_queries, dashboard_queries
+from tests.deployment.monitoring import NodeQuery, alert_queries, dashboard_queries
 from tests.deployment.scraping import (
     WINDOW,
     CheckError,
@@ -122,7 +122,7 @@ def check_monitoring(api: str, metrics: str, folder: Path) -> None:
             check_alert(address, query)
 
 
-def check_alert(address: str, query: Query) -> None:
+def check_alert(address: str, query: NodeQuery) -> None:
     """The series behind an alert are there, so that its silence means something."""
     for name in sorted(query.metrics()):
         claim(bool(ask(address, "query", query=name)["result"]), f"alert {query.place}: reads {name}")

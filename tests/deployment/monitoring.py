@@ -19,7 +19,7 @@ NAME = re.compile(r"\b[a-zA-Z_:][a-zA-Z0-9_:]*\b(?!\s*\()")
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class NodeQuery:
     """A query, and where it stands."""
 
     place: str
@@ -40,10 +40,10 @@ def panels_of(dashboard: Path) -> list[dict[str, Any]]:
     return [panel for panel in json.loads(dashboard.read_text())["panels"] if panel["type"] != "row"]
 
 
-def dashboard_queries() -> list[Query]:
+def dashboard_queries() -> list[NodeQuery]:
     """Every query of every dashboard."""
     return [
-        Query(f"{dashboard.stem}, {panel['title']} {target['refId']}", target["expr"])
+        NodeQuery(f"{dashboard.stem}, {panel['title']} {target['refId']}", target["expr"])
         for dashboard in DASHBOARDS
         for panel in panels_of(dashboard)
         for target in panel["targets"]
@@ -56,6 +56,6 @@ def alert_rules() -> Iterator[dict[str, object]]:
         yield from group["rules"]
 
 
-def alert_queries() -> list[Query]:
+def alert_queries() -> list[NodeQuery]:
     """The condition of every alert."""
-    return [Query(rule["alert"], rule["expr"]) for rule in alert_rules()]
+    return [NodeQuery(rule["alert"], rule["expr"]) for rule in alert_rules()]

@@ -6,11 +6,11 @@ import subprocess
 import pytest
 import yaml
 
-from rbm_service.metrics import Metrics
+from rbm_service.observability.metrics import Metrics
 from tests.deployment.monitoring import (
     DASHBOARDS,
     DOCKER,
-    Query,
+    NodeQuery,
     alert_queries,
     alert_rules,
     dashboard_queries,
@@ -35,7 +35,7 @@ def promtool(*arguments):
 
 
 def test_the_series_of_a_query_are_found():
-    query = Query("", 'sum by (le) (rate(a_total{job="b"}[5m])) / on (x) group_left scalar(c) and d > 1')
+    query = NodeQuery("", 'sum by (le) (rate(a_total{job="b"}[5m])) / on (x) group_left scalar(c) and d > 1')
     assert query.metrics() == {"a_total", "c", "d"}
 
 

@@ -10,11 +10,11 @@ from prometheus_client import disable_created_metrics
 from pydantic import BaseModel
 from starlette.middleware import Middleware
 
-from rbm_service.keys import KeyRing
-from rbm_service.logs import configure_logging
-from rbm_service.metrics import Metrics
-from rbm_service.middleware import BodyLimits, Surroundings
+from rbm_service.observability.logging import configure_logging
+from rbm_service.observability.metrics import Metrics
 from rbm_service.settings import Settings
+from rbm_service.web.api_keys import KeyRing
+from rbm_service.web.middleware import BodyLimits, RequestMiddleware
 from tests.load.yardsticks import serve
 
 
@@ -68,7 +68,7 @@ def create_bare_app() -> FastAPI:
     app = FastAPI(
         middleware=[
             Middleware(
-                Surroundings,
+                RequestMiddleware,
                 metrics=Metrics(),
                 keys=KeyRing(),
                 routes=["/classify", "/readyz"],

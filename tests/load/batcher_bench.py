@@ -13,12 +13,12 @@ from typing import Final
 import numpy as np
 
 from rbm_bundle import Bundle
-from rbm_service.batching import Batcher
-from rbm_service.codec import look_up
-from rbm_service.engine import Engine
-from rbm_service.metrics import Metrics
-from rbm_service.model_metrics import ModelMetrics
-from rbm_service.shapes import Tensors
+from rbm_service.inference.batcher import Batcher
+from rbm_service.inference.preprocessing import look_up
+from rbm_service.observability.metrics import Metrics
+from rbm_service.observability.model_metrics import ModelMetrics
+from rbm_service.runtime.engine import Engine
+from rbm_service.runtime.tensors import Tensors
 from tests.load.production import NUM_FEATURES, POSITION_WIDTH, write_production_bundle
 from tests.load.timing import ROUNDS, times_faster
 

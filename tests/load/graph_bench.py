@@ -18,7 +18,7 @@ BATCHES = (1, 32, 128, 1024)
 OUTPUTS = ["probabilities", "experts"]
 NUM_WORDS, NUM_NONZEROS = 8415, 35  # with 64 position columns, 8,479 inputs
 
-Feeds = dict[str, np.ndarray]
+ModelInputs = dict[str, np.ndarray]
 
 
 def graph_results() -> dict[str, float]:
@@ -33,8 +33,10 @@ def _grouped_over_dense(student: Student) -> dict[str, float]:
     grouped, dense = (_session(student, form) for form in ("grouped", "dense"))
     results = {}
     for num_rows in BATCHES:
-        feeds = _dense_feeds(num_rows)
-        results |= _side_by_side(num_rows, "grouped", _run(grouped, feeds), "dense", _run(dense, feeds))
+        model_inputs = _dense_feeds(num_rows)
+        results |= _side_by_side(
+            num_rows, "grouped", _run(grouped, model_inputs), "dense", _run(dense, model_inputs)
+        )
     return results
 
 
@@ -51,14 +53,17 @@ def _side_by_side(
 
 
 def _runtime_over_torch(student: Student) -> dict[str, float]:
-    feeds = _dense_feeds(1)
-    features, positions = torch.from_numpy(feeds["features"]), torch.from_numpy(feeds["positions"])
+    model_inputs = _dense_feeds(1)
+    features, positions = (
+        torch.from_numpy(model_inputs["features"]),
+        torch.from_numpy(model_inputs["positions"]),
+    )
 
     def eager() -> None:
         with torch.inference_mode():
             student(features, positions)
 
-    ours, theirs = compare(_run(_session(student, "grouped"), feeds), eager)
+    ours, theirs = compare(_run(_session(student, "grouped"), model_inputs), eager)
     return {"ort_over_torch_eager_b1": times_faster(ours, theirs), "torch_eager_b1_us": microseconds(theirs)}
 
 
@@ -84,11 +89,11 @@ def _session(student: Student, form: Form) -> InferenceSession:
     return open_session(build_graph(student, form, "dense"))
 
 
-def _run(session: InferenceSession, feeds: Feeds) -> Call:
-    return partial(session.run, OUTPUTS, feeds)
+def _run(session: InferenceSession, model_inputs: ModelInputs) -> Call:
+    return partial(session.run, OUTPUTS, model_inputs)
 
 
-def _dense_feeds(num_rows: int) -> Feeds:
+def _dense_feeds(num_rows: int) -> ModelInputs:
     features = np.random.default_rng(num_rows).standard_normal((num_rows, NUM_FEATURES), np.float32)
     return {"features": features, "positions": _positions(num_rows)}
 

@@ -43,11 +43,11 @@ def create_app(graph: Path) -> FastAPI:
 
     @app.post("/classify", response_model=Answer)
     async def classify(question: Question) -> Answer:
-        feeds = {
+        model_inputs = {
             "features": np.array(question.features, np.float32),
             "positions": np.array(question.positions, np.float32),
         }
-        (probabilities,) = session.run(["probabilities"], feeds)
+        (probabilities,) = session.run(["probabilities"], model_inputs)
         return Answer(
             predictions=[
                 Prediction(class_index=int(row.argmax()), confidence=float(row.max()))

@@ -10,12 +10,12 @@ from starlette.testclient import TestClient
 
 from rbm_bundle import Bundle, read_bundle
 from rbm_service.app import create_app
-from rbm_service.batching import Batcher
-from rbm_service.codec import look_up
-from rbm_service.engine import Engine
-from rbm_service.forward import Run
-from rbm_service.metrics import Metrics
-from rbm_service.model_metrics import ModelMetrics
+from rbm_service.inference.batcher import Batcher
+from rbm_service.inference.forward import Run
+from rbm_service.inference.preprocessing import look_up
+from rbm_service.observability.metrics import Metrics
+from rbm_service.observability.model_metrics import ModelMetrics
+from rbm_service.runtime.engine import Engine
 from rbm_service.settings import Settings
 from tests.batchers import Gate
 from tests.bundles import TINY

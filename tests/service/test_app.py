@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 
 from rbm_bundle import BundleError
 from rbm_service.app import create_app
-from rbm_service.engine import EngineError
+from rbm_service.runtime.engine import EngineError
 from rbm_service.settings import Settings
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rbm_bundle.manifest import Manifest
-from rbm_service.metrics import Metrics
+from rbm_service.observability.metrics import Metrics
 from rbm_service.settings import ENV_PREFIX, Settings
 from tests.system.experiments_page import render
 

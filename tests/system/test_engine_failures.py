@@ -12,9 +12,9 @@ from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
 from rbm_service.app import create_app
-from rbm_service.engine import Engine
+from rbm_service.runtime.engine import Engine
+from rbm_service.serving.watchdog import EXIT_ENGINE_LOST
 from rbm_service.settings import Settings
-from rbm_service.supervision import EXIT_ENGINE_LOST
 from tests import faults
 from tests.faults import DAMAGES, Fault, faulty
 from tests.servers import running_server, wait_until
@@ -32,7 +32,7 @@ def fault(monkeypatch):
 
 @pytest.fixture
 def client(models_dir, monkeypatch):
-    monkeypatch.setattr("rbm_service.supervision.REBUILD_TIMEOUTS", 100)  # however long a test takes
+    monkeypatch.setattr("rbm_service.serving.supervisor.REBUILD_TIMEOUTS", 100)  # however long a test takes
     settings = Settings(models_dir=models_dir, device="cpu", max_batch_rows=64, engine_timeout_seconds=5)
     with capture_logs(), TestClient(create_app(settings)) as client:
         yield client
@@ -44,7 +44,7 @@ def classify(client, num_rows):
 
 
 def value_of(client, name, **labels):
-    return client.app.parts.metrics.registry.get_sample_value(name, labels)
+    return client.app.app_state.metrics.registry.get_sample_value(name, labels)
 
 
 def failures_of(client):

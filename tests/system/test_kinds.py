@@ -1,4 +1,4 @@
-"""Every kind of student walks the whole path: trained, exported, proven, served and explained."""
+"""Every kind of student walks the whole path: trained, exported, verified, served and explained."""
 
 from pathlib import Path
 

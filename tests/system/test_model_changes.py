@@ -19,9 +19,9 @@ from rbm_bundle import ModelRepository, ShadowSpec, read_bundle
 from rbm_bundle.bundle import read_manifest
 from rbm_bundle.folders import replace_file
 from rbm_service.app import create_app
-from rbm_service.engine import Engine
-from rbm_service.keys import new_key
+from rbm_service.runtime.engine import Engine
 from rbm_service.settings import Settings
+from rbm_service.web.api_keys import new_key
 from tests.bundles import KNOWN_IDS, TINY, with_other_answers
 from tests.callers import calling
 from tests.servers import ADMIN_KEY_LINE, SERVE_UNPRIVILEGED, running_server, wait_until
@@ -103,8 +103,8 @@ def test_a_graph_with_the_table_of_another_version_would_be_detected(expected, b
     rows = np.searchsorted(KNOWN_IDS, QUERIES[0]["node_ids"])
     for graph, table in itertools.product(range(len(bundles)), repeat=2):
         nodes = bundles[table].nodes
-        feeds = {"features": nodes.features_of(rows), "positions": nodes.positions_of(rows)}
-        mixed = Engine(bundles[graph], "cpu", intra_op_threads=1).run(feeds, ("probabilities",))
+        model_inputs = {"features": nodes.features_of(rows), "positions": nodes.positions_of(rows)}
+        mixed = Engine(bundles[graph], "cpu", intra_op_threads=1).run(model_inputs, ("probabilities",))
         for version, alone in enumerate(expected):
             apart = np.abs(mixed["probabilities"] - alone[0]).max()
             assert (apart < 1e-5) == (graph == table == version)

@@ -18,7 +18,7 @@ def test_beyond_capacity_every_refusal_is_429_and_the_queue_stays_within_its_bou
     repository = ModelRepository(tmp_path)
     repository.promote("tiny", repository.publish(TINY))
     app = create_app(Settings(models_dir=tmp_path, device="cpu", request_timeout_seconds=60))
-    value = app.parts.metrics.registry.get_sample_value
+    value = app.app_state.metrics.registry.get_sample_value
     seen = []
 
     async def arrive(client):
@@ -54,12 +54,12 @@ def test_beyond_capacity_every_refusal_is_429_and_the_queue_stays_within_its_bou
 
 def make_slow(app):
     """Put an engine in service that takes a tenth of a second for a batch."""
-    models = app.parts.models
+    models = app.app_state.models
     model = models.current()
 
-    def run(feeds, outputs):
+    def run(model_inputs, outputs):
         time.sleep(0.1)
-        return model.engine.run(feeds, outputs)
+        return model.engine.run(model_inputs, outputs)
 
     limits = {"max_batch_rows": MAX_BATCH_ROWS, "max_queued_rows": MAX_QUEUED_ROWS}
     models.swap(replace(model, batcher=batcher_behind(model, run, runs_inline=False, **limits)))

@@ -8,15 +8,15 @@ from typing import Final
 from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 
-from rbm_service.api.parts import Parts
-from rbm_service.api.timing import Stopwatch, work_of
-from rbm_service.batches import Answer
-from rbm_service.codec import EncodedRows, Query, encode
+from rbm_service.api.dependencies import AppState
 from rbm_service.errors import FailureReason, ServiceError, UnknownNodeError
-from rbm_service.exchange import Exchange
-from rbm_service.metrics import Metrics
-from rbm_service.shadow import Answered
-from rbm_service.slot import ServedModel
+from rbm_service.inference.batch import Answer
+from rbm_service.inference.preprocessing import EncodedRows, NodeQuery, encode
+from rbm_service.observability.metrics import Metrics
+from rbm_service.observability.timings import RequestTrace, Stopwatch
+from rbm_service.serving.model import ServedModel
+from rbm_service.serving.shadow import Answered
+from rbm_service.web.request_context import RequestContext
 
 # Longer bodies are read in a thread. One of 64 kB takes a few milliseconds at most, and for 5 ms a thread may
 # keep the interpreter to itself anyway: for shorter ones, a thread would gain the others nothing.
@@ -37,9 +37,9 @@ def count_failure(metrics: Metrics, error: BaseException) -> None:
 
 
 async def compute(
-    exchange: Exchange,
-    parts: Parts,
-    query: Query,
+    context: RequestContext,
+    app_state: AppState,
+    query: NodeQuery,
     model: ServedModel,
     watch: Stopwatch,
     *,
@@ -58,33 +58,35 @@ async def compute(
         ClientDisconnect: nobody waits for the answer any more.
     """
     model.batcher.check_room()
-    max_rows = parts.settings.max_request_rows
+    max_rows = app_state.settings.max_request_rows
     if is_long:
         rows = await asyncio.to_thread(_encode, query, model, max_rows)
     else:
         rows = _encode(query, model, max_rows)
     watch.lap("position_lookup")
-    limit = parts.settings.request_timeout_seconds
+    limit = app_state.settings.request_timeout_seconds
     deadline = watch.started + min(timeout_seconds or limit, limit)
-    answering = model.batcher.submit(rows.feeds, rows.num_rows, explain=explain, deadline=deadline)
-    exchange.watch(partial(model.batcher.give_up, answering, ClientDisconnect))
+    answering = model.batcher.submit(rows.model_inputs, rows.num_rows, explain=explain, deadline=deadline)
+    context.watch(partial(model.batcher.give_up, answering, ClientDisconnect))
     answer = await answering
     watch.take({"queue": answer.queue_seconds, "inference": answer.inference_seconds})
-    if parts.settings.otlp_endpoint is not None:
-        exchange.work = work_of(model, answer, rows.num_rows, watch)
+    if app_state.settings.otlp_endpoint is not None:
+        context.work = trace_of(model, answer, rows.num_rows, watch)
     return Computed(rows, answer)
 
 
-def comparison(parts: Parts, query: Query, answer: Answer, model: ServedModel) -> BackgroundTask | None:
+def comparison(
+    app_state: AppState, query: NodeQuery, answer: Answer, model: ServedModel
+) -> BackgroundTask | None:
     """What is left to do once the answer is out: let the shadow have the request, if it is one for it."""
-    shadow = parts.models.shadow_of(model.name)
+    shadow = app_state.models.shadow_of(model.name)
     if shadow is None or not shadow.samples(model.version):
         return None
     labels = [model.bundle.manifest.labels[index] for index in answer.class_index]
     return BackgroundTask(shadow.follow, Answered(query, labels, model.version))
 
 
-def _encode(query: Query, model: ServedModel, max_rows: int) -> EncodedRows:
+def _encode(query: NodeQuery, model: ServedModel, max_rows: int) -> EncodedRows:
     try:
         rows = encode(query, model.bundle, max_rows)
     except UnknownNodeError as error:
@@ -98,3 +100,16 @@ def _reason(error: BaseException) -> FailureReason:
     if isinstance(error, ServiceError):
         return error.reason
     return "canceled" if isinstance(error, asyncio.CancelledError | ClientDisconnect) else "other"
+
+
+def trace_of(model: ServedModel, answer: Answer, num_rows: int, watch: Stopwatch) -> RequestTrace:
+    """What was done for a request that has its answer."""
+    return RequestTrace(
+        model_name=model.name,
+        model_version=model.version,
+        num_rows=num_rows,
+        batch_number=answer.batch_number,
+        batch_rows=answer.batch_rows,
+        started=watch.started,
+        stage_seconds=watch.seconds,
+    )

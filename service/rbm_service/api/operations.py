@@ -5,9 +5,10 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from rbm_service.api.parts import parts_of
-from rbm_service.api.schemas import Health, Info, Limits, ModelRef, ShadowRef, problem_responses
-from rbm_service.slot import ServedModel
+from rbm_service.api.dependencies import app_state_of
+from rbm_service.api.openapi import problem_responses
+from rbm_service.api.schemas import Health, Info, Limits, ModelRef, ShadowRef
+from rbm_service.serving.model import ServedModel
 
 router = APIRouter(tags=["operations"])
 metrics_router = APIRouter(tags=["operations"])
@@ -22,20 +23,20 @@ async def livez() -> Health:
 @router.get("/readyz", responses=problem_responses(503))
 async def readyz(request: Request) -> Health:
     """200 while every model is in service, else 503; `draining` once the service was told to stop."""
-    parts_of(request).models.check_ready()
+    app_state_of(request).models.check_ready()
     return Health(status="ready")
 
 
 @router.get("/info", responses=problem_responses(404, 503))
 async def info(request: Request, model: str | None = None) -> Info:
     """A model in service, the default unless another is named: what it takes, how well it did in training."""
-    parts = parts_of(request)
-    slot = parts.models.slot_of(model)
+    app_state = app_state_of(request)
+    slot = app_state.models.slot_of(model)
     served = slot.current()
-    manifest, settings = served.bundle.manifest, parts.settings
+    manifest, settings = served.bundle.manifest, app_state.settings
     return Info(
         model=_ref(served),
-        models=[_ref(other) for other in parts.models.in_service],
+        models=[_ref(other) for other in app_state.models.in_service],
         shadow=ShadowRef(version=slot.shadow.version, share=slot.shadow.share) if slot.shadow else None,
         bundle_id=manifest.bundle_id,
         created_at=manifest.created_at,
@@ -69,5 +70,5 @@ METRICS_TEXT: dict[int | str, dict[str, Any]] = {
 @metrics_router.get("/metrics", response_class=Response, responses=METRICS_TEXT)
 async def metrics(request: Request) -> Response:
     """Every metric, in the text format of Prometheus."""
-    registry = parts_of(request).metrics.registry
+    registry = app_state_of(request).metrics.registry
     return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

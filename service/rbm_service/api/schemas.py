@@ -3,15 +3,13 @@
 Dimension letters: B rows, F features, P position width, C classes, L layers, K experts per row.
 """
 
-from http import HTTPStatus
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Tag
-from pydantic.json_schema import models_json_schema
 
 from rbm_bundle.manifest import Architecture, FeatureSpec, Metrics, NodesSpec, Provider
-from rbm_service.codec import PositionSource, Query
-from rbm_service.inputs import CsrRows
+from rbm_service.inference.features import CsrRows
+from rbm_service.inference.preprocessing import NodeQuery, PositionSource
 
 
 def _let_others_run(row: list[float]) -> list[float]:
@@ -95,10 +93,10 @@ class ClassifyRequest(_Body):
     timeout_seconds: float | None = Field(default=None, gt=0)
     """After how long the answer is of no use; can only shorten the time limit of the service."""
 
-    def query(self) -> Query:
+    def query(self) -> NodeQuery:
         """The columns."""
         features = self.features.rows() if isinstance(self.features, SparseFeatures) else self.features
-        return Query(self.node_ids, features, self.neighbors, self.positions)
+        return NodeQuery(self.node_ids, features, self.neighbors, self.positions)
 
 
 class ModelRef(_Body):
@@ -231,25 +229,3 @@ class Info(_Body):
     provider: str
     onnxruntime_version: str
     limits: Limits
-
-
-def body_of(schema: type[BaseModel]) -> dict[str, Any]:
-    """OpenAPI entry for a body that a route parses by itself."""
-    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema.__name__}"}}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
-def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI entries for answers that are problems."""
-    schema = {"$ref": "#/components/schemas/Problem"}
-    content = {"application/problem+json": {"schema": schema}}
-    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
-
-
-def extra_components() -> dict[str, Any]:
-    """Schemas that no route declares by itself: the body it parses, the problems it raises."""
-    _, schema = models_json_schema(
-        [(ClassifyRequest, "validation"), (PromoteRequest, "validation"), (Problem, "serialization")],
-        ref_template="#/components/schemas/{model}",
-    )
-    return dict(schema["$defs"])

@@ -1,0 +1,1 @@
+"""From the rows of a request to its predictions, in batches with whoever else waits."""

@@ -1,0 +1,144 @@
+"""The shapes a graph runs in: how many rows at once, and how wide sparse rows are padded.
+
+A sparse first layer gathers K rows of H weights for each of the B·S non-zeros of a batch, so long rows leave
+room for few of them. Dimension letters: B batch, F features, S non-zeros of the longest row, K experts per
+row and H output of the first layer, R width of a learnt router.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from rbm_bundle.manifest import FeatureSpec, Manifest, TensorSpec
+from rbm_bundle.nodes import Integers
+from rbm_service.runtime.tensors import Tensors, floor_power
+
+MAX_FLOATS: Final = 64 * 2**20  # what one forward pass may gather: 256 MiB
+MAX_PADDED: Final = 8 * 2**20  # non-zeros of one request, padding included: 96 MiB
+SHORTEST_BUCKET: Final = 16  # non-zeros; padding rows shorter still costs less than one more bucket
+
+
+@dataclass(slots=True)
+class KnownRows:
+    """Rows of known nodes in the bundle's tables, shape (B,): what they hold is looked up when they run.
+
+    Args:
+        width: S of the longest of them; 0 where features are dense.
+    """
+
+    rows: list[int] | Integers
+    width: int
+
+
+ModelInputs = Tensors | KnownRows
+
+
+@dataclass(frozen=True, slots=True)
+class BatchShape:
+    """B rows of S padded non-zeros; S is 0 where features are dense."""
+
+    num_rows: int
+    num_nonzeros: int
+
+    def of(self, spec: TensorSpec) -> tuple[int, ...]:
+        """The sizes of a tensor, its free ones filled in: B comes first, S second."""
+        free = iter((self.num_rows, self.num_nonzeros))
+        return tuple(next(free) if size is None else size for size in spec.shape)
+
+
+def shape_of(model_inputs: Tensors) -> BatchShape:
+    """The shape of a batch as it came."""
+    num_rows = len(next(iter(model_inputs.values())))
+    return BatchShape(num_rows, padded_width(model_inputs))
+
+
+def padded_width(model_inputs: Tensors) -> int:
+    """S of a batch as it came; 0 where features are dense."""
+    return model_inputs["feature_ids"].shape[1] if "feature_ids" in model_inputs else 0
+
+
+def width_of(model_inputs: ModelInputs) -> int:
+    """S of the rows of a request."""
+    return model_inputs.width if isinstance(model_inputs, KnownRows) else padded_width(model_inputs)
+
+
+def padding(features: FeatureSpec) -> Mapping[str, int]:
+    """What fills the places that hold no data, by input: F where a column is named. Dense ones have none."""
+    return {"feature_ids": features.num_features, "feature_values": 0} if features.form == "sparse" else {}
+
+
+def blank(manifest: Manifest, spec: TensorSpec, shape: BatchShape) -> npt.NDArray[Any]:
+    """An input of nothing but padding, or zeros."""
+    return np.full(shape.of(spec), padding(manifest.features).get(spec.name, 0), spec.dtype)
+
+
+def trimmed(model_inputs: Tensors, manifest: Manifest) -> Tensors:
+    """The same rows, padded to the longest of them and no further; at least one entry wide."""
+    if manifest.features.form == "dense":
+        return model_inputs
+    stored = model_inputs["feature_ids"] != manifest.features.num_features  # (B, S), True first in every row
+    width = max(int(stored.sum(axis=1).max()), 1)
+    padded = padding(manifest.features)
+    return {name: rows[:, :width] if name in padded else rows for name, rows in model_inputs.items()}
+
+
+def max_rows(manifest: Manifest, num_nonzeros: int) -> int:
+    """How many rows may run at once, at least one: B·S·max(K·H, R) floats, or B·F, stay within
+    `MAX_FLOATS`."""
+    if manifest.features.form == "dense":
+        return max(1, MAX_FLOATS // manifest.features.num_features)
+    return max(1, MAX_FLOATS // (_gathered_floats(manifest) * max(num_nonzeros, 1)))
+
+
+def max_nonzeros(manifest: Manifest) -> int:
+    """The longest sparse row that may run: one that alone would gather more than `MAX_FLOATS` may not."""
+    return min(manifest.features.num_features, MAX_FLOATS // _gathered_floats(manifest))
+
+
+def plain_shapes(manifest: Manifest, most_rows: int) -> Iterator[BatchShape]:
+    """What to run before any request: powers of two rows, of the longest known node's width and of one
+    non-zero, largest first so that memory is claimed once."""
+    known = manifest.features.max_nonzeros
+    widths = [0] if known is None else sorted({max(known, 1), 1}, reverse=True)
+    return _every_batch(manifest, most_rows, widths)
+
+
+def bucket_shapes(manifest: Manifest, most_rows: int) -> Iterator[BatchShape]:
+    """The shapes that batches are padded to: powers of two rows by powers of two non-zeros, largest first."""
+    known = manifest.features.max_nonzeros
+    if known is None:
+        return _every_batch(manifest, most_rows, [0])
+    widest = padded_nonzeros(manifest, known)
+    shorter = [2**power for power in reversed(range(widest.bit_length())) if 2**power >= SHORTEST_BUCKET]
+    return _every_batch(manifest, most_rows, sorted({widest, *shorter}, reverse=True))
+
+
+def padded_nonzeros(manifest: Manifest, num_nonzeros: int) -> int:
+    """The width of the bucket for sparse rows of `num_nonzeros`; dense rows have none."""
+    if manifest.features.form == "dense":
+        return 0
+    return min(max(ceil_power(num_nonzeros), SHORTEST_BUCKET), max_nonzeros(manifest))
+
+
+def ceil_power(number: int) -> int:
+    """The smallest power of two that is no less."""
+    return 1 << max(number - 1, 0).bit_length()
+
+
+def _every_batch(manifest: Manifest, most_rows: int, widths: list[int]) -> Iterator[BatchShape]:
+    for width in widths:
+        largest = floor_power(min(most_rows, max_rows(manifest, width)))
+        for power in reversed(range(largest.bit_length())):
+            yield BatchShape(2**power, width)
+
+
+def _gathered_floats(manifest: Manifest) -> int:
+    """What the first layer gathers for one non-zero of one row: R for its router, if it has a learnt one, and
+    when that is done K·H for its experts."""
+    student = manifest.architecture
+    E = student.num_experts[0]
+    router = student.router_width or 0 if E > 1 else 0
+    return max(min(student.experts_per_row, E) * student.layer_widths[1], router)

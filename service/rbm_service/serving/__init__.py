@@ -1,0 +1,1 @@
+"""The models in service and how they come, change and go."""

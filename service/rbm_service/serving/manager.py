@@ -1,0 +1,221 @@
+"""How models come into service and leave it, while the service runs: one change at a time."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import structlog
+
+from rbm_bundle import BundleError
+from rbm_service.errors import (
+    ConflictError,
+    DrainingError,
+    ModelRefusedError,
+    ServiceError,
+    UnknownModelError,
+)
+from rbm_service.observability.metrics import Metrics
+from rbm_service.runtime.engine import EngineError
+from rbm_service.serving.loader import find_promoted, load_model, names_to_serve
+from rbm_service.serving.model import ServedModel
+from rbm_service.serving.promotions import Loader
+from rbm_service.serving.registry import ModelRegistry, shown
+from rbm_service.settings import Settings
+
+State = Literal["READY", "LOADING", "UNLOADING", "UNAVAILABLE"]
+Load = Callable[[str, ServedModel | None], ServedModel | None]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Which version of a model is in service now, and which was before: none, another, or the same."""
+
+    name: str
+    version: int
+    former_version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRow:
+    """How a model of the repository does; it has no version where none was tried."""
+
+    name: str
+    version: int | None
+    state: State
+    reason: str = ""
+
+
+class ModelManager:
+    """Follows the promotions of the models in service, and does what an admin asks for.
+
+    Loading happens in a thread; ONNX Runtime leaves the interpreter to the event loop while it works. A model
+    takes its place only when all has gone well: whatever is refused changes nothing.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics, models: ModelRegistry) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._models = models
+        self._loader = Loader(settings, metrics)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rbm-reload")
+        self._one_at_a_time = asyncio.Lock()
+        self._woken = asyncio.Event()
+        self._refused: dict[str, IndexRow] = {}
+
+    def start(self) -> None:
+        """Put the models of the settings in service, before anything else happens.
+
+        Raises:
+            BundleError, EngineError: one of them cannot be served.
+        """
+        names = names_to_serve(self._settings)
+        self._models.expect(names)
+        for name in names:
+            promoted = find_promoted(self._settings.models_dir, name)
+            self._models.swap(load_model(promoted, self._settings, self._metrics))
+
+    def wake(self) -> None:
+        """Have `poll_loop` look at once."""
+        self._woken.set()
+
+    async def poll_loop(self) -> None:
+        """Look, every so often and whenever called, until the service begins to drain."""
+        polls = self._settings.model_control == "poll"
+        seconds = self._settings.reload_poll_seconds if polls else 0
+        while not self._models.draining:
+            self._woken.clear()
+            await self.poll_once()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), seconds or None)
+
+    async def poll_once(self) -> None:
+        """Put in service what is promoted, sound and not there yet, with the shadows that are wanted."""
+        for name in self._models.names:
+            async with self._one_at_a_time:
+                if name in self._models.names:  # it may have been unloaded meanwhile
+                    with contextlib.suppress(ServiceError):  # the log has told
+                        await self._change(name, self._loader.load_promoted)
+                    await self._update_shadow(name)
+
+    async def promote(self, name: str, version: int) -> Change:
+        """Prove a version, write it to `CURRENT`, put it in service.
+
+        Raises:
+            UnknownModelError: no model of this name is in service.
+            ModelRefusedError: the version did not verify_and_warm itself.
+            ConflictError: the repository cannot be written.
+            DrainingError: the service is about to end.
+        """
+        return await self._change_served(name, partial(self._loader.load_and_promote, version=version))
+
+    async def rollback(self, name: str) -> Change:
+        """Promote the next lower version; raises what `promote` does, `ConflictError` also where none is."""
+        return await self._change_served(name, self._loader.load_below_and_promote)
+
+    async def reload(self, name: str) -> Change:
+        """Look at one model, also at what was refused before; raises what `promote` does."""
+        return await self._change_served(name, partial(self._loader.load_promoted, again=True))
+
+    async def load(self, name: str) -> Change:
+        """Put the promoted version of any model of the repository in service; raises what `promote` does."""
+        self._check_explicit()
+        async with self._one_at_a_time:
+            if name not in await asyncio.to_thread(self._loader.repository.names):
+                raise UnknownModelError(f"the repository holds no model {shown(name)}")
+            change = await self._change(name, partial(self._loader.load_promoted, again=True))
+            await self._update_shadow(name)
+            return change
+
+    async def unload(self, name: str) -> None:
+        """Take a model out of service; returns when all that it had begun is answered.
+
+        Raises:
+            UnknownModelError: no model of this name is in service.
+            ConflictError: models do not come and go by command here.
+        """
+        self._check_explicit()
+        async with self._one_at_a_time:
+            await self._models.remove(name)
+            self._loader.invalidate(name)
+            self._refused.pop(name, None)
+            log.info("model unloaded", model=name)
+
+    async def index(self) -> list[IndexRow]:
+        """The models in service and on their way, the last refusals, and what else the repository holds."""
+        rows = [IndexRow(model.name, model.version, "READY") for model in self._models.in_service]
+        rows += [IndexRow(model.name, model.version, "UNLOADING") for model in self._models.leaving]
+        ready = {(row.name, row.version) for row in rows}
+        if (loading := self._loader.loading) and (loading.name, loading.version) not in ready:
+            rows.append(IndexRow(loading.name, loading.version, "LOADING"))
+        rows += self._refused.values()
+        names = await asyncio.to_thread(self._loader.repository.names)
+        others = set(names) - {row.name for row in rows}
+        return [*rows, *(IndexRow(name, None, "UNAVAILABLE", "not loaded") for name in sorted(others))]
+
+    def close(self) -> None:
+        """Look no more; a version that is being loaded is let go when it is done."""
+        self._thread.shutdown(wait=False)
+
+    def _check_explicit(self) -> None:
+        if self._settings.model_control != "explicit":
+            raise ConflictError("models are loaded and unloaded only with RBM_MODEL_CONTROL=explicit")
+
+    async def _change_served(self, name: str, load: Load) -> Change:
+        async with self._one_at_a_time:
+            self._models.current(name)
+            change = await self._change(name, load)
+            await self._update_shadow(name)
+            return change
+
+    async def _change(self, name: str, load: Load) -> Change:
+        """Put in service what is loaded, if anything is."""
+        if self._models.draining:
+            raise DrainingError
+        former = self._models.current(name) if name in self._models.names else None
+        try:
+            model = await asyncio.get_running_loop().run_in_executor(self._thread, load, name, former)
+        except ServiceError:
+            raise
+        except Exception as error:  # the unit of work is this version
+            raise self._refuse(name, former, error) from error
+        finally:
+            self._loader.loading = None
+        if model is not None:
+            self._models.swap(model)
+            self._refused.pop(name, None)
+        now = model or former
+        assert now is not None  # `load` gives a model where there was none
+        return Change(name, now.version, former.version if former else None)
+
+    async def _update_shadow(self, name: str) -> None:
+        if self._models.draining:
+            return
+        slot = self._models.slot_of(name)
+        step = partial(self._loader.load_shadow, name, slot.current(), slot.shadow)
+        try:
+            shadow = await asyncio.get_running_loop().run_in_executor(self._thread, step)
+        except Exception as error:  # noqa: BLE001 - the unit of work is this shadow
+            log.error("shadow refused, the model answers without one", model=name, reason=str(error))
+            shadow = None
+        slot.set_shadow(shadow)
+
+    def _refuse(self, name: str, former: ServedModel | None, error: Exception) -> ModelRefusedError:
+        told = isinstance(error, BundleError | EngineError)
+        reason = str(error) if told else "it could not be loaded; the log says why"
+        tried = self._loader.loading.version if self._loader.loading else None
+        self._refused[name] = IndexRow(name, tried, "UNAVAILABLE", reason)
+        self._metrics.model_loads.labels(name, "refused").inc()
+        log.error(
+            "promotion refused, the old model stays",
+            model=name,
+            in_service=former.version if former else None,
+            reason=str(error),
+            exc_info=None if told else error,
+        )
+        return ModelRefusedError(reason)

@@ -1,0 +1,35 @@
+"""A model in service, with everything that belongs to it."""
+
+from dataclasses import dataclass
+
+from rbm_bundle import Bundle
+from rbm_bundle.manifest import Provider
+from rbm_service.inference.batcher import Batcher
+from rbm_service.observability.metrics import ModelInfo
+from rbm_service.observability.model_metrics import ModelMetrics
+from rbm_service.runtime.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model that has proved itself: verified, self-tested and warm."""
+
+    name: str
+    version: int
+    device: Provider
+    bundle: Bundle
+    engine: Engine
+    batcher: Batcher
+    metrics: ModelMetrics
+
+    @property
+    def info(self) -> ModelInfo:
+        """What `rbm_model_info` says about it."""
+        return ModelInfo(
+            model_name=self.name,
+            model_version=str(self.version),
+            bundle_id=self.bundle.manifest.bundle_id[:12],
+            device=self.device,
+            provider=self.engine.provider,
+            onnxruntime_version=self.engine.runtime_version,
+        )

@@ -1,0 +1,33 @@
+"""What the graph of a bundle takes for some of the nodes it knows."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rbm_bundle import Bundle
+from rbm_service.inference.features import graph_features, in_form
+from rbm_service.inference.preprocessing import look_up
+
+
+def feeds_of(bundle: Bundle, rows: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
+    return dict(look_up(bundle, np.asarray(rows)))
+
+
+def random_feeds(bundle: Bundle, num_rows: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Known nodes, some of them many times."""
+    return feeds_of(bundle, np.random.default_rng(seed).integers(0, bundle.nodes.num_nodes, num_rows))
+
+
+def row_of_every_word(bundle: Bundle) -> dict[str, np.ndarray]:
+    """A row of a sparse bundle that is longer than that of any node it knows."""
+    F = bundle.manifest.features.num_features
+    features = graph_features(in_form(np.ones((1, F), np.float32), bundle.manifest.features.form))
+    return {**features, "positions": bundle.nodes.positions_of(np.array([0]))}
+
+
+def assert_same_answers(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:
+    """As close as golden rows must be: the order of a sum may depend on the number of rows."""
+    assert list(found) == list(wanted)
+    for name, array in wanted.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_allclose(found[name], array, rtol=0, atol=1e-5)

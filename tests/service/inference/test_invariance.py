@@ -1,0 +1,67 @@
+"""A row's answer does not depend on who shares its batch, or where in it the row is."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from rbm_bundle import ModelRepository
+from rbm_service.runtime.engine import Engine
+from rbm_service.runtime.shapes import KnownRows, padded_width
+from rbm_service.serving.loader import find_promoted, load_model
+from rbm_service.settings import Settings
+from tests.model_inputs import feeds_of, random_feeds
+
+CLOSE = 1e-6
+OUTPUTS = ("probabilities", "experts")
+NUM_ROWS = 100
+
+
+@pytest.fixture
+def model(any_bundle, tmp_path, metrics):
+    repository = ModelRepository(tmp_path)
+    name = any_bundle.manifest.name
+    repository.promote(name, repository.publish(any_bundle.path))
+    model = load_model(find_promoted(tmp_path, name), Settings(models_dir=tmp_path, device="cpu"), metrics)
+    yield model
+    model.batcher.close()
+
+
+def answers_of(model, groups):
+    """The probabilities of each row, requests of these rows being sent together: by turns as the caller's own
+    rows and as known nodes."""
+
+    def model_inputs(turn, rows):
+        own = feeds_of(model.bundle, rows)
+        return own if turn % 2 else KnownRows(np.asarray(rows), padded_width(own))
+
+    async def ask():
+        requests = [
+            model.batcher.submit(model_inputs(turn, rows), len(rows)) for turn, rows in enumerate(groups)
+        ]
+        return await asyncio.gather(*requests)
+
+    return np.concatenate([answer.outputs["probabilities"] for answer in asyncio.run(ask())])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_row_gets_the_same_answer_whoever_shares_its_batch(model, seed):
+    rng = np.random.default_rng(seed)
+    num_nodes = model.bundle.nodes.num_nodes
+    alone = np.concatenate([answers_of(model, [[row]]) for row in range(num_nodes)])
+    before = model.metrics.totals().num_executions
+    rows = rng.integers(0, num_nodes, NUM_ROWS)
+    groups = np.split(rows, np.sort(rng.choice(np.arange(1, NUM_ROWS), 20, replace=False)))
+    together = answers_of(model, groups)
+    assert model.metrics.totals().num_executions == before + 1  # they did share a batch
+    np.testing.assert_allclose(together, alone[rows], rtol=0, atol=CLOSE)
+
+
+def test_the_order_of_rows_changes_no_answer(any_bundle):
+    engine = Engine(any_bundle, "cpu", 1)
+    model_inputs = random_feeds(any_bundle, NUM_ROWS)
+    order = np.random.default_rng(1).permutation(NUM_ROWS)
+    straight = engine.run(model_inputs, OUTPUTS)
+    mixed = engine.run({name: rows[order] for name, rows in model_inputs.items()}, OUTPUTS)
+    np.testing.assert_allclose(mixed["probabilities"], straight["probabilities"][order], rtol=0, atol=CLOSE)
+    assert (mixed["experts"] == straight["experts"][order]).all()

@@ -1,0 +1,275 @@
+"""What goes in: a query and the bundle → rows for the graph, or the reason why not."""
+
+import numpy as np
+import pytest
+
+from rbm_service.errors import InvalidRequestError, UnknownNodeError
+from rbm_service.inference.features import CsrRows, PaddedPair
+from rbm_service.inference.preprocessing import MAX_NEIGHBORS, NodeQuery, encode, look_up
+from rbm_service.runtime import shapes
+from rbm_service.runtime.shapes import KnownRows, padded_width
+from tests.bundles import (
+    STRING_IDS,
+    sparsified,
+    with_sparse_features,
+    with_string_ids,
+    without_cached_features,
+    without_positions,
+)
+
+MAX_ROWS = 8
+FEATURES = [0.5] * 12
+POSITION = [1.0, -1.0, 0.25, 0.0]
+
+
+def position_of(bundle, *ids):
+    rows = [(node_id - 100) // 5 for node_id in ids]
+    return bundle.nodes.positions[rows].mean(axis=0)
+
+
+def refusal(query, bundle):
+    with pytest.raises(InvalidRequestError) as refused:
+        encode(query, bundle, MAX_ROWS)
+    return refused.value.detail
+
+
+def looked_up(rows, bundle):
+    """The inputs of known nodes, which are looked up when they run."""
+    assert isinstance(rows.model_inputs, KnownRows)
+    model_inputs = look_up(bundle, np.asarray(rows.model_inputs.rows))
+    assert rows.model_inputs.width == padded_width(model_inputs)
+    return model_inputs
+
+
+def test_a_known_id_finds_its_position_and_its_cached_features(bundle):
+    rows = encode(NodeQuery(node_ids=[105, 195]), bundle, MAX_ROWS)
+    assert rows.sources == ["cached", "cached"]
+    model_inputs = looked_up(rows, bundle)
+    assert (model_inputs["positions"] == bundle.nodes.positions[[1, 19]]).all()
+    assert (model_inputs["features"] == bundle.nodes.features[[1, 19]]).all()
+    assert model_inputs["features"].dtype == model_inputs["positions"].dtype == np.float32
+
+
+def test_features_of_the_caller_win_over_cached_ones(bundle):
+    rows = encode(NodeQuery(node_ids=[105], features=[FEATURES]), bundle, MAX_ROWS)
+    assert rows.model_inputs["features"].tolist() == [FEATURES]
+
+
+def test_supplied_positions_win_over_neighbours_and_over_the_table(bundle):
+    query = NodeQuery(node_ids=[105], neighbors=[[110]], positions=[POSITION])
+    rows = encode(query, bundle, MAX_ROWS)
+    assert rows.sources == ["supplied"]
+    assert rows.model_inputs["positions"].tolist() == [POSITION]
+
+
+def test_the_position_of_an_unseen_node_is_the_mean_of_its_known_neighbours(bundle):
+    query = NodeQuery(neighbors=[[100, 110], [105]], features=[FEATURES] * 2)
+    rows = encode(query, bundle, MAX_ROWS)
+    assert rows.sources == ["neighbors", "neighbors"]
+    assert rows.model_inputs["positions"][0] == pytest.approx(position_of(bundle, 100, 110))
+    assert rows.model_inputs["positions"][1] == pytest.approx(position_of(bundle, 105))
+
+
+def test_unknown_neighbours_are_left_out_of_the_mean(bundle):
+    rows = encode(NodeQuery(neighbors=[[100, 1, 110, 2**70]], features=[FEATURES]), bundle, MAX_ROWS)
+    assert rows.sources == ["neighbors"]
+    assert rows.model_inputs["positions"][0] == pytest.approx(position_of(bundle, 100, 110))
+
+
+@pytest.mark.parametrize("neighbors", [[], [1, 2]])
+def test_without_any_known_neighbour_the_position_is_zeros_and_says_so(bundle, neighbors):
+    rows = encode(NodeQuery(neighbors=[neighbors], features=[FEATURES]), bundle, MAX_ROWS)
+    assert rows.sources == ["default"]
+    assert not rows.model_inputs["positions"].any()
+
+
+def test_null_neighbours_mean_look_it_up(bundle):
+    query = NodeQuery(node_ids=[100, 1, 100, 2], neighbors=[None, [110], [110], []], features=[FEATURES] * 4)
+    rows = encode(query, bundle, MAX_ROWS)
+    assert rows.sources == ["cached", "neighbors", "neighbors", "default"]
+    assert rows.model_inputs["positions"][0] == pytest.approx(position_of(bundle, 100))
+    assert rows.model_inputs["positions"][2] == pytest.approx(position_of(bundle, 110))
+
+
+def test_unknown_ids_without_neighbours_are_named(bundle):
+    query = NodeQuery(node_ids=[100, 7, 8, 9], neighbors=[None, None, [100], None])
+    with pytest.raises(UnknownNodeError, match=r"2 unknown: 7, 9;"):
+        encode(query, bundle, MAX_ROWS)
+
+
+def test_rows_with_neither_id_nor_neighbours_nor_position_are_refused(bundle):
+    assert refusal(NodeQuery(features=[FEATURES]), bundle) == (
+        "no node id, neighbors or position for 1 of the rows (0)"
+    )
+    assert "2 of the rows (0, 2)" in refusal(NodeQuery(neighbors=[None, [100], None]), bundle)
+
+
+def test_missing_features_of_unknown_ids_are_refused_by_row(bundle):
+    query = NodeQuery(node_ids=[1, 100, 2], neighbors=[[100], None, [100]])
+    assert refusal(query, bundle) == "features: required: no cached node features for 2 of the rows (0, 2)"
+
+
+def test_missing_features_are_refused_when_the_bundle_caches_none(bundle, tmp_path):
+    bare = without_cached_features(bundle, tmp_path / "bare")
+    assert "this model caches no node features" in refusal(NodeQuery(node_ids=[100]), bare)
+    assert encode(NodeQuery(node_ids=[100], features=[FEATURES]), bare, MAX_ROWS).sources == ["cached"]
+
+
+def test_an_empty_query_is_refused(bundle):
+    assert "at least one of node_ids, features, neighbors, positions" in refusal(NodeQuery(), bundle)
+
+
+@pytest.mark.parametrize("num_rows", [0, MAX_ROWS + 1])
+def test_the_number_of_rows_is_bounded(bundle, num_rows):
+    found = refusal(NodeQuery(node_ids=[100] * num_rows), bundle)
+    assert found == f"node_ids: found {num_rows} rows, wanted 1 to {MAX_ROWS}"
+
+
+def test_as_many_rows_as_allowed_are_taken(bundle):
+    assert encode(NodeQuery(node_ids=[100] * MAX_ROWS), bundle, MAX_ROWS).num_rows == MAX_ROWS
+
+
+def test_columns_of_different_lengths_are_refused(bundle):
+    query = NodeQuery(node_ids=[100, 105], features=[FEATURES])
+    assert refusal(query, bundle) == "columns of one length wanted, found node_ids 2, features 1"
+
+
+def test_rows_of_the_wrong_width_are_refused(bundle):
+    narrow = NodeQuery(node_ids=[100, 105], features=[FEATURES, [0.5] * 11])
+    assert refusal(narrow, bundle) == "features[1]: found 11 numbers, wanted 12"
+    wide = NodeQuery(positions=[[*POSITION, 0.0]], features=[FEATURES])
+    assert refusal(wide, bundle) == "positions[0]: found 5 numbers, wanted 4"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1.1e15, -1e39])
+@pytest.mark.parametrize("column", ["features", "positions"])
+def test_numbers_that_float32_cannot_hold_are_refused(bundle, column, value):
+    columns = {"features": [list(FEATURES)], "positions": [list(POSITION)]}
+    columns[column][0][2] = value
+    found = refusal(NodeQuery(**columns), bundle)
+    assert found == f"{column}[0][2]: not a finite number within ±1e+15"
+
+
+def test_string_ids_are_refused_by_a_model_with_integer_ids(bundle):
+    assert refusal(NodeQuery(node_ids=[100, "105"]), bundle) == "node_ids[1]: ids of this model are integers"
+    query = NodeQuery(neighbors=[None, [100, "105"]], node_ids=[100, 105])
+    assert refusal(query, bundle) == "neighbors[1][1]: ids of this model are integers"
+
+
+def test_a_model_with_string_ids_looks_them_up_and_refuses_integers(bundle, tmp_path):
+    strings = with_string_ids(bundle, tmp_path / "strings")
+    rows = encode(
+        NodeQuery(node_ids=STRING_IDS[:3], neighbors=[None, ["node-100"], ["x"]]), strings, MAX_ROWS
+    )
+    assert rows.sources == ["cached", "neighbors", "default"]
+    assert (rows.model_inputs["positions"][:2] == bundle.nodes.positions[0]).all()
+    assert refusal(NodeQuery(node_ids=[100]), strings) == "node_ids[0]: ids of this model are strings"
+    with pytest.raises(UnknownNodeError, match="'node-10'"):
+        encode(NodeQuery(node_ids=["node-10"]), strings, MAX_ROWS)
+
+
+def test_the_number_of_neighbours_is_bounded(bundle):
+    query = NodeQuery(neighbors=[[100] * (MAX_NEIGHBORS + 1)], features=[FEATURES])
+    assert (
+        refusal(query, bundle) == f"neighbors: found {MAX_NEIGHBORS + 1} ids, wanted at most {MAX_NEIGHBORS}"
+    )
+
+
+def test_a_model_without_positions_needs_features_alone(bundle, tmp_path):
+    linear = without_positions(bundle, tmp_path / "linear")
+    for query in (
+        NodeQuery(features=[FEATURES]),
+        NodeQuery(node_ids=[7], features=[FEATURES]),
+        NodeQuery(node_ids=[100]),
+    ):
+        rows = encode(query, linear, MAX_ROWS)
+        assert rows.sources == ["default"]
+        model_inputs = looked_up(rows, linear) if query.features is None else rows.model_inputs
+        assert model_inputs["positions"].shape == (1, 0)
+    assert "required" in refusal(NodeQuery(node_ids=[7]), linear)
+    supplied = NodeQuery(features=[FEATURES], positions=[POSITION])
+    assert refusal(supplied, linear) == "positions[0]: found 4 numbers, wanted 0"
+
+
+def test_compressed_rows_count_as_rows(bundle):
+    rows = encode(NodeQuery(node_ids=[105, 100], features=CsrRows([0, 1, 1], [3], [0.5])), bundle, MAX_ROWS)
+    expected = np.zeros((2, 12))
+    expected[0, 3] = 0.5
+    assert (rows.model_inputs["features"] == expected).all()
+    found = refusal(NodeQuery(node_ids=[100], features=CsrRows([0, 0, 0], [])), bundle)
+    assert found == "columns of one length wanted, found node_ids 1, features 2"
+    found = refusal(NodeQuery(features=CsrRows([0], [])), bundle)
+    assert found == f"features: found 0 rows, wanted 1 to {MAX_ROWS}"
+
+
+def test_a_sparse_model_is_fed_padded_rows_of_cached_and_of_supplied_features(bundle, tmp_path):
+    sparse = with_sparse_features(bundle, tmp_path / "sparse")
+    known = sparsified(bundle.nodes.features)[[1, 0]]
+    for query in (
+        NodeQuery(node_ids=[105, 100]),
+        NodeQuery(features=known.tolist()),
+        NodeQuery(
+            features=CsrRows(
+                [0, known.astype(bool).sum(), known.astype(bool).sum()],
+                np.flatnonzero(known[0]).tolist(),
+                known[0][known[0] > 0].tolist(),
+            )
+        ),
+    ):
+        rows = encode(query, sparse, MAX_ROWS)
+        model_inputs = looked_up(rows, sparse) if query.features is None else rows.model_inputs
+        assert set(model_inputs) == {"feature_ids", "feature_values", "positions"}
+        assert (
+            model_inputs["feature_ids"].shape
+            == model_inputs["feature_values"].shape
+            == (2, (known[0] > 0).sum())
+        )
+        dense = np.zeros((2, 13), np.float32)
+        dense[np.arange(2)[:, None], model_inputs["feature_ids"]] = model_inputs["feature_values"]
+        assert (dense[:, :12] == known).all()
+
+
+def test_a_row_longer_than_a_sparse_model_gathers_at_once_is_refused(sparse_bundle, monkeypatch):
+    monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 50)
+    row = CsrRows([0, 51], list(range(51)))
+    assert refusal(NodeQuery(node_ids=[0], features=row), sparse_bundle) == (
+        "features: found 51 non-zeros in row 0, wanted at most 50"
+    )
+    dense = [[1.0] * 51 + [0.0] * 149]
+    assert "found 51 non-zeros" in refusal(NodeQuery(node_ids=[0], features=dense), sparse_bundle)
+
+
+def test_arrays_are_as_good_as_lists(bundle, sparse_bundle):
+    ids = [105, 100]
+    features, positions = np.full((2, 12), 0.5, np.float32), np.ones((2, 4), np.float32)
+    from_lists = encode(NodeQuery(ids, features.tolist(), None, positions.tolist()), bundle, MAX_ROWS)
+    from_arrays = encode(NodeQuery(np.array(ids), features, None, positions), bundle, MAX_ROWS)
+    for name, feed in from_lists.model_inputs.items():
+        assert (from_arrays.model_inputs[name] == feed).all()
+        assert np.shares_memory(
+            from_arrays.model_inputs[name], {"features": features, "positions": positions}[name]
+        )
+    cached = looked_up(encode(NodeQuery(np.array([3, 4])), sparse_bundle, MAX_ROWS), sparse_bundle)
+    pair = PaddedPair(cached["feature_ids"], cached["feature_values"])
+    assert np.shares_memory(
+        encode(NodeQuery(np.array([3, 4]), pair), sparse_bundle, MAX_ROWS).model_inputs["feature_values"],
+        pair.values,
+    )
+
+
+def test_unknown_ids_of_an_array_are_named_as_those_of_a_list(bundle):
+    with pytest.raises(UnknownNodeError, match=r"1 unknown: 7;"):
+        encode(NodeQuery(np.array([100, 7])), bundle, MAX_ROWS)
+
+
+def test_an_array_of_ids_is_refused_by_a_model_with_string_ids(bundle, tmp_path):
+    strings = with_string_ids(bundle, tmp_path / "strings")
+    assert refusal(NodeQuery(np.array([100])), strings) == "node_ids: ids of this model are strings"
+
+
+def test_padded_rows_longer_than_a_sparse_model_gathers_at_once_are_refused(sparse_bundle, monkeypatch):
+    monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 50)
+    row = PaddedPair(np.arange(51)[None], np.ones((1, 51), np.float32))
+    assert refusal(NodeQuery(np.array([0]), row), sparse_bundle) == (
+        "features: found 51 non-zeros in row 0, wanted at most 50"
+    )

@@ -1,0 +1,102 @@
+"""How a version becomes a model, and why some do not."""
+
+import asyncio
+
+import pytest
+
+from rbm_bundle import BundleError, ModelRepository
+from rbm_service.runtime import shapes
+from rbm_service.serving.loader import find_promoted, load_model, names_to_serve, rebuild_model
+from rbm_service.settings import Settings
+from tests.batchers import answer_of
+from tests.bundles import TINY
+from tests.model_inputs import feeds_of, row_of_every_word
+
+
+def load(root, metrics, **settings):
+    settings = Settings(models_dir=root, device="cpu", max_batch_rows=4, **settings)
+    (name,) = names_to_serve(settings)
+    return load_model(find_promoted(root, name), settings, metrics)
+
+
+def test_the_only_model_is_found_by_itself(models_dir, metrics):
+    model = load(models_dir, metrics)
+    assert (model.name, model.version) == ("tiny", 1)
+    model.batcher.close()
+
+
+def test_a_loaded_model_answers(models_dir, metrics, bundle):
+    model = load(models_dir, metrics)
+    model_inputs = {"features": bundle.nodes.features[:2], "positions": bundle.nodes.positions[:2]}
+    answer = asyncio.run(answer_of(model.batcher, model_inputs, 2))
+    assert answer.outputs["probabilities"].sum(axis=1) == pytest.approx([1, 1])
+    model.batcher.close()
+
+
+def test_the_batches_of_a_sparse_model_fit_one_forward_pass(sparse_bundle, tmp_path, metrics, monkeypatch):
+    repository = ModelRepository(tmp_path)
+    repository.promote("sparse", repository.publish(sparse_bundle.path))
+    model = load_model(
+        find_promoted(tmp_path, "sparse"), Settings(models_dir=tmp_path, device="cpu"), metrics
+    )
+    monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 200 * 2)  # two rows of 200 words, ten of 40
+    requests = [row_of_every_word(sparse_bundle), *(feeds_of(sparse_bundle, [row]) for row in (1, 2, 3))]
+
+    async def ask():
+        await asyncio.gather(*(model.batcher.submit(model_inputs, 1) for model_inputs in requests))
+
+    asyncio.run(ask())
+    assert metrics.registry.get_sample_value("rbm_batch_rows_sum", {"model_name": "sparse"}) == 4
+    assert model.metrics.totals().num_executions == 2
+    model.batcher.close()
+
+
+def test_an_empty_repository_is_refused(tmp_path, metrics):
+    with pytest.raises(BundleError, match="found no model; wanted a published one"):
+        load(tmp_path, metrics)
+
+
+def test_two_models_need_a_name(tmp_path, metrics):
+    repository = ModelRepository(tmp_path)
+    for name in ("one", "other"):
+        repository.promote(name, repository.publish(TINY, name))
+    with pytest.raises(BundleError, match="found models one, other; wanted RBM_MODEL to name one of them"):
+        load(tmp_path, metrics)
+    model = load(tmp_path, metrics, model="other")
+    assert model.name == "other"
+    model.batcher.close()
+
+
+def test_a_model_that_is_not_there_is_refused_with_those_that_are(models_dir, metrics):
+    with pytest.raises(BundleError, match="found models: tiny; wanted a model named cora"):
+        load(models_dir, metrics, model="cora")
+
+
+def test_a_model_that_nobody_promoted_is_refused_with_the_command_that_would(tmp_path, metrics):
+    ModelRepository(tmp_path).publish(TINY)
+    with pytest.raises(BundleError, match="rbm-models promote tiny 1"):
+        load(tmp_path, metrics)
+
+
+@pytest.mark.parametrize("name", ["student.grouped.onnx", "positions.npy", "golden.npz", "manifest.json"])
+def test_a_flipped_bit_anywhere_in_the_bundle_is_refused(tmp_path, metrics, name):
+    repository = ModelRepository(tmp_path)
+    repository.promote("tiny", repository.publish(TINY))
+    path = repository.path_of("tiny", 1) / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match=name):
+        load(tmp_path, metrics)
+
+
+def test_a_rebuilt_model_is_another_one_of_the_same_version_whatever_is_promoted(tmp_path, metrics):
+    repository = ModelRepository(tmp_path)
+    repository.promote("tiny", repository.publish(TINY))
+    former = load(tmp_path, metrics)
+    repository.promote("tiny", repository.publish(TINY))
+    rebuilt = rebuild_model(former, Settings(models_dir=tmp_path, device="cpu"), metrics)
+    assert rebuilt.version == former.version == 1
+    assert rebuilt.engine is not former.engine
+    for model in (former, rebuilt):
+        model.batcher.close()

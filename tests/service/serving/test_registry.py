@@ -1,0 +1,141 @@
+import asyncio
+
+import pytest
+
+from rbm_bundle import ModelRepository
+from rbm_service.errors import DrainingError, UnknownModelError, WarmingError
+from rbm_service.inference.batch import INLINE_ROWS
+from rbm_service.serving.loader import find_version, load_model
+from rbm_service.serving.registry import ModelRegistry
+from rbm_service.settings import Settings
+from tests.batchers import answer_of
+from tests.bundles import TINY
+
+
+@pytest.fixture
+def load(tmp_path, metrics):
+    """Loads the next version of a name each time."""
+    repository = ModelRepository(tmp_path)
+
+    def load(name):
+        published = find_version(tmp_path, name, repository.publish(TINY, name))
+        return load_model(published, Settings(device="cpu", max_batch_rows=4), metrics)
+
+    return load
+
+
+@pytest.fixture
+def models(metrics):
+    models = ModelRegistry(metrics)
+    models.expect(["one", "other"])
+    yield models
+    models.close()
+
+
+def names_in(metrics):
+    """Names of the models that any series speaks of."""
+    samples = [sample for family in metrics.registry.collect() for sample in family.samples]
+    return {sample.labels["model_name"] for sample in samples if "model_name" in sample.labels}
+
+
+def large(model):
+    """More rows than run on the loop."""
+    rows, nodes = [0] * (INLINE_ROWS + 1), model.bundle.nodes
+    return {"features": nodes.features[rows], "positions": nodes.positions[rows]}, len(rows)
+
+
+def test_the_first_that_was_expected_is_for_requests_that_name_none(models, load):
+    models.swap(load("other"))
+    models.swap(load("one"))
+    assert [models.current(name).name for name in (None, "other")] == ["one", "other"]
+    assert [model.name for model in models.in_service] == ["one", "other"]
+
+
+def test_nothing_is_ready_before_all_are_there(models, load, metrics):
+    for name in ("one", "other"):
+        with pytest.raises(WarmingError):
+            models.check_ready()
+        models.swap(load(name))
+    models.check_ready()
+    ready = [
+        metrics.registry.get_sample_value("rbm_model_ready", {"model_name": name}) for name in models.names
+    ]
+    assert ready == [1, 1]
+
+
+def test_without_any_model_the_answer_is_to_wait(metrics):
+    empty = ModelRegistry(metrics)
+    for ask in (empty.current, empty.lease, empty.check_ready):
+        with pytest.raises(WarmingError):
+            ask()
+
+
+def test_what_is_not_in_service_is_refused_with_what_is(models, load):
+    models.swap(load("one"))
+    models.swap(load("other"))
+    for name, version in (("third", None), ("one", 2), (None, 2)):
+        with pytest.raises(UnknownModelError, match="in service: one 1, other 1"):
+            models.lease(name, version)
+    with models.lease("other", 1) as model:
+        assert (model.name, model.version) == ("other", 1)
+
+
+def test_a_name_that_a_caller_made_up_is_shown_in_short(models, load):
+    models.swap(load("one"))
+    with pytest.raises(UnknownModelError) as refusal:
+        models.lease("x" * 10_000)
+    assert len(str(refusal.value)) < 200
+
+
+def test_a_removed_model_answers_what_it_has_begun_and_leaves_no_series(models, load, metrics):
+    async def scenario():
+        models.swap(load("one"))
+        models.swap(load("other"))
+        with models.lease("one") as model:
+            removing = asyncio.create_task(models.remove("one"))
+            await asyncio.sleep(0)
+            with pytest.raises(UnknownModelError, match="no model 'one' is in service; in service: other 1"):
+                models.lease()
+            assert models.is_busy
+            assert [leaving.name for leaving in models.leaving] == ["one"]
+            answer = await model.batcher.submit(*large(model))
+            assert not removing.done()
+        await removing
+        assert not models.leaving
+        return answer
+
+    assert len(asyncio.run(scenario()).class_index) == INLINE_ROWS + 1
+    models.check_ready()
+    assert names_in(metrics) == {"other"}
+
+
+def test_a_drain_ends_all_of_them_those_that_leave_too(models, load):
+    async def scenario():
+        models.swap(load("one"))
+        models.swap(load("other"))
+        with models.lease("one") as leaving, models.lease("other") as other:
+            removing = asyncio.create_task(models.remove("one"))
+            await asyncio.sleep(0)
+            models.begin_drain()
+            with pytest.raises(DrainingError):
+                models.check_ready()
+            with models.lease("other"):
+                pass
+            models.close()
+            with pytest.raises(DrainingError):
+                models.lease("other")
+            models.abandon()
+            for model in (leaving, other):
+                with pytest.raises(DrainingError):
+                    await model.batcher.submit(*large(model))
+        await removing
+
+    asyncio.run(scenario())
+
+
+def test_a_model_that_comes_when_all_end_is_closed(models, load):
+    models.begin_drain()
+    model = load("one")
+    models.swap(model)
+    with pytest.raises(DrainingError):
+        asyncio.run(answer_of(model.batcher, *large(model)))

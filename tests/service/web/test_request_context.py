@@ -1,0 +1,161 @@
+import asyncio
+
+import pytest
+from starlette.requests import ClientDisconnect
+
+from rbm_service.errors import PayloadTooLargeError, RequestTimeoutError
+from rbm_service.web.connection import DIRECT
+from rbm_service.web.request_context import BodyLimits, RequestContext
+
+LAST = {"type": "http.request", "body": b"abc", "more_body": False}
+
+
+def context_of(receive, timeout_seconds=60.0):
+    return RequestContext({"headers": []}, receive, None, BodyLimits(100, timeout_seconds))
+
+
+class Whole:
+    """What a server gives that has a body in one piece, or takes an answer so."""
+
+    def __init__(self, body=None, takes_answers=True):
+        self.body = lambda: body
+        self.takes_answers = takes_answers
+        self.answers = []
+
+    def answer(self, *answer):
+        self.answers.append(answer)
+        return self.takes_answers
+
+
+def whole_exchange(direct, receive=None, send=None):
+    scope = {"headers": [(b"x-request-id", b"abc")], "extensions": {DIRECT: direct}}
+    return RequestContext(scope, receive, send, BodyLimits(100, 60.0))
+
+
+def test_a_body_that_is_there_is_taken_as_it_is_and_then_the_caller_may_go():
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def scenario():
+        context = whole_exchange(Whole(b"abc"), receive)
+        return await context.body(), await context.receive()
+
+    assert asyncio.run(scenario()) == (b"abc", {"type": "http.disconnect"})
+
+
+@pytest.mark.parametrize("direct", [Whole(), None])
+def test_a_body_that_is_not_there_is_received(direct):
+    messages = [{"type": "http.request", "body": b"x" * 10, "more_body": True}, LAST]
+
+    async def receive():
+        return messages.pop(0)
+
+    assert asyncio.run(whole_exchange(direct, receive).body()) == b"x" * 10 + b"abc"
+
+
+def test_nobody_waits_for_a_body_whose_caller_has_gone():
+    messages = [{"type": "http.request", "body": b"x", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive():
+        return messages.pop(0)
+
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(whole_exchange(Whole(), receive).body())
+
+
+def test_a_body_that_is_there_may_be_too_long_as_well():
+    with pytest.raises(PayloadTooLargeError):
+        asyncio.run(whole_exchange(Whole(b"x" * 101)).body())
+
+
+HEAD = {"type": "http.response.start", "status": 201, "headers": [(b"content-length", b"2")]}
+BODY = {"type": "http.response.body", "body": b"ok"}
+
+
+def sent_by_messages(direct, *messages):
+    sent = []
+
+    async def scenario():
+        async def send(message):
+            sent.append(message)
+
+        context = whole_exchange(direct, send=send)
+        for message in messages:
+            await context.send(message)
+        return context.status
+
+    return asyncio.run(scenario()), sent
+
+
+def test_head_and_body_leave_together_with_the_id():
+    direct = Whole()
+    assert sent_by_messages(direct, HEAD, BODY) == (201, [])
+    assert direct.answers == [(201, [(b"content-length", b"2"), (b"x-request-id", b"abc")], b"ok")]
+
+
+@pytest.mark.parametrize(
+    ("direct", "bodies"),
+    [(Whole(takes_answers=False), [BODY]), (Whole(), [{**BODY, "more_body": True}, BODY]), (None, [BODY])],
+)
+def test_an_answer_that_cannot_leave_in_one_piece_goes_by_messages(direct, bodies):
+    status, sent = sent_by_messages(direct, HEAD, *bodies)
+    assert status == 201
+    assert sent == [{**HEAD, "headers": [*HEAD["headers"], (b"x-request-id", b"abc")]}, *bodies]
+
+
+def test_of_a_head_that_no_body_follows_nothing_was_sent():
+    assert sent_by_messages(Whole(), HEAD) == (0, [])
+
+
+def test_a_body_that_comes_bit_by_bit_is_waited_for():
+    async def receive():
+        for _ in range(3):
+            await asyncio.sleep(0.01)
+        return LAST
+
+    assert asyncio.run(scenario_of(receive)) == LAST
+
+
+async def scenario_of(receive, timeout_seconds=60.0):
+    return await context_of(receive, timeout_seconds).receive()
+
+
+def test_whoever_waits_for_a_body_learns_that_it_is_late():
+    noticed = []
+
+    async def receive():
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            noticed.append("cancelled")
+            raise
+
+    with pytest.raises(RequestTimeoutError):
+        asyncio.run(scenario_of(receive, timeout_seconds=0.02))
+    assert noticed == ["cancelled"]
+
+
+def test_what_clears_up_after_being_cancelled_may_wait_for_that():
+    noticed = []
+
+    async def receive():
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.01)
+            noticed.append("cleared up")
+
+    with pytest.raises(RequestTimeoutError):
+        asyncio.run(scenario_of(receive, timeout_seconds=0.02))
+    assert noticed == ["cleared up"]
+
+
+@pytest.mark.parametrize("pause", [None, 0.01])
+def test_what_goes_wrong_comes_through(pause):
+    async def receive():
+        if pause is not None:
+            await asyncio.sleep(pause)
+        raise ConnectionError("gone")
+
+    with pytest.raises(ConnectionError, match="gone"):
+        asyncio.run(scenario_of(receive))

@@ -1,0 +1,144 @@
+import asyncio
+import os
+import signal
+import threading
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import httpx2
+import pytest
+import uvicorn
+
+from rbm_service.app import create_app
+from rbm_service.errors import DrainingError
+from rbm_service.web.server import Server
+from tests.batchers import batcher_behind
+
+LARGE = {"node_ids": [100] * 40}  # too many rows to run on the loop
+
+
+class Gate:
+    """Lets a batch into the engine once it is opened."""
+
+    def __init__(self, run):
+        self.run, self.entered, self.opened = run, threading.Event(), threading.Event()
+
+    def __call__(self, model_inputs, outputs):
+        self.entered.set()
+        assert self.opened.wait(30)
+        return self.run(model_inputs, outputs)
+
+
+class Stopping:
+    """A server in this process with a batch in the engine and a request in the queue, told to stop."""
+
+    def __init__(self, models, client, gate, serving, requests):
+        self.models, self.client, self.gate, self.serving, self.requests = (
+            models,
+            client,
+            gate,
+            serving,
+            requests,
+        )
+
+    def post(self):
+        return asyncio.create_task(self.client.post("/classify", json=LARGE))
+
+    async def until(self, condition):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+    async def end(self):
+        """The answers to the requests that were there before the signal, and the way the server ended."""
+        answers = await asyncio.gather(*self.requests)
+        await self.serving
+        return answers
+
+
+@pytest.fixture
+def stopping(settings, engine, free_port):
+    @asynccontextmanager
+    async def stop(drain_seconds):
+        app = create_app(settings)
+        models = app.app_state.models
+        config = uvicorn.Config(app, port=free_port, lifespan="off", log_config=None)
+        gate = Gate(engine.run)
+        url = f"http://127.0.0.1:{free_port}"
+        async with app.router.lifespan_context(app), httpx2.AsyncClient(base_url=url, timeout=30) as client:
+            model = models.current()
+            models.swap(replace(model, batcher=batcher_behind(model, gate)))
+            server = Server(config, models, drain_seconds)
+            serving = asyncio.create_task(server.serve())
+            try:
+                ours = Stopping(models, client, gate, serving, [])
+                await ours.until(lambda: server.started)
+                ours.requests.append(ours.post())
+                await asyncio.to_thread(gate.entered.wait, 30)
+                ours.requests.append(ours.post())
+                await ours.until(lambda: models.num_arrivals == 2)
+                os.kill(os.getpid(), signal.SIGTERM)
+                await ours.until(lambda: models.draining)
+                yield ours
+            finally:
+                gate.opened.set()
+                await serving
+
+    return stop
+
+
+def test_while_it_drains_it_is_unready_and_answers_what_it_had_and_what_still_comes(stopping):
+    async def scenario():
+        async with stopping(drain_seconds=60) as server:
+            ready = await server.client.get("/readyz")
+            alive = await server.client.get("/livez")
+            late = server.post()
+            await server.until(lambda: server.models.num_arrivals == 3)
+            server.gate.opened.set()
+            return ready, alive, await late, await server.end()
+
+    ready, alive, late, answers = asyncio.run(scenario())
+    assert (ready.status_code, ready.json()["code"]) == (503, "draining")
+    assert ready.headers["retry-after"] == "1"
+    assert (alive.status_code, alive.headers["connection"]) == (200, "close")
+    assert [answer.status_code for answer in (late, *answers)] == [200, 200, 200]
+    assert late.headers["connection"] == "close"
+
+
+def test_past_the_grace_new_requests_are_refused_and_those_taken_are_answered(stopping):
+    async def scenario():
+        async with stopping(drain_seconds=4) as server:
+            await server.until(lambda: not takes_requests(server.models))
+            late = await server.post()
+            server.gate.opened.set()
+            return late, await server.end()
+
+    late, answers = asyncio.run(scenario())
+    assert (late.status_code, late.json()["code"]) == (503, "draining")
+    assert late.headers["retry-after"] == "1"
+    assert [answer.status_code for answer in answers] == [200, 200]
+
+
+def test_what_cannot_be_computed_in_time_is_refused_with_an_answer(stopping):
+    async def scenario():
+        async with stopping(drain_seconds=0.5) as server:
+            return await server.end()  # the gate stays shut
+
+    for answer in asyncio.run(scenario()):
+        assert (answer.status_code, answer.json()["code"]) == (503, "draining")
+
+
+def test_without_a_time_to_drain_it_ends_at_once(stopping):
+    async def scenario():
+        async with stopping(drain_seconds=0) as server:
+            return await server.end()
+
+    for answer in asyncio.run(scenario()):
+        assert (answer.status_code, answer.json()["code"]) == (503, "draining")
+
+
+def takes_requests(models):
+    try:
+        models.current()
+    except DrainingError:
+        return False
+    return True
