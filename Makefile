@@ -36,6 +36,10 @@ test: setup ## all tests, after the checks
 	@$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest
 
+.PHONY: test-fast
+test-fast: setup ## the tests that need neither a training, nor data, nor a service in a process of its own; a minute
+	$(BIN)/python -m pytest -m "not slow and not real_data and not system"
+
 # An environment of its own: the extras `gpu` and `cpu` bring the same module and exclude each other.
 $(GPU_VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(GPU_VENV)

@@ -3,18 +3,17 @@
 import asyncio
 import threading
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from rbm_bundle import Bundle
-from rbm_service.inference.batch import INLINE_ROWS, Answer
+from rbm_service.inference.batch import INLINE_ROWS, InputGatherer, RequestOutputs, Run
 from rbm_service.inference.batcher import Batcher
-from rbm_service.inference.forward import Run
-from rbm_service.inference.preprocessing import look_up
+from rbm_service.inference.preprocessing import RequestRows
 from rbm_service.runtime.tensors import LatencyTable, Tensors
 from rbm_service.serving.model import ServedModel
+from tests.model_inputs import brought, feeds_of
 
 
 class Gate:
@@ -33,15 +32,20 @@ class Gate:
         return self.run(model_inputs, outputs)
 
 
-def rows_of(bundle: Bundle, start: int, num_rows: int) -> Tensors:
+def inputs_of(bundle: Bundle, start: int, num_rows: int) -> Tensors:
     """The inputs of so many nodes in a row, from the first again after the last."""
-    return look_up(bundle, np.arange(start, start + num_rows) % bundle.nodes.num_nodes)
+    return feeds_of(bundle, np.arange(start, start + num_rows) % bundle.nodes.num_nodes)
+
+
+def rows_of(bundle: Bundle, start: int, num_rows: int) -> RequestRows:
+    """The same nodes as a request that brings all that the graph takes."""
+    return brought(inputs_of(bundle, start, num_rows))
 
 
 def batcher_behind(model: ServedModel, run: Run, **others: object) -> Batcher:
     """One for a model in service that runs its graph another way."""
     limits = {"max_batch_rows": 64, "max_queued_rows": 256} | others
-    return Batcher(run, partial(look_up, model.bundle), model.metrics, **limits)
+    return Batcher(run, InputGatherer(model.bundle), model.metrics, **limits)
 
 
 def table_of(seconds_per_row: float) -> LatencyTable:
@@ -49,13 +53,13 @@ def table_of(seconds_per_row: float) -> LatencyTable:
     return LatencyTable({2**power: 2**power * seconds_per_row for power in range(7)})
 
 
-async def answer_of(batcher: Batcher, *rows: Any, **others: Any) -> Answer:
+async def answer_of(batcher: Batcher, *rows: Any, **others: Any) -> RequestOutputs:
     """What comes of rows that are submitted."""
     return await batcher.submit(*rows, **others)
 
 
-async def occupy(batcher: Batcher, gate: Gate, bundle: Bundle) -> "asyncio.Future[Answer]":
+async def occupy(batcher: Batcher, gate: Gate, bundle: Bundle) -> "asyncio.Future[RequestOutputs]":
     """A request too big to run inline, and now inside the engine thread."""
-    running = batcher.submit(rows_of(bundle, 0, INLINE_ROWS + 1), INLINE_ROWS + 1)
+    running = batcher.submit(rows_of(bundle, 0, INLINE_ROWS + 1))
     await asyncio.to_thread(gate.entered.wait, 10)
     return running

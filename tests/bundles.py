@@ -16,6 +16,7 @@ from rbm_bundle.manifest import FeatureForm, FeatureSpec, GraphEntry, TensorSpec
 from rbm_service.inference.features import graph_features, in_form
 
 TINY = Path(__file__).parent / "data" / "tiny_bundle"
+SPARSE = TINY.with_name("sparse_bundle")
 KNOWN_IDS = list(range(100, 200, 5))
 STRING_IDS = [f"node-{node_id}" for node_id in KNOWN_IDS]  # sorts as the numbers do
 

@@ -17,7 +17,7 @@ from rbm_bundle import Bundle, ModelRepository
 from rbm_service.api.dependencies import AppState
 from rbm_service.api.schemas import ClassifyResponse, Problem
 from rbm_service.app import create_app
-from rbm_service.inference.forward import Run
+from rbm_service.inference.batch import Run
 from rbm_service.settings import Settings
 from tests.batchers import batcher_behind
 

@@ -60,6 +60,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.real_data)
         if "cuda_device" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.cuda)
+        if item.path.is_relative_to(TESTS / "system"):
+            item.add_marker(pytest.mark.system)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -7,6 +7,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
+from rbm_service.web.body_limits import BodyBudget
 from rbm_service.web.connection import Connection
 
 
@@ -38,14 +39,29 @@ class Transport(asyncio.Transport):
 class InMemoryConnection:
     """What a caller sends arrives at once; belongs to one event loop."""
 
-    def __init__(self, app: ASGIApp, default_headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        config = uvicorn.Config(app, http=Connection.within(60, 60), lifespan="off", log_config=None)
+    def __init__(
+        self,
+        app: ASGIApp,
+        default_headers: Iterable[tuple[bytes, bytes]] = (),
+        body_budget: BodyBudget | None = None,
+    ) -> None:
+        protocol = Connection.within(60, 60, body_budget or BodyBudget())
+        config = uvicorn.Config(app, http=protocol, lifespan="off", log_config=None)
         config.load()
         self._state = ServerState()
         self._state.default_headers = list(default_headers)
         self.transport = Transport()
         self.protocol: Connection = config.http_protocol_class(config, self._state, {})
         self.protocol.connection_made(self.transport)
+
+    def receive(self, data: bytes) -> None:
+        """Take in what has arrived."""
+        self.protocol.data_received(data)
+
+    @property
+    def statuses(self) -> list[bytes]:
+        """Of the answers so far."""
+        return [part[:3] for part in b"".join(self.transport.written).split(b"HTTP/1.1 ")[1:]]
 
     async def answered(self) -> None:
         """Until nothing is being answered."""

@@ -65,7 +65,8 @@ class Fault:
 
 
 class FaultInFile(Fault):
-    """A file says what the fault is: `hang` or a name of `DAMAGES`, and a number of rows, or all."""
+    """A file says what is wrong with batches of dense features: `hang` or a name of `DAMAGES`, and a number
+    of rows, or all; `hold`: they wait until it says something else."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -77,7 +78,17 @@ class FaultInFile(Fault):
             time.sleep(0.01)
         return computed
 
+    def say(self, text: str) -> None:
+        """Let the fault be this from now on."""
+        new = self.path.with_suffix(".new")
+        new.write_text(text)
+        new.replace(self.path)
+
     def apply(self, model_inputs: dict[str, np.ndarray], computed: Outputs) -> Outputs:
+        if "features" not in model_inputs:
+            return computed
+        while self.path.exists() and self.path.read_text() == "hold":
+            time.sleep(0.01)
         if self.path.exists():
             name, *num_rows = self.path.read_text().split()
             self.begin(DAMAGES.get(name, self.hang), *map(int, num_rows))

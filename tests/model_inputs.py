@@ -5,12 +5,28 @@ from collections.abc import Sequence
 import numpy as np
 
 from rbm_bundle import Bundle
+from rbm_bundle.nodes import UNKNOWN
+from rbm_service.inference.batch import InputGatherer
 from rbm_service.inference.features import graph_features, in_form
-from rbm_service.inference.preprocessing import look_up
+from rbm_service.inference.preprocessing import RequestRows
+from rbm_service.runtime.tensors import padded_width
 
 
 def feeds_of(bundle: Bundle, rows: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
-    return dict(look_up(bundle, np.asarray(rows)))
+    return InputGatherer(bundle).inputs_of([known(rows)])
+
+
+def known(rows: Sequence[int] | np.ndarray, width: int = 0) -> RequestRows:
+    """A request for known nodes, which leaves all else to the bundle."""
+    return RequestRows(np.asarray(rows), {}, width, ["cached"] * len(rows))
+
+
+def brought(model_inputs: dict[str, np.ndarray]) -> RequestRows:
+    """A request that brings all that the graph takes."""
+    num_rows = len(model_inputs["positions"])
+    return RequestRows(
+        [UNKNOWN] * num_rows, model_inputs, padded_width(model_inputs), ["supplied"] * num_rows
+    )
 
 
 def random_feeds(bundle: Bundle, num_rows: int, seed: int = 0) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from rbm_bundle.bundle import read_bundle, read_manifest
 from rbm_bundle.errors import BundleError
 from rbm_bundle.repository import ModelRepository, ShadowSpec
+from rbm_bundle.version import package_version
 
 DEFAULT_SHARE = 0.05
 
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rbm-models", description="Look after a model repository.")
     parser.add_argument("--models-dir", type=Path, default=Path("models"), help="default: models")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {package_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     listing = commands.add_parser("list", help="models, versions, and which one is promoted")

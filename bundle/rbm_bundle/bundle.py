@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from rbm_bundle.errors import BundleError
-from rbm_bundle.folders import incoming_folder, sync_folder, write_synced
+from rbm_bundle.folders import incoming_folder, read_small_file, sync_folder, write_synced
 from rbm_bundle.golden import GoldenRows, read_golden
 from rbm_bundle.manifest import MANIFEST_FILE, FileEntry, Manifest, Provider, parse_manifest, seal
 from rbm_bundle.nodes import NodeTable, node_table_arrays, open_node_table
@@ -16,6 +16,7 @@ from rbm_bundle.onnx_file import check_onnx_file
 
 MODEL_CARD_FILE = "MODEL_CARD.md"
 GOLDEN_FILE = "golden.npz"
+MAX_MANIFEST_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +40,12 @@ class Bundle:
         return self.path / entry.file
 
     def golden(self) -> GoldenRows:
-        """The rows with which a session proves itself."""
-        path = self.path / self.manifest.golden.file
-        inputs = {tensor.name for graph in self.manifest.graphs.values() for tensor in graph.inputs}
-        rows = read_golden(path, sorted(inputs))
-        if len(rows) != self.manifest.golden.num_rows:
-            raise BundleError(path, f"{len(rows)} rows", f"{self.manifest.golden.num_rows} rows")
-        return rows
+        """The rows with which a session proves itself.
+
+        Raises:
+            BundleError: they are not what the manifest promises.
+        """
+        return read_golden(self.path / self.manifest.golden.file, self.manifest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def write_bundle(folder: Path, draft: BundleDraft) -> Bundle:
         BundleError: `folder` exists already.
     """
     if folder.exists():
-        raise BundleError(folder, "a folder", "a new path: a bundle is never overwritten")
+        raise BundleError(folder, "a folder", "a new path (a bundle is never overwritten)")
     with incoming_folder(folder.parent) as incoming:
         files = {}
         for name, content in _contents(draft):
@@ -89,9 +89,14 @@ def read_bundle(folder: Path) -> Bundle:
             more than a student needs, or arrays that are not what the manifest promises.
     """
     manifest = read_manifest(folder)
-    _check_files(folder, manifest)
-    for graph in manifest.graphs.values():
-        check_onnx_file(folder / graph.file)
+    try:
+        _check_files(folder, manifest)
+        for graph in manifest.graphs.values():
+            check_onnx_file(folder / graph.file)
+    except OSError as error:
+        raise BundleError(
+            error.filename or folder, f"nothing readable ({error.strerror})", "files of a bundle"
+        ) from error
     return Bundle(folder, manifest, open_node_table(folder, manifest))
 
 
@@ -105,7 +110,7 @@ def read_manifest(folder: Path) -> Manifest:
     if path.is_symlink():
         raise BundleError(path, "a link", "a plain file")
     try:
-        raw = path.read_bytes()
+        raw = read_small_file(path, MAX_MANIFEST_BYTES)
     except OSError as error:
         raise BundleError(path, f"nothing readable ({error.strerror})", "the manifest of a bundle") from error
     return parse_manifest(raw, str(path))
@@ -122,16 +127,16 @@ def _contents(draft: BundleDraft) -> list[tuple[str, bytes]]:
 
 
 def _check_files(folder: Path, manifest: Manifest) -> None:
-    found = {entry.name for entry in folder.iterdir()} - {MANIFEST_FILE}
+    present = {entry.name for entry in folder.iterdir()} - {MANIFEST_FILE}
     listed = set(manifest.files)
-    if missing := sorted(listed - found):
-        raise BundleError(folder, f"no {', '.join(missing)}", "every file the manifest lists")
-    if strangers := sorted(found - listed):
-        raise BundleError(folder, f"{', '.join(strangers)} besides", "only files the manifest lists")
+    if missing := sorted(listed - present):
+        raise BundleError(folder, f"no {', '.join(missing)}", "every file that the manifest lists")
+    if unlisted := sorted(present - listed):
+        raise BundleError(folder, f"{', '.join(unlisted)} besides", "only files that the manifest lists")
     named = {graph.file for graph in manifest.graphs.values()} | {manifest.golden.file}
-    if unlisted := sorted(named - listed):
+    if undigested := sorted(named - listed):
         raise BundleError(
-            folder / MANIFEST_FILE, f"{', '.join(unlisted)} without a digest", "a digest for each file"
+            folder / MANIFEST_FILE, f"{', '.join(undigested)} without a digest", "a digest for each file"
         )
     for name, entry in manifest.files.items():
         _check_file(folder / name, entry)

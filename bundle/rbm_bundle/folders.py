@@ -1,7 +1,9 @@
 """Folders that appear whole or not at all: written aside, synced, then renamed into place."""
 
+import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +31,21 @@ def _make_synced(folder: Path) -> None:
     _make_synced(folder.parent)
     folder.mkdir(exist_ok=True)
     sync_folder(folder.parent)
+
+
+def read_small_file(path: Path, max_bytes: int) -> bytes:
+    """Read a file whole.
+
+    Raises:
+        OSError: it is no plain file (a pipe would be waited for), is too long, or cannot be read.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a plain file", str(path))
+    with path.open("rb") as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise OSError(errno.EFBIG, f"more than {max_bytes} bytes", str(path))
+    return content
 
 
 def write_synced(path: Path, content: bytes) -> None:

@@ -4,8 +4,7 @@ Dimension letters: G golden rows, C classes, L layers, K experts per row.
 """
 
 import io
-import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -13,8 +12,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from rbm_bundle.arrays import ArraySpec, read_archive
 from rbm_bundle.errors import BundleError
-from rbm_bundle.manifest import GoldenSpec
+from rbm_bundle.manifest import GoldenSpec, Manifest
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
@@ -58,33 +58,42 @@ class GoldenRows:
         return buffer.getvalue()
 
 
+ROUTING_GAP: Final = "routing_gap"
 OUTPUT_NAMES: Final = tuple(field.name for field in fields(GoldenRows) if field.name != "inputs")
 
 
-def read_golden(path: Path, inputs: Collection[str]) -> GoldenRows:
-    """Read `golden.npz`.
-
-    Args:
-        inputs: names of the graph's inputs.
+def read_golden(path: Path, manifest: Manifest) -> GoldenRows:
+    """Read `golden.npz`, no further than the manifest says.
 
     Raises:
-        BundleError: an array is missing, unreadable or of another length.
+        BundleError: an array is missing, unreadable, of another dtype or shape, or holds what a graph cannot
+            take or give.
     """
-    wanted = [*inputs, *OUTPUT_NAMES]
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        raise BundleError(path, f"no readable archive ({error})", "arrays " + ", ".join(wanted)) from error
-    if sorted(arrays) != sorted(wanted):
-        raise BundleError(path, "arrays " + ", ".join(sorted(arrays)), ", ".join(sorted(wanted)))
-    lengths = {name: len(array) for name, array in arrays.items()}
-    if len(set(lengths.values())) != 1:
-        raise BundleError(path, f"lengths {lengths}", "one length")
-    return GoldenRows(
-        inputs={name: arrays[name] for name in inputs},
-        **{name: arrays[name] for name in OUTPUT_NAMES},
-    )
+    arrays = read_archive(path, _specs(manifest))
+    for name, array in arrays.items():
+        # A row that cannot be routed otherwise has an infinite gap.
+        lost = np.isnan(array) if name == ROUTING_GAP else ~np.isfinite(array)
+        if lost.any():
+            raise BundleError(path, f"{name} that are not finite", "numbers")
+    if manifest.features.form == "sparse":
+        _check_padded(path, arrays["feature_ids"], arrays["feature_values"], manifest.features.num_features)
+    inputs = {name: arrays[name] for name in manifest.inputs()}
+    return GoldenRows(inputs, **{name: arrays[name] for name in OUTPUT_NAMES})
+
+
+def _specs(manifest: Manifest) -> dict[str, ArraySpec]:
+    """What each array must be; a sparse row is as long as it has columns at most."""
+    G, F = manifest.golden.num_rows, manifest.features.num_features
+    tensors = {**manifest.inputs(), **manifest.outputs()}.values()
+    specs = {tensor.name: ArraySpec(tensor.dtype, (G, *tensor.shape[1:]), free=F) for tensor in tensors}
+    return {**specs, ROUTING_GAP: ArraySpec("float32", (G,))}
+
+
+def _check_padded(path: Path, ids: Integers, values: Floats, num_features: int) -> None:
+    if ids.shape != values.shape:
+        raise BundleError(path, f"feature_values {values.shape}", f"shape {ids.shape}, as feature_ids")
+    if ids.size and not 0 <= ids.min() <= ids.max() <= num_features:
+        raise BundleError(path, "feature_ids outside the features", f"0..{num_features}, the last as padding")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +138,11 @@ def measure_parity(
 
 
 def relative_row_error(
-    found: npt.NDArray[Any], wanted: npt.NDArray[Any], scale: float
+    got: npt.NDArray[Any], expected: npt.NDArray[Any], scale: float
 ) -> npt.NDArray[np.float64]:
-    """‖found − wanted‖ / max(‖wanted‖, scale) of each row, shape (G,)."""
-    difference = np.asarray(found, np.float64) - np.asarray(wanted, np.float64)
-    norm = np.linalg.norm(np.asarray(wanted, np.float64), axis=1)
+    """‖got − expected‖ / max(‖expected‖, scale) of each row, shape (G,)."""
+    difference = np.asarray(got, np.float64) - np.asarray(expected, np.float64)
+    norm = np.linalg.norm(np.asarray(expected, np.float64), axis=1)
     return np.asarray(np.linalg.norm(difference, axis=1) / np.maximum(norm, max(scale, 1e-12)))
 
 
@@ -156,11 +165,11 @@ def check_parity(parity: Parity, spec: GoldenSpec, file: Path | str) -> None:
         )
     if not parity.worst_logits_error <= spec.rtol:
         raise BundleError(
-            file, f"relative logits error {parity.worst_logits_error:.2e}", f"<= {spec.rtol:.0e}"
+            file, f"relative logits error {parity.worst_logits_error:.2e}", f"at most {spec.rtol:.0e}"
         )
     if not parity.worst_probability_error <= spec.atol:
         raise BundleError(
-            file, f"probability error {parity.worst_probability_error:.2e}", f"<= {spec.atol:.0e}"
+            file, f"probability error {parity.worst_probability_error:.2e}", f"at most {spec.atol:.0e}"
         )
 
 

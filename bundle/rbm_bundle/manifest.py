@@ -6,6 +6,8 @@ zeros; those bytes hold the digest of every other file, so one id fixes the whol
 
 import hashlib
 import json
+import reprlib
+from collections.abc import Sequence
 from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -17,6 +19,7 @@ MANIFEST_FILE = "manifest.json"
 UNSEALED = "0" * 64
 NO_EXPERT: Final = -1
 """In `experts`, the places that a layer leaves empty because another sends its rows to more experts."""
+INTEGER_TENSORS: Final = frozenset({"feature_ids", "experts"})
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 Provider = Literal["cpu", "cuda"]
@@ -30,7 +33,7 @@ Accuracy = float | None
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class TensorSpec(_Record):
@@ -39,6 +42,9 @@ class TensorSpec(_Record):
     name: str
     dtype: Literal["float32", "int64"]
     shape: tuple[int | None, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.dtype} {self.shape}"
 
 
 class GraphEntry(_Record):
@@ -64,11 +70,15 @@ class FeatureSpec(_Record):
     """
 
     num_features: int = Field(ge=1)
+    """F, the columns of a row."""
     form: FeatureForm
+    """The form in which the graph takes them."""
     scaling: FeatureScaling
+    """How the graph scales them."""
     cached: CachedFeatures
+    """How the bundle stores the features of known nodes; null where it stores none."""
     max_nonzeros: int | None = Field(default=None, ge=0)
-    """Of a known node, in the sparse form alone; a caller's row may have more."""
+    """Most non-zeros of a known node, in the sparse form alone; a caller's row may have more."""
 
     @model_validator(mode="after")
     def _form_fits(self) -> Self:
@@ -89,9 +99,13 @@ class NodesSpec(_Record):
     """The nodes the bundle knows, and what it does about those it does not."""
 
     num_nodes: int = Field(ge=0)
+    """N, the known nodes."""
     id_kind: IdKind
+    """What their ids are: `range`, the numbers from 0 to N-1, other integers, or strings."""
     position_width: int = Field(ge=0)
+    """P, the width of a positional encoding; 0 where the model takes none."""
     unseen_rule: Literal["mean_of_known_neighbors"]
+    """Where the position of an unknown node comes from."""
 
 
 class GoldenSpec(_Record):
@@ -110,32 +124,43 @@ class GoldenSpec(_Record):
 
 
 class Architecture(_Record):
-    """The student inside the graphs: its kind, layer widths, experts of each layer.
-
-    `experts_per_row` is K, the most of any layer; `router_width` what a learnt router projects a row to, null
-    where there is none.
-    """
+    """The student inside the graphs."""
 
     student: str
+    """Kind of the student."""
     layer_widths: tuple[int, ...]
+    """Widths of the input of the first layer and of the output of each layer."""
     num_experts: tuple[int, ...]
+    """Experts of each layer."""
     experts_per_row: int = Field(ge=1)
+    """K, the most experts that a layer sends a row to."""
     router_width: int | None = Field(default=None, ge=1)
+    """What a learnt router projects a row to; null where there is none."""
     num_parameters: int = Field(ge=1)
+    """Parameters of the student."""
     temperature: float = Field(gt=0)
+    """What logits are divided by before the softmax."""
 
 
 class Metrics(_Record):
     """Accuracies (0..1) of the training run, each at the epoch of best validation; null where undefined."""
 
     val_accuracy: float
+    """Accuracy on the validation nodes."""
     test_accuracy: float
+    """Accuracy on the test nodes."""
     test_accuracy_std: float | None
+    """Standard deviation of the test accuracy over several runs."""
     teacher_test_accuracy: float
+    """The teacher's accuracy on the test nodes."""
     unseen_accuracy: Accuracy
+    """Accuracy on nodes that were no part of the graph in training."""
     teacher_unseen_accuracy: Accuracy
+    """The teacher's accuracy on these nodes."""
     calibration_error: float
+    """Expected calibration error on the test nodes."""
     num_runs: int = Field(ge=1)
+    """Runs that the standard deviation is taken over."""
 
 
 class Provenance(_Record):
@@ -167,29 +192,42 @@ class Manifest(_Record):
     provenance: Provenance
     files: dict[str, FileEntry] = Field(default_factory=dict)
 
+    def inputs(self) -> dict[str, TensorSpec]:
+        """What every graph takes, by name."""
+        positions = {"positions": (None, self.nodes.position_width)} if self.nodes.position_width else {}
+        return _tensors({**self.features.inputs(), **positions})
+
+    def outputs(self) -> dict[str, TensorSpec]:
+        """What every graph gives at least, by name."""
+        C, L, K = len(self.labels), len(self.architecture.num_experts), self.architecture.experts_per_row
+        shapes = dict.fromkeys(("logits", "probabilities"), (None, C))
+        return _tensors({**shapes, **dict.fromkeys(("experts", "weights", "similarity"), (None, L, K))})
+
     @model_validator(mode="after")
-    def _parts_agree(self) -> Self:
-        """What is said twice must be said alike: a service that trusts one would fail on the other."""
-        shapes = {
-            **self.features.inputs(),
-            "positions": (None, self.nodes.position_width),
-            "probabilities": (None, len(self.labels)),
-            "logits": (None, len(self.labels)),
-            "experts": (None, len(self.architecture.num_experts), self.architecture.experts_per_row),
-        }
-        position_inputs = {"positions"} if self.nodes.position_width else set()
-        wanted_inputs = {*self.features.inputs(), *position_inputs}
+    def _graphs_agree(self) -> Self:
+        """A graph takes and gives what the other fields imply: a service that trusts one needs both."""
         for provider, graph in self.graphs.items():
-            found_inputs = {tensor.name for tensor in graph.inputs}
-            if found_inputs != wanted_inputs:
-                raise ValueError(
-                    f"{provider} graph: inputs {sorted(found_inputs)}, elsewhere {sorted(wanted_inputs)}"
-                )
-            for tensor in (*graph.inputs, *graph.outputs):
-                wanted = shapes.get(tensor.name, tensor.shape)
-                if tensor.shape != wanted:
-                    raise ValueError(f"{provider} graph: {tensor.name} {tensor.shape}, elsewhere {wanted}")
+            _check_tensors(f"{provider} graph", graph.inputs, self.inputs())
+            _check_tensors(f"{provider} graph", graph.outputs, self.outputs())
+            if unknown := {tensor.name for tensor in graph.inputs} - set(self.inputs()):
+                raise ValueError(f"{provider} graph: inputs {', '.join(sorted(unknown))}, elsewhere none")
         return self
+
+
+def _tensors(shapes: dict[str, tuple[int | None, ...]]) -> dict[str, TensorSpec]:
+    return {
+        name: TensorSpec(name=name, dtype="int64" if name in INTEGER_TENSORS else "float32", shape=shape)
+        for name, shape in shapes.items()
+    }
+
+
+def _check_tensors(graph: str, got: Sequence[TensorSpec], expected: dict[str, TensorSpec]) -> None:
+    """Each that is expected has to be there once; others may be, too."""
+    for name, tensor in expected.items():
+        same = [other for other in got if other.name == name]
+        if same != [tensor]:
+            told = ", ".join(map(str, same)) or f"no {name}"
+            raise ValueError(f"{graph}: {told}, elsewhere {tensor}")
 
 
 def seal(manifest: Manifest) -> bytes:
@@ -208,22 +246,34 @@ def parse_manifest(raw: bytes, file: str = MANIFEST_FILE) -> Manifest:
             reproduce the id they carry.
     """
     try:
-        document = json.loads(raw)
-    except ValueError as error:
+        document = json.loads(raw.decode(), object_pairs_hook=_unrepeated, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
         raise BundleError(file, f"no JSON ({error})", "a manifest") from error
     version = document.get("format_version") if isinstance(document, dict) else None
     if version != FORMAT_VERSION:
-        raise BundleError(file, f"format_version {version!r}", f"format_version {FORMAT_VERSION}")
+        raise BundleError(file, f"format_version {reprlib.repr(version)}", f"format_version {FORMAT_VERSION}")
     try:
         manifest = Manifest.model_validate_json(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise BundleError(file, f"{place}: {first['msg']}", "a manifest of format 1") from error
+        first = error.errors(include_url=False, include_input=False)[0]
+        said = [*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")]
+        raise BundleError(file, ": ".join(said), f"a manifest of format {FORMAT_VERSION}") from error
     digest = _digest(raw.replace(manifest.bundle_id.encode(), UNSEALED.encode(), 1))
     if digest != manifest.bundle_id:
         raise BundleError(file, f"bytes of digest {digest[:12]}", f"bundle_id {manifest.bundle_id[:12]}")
     return manifest
+
+
+def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a key that occurs twice: one reader would take its first value, another its last."""
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        raise ValueError(f"a key twice among {', '.join(sorted(key for key, _ in pairs))}")
+    return document
+
+
+def _no_number(constant: str) -> float:
+    raise ValueError(f"{constant}, which is no JSON")
 
 
 def _digest(raw: bytes) -> str:

@@ -6,11 +6,12 @@ Dimension letters: N nodes, B batch, F features, P position width.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from rbm_bundle.arrays import ArraySpec, map_array
 from rbm_bundle.errors import BundleError
 from rbm_bundle.features import CsrFeatures
 from rbm_bundle.manifest import CachedFeatures, IdKind, Manifest
@@ -63,33 +64,25 @@ class NodeTable:
             return None
         return "csr" if isinstance(self.features, CsrFeatures) else "dense"
 
-    def known_rows_of(self, ids: list[NodeId] | Integers) -> list[int] | Integers | None:
-        """Row of each id, where the table has all of them; None otherwise.
-
-        For the few ids of a request that are row numbers, this takes none of the functions of numpy, of which
-        each costs as much as the lookup.
-        """
-        if self.ids is None and isinstance(ids, list):
-            N = len(self.positions)
-            rows = [i for i in ids if isinstance(i, int) and 0 <= i < N]
-            return rows if len(rows) == len(ids) else None
-        found = self.rows_of(ids)
-        return None if UNKNOWN in found else found
-
     def rows_of(self, ids: list[NodeId] | Integers) -> Integers:
         """Row of each id, `UNKNOWN` (-1) where the table has no such node; shape (B,)."""
+        return np.asarray(self.find(ids), np.int64)
+
+    def find(self, ids: list[NodeId] | Integers) -> list[int] | Integers:
+        """The same, as a list where ids are row numbers: for the few of a request, this takes none of the
+        functions of numpy, of which each costs as much as the lookup."""
         if isinstance(ids, np.ndarray):
             return self._rows_of_integers(ids)
         if self.ids is None:
-            N = self.num_nodes
-            return np.array([i if isinstance(i, int) and 0 <= i < N else UNKNOWN for i in ids], np.int64)
-        if self.id_kind == "integer":
+            N = len(self.positions)
+            return [i if isinstance(i, int) and 0 <= i < N else UNKNOWN for i in ids]
+        if self.ids.dtype.kind != "S":
             fits = [isinstance(node_id, int) and -(2**63) <= node_id < 2**63 for node_id in ids]
             keys = [node_id if fit else 0 for node_id, fit in zip(ids, fits, strict=True)]
             return self._search(np.array(keys, np.int64), np.array(fits, bool))
         encoded = [str(node_id).encode(errors="surrogatepass") for node_id in ids]
         width = self.ids.dtype.itemsize
-        # Fixed-width bytes cut long ids and drop trailing NULs: such an id would match a stranger's.
+        # Fixed-width bytes cut long ids and drop trailing NULs: such an id would match another node's.
         fits = [len(key) <= width and not key.endswith(b"\0") for key in encoded]
         return self._search(np.array(encoded, dtype=self.ids.dtype), np.array(fits, bool))
 
@@ -100,11 +93,11 @@ class NodeTable:
             return np.full(len(ids), UNKNOWN)
         return self._search(ids, np.ones(len(ids), bool))
 
-    def positions_of(self, rows: Integers) -> Floats:
+    def positions_of(self, rows: list[int] | Integers) -> Floats:
         """Positions of known rows, shape (B, P)."""
         return self.positions.take(rows, axis=0)  # several times faster than an index for a few rows
 
-    def features_of(self, rows: Integers) -> Floats | CsrFeatures:
+    def features_of(self, rows: list[int] | Integers) -> Floats | CsrFeatures:
         """Cached features of known rows, (B, F), in the form they are cached in.
 
         Raises:
@@ -113,7 +106,7 @@ class NodeTable:
         if self.features is None:
             raise LookupError("this bundle caches no node features")
         if isinstance(self.features, CsrFeatures):
-            return self.features.take(rows)
+            return self.features.take(np.asarray(rows))
         return self.features.take(rows, axis=0)
 
     def _search(self, keys: npt.NDArray[Any], comparable: npt.NDArray[np.bool_]) -> Integers:
@@ -167,11 +160,10 @@ def open_node_table(folder: Path, manifest: Manifest) -> NodeTable:
         BundleError: a dtype, shape or order that the manifest does not promise.
     """
     nodes, features = manifest.nodes, manifest.features
-    positions = _open(folder / POSITIONS_FILE, "f", np.float32, (nodes.num_nodes, nodes.position_width))
+    positions = _floats(folder / POSITIONS_FILE, (nodes.num_nodes, nodes.position_width))
     ids = None
     if nodes.id_kind != "range":
-        kind = "S" if nodes.id_kind == "string" else "i"
-        ids = _open(folder / NODE_IDS_FILE, kind, None, (nodes.num_nodes,))
+        ids = map_array(folder / NODE_IDS_FILE, ArraySpec(nodes.id_kind, (nodes.num_nodes,)))
         if not (ids[:-1] < ids[1:]).all():
             raise BundleError(folder / NODE_IDS_FILE, "ids out of order or repeated", "strictly rising ids")
     return NodeTable(
@@ -185,32 +177,22 @@ def _open_features(
     if kind is None:
         return None
     if kind == "dense":
-        return _open(folder / DENSE_FEATURES_FILE, "f", np.float32, (num_nodes, num_features))
-    indptr = _open(folder / CSR_FILES[0], "i", np.int64, (num_nodes + 1,))
-    nnz = int(indptr[-1])
-    if indptr[0] != 0 or (np.diff(indptr) < 0).any():
+        return _floats(folder / DENSE_FEATURES_FILE, (num_nodes, num_features))
+    indptr = map_array(folder / CSR_FILES[0], ArraySpec("int64", (num_nodes + 1,)))
+    if indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():  # a difference of such bounds may overflow
         raise BundleError(folder / CSR_FILES[0], "row bounds that fall", "rising bounds from 0")
-    indices = _open(folder / CSR_FILES[1], "i", np.int64, (nnz,))
+    nnz = int(indptr[-1])
+    indices = map_array(folder / CSR_FILES[1], ArraySpec("int64", (nnz,)))
     if nnz and not (indices.min() >= 0 and indices.max() < num_features):
         raise BundleError(folder / CSR_FILES[1], "a column outside the features", f"0..{num_features - 1}")
-    values = _open(folder / CSR_FILES[2], "f", np.float32, (nnz,))
+    values = _floats(folder / CSR_FILES[2], (nnz,))
     return CsrFeatures(indptr, indices, values, num_features)
 
 
-def _open(path: Path, kind: str, dtype: npt.DTypeLike | None, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    try:
-        # mmap cannot map zero bytes; such an array is read whole.
-        mode: Literal["r"] | None = "r" if 0 not in shape else None
-        with np.errstate(over="raise"):  # of a header that claims more bytes than can be counted
-            mapped = np.load(path, mmap_mode=mode, allow_pickle=False)
-    except (OSError, ValueError, EOFError, ArithmeticError) as error:
-        raise BundleError(path, f"no readable array ({error})", f"an array of shape {shape}") from error
-    # A plain view of the mapping: indexing `np.memmap` itself costs microseconds more a gather.
-    array: npt.NDArray[Any] = np.asarray(mapped)
-    if array.shape != shape or array.dtype.kind != kind or (dtype is not None and array.dtype != dtype):
-        raise BundleError(path, f"{array.dtype} of shape {array.shape}", f"{dtype or kind} of shape {shape}")
+def _floats(path: Path, shape: tuple[int, ...]) -> Floats:
+    array: Floats = map_array(path, ArraySpec("float32", shape))
     # Put so that a NaN, which is neither above nor below, is refused as well.
-    if kind == "f" and array.size and not -MAX_MAGNITUDE <= array.min() <= array.max() <= MAX_MAGNITUDE:
+    if array.size and not -MAX_MAGNITUDE <= array.min() <= array.max() <= MAX_MAGNITUDE:
         raise BundleError(
             path, f"numbers up to {np.abs(array).max()}", f"finite ones up to {MAX_MAGNITUDE:.0e}"
         )

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from rbm_bundle.bundle import Bundle, read_bundle
 from rbm_bundle.errors import BundleError
-from rbm_bundle.folders import copy_synced, incoming_folder, replace_file, sync_folder
+from rbm_bundle.folders import copy_synced, incoming_folder, read_small_file, replace_file, sync_folder
 from rbm_bundle.manifest import NAME_PATTERN
 
 CURRENT_FILE = "CURRENT"
 SHADOW_FILE = "SHADOW"
+MAX_TEXT_BYTES = 2**16  # of either
 _NAME = re.compile(NAME_PATTERN)
 _VERSION = re.compile(r"[1-9][0-9]*")
 _SHARE = re.compile(r"[0-9]*\.?[0-9]+(e-[0-9]+)?")
@@ -91,7 +92,7 @@ class ModelRepository:
         """
         if version not in self.versions(name):
             have = ", ".join(map(str, self.versions(name))) or "none"
-            raise BundleError(self.root / name, f"versions: {have}", f"version {version}")
+            raise BundleError(self.root / name, f"versions {have}", f"version {version}")
         return self.root / name / str(version)
 
     def publish(self, bundle_folder: Path, name: str | None = None) -> int:
@@ -182,7 +183,7 @@ class ModelRepository:
 def _text_of(path: Path) -> str | None:
     """What a small file says, or None when there is no such file."""
     try:
-        return path.read_bytes().decode("ascii", "replace").strip()
+        return read_small_file(path, MAX_TEXT_BYTES).decode("ascii", "replace").strip()
     except FileNotFoundError:
         return None
     except OSError as error:

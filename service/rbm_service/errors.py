@@ -1,15 +1,13 @@
-"""What a caller can be told went wrong, and the body that says it: `application/problem+json` (RFC 9457), and
-on the routes of the Open Inference Protocol what its clients read.
+"""The errors that callers are told of. `web/error_response.py` makes them answers.
 
 A detail speaks of the request alone; what the runtime or the disk has to say stays in the log.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 FailureReason = Literal[
     "rejected", "canceled", "backend", "validation", "unauthorized", "too_large", "deadline", "other"
@@ -53,20 +51,6 @@ class ServiceError(Exception):
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
 
-    def body(self, request_id: str) -> bytes:
-        """The problem as JSON."""
-        problem: dict[str, Any] = {
-            "type": "about:blank",
-            "title": self.status.phrase,
-            "status": int(self.status),
-            "detail": self.detail,
-            "code": self.code,
-            "request_id": request_id,
-        }
-        if self.errors:
-            problem["errors"] = [asdict(error) for error in self.errors]
-        return json.dumps(problem, separators=(",", ":")).encode()
-
 
 class InvalidJsonError(ServiceError):
     """The body is not JSON."""
@@ -84,6 +68,11 @@ class InvalidRequestError(ServiceError):
         """One thing wrong at one place of the body."""
         error = FieldError(loc, msg)
         return cls(str(error), errors=[error])
+
+    @classmethod
+    def mismatch(cls, *loc: str | int, expected: object, got: object) -> "InvalidRequestError":
+        """The same, in the words of every mismatch."""
+        return cls.at(*loc, msg=f"expected {expected}, got {got}")
 
 
 class UnknownNodeError(ServiceError):
@@ -170,15 +159,13 @@ class UnsupportedMediaTypeError(ServiceError):
 
 
 class OverloadedError(ServiceError):
-    """The queue is full; the request may come back later."""
+    """The queue is full, or there is no room for the body; the request may come back later."""
 
     status, code, reason = HTTPStatus.TOO_MANY_REQUESTS, "overloaded", "rejected"
 
-    def __init__(self, retry_after_seconds: float) -> None:
+    def __init__(self, retry_after_seconds: float, why: str = "the queue is full") -> None:
         seconds = max(1, math.ceil(retry_after_seconds))
-        super().__init__(
-            f"the queue is full; try again in {seconds} s", headers={"Retry-After": str(seconds)}
-        )
+        super().__init__(f"{why}; try again in {seconds} s", headers={"Retry-After": str(seconds)})
 
 
 class BackendError(ServiceError):
@@ -224,6 +211,15 @@ class DeadlineExceededError(ServiceError):
 
     def __init__(self) -> None:
         super().__init__("the request was not computed within its time limit")
+
+
+class EngineError(Exception):
+    """The runtime cannot run the graph where it was asked to, or computed nothing usable."""
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error says, as text that can be sent: names of files may hold bytes that are no UTF-8."""
+    return str(error).encode("utf-8", "backslashreplace").decode()
 
 
 def _shortened(node_id: int | str) -> str:

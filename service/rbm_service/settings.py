@@ -3,14 +3,20 @@
 import difflib
 import importlib.util
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, HttpUrl, model_validator
+from pydantic import Field, HttpUrl, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ENV_PREFIX = "RBM_"
 TRACING_MODULE = "opentelemetry.exporter.otlp.proto.http"
+# What Kubernetes sets for a Service: an address under two kinds of names, and its parts under more.
+LINKED_ADDRESS = re.compile(r"(tcp|udp|sctp)://.+:\d+", re.IGNORECASE)
+LINKED_NAME = re.compile(r"(RBM|RBM_.+)_PORT(_\d+_(TCP|UDP|SCTP))?")
+LINKED_PART = re.compile(r"_SERVICE_HOST|_SERVICE_PORT(_.+)?|_PORT_\d+_(TCP|UDP|SCTP)_(PORT|PROTO|ADDR)")
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1)]
@@ -18,6 +24,8 @@ MAX_SECONDS = 3600
 Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
 AtLeastASecond = Annotated[float, Field(ge=1, le=MAX_SECONDS)]
 SecondsOrNone = Annotated[float, Field(ge=0, le=MAX_SECONDS)]
+Prefix = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")]
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\sA-Z]+")
 
 
 class Settings(BaseSettings):
@@ -62,6 +70,10 @@ class Settings(BaseSettings):
     max_body_bytes: Count = 16 * 1024 * 1024
     """Longest request body."""
 
+    max_buffered_bytes: Count = 256 * 1024 * 1024
+    """Most bytes of all request bodies that are held at the same time, as announced or as they arrive, and of
+    what compressed ones expand to; a request beyond that is answered with 429 before its body is read."""
+
     header_timeout_seconds: Seconds = 10.0
     """How long the headers of a request may take to arrive; then the connection is closed. One that waits for
     its next request is closed after five seconds."""
@@ -97,11 +109,21 @@ class Settings(BaseSettings):
 
     api_keys_file: Path | None = None
     """File of the keys that open the API, on each line a name and the SHA-256 of a key, as
-    `rbm-serve --new-key NAME` prints it; `#` begins a comment. When unset, the API is open to everyone."""
+    `rbm-serve --new-key NAME >> FILE` adds it; `#` begins a comment. When unset, everyone may come in."""
 
     admin_key_file: Path | None = None
     """File with the SHA-256 of the key that opens /admin and /v2/repository, and all the rest. When unset,
     these two do not exist."""
+
+    docs: Literal["open", "keys", "off"] | None = None
+    """Who may read /docs and /openapi.json: `open`, everyone; `keys`, whoever has a key; `off`, nobody: they
+    do not exist. When unset, `keys` where there is RBM_API_KEYS_FILE, else `open`."""
+    cors_origins: str | None = None
+    """Origins whose scripts may call the service from a browser, as in `https://app.example.org`, with commas
+    between them. When unset, browsers show no script of another origin an answer."""
+
+    root_path: Prefix = ""
+    """Prefix under which a proxy offers the service, as in `/rbm`, whether the proxy cuts it off or not."""
 
     intra_op_threads: Count = 1
     """Threads of ONNX Runtime within one operator."""
@@ -124,14 +146,38 @@ class Settings(BaseSettings):
         """The names in `model`; none when it is left out."""
         return tuple(name.strip() for name in self.model.split(",")) if self.model else ()
 
+    @property
+    def has_open_docs(self) -> bool:
+        """Whether /docs and /openapi.json need no key."""
+        return self.docs in ("open", "off") or (self.docs is None and self.api_keys_file is None)
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """The origins in `cors_origins`; none when it is left out."""
+        return _listed(self.cors_origins)
+
     @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown_variables(cls, values: object) -> object:
+    def _refuse_unknown_variables(cls, values: dict[str, Any]) -> dict[str, Any]:
         known = {ENV_PREFIX + name.upper() for name in cls.model_fields}
-        given = {name for name in os.environ if name.upper().startswith(ENV_PREFIX)}
+        links = service_links(os.environ)
+        given = {name for name in os.environ if name.upper().startswith(ENV_PREFIX)} - links
         if unknown := sorted(name for name in given if name.upper() not in known):
             raise ValueError("; ".join(_unknown_variable(name, known) for name in unknown))
-        return values
+        linked = {name.removeprefix(ENV_PREFIX).lower() for name in links}
+        return {
+            name: value
+            for name, value in values.items()
+            if name not in linked or not LINKED_ADDRESS.fullmatch(str(value))
+        }
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, origins: str | None) -> str | None:
+        for origin in _listed(origins):
+            if not ORIGIN.fullmatch(origin):
+                raise ValueError(f"expected origins as in https://app.example.org, got {origin}")
+        return origins
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -140,8 +186,13 @@ class Settings(BaseSettings):
                 f"RBM_MAX_REQUEST_ROWS={self.max_request_rows} exceeds RBM_MAX_QUEUED_ROWS="
                 f"{self.max_queued_rows}: such a request could never be queued"
             )
+        if self.max_body_bytes > self.max_buffered_bytes:
+            raise ValueError(
+                f"RBM_MAX_BODY_BYTES={self.max_body_bytes} exceeds RBM_MAX_BUFFERED_BYTES="
+                f"{self.max_buffered_bytes}: such a body could never be held"
+            )
         if "" in self.model_names or len(set(self.model_names)) < len(self.model_names):
-            raise ValueError(f"RBM_MODEL={self.model}: wanted different names with commas between them")
+            raise ValueError(f"RBM_MODEL: expected different names with commas between, got {self.model}")
         if self.metrics_port == self.port:
             raise ValueError(f"RBM_METRICS_PORT={self.metrics_port} is the port of the API as well")
         if self.otlp_endpoint is not None and not _is_installed(TRACING_MODULE):
@@ -149,9 +200,36 @@ class Settings(BaseSettings):
                 f"RBM_OTLP_ENDPOINT={self.otlp_endpoint}, but OpenTelemetry is not installed: "
                 "install the extra `tracing`, or leave it unset"
             )
+        if self.docs == "keys" and self.api_keys_file is None:
+            raise ValueError("RBM_DOCS=keys needs RBM_API_KEYS_FILE: nobody has a key")
         if self.model_control == "explicit" and self.admin_key_file is None:
             raise ValueError("RBM_MODEL_CONTROL=explicit needs RBM_ADMIN_KEY_FILE: nobody could load a model")
         return self
+
+
+def service_links(environment: Mapping[str, str]) -> set[str]:
+    """Return the variables that Kubernetes sets in every container for Services whose names begin with `rbm`.
+
+    A Service `rbm` gives `RBM_PORT=tcp://10.0.0.1:8000`, `RBM_SERVICE_HOST` and so on, a Service `rbm-x` the
+    same after `RBM_X`. The address tells them from a setting, and from a mistake.
+    """
+    services = {
+        name: match[1]
+        for name, value in environment.items()
+        if (match := LINKED_NAME.fullmatch(name)) and LINKED_ADDRESS.fullmatch(value)
+    }
+    parts = {
+        name
+        for name in environment
+        for service in services.values()
+        if name.startswith(service) and LINKED_PART.fullmatch(name.removeprefix(service))
+    }
+    return parts | set(services)
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    """What stands between commas."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
 def _is_installed(module: str) -> bool:

@@ -41,7 +41,7 @@ def test_a_missing_file_is_refused_by_name(tiny_bundle, name):
         read_bundle(tiny_bundle)
 
 
-def test_a_stranger_among_the_files_is_refused_by_name(tiny_bundle):
+def test_a_file_that_is_not_listed_is_refused_by_name(tiny_bundle):
     (tiny_bundle / "extra.bin").write_bytes(b"")
     with pytest.raises(BundleError, match=r"extra\.bin"):
         read_bundle(tiny_bundle)
@@ -50,7 +50,7 @@ def test_a_stranger_among_the_files_is_refused_by_name(tiny_bundle):
 def test_a_truncated_file_is_refused_with_both_sizes(tiny_bundle):
     path = tiny_bundle / "positions.npy"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(BundleError, match=r"447 bytes; wanted 448 bytes"):
+    with pytest.raises(BundleError, match=r"expected 448 bytes, got 447 bytes"):
         read_bundle(tiny_bundle)
 
 
@@ -90,5 +90,5 @@ def test_an_interrupt_while_writing_leaves_nothing(tiny_bundle, tmp_path, monkey
 def test_a_graph_for_a_provider_that_is_not_there_is_refused(tiny_bundle):
     bundle = read_bundle(tiny_bundle)
     manifest = bundle.manifest.model_copy(update={"graphs": {"cpu": bundle.manifest.graphs["cpu"]}})
-    with pytest.raises(BundleError, match="graphs for cpu; wanted a graph for cuda"):
+    with pytest.raises(BundleError, match="expected a graph for cuda, got graphs for cpu"):
         replace(bundle, manifest=manifest).graph_path("cuda")

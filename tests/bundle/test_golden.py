@@ -3,9 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rbm_bundle.bundle import read_bundle
+from rbm_bundle.bundle import read_bundle, read_manifest
 from rbm_bundle.errors import BundleError
 from rbm_bundle.golden import check_parity, measure_parity, read_golden
+from tests.bundles import SPARSE
 
 
 @pytest.fixture
@@ -79,8 +80,32 @@ def test_too_many_exempt_rows_are_refused(golden, spec):
     assert "too near a routing tie" in refusal(all_tied, spec, outputs_of(golden))
 
 
-def test_an_archive_of_something_else_is_refused(tmp_path):
+def test_an_archive_of_something_else_is_refused(tmp_path, tiny_bundle):
     path = tmp_path / "golden.npz"
     np.savez(path, features=np.zeros(3))
-    with pytest.raises(BundleError, match="arrays features"):
-        read_golden(path, ["features", "positions"])
+    with pytest.raises(BundleError, match="got arrays features"):
+        read_golden(path, read_manifest(tiny_bundle))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"feature_ids": lambda ids: ids - 1}, "feature_ids outside"),
+        ({"feature_ids": lambda ids: ids + 1}, "feature_ids outside"),
+        ({"feature_ids": lambda ids: ids[:, 1:]}, "as feature_ids"),
+        ({name: lambda rows: np.tile(rows, 6) for name in ("feature_ids", "feature_values")}, "up to 200"),
+    ],
+)
+def test_sparse_rows_that_no_graph_can_take_are_refused(tmp_path, change, reason):
+    arrays = dict(np.load(SPARSE / "golden.npz"))
+    arrays["feature_ids"][0, 0] = 0
+    np.savez(tmp_path / "golden.npz", **arrays | {name: edit(arrays[name]) for name, edit in change.items()})
+    with pytest.raises(BundleError, match=reason):
+        read_golden(tmp_path / "golden.npz", read_manifest(SPARSE))
+
+
+def test_a_gap_may_be_infinite(tmp_path):
+    arrays = dict(np.load(SPARSE / "golden.npz"))
+    arrays["routing_gap"][0] = np.inf
+    np.savez(tmp_path / "golden.npz", **arrays)
+    assert len(read_golden(tmp_path / "golden.npz", read_manifest(SPARSE))) == 25

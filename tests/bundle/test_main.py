@@ -1,6 +1,7 @@
 import pytest
 
 from rbm_bundle.__main__ import main
+from rbm_bundle.version import package_version
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_verify_says_what_is_wrong_and_exits_1(models, tiny_bundle, capsys):
     path = tiny_bundle / "student.dense.onnx"
     path.write_bytes(path.read_bytes()[::-1])
     assert models("verify", tiny_bundle) == 1
-    assert "student.dense.onnx: found sha256" in capsys.readouterr().err
+    assert "student.dense.onnx: expected sha256" in capsys.readouterr().err
 
 
 def test_an_empty_repository_is_said_to_be_empty(models, capsys):
@@ -52,14 +53,14 @@ def test_a_broken_current_file_is_told_and_the_other_models_are_listed(models, t
     capsys.readouterr()
     assert models("list") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "wanted one of the versions [1]" in lines[0]
+    assert "expected one of the versions [1]" in lines[0]
     assert [line.split() for line in lines[1:]] == [["aaa", "1"], ["zzz", "1", "current"]]
 
 
 def test_version_zero_is_a_version_that_is_not_there(models, tiny_bundle, capsys):
     models("publish", tiny_bundle)
     assert models("verify", "tiny", 0) == 1
-    assert "wanted version 0" in capsys.readouterr().err
+    assert "expected version 0" in capsys.readouterr().err
 
 
 def test_a_disk_that_refuses_is_told_in_one_line(tiny_bundle, tmp_path, capsys):
@@ -86,6 +87,12 @@ def test_a_shadow_is_cast_listed_and_taken_away(models, tiny_bundle, tmp_path, c
 def test_a_shadow_that_is_not_there_is_refused(models, tiny_bundle, capsys):
     models("publish", tiny_bundle)
     assert models("shadow", "tiny", 7) == 1
-    assert "wanted version 7" in capsys.readouterr().err
+    assert "expected version 7" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         models("shadow", "tiny")
+
+
+def test_the_version_is_told(models, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        models("--version")
+    assert capsys.readouterr().out == f"rbm-models {package_version()}\n"

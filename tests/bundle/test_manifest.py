@@ -19,7 +19,7 @@ def test_a_sealed_manifest_reads_back_as_it_was(raw):
 
 def test_another_format_is_refused_and_says_which_is_read(raw):
     document = json.loads(raw) | {"format_version": 2}
-    with pytest.raises(BundleError, match="format_version 2; wanted format_version 1"):
+    with pytest.raises(BundleError, match="expected format_version 1, got format_version 2"):
         parse_manifest(json.dumps(document).encode())
 
 
@@ -35,6 +35,7 @@ def test_what_is_no_manifest_is_refused(content):
         parse_manifest(content)
 
 
+@pytest.mark.slow
 def test_every_single_bit_of_the_manifest_counts(raw):
     for place in range(len(raw)):
         for bit in range(8):

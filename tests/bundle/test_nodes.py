@@ -1,9 +1,13 @@
+import shutil
+
 import numpy as np
 import pytest
 
 from rbm_bundle.bundle import read_bundle
+from rbm_bundle.errors import BundleError
 from rbm_bundle.features import CsrFeatures, csr_from_dense
-from rbm_bundle.nodes import UNKNOWN, NodeTable, mean_of_known_neighbors
+from rbm_bundle.nodes import CSR_FILES, UNKNOWN, NodeTable, mean_of_known_neighbors, open_node_table
+from tests.bundles import SPARSE
 
 POSITIONS = np.arange(12, dtype=np.float32).reshape(4, 3)
 
@@ -75,3 +79,13 @@ def test_an_array_of_ids_finds_the_same_rows_as_a_list():
     assert NodeTable(None, POSITIONS).rows_of(np.array(ids)).tolist() == [0, 3, UNKNOWN, UNKNOWN]
     strings = NodeTable(np.array([b"1", b"2", b"3", b"4"]), POSITIONS)
     assert strings.rows_of(np.array([1, 2])).tolist() == [UNKNOWN] * 2
+
+
+def test_row_bounds_whose_differences_overflow_are_refused(tmp_path):
+    manifest = read_bundle(SPARSE).manifest
+    folder = shutil.copytree(SPARSE, tmp_path / "bundle")
+    bounds = np.load(folder / CSR_FILES[0]).copy()
+    bounds[1:4] = 2**63 - 1, -(2**63), -1  # each is less than 2**63 above the one before, modulo 2**64
+    np.save(folder / CSR_FILES[0], bounds)
+    with pytest.raises(BundleError, match="row bounds that fall"):
+        open_node_table(folder, manifest)

@@ -127,7 +127,10 @@ def test_a_graph_with_every_harmless_part_is_let_through(tmp_path):
 
 @pytest.mark.parametrize("place", FOREIGN_OPERATORS)
 def test_operators_of_another_domain_are_refused_wherever_they_are(place, refused):
-    refused(FOREIGN_OPERATORS[place].SerializeToString(), "'com.example'; wanted operators of ONNX itself")
+    refused(
+        FOREIGN_OPERATORS[place].SerializeToString(),
+        "expected operators of ONNX itself, got .*'com.example'",
+    )
 
 
 @pytest.mark.parametrize("place", EXTERNAL_DATA)
@@ -215,7 +218,7 @@ def graphs_of(one):
 def test_another_format_than_onnx_is_refused_by_its_name(tmp_path):
     path = tmp_path / "graph.ort"
     path.write_bytes(model(graph()).SerializeToString())
-    with pytest.raises(BundleError, match=r"named \*\.ort; wanted one named \*\.onnx"):
+    with pytest.raises(BundleError, match=r"expected one named \*\.onnx, got .* \*\.ort"):
         check_onnx_file(path)
 
 

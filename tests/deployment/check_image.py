@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.deployment.monitoring import NodeQuery, alert_queries, dashboard_queries
+from tests.deployment.monitoring import PromQuery, dashboard_queries, rule_queries
 from tests.deployment.scraping import (
     WINDOW,
     CheckError,
     all_evaluated,
     ask,
-    classify,
     numbers_for,
+    post,
     prometheus,
     publish_with_shadow,
     put_load_on,
@@ -57,7 +57,7 @@ def check_container(image: str, folder: Path) -> None:
     api, metrics = (f"127.0.0.1:{find_free_port()}" for _ in range(2))
     with running(image, folder / "models", api, metrics) as container:
         check_confinement(container)
-        claim(classify(api, {"node_ids": [100, 105]}) == 200, "it classifies over HTTP")
+        claim(post(api, "/classify", {"node_ids": [100, 105]}) == 200, "it classifies over HTTP")
         if shutil.which("prometheus") and shutil.which("promtool"):
             check_metrics(metrics)
             check_monitoring(api, metrics, folder)
@@ -115,17 +115,17 @@ def check_monitoring(api: str, metrics: str, folder: Path) -> None:
         for query in dashboard_queries():
             num_numbers = len(numbers_for(address, query.filled_in(WINDOW)))
             claim(num_numbers > 0, f"dashboard {query.place}: {num_numbers} series have a number")
-        wait_until(lambda: all_evaluated(address), "every alert was evaluated")
+        wait_until(lambda: all_evaluated(address), "every rule was evaluated")
         for rule in rules(address):
-            claim(rule["health"] == "ok", f"alert {rule['name']}: {rule['state']}")
-        for query in alert_queries():
-            check_alert(address, query)
+            claim(rule["health"] == "ok", f"rule {rule['name']}: {rule['health']}")
+        for query in rule_queries():
+            check_rule(address, query)
 
 
-def check_alert(address: str, query: NodeQuery) -> None:
-    """The series behind an alert are there, so that its silence means something."""
+def check_rule(address: str, query: PromQuery) -> None:
+    """The series behind a rule are there, so that an alert's silence means something."""
     for name in sorted(query.metrics()):
-        claim(bool(ask(address, "query", query=name)["result"]), f"alert {query.place}: reads {name}")
+        claim(bool(ask(address, "query", query=name)["result"]), f"rule {query.place}: reads {name}")
 
 
 def claim(holds: bool, what: str) -> None:

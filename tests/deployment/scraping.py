@@ -1,7 +1,7 @@
 """A real Prometheus with the project's configuration, and a load that leaves no panel empty."""
 
 import json
-import shutil
+import os
 import subprocess
 import time
 import urllib.error
@@ -16,13 +16,14 @@ import numpy as np
 import yaml
 
 from rbm_bundle import ModelRepository, ShadowSpec
-from tests.deployment.monitoring import DOCKER
+from tests.deployment.monitoring import ALERTS, DOCKER
 from tests.servers import find_free_port
 
 BUNDLE: Final = Path(__file__).parents[1] / "data" / "tiny_bundle"
 LOAD_SECONDS: Final = 15
 WINDOW: Final = f"{LOAD_SECONDS}s"
 PATIENCE_SECONDS: Final = 60
+RUNBOOKS_URL: Final = "https://runbooks.example/operations"
 
 
 class CheckError(Exception):
@@ -40,18 +41,23 @@ def publish_with_shadow(models: Path) -> None:
 def prometheus(metrics: str, folder: Path) -> Iterator[str]:
     """The address of a Prometheus that runs the project's configuration, only faster and with this target."""
     config = yaml.safe_load((DOCKER / "prometheus.yml").read_text())
-    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["global"] |= {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["scrape_configs"][0]["static_configs"] = [{"targets": [metrics]}]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    shutil.copy(DOCKER / "alerts.yml", folder)
+    alerts = yaml.safe_load(ALERTS.read_text())
+    for group in alerts["groups"]:
+        group.pop("interval", None)
+    (folder / "alerts.yml").write_text(yaml.safe_dump(alerts))
     address = f"127.0.0.1:{find_free_port()}"
     command = [
         "prometheus",
         f"--config.file={folder / 'prometheus.yml'}",
         f"--storage.tsdb.path={folder / 'series'}",
         f"--web.listen-address={address}",
+        "--enable-feature=expand-external-labels",  # before version 3, where it is always so
     ]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    environment = os.environ | {"RUNBOOKS_URL": RUNBOOKS_URL}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
         try:
             wait_until(lambda: is_there(f"http://{address}/-/ready"), "Prometheus accepts the configuration")
             yield address
@@ -76,7 +82,7 @@ def numbers_for(address: str, query: str) -> list[float]:
 
 
 def rules(address: str) -> list[dict[str, Any]]:
-    """The alerts as Prometheus sees them."""
+    """The alerts, and the rules that record a series, as Prometheus sees them."""
     return [rule for group in ask(address, "rules")["groups"] for rule in group["rules"]]
 
 
@@ -89,23 +95,25 @@ def put_load_on(api: str) -> None:
     """Requests of every kind, those that are refused among them."""
     ids = np.load(BUNDLE / "node_ids.npy").tolist()
     features = np.load(BUNDLE / "features.dense.npy").tolist()
-    bodies: list[dict[str, Any]] = [
-        {"node_ids": ids},
-        {"node_ids": ids[:1], "min_confidence": 1.0},
-        {"features": features, "neighbors": [ids[:2]] * len(features)},
-        {"node_ids": [1]},
+    tensor = {"name": "node_ids", "shape": [len(ids)], "datatype": "INT64", "data": ids}
+    requests: list[tuple[str, dict[str, Any]]] = [
+        ("/classify", {"node_ids": ids}),
+        ("/classify", {"node_ids": ids[:1], "min_confidence": 1.0}),
+        ("/classify", {"features": features, "neighbors": [ids[:2]] * len(features)}),
+        ("/classify", {"node_ids": [1]}),
+        ("/v2/models/tiny/infer", {"inputs": [tensor]}),
     ]
     stop = time.monotonic() + LOAD_SECONDS
     while time.monotonic() < stop:
-        for body in bodies:
-            classify(api, body)
+        for path, body in requests:
+            post(api, path, body)
         time.sleep(0.02)
 
 
-def classify(api: str, body: dict[str, Any]) -> int:
+def post(api: str, path: str, body: dict[str, Any]) -> int:
     """The status that a request is answered with."""
     headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(f"http://{api}/classify", json.dumps(body).encode(), headers)
+    request = urllib.request.Request(f"http://{api}{path}", json.dumps(body).encode(), headers)
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return int(answer.status)

@@ -117,6 +117,14 @@ def test_the_service_is_told_only_settings_it_knows(name):
 
 
 @pytest.mark.parametrize("name", ["service-gpu", "service-cpu"])
+def test_every_setting_can_be_given_to_the_service(name):
+    image = (ROOT / "docker/service.Dockerfile").read_text()
+    by_the_image = set(re.findall(rf"\b({ENV_PREFIX}\w+)=", image))
+    by_overlays = {f"{ENV_PREFIX}{secret.upper()}_FILE" for secret in OVERLAYS}
+    assert KNOWN_SETTINGS - set(SERVICES[name]["environment"]) == by_the_image | by_overlays
+
+
+@pytest.mark.parametrize("name", ["service-gpu", "service-cpu"])
 def test_a_service_may_drain_to_the_end_before_it_is_killed(name):
     grace_seconds = int(SERVICES[name]["stop_grace_period"].removesuffix("s"))
     assert grace_seconds >= int(SERVICES[name]["environment"]["RBM_DRAIN_SECONDS"]) + 5

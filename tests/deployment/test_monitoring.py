@@ -1,24 +1,30 @@
-import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
 
+from rbm_service.app import create_app
 from rbm_service.observability.metrics import Metrics
+from rbm_service.settings import Settings
 from tests.deployment.monitoring import (
-    DASHBOARDS,
+    ALERTS,
     DOCKER,
-    NodeQuery,
-    alert_queries,
+    PromQuery,
     alert_rules,
+    annotation_queries,
     dashboard_queries,
-    panels_of,
+    recorded_series,
+    rule_queries,
+    rules,
+    variable_queries,
 )
 
 needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
-QUERIES = dashboard_queries() + alert_queries()
+QUERIES = dashboard_queries() + annotation_queries() + variable_queries() + rule_queries()
+RUNBOOK_URL = re.compile(r"\{\{ \$externalLabels\.rbm_runbooks \}\}#(\w+)")
 
 
 def exported_series():
@@ -35,14 +41,24 @@ def promtool(*arguments):
 
 
 def test_the_series_of_a_query_are_found():
-    query = NodeQuery("", 'sum by (le) (rate(a_total{job="b"}[5m])) / on (x) group_left scalar(c) and d > 1')
-    assert query.metrics() == {"a_total", "c", "d"}
+    query = PromQuery(
+        "",
+        'sum by (le) (rate(a_total{job="b"}[5m])) / on (x) group_left scalar(c) and d:e:1h > 1 offset 5m',
+    )
+    assert query.metrics() == {"a_total", "c", "d:e:1h"}
+    assert query.selectors() == [("a_total", 'job="b"'), ("c", ""), ("d:e:1h", "")]
+
+
+def test_the_variables_of_a_query_are_found_and_filled_in():
+    query = PromQuery("", 'rate(a{b=~"$route"}[$__rate_interval]) unless a offset $__interval')
+    assert query.variables() == {"route"}
+    assert query.filled_in("1m") == 'rate(a{b=~".*"}[1m]) unless a offset 1m'
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.place)
-def test_a_query_reads_what_the_service_exports(query):
-    assert query.metrics()
-    assert query.metrics() <= exported_series()
+def test_a_query_reads_what_the_service_exports_or_a_rule_records(query):
+    assert query.metrics() <= exported_series() | recorded_series()
+    assert query.metrics() or query.expression.startswith("vector(")
 
 
 def test_every_metric_of_the_service_is_on_a_dashboard():
@@ -53,11 +69,29 @@ def test_every_metric_of_the_service_is_on_a_dashboard():
     assert own - shown == set()
 
 
-def test_every_alert_says_how_bad_it_is_and_what_it_means():
-    for rule in alert_rules():
-        assert rule["for"]
-        assert rule["labels"]["severity"] in {"info", "warning", "critical"}
-        assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
+def test_whatever_an_alert_watches_is_on_a_dashboard():
+    shown = set().union(*(query.metrics() for query in dashboard_queries()))
+    watched = set().union(*(PromQuery("", rule["expr"]).metrics() for rule in alert_rules()))
+    assert watched - shown - recorded_series() == set()
+
+
+def test_rules_of_latency_and_availability_watch_every_route_that_classifies_and_no_other(tmp_path):
+    app = create_app(Settings(models_dir=tmp_path, device="cpu"))
+    patterns = set(re.findall(r'route=~"([^"]+)"', ALERTS.read_text()))
+    middleware = app.request_middleware
+    for pattern in patterns:
+        watched = {route for route in middleware.metrics if re.fullmatch(pattern, route)}
+        assert watched == middleware.inference_routes
+    watching = {query.place for query in rule_queries() if "route=~" in query.expression}
+    assert {"RbmSlow", "job:rbm_slo_requests:rate5m", "job:rbm_slo_bad_requests:rate5m"} == watching
+
+
+@pytest.mark.parametrize("rule", alert_rules(), ids=lambda rule: rule["alert"])
+def test_every_alert_says_how_bad_it_is_what_it_means_and_what_to_do(rule):
+    assert rule["for"]
+    assert rule["labels"]["severity"] in {"info", "warning", "critical"}
+    assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
+    assert re.fullmatch(r"What it means: .+\. What to do: .+\.", rule["annotations"]["description"])
 
 
 def test_every_alert_is_seen_to_fire():
@@ -67,59 +101,36 @@ def test_every_alert_is_seen_to_fire():
     assert fired == {rule["alert"] for rule in alert_rules()}
 
 
-@pytest.mark.parametrize("rule", list(alert_rules()), ids=lambda rule: rule["alert"])
+@pytest.mark.parametrize("rule", alert_rules(), ids=lambda rule: rule["alert"])
 def test_every_alert_leads_to_a_section_that_says_how_bad_it_is(rule):
-    page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
-    sections = re.findall(r"^### (.+)\n\n\*(\w+): ", (DOCKER.parent / page).read_text(), re.MULTILINE)
+    (anchor,) = RUNBOOK_URL.fullmatch(rule["annotations"]["runbook_url"]).groups()
+    page = (DOCKER.parent / "docs/operations.md").read_text()
+    sections = re.findall(r"^### (.+)\n\n\*(\w+): ", page, re.MULTILINE)
     severities = {title.lower(): severity.lower() for title, severity in sections}
     assert anchor == rule["alert"].lower()
     assert severities[anchor] == rule["labels"]["severity"]
 
 
-def test_panels_ask_the_provisioned_data_source():
-    sources = yaml.safe_load((DOCKER / "grafana/provisioning/datasources/prometheus.yml").read_text())
-    (uid,) = [source["uid"] for source in sources["datasources"]]
-    for dashboard in DASHBOARDS:
-        variables = json.loads(dashboard.read_text())["templating"]["list"]
-        assert {owner["datasource"]["uid"] for owner in [*panels_of(dashboard), *variables]} == {uid}
+def test_alerts_link_to_the_address_that_the_environment_names_and_else_to_an_absolute_one():
+    labels = yaml.safe_load((DOCKER / "prometheus.yml").read_text())["global"]["external_labels"]
+    compose = yaml.safe_load((DOCKER.parent / "docker-compose.yml").read_text())
+    address = compose["services"]["prometheus"]["environment"]["RUNBOOKS_URL"]
+    assert labels == {"rbm_runbooks": "${RUNBOOKS_URL}"}
+    assert re.fullmatch(r"\$\{RUNBOOKS_URL:-https://\S+/docs/operations\.md\}", address)
 
 
-def test_the_dashboards_are_two_and_lead_to_each_other():
-    boards = [json.loads(dashboard.read_text()) for dashboard in DASHBOARDS]
-    assert [board["uid"] for board in boards] == ["rbm-model-quality", "rbm-service"]
-    for board in boards:
-        assert [(link["type"], link["tags"]) for link in board["links"]] == [("dashboards", board["tags"])]
-
-
-@pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda path: path.stem)
-def test_every_panel_says_what_its_numbers_are(dashboard):
-    for panel in panels_of(dashboard):
-        unit = panel["fieldConfig"]["defaults"]["unit"]
-        shows_words = (
-            "mappings" in panel["fieldConfig"]["defaults"] or panel["options"].get("textMode") == "name"
-        )
-        assert (unit == "none") if shows_words else (unit not in {"none", "short"}), panel["title"]
-
-
-@pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda path: path.stem)
-def test_panels_do_not_lie_on_each_other(dashboard):
-    taken = set()
-    for panel in json.loads(dashboard.read_text())["panels"]:
-        place = panel["gridPos"]
-        cells = {
-            (place["x"] + column, place["y"] + line)
-            for column in range(place["w"])
-            for line in range(place["h"])
-        }
-        assert not cells & taken, panel["title"]
-        assert max(column for column, _ in cells) < 24
-        taken |= cells
+def test_prometheus_keeps_what_the_longest_window_needs():
+    compose = yaml.safe_load((DOCKER.parent / "docker-compose.yml").read_text())
+    command = " ".join(compose["services"]["prometheus"]["command"])
+    kept_days = int(re.search(r"retention\.time=(\d+)d", command)[1])
+    windows = [int(days) for rule in rules() for days in re.findall(r"\[(\d+)d\]", rule["expr"])]
+    assert max(windows) < kept_days
 
 
 @needs_promtool
 def test_prometheus_accepts_its_configuration_and_rules():
     promtool("check", "config", DOCKER / "prometheus.yml")
-    promtool("check", "rules", DOCKER / "alerts.yml")
+    promtool("check", "rules", ALERTS)
 
 
 @needs_promtool
@@ -129,9 +140,10 @@ def test_alerts_fire_when_they_should_and_else_keep_quiet():
 
 @needs_promtool
 def test_prometheus_understands_the_dashboards(tmp_path):
-    rules = [
-        {"record": f"panel:{number}", "expr": query.filled_in("1m")}
-        for number, query in enumerate(dashboard_queries())
+    queries = dashboard_queries() + annotation_queries() + variable_queries()
+    records = [
+        {"record": f"panel:{number}", "expr": query.filled_in("1m")} for number, query in enumerate(queries)
     ]
-    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
-    promtool("check", "rules", tmp_path / "rules.yml")
+    path: Path = tmp_path / "rules.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": records}]}))
+    promtool("check", "rules", path)

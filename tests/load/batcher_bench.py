@@ -13,8 +13,10 @@ from typing import Final
 import numpy as np
 
 from rbm_bundle import Bundle
+from rbm_bundle.nodes import UNKNOWN
+from rbm_service.inference.batch import InputGatherer
 from rbm_service.inference.batcher import Batcher
-from rbm_service.inference.preprocessing import look_up
+from rbm_service.inference.preprocessing import RequestRows
 from rbm_service.observability.metrics import Metrics
 from rbm_service.observability.model_metrics import ModelMetrics
 from rbm_service.runtime.engine import Engine
@@ -50,12 +52,13 @@ def batcher_ratio() -> dict[str, float]:
 async def _ratio(engine: Engine, bundle: Bundle, metrics: ModelMetrics) -> float:
     batcher = Batcher(
         engine.run,
-        partial(look_up, bundle),
+        InputGatherer(bundle),
         metrics,
         max_batch_rows=BATCH_ROWS,
         max_queued_rows=IN_FLIGHT * REQUEST_ROWS,
     )
-    batch, request = _rows(BATCH_ROWS), _rows(REQUEST_ROWS)
+    batch = _rows(BATCH_ROWS)
+    request = RequestRows([UNKNOWN] * REQUEST_ROWS, _rows(REQUEST_ROWS), 0, ["supplied"] * REQUEST_ROWS)
     merged, bare = [], []
     for _ in range(ROUNDS):
         merged.append(await _merged_seconds(batcher, request))
@@ -64,10 +67,10 @@ async def _ratio(engine: Engine, bundle: Bundle, metrics: ModelMetrics) -> float
     return round(times_faster(bare, merged), 3)
 
 
-async def _merged_seconds(batcher: Batcher, request: Tensors) -> float:
+async def _merged_seconds(batcher: Batcher, request: RequestRows) -> float:
     async def ask() -> None:
         for _ in range(NUM_BATCHES * BATCH_ROWS // REQUEST_ROWS // IN_FLIGHT):
-            await batcher.submit(request, REQUEST_ROWS)
+            await batcher.submit(request)
 
     started = time.perf_counter()
     await asyncio.gather(*(ask() for _ in range(IN_FLIGHT)))

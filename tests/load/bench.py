@@ -17,6 +17,7 @@ import torch
 from tests.load.batcher_bench import batcher_ratio
 from tests.load.graph_bench import graph_results
 from tests.load.http_bench import HttpBenchError, http_ratios
+from tests.load.lone_bench import lone_results
 from tests.load.performance import Results, render
 from tests.load.teacher_bench import teacher_results
 
@@ -25,7 +26,7 @@ def main(results_file: Path, page: Path) -> None:
     """Measure, write, render."""
     torch.set_num_threads(1)
     results: Results = describe_machine()
-    for part in (graph_results, teacher_results, batcher_ratio, http_ratios):
+    for part in (graph_results, teacher_results, batcher_ratio, lone_results, http_ratios):
         for name, value in part().items():
             results[name] = round(value, 3)
             print(f"{name:42} {value:12.3f}")

@@ -21,6 +21,7 @@ from tests.load.wrk import Contender, HttpBenchError, Load, Request, Server, che
 LOADED, ALONE = 32, 1  # requests in flight
 MAX_WAITED_SHARE: Final = 0.05  # beyond it, requests per second are not to be quoted
 BULK_ROWS: Final = 100
+ROWS: Final = 32
 BY_ID: Final = Request("/classify", b'{"node_ids":[17]}')
 COST: Final = "processor_microseconds"
 
@@ -35,10 +36,11 @@ def http_ratios() -> dict[str, float]:
         waited for the core: with more than a few hundredths, the first ratio means nothing;
         `classify_over_bare_route_p50_c1`, median latency over median latency, one in flight.
         Processor time over processor time: `classify_cpu_over_starlette_route`, by id, against a bare
-        Starlette route that answers the same bytes; `classify_cpu_over_plain_fastapi`, one row of 164
-        numbers, against the same graph behind an ordinary FastAPI route; `batching_cpu_saving_c32`, by id,
-        the service that runs every row alone over the one that batches; `binary_over_json_cpu_100x164`, a
-        hundred rows as JSON over the same as binary tensors.
+        Starlette route that answers the same bytes, and `classify_cpu_over_starlette_route_32x164`, 32 rows
+        of 164 numbers; `classify_cpu_over_plain_fastapi`, one row of 164 numbers, against the dense graph
+        behind an ordinary FastAPI route; `batching_cpu_saving_c32`, by id, the service that runs every row
+        alone over the one that batches; `binary_over_json_cpu_100x164`, a hundred rows as JSON over the same
+        as binary tensors.
 
     Raises:
         HttpBenchError: wrk is not installed, there is one core only, or a request failed.
@@ -54,7 +56,7 @@ class _Bench:
 
     def __init__(self, folder: Path, serving_core: int, loading_core: int) -> None:
         self._models_dir = folder / "models"
-        self._answer_file = folder / "answer.json"
+        self._folder = folder
         self._serving_core, self._loading_core = serving_core, loading_core
         self._bundle = publish_production_model(self._models_dir)
 
@@ -79,15 +81,23 @@ class _Bench:
 
     def costs(self) -> dict[str, float]:
         with self._service() as ours:
-            self._answer_file.write_bytes(_answer(ours, BY_ID))
-        graph = str(self._bundle.graph_path("cpu"))
-        route, plain = ("starlette_route", str(self._answer_file)), ("plain_fastapi", graph)
+            for request in (BY_ID, as_json(ROWS)):
+                self._answer_file_of(request).write_bytes(_answer(ours, request))
+        graph = str(self._bundle.graph_path("cuda"))
+        plain = ("plain_fastapi", graph)
         return {
-            "classify_cpu_over_starlette_route": self._over_yardstick(BY_ID, *route),
-            "classify_cpu_over_plain_fastapi": self._over_yardstick(_as_json(1), *plain),
+            "classify_cpu_over_starlette_route": self._over_starlette_route(BY_ID),
+            f"classify_cpu_over_starlette_route_{ROWS}x164": self._over_starlette_route(as_json(ROWS)),
+            "classify_cpu_over_plain_fastapi": self._over_yardstick(as_json(1), *plain),
             "batching_cpu_saving_c32": self._batching_saving(),
             "binary_over_json_cpu_100x164": self._binary_saving(),
         }
+
+    def _over_starlette_route(self, request: Request) -> float:
+        return self._over_yardstick(request, "starlette_route", str(self._answer_file_of(request)))
+
+    def _answer_file_of(self, request: Request) -> Path:
+        return self._folder / f"answer-{len(request.body)}.json"
 
     def _over_yardstick(self, request: Request, module: str, *arguments: str) -> float:
         with ExitStack() as stack:
@@ -105,7 +115,7 @@ class _Bench:
 
     def _binary_saving(self) -> float:
         with self._service() as ours:
-            contenders = (Contender(ours, _as_json(BULK_ROWS)), Contender(ours, _as_tensors(BULK_ROWS)))
+            contenders = (Contender(ours, as_json(BULK_ROWS)), Contender(ours, _as_tensors(BULK_ROWS)))
             return self._cost_ratio(("JSON", "binary tensors"), contenders)
 
     def _cost_ratio(self, names: Sequence[str], contenders: Sequence[Contender]) -> float:
@@ -129,7 +139,8 @@ def _rows(num_rows: int) -> dict[str, np.ndarray]:
     return {name: generator.standard_normal((num_rows, width), np.float32) for name, width in widths.items()}
 
 
-def _as_json(num_rows: int) -> Request:
+def as_json(num_rows: int) -> Request:
+    """Rows of 164 numbers, columns of features and positions."""
     body = {name: tensor.astype(float).round(6).tolist() for name, tensor in _rows(num_rows).items()}
     return Request("/classify", json.dumps(body).encode())
 

@@ -1,7 +1,7 @@
 """What one would write without this project: the same ONNX graph behind an ordinary FastAPI route.
 
 A pydantic model for the body and one for the answer, a forward pass for every request. Run as
-`python -m tests.load.plain_fastapi PORT GRAPH`.
+`python -m tests.load.plain_fastapi PORT GRAPH [logged]`.
 """
 
 import sys
@@ -12,6 +12,7 @@ import onnxruntime as ort
 import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
+from uvicorn.config import LOGGING_CONFIG
 
 
 class Question(BaseModel):
@@ -62,18 +63,18 @@ def create_app(graph: Path) -> FastAPI:
     return app
 
 
-def main(port: int, graph: Path) -> None:
-    """Serve until told to stop, with the fastest of uvicorn's settings and without a log."""
+def main(port: int, graph: Path, *, logged: bool = False) -> None:
+    """Serve until told to stop, with the fastest of uvicorn's settings."""
     uvicorn.run(
         create_app(graph),
         host="127.0.0.1",
         port=port,
         loop="uvloop",
         http="httptools",
-        access_log=False,
-        log_config=None,
+        access_log=logged,
+        log_config=LOGGING_CONFIG if logged else None,
     )
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    main(int(sys.argv[1]), Path(sys.argv[2]), logged="logged" in sys.argv)

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,12 @@ from starlette.testclient import TestClient
 
 from rbm_bundle import Bundle, read_bundle
 from rbm_service.app import create_app
+from rbm_service.inference.batch import InputGatherer, Run
 from rbm_service.inference.batcher import Batcher
-from rbm_service.inference.forward import Run
-from rbm_service.inference.preprocessing import look_up
 from rbm_service.observability.metrics import Metrics
 from rbm_service.observability.model_metrics import ModelMetrics
 from rbm_service.runtime.engine import Engine
+from rbm_service.runtime.runners import nobody_counts
 from rbm_service.settings import Settings
 from tests.batchers import Gate
 from tests.bundles import TINY
@@ -79,7 +78,9 @@ def metrics() -> Metrics:
 @pytest.fixture
 def model_metrics(metrics: Metrics, bundle: Bundle) -> ModelMetrics:
     manifest = bundle.manifest
-    return ModelMetrics(metrics, "tiny", "1", manifest.labels, manifest.architecture.num_experts)
+    shown = ModelMetrics(metrics, "tiny", "1", manifest.labels, manifest.architecture.num_experts)
+    shown.show()
+    return shown
 
 
 @pytest.fixture
@@ -88,14 +89,18 @@ def gate(engine: Engine) -> Gate:
 
 
 @pytest.fixture
-def make_batcher(bundle: Bundle, model_metrics: ModelMetrics) -> Iterator[Callable[..., Batcher]]:
+def make_batcher(
+    bundle: Bundle, engine: Engine, model_metrics: ModelMetrics
+) -> Iterator[Callable[..., Batcher]]:
     batchers: list[Batcher] = []
+    engine.report_executions(model_metrics.count_execution)
 
     def make(run: Run, *, max_batch_rows: int = 64, max_queued_rows: int = 256, **others: object) -> Batcher:
         limits = {"max_batch_rows": max_batch_rows, "max_queued_rows": max_queued_rows}
-        batchers.append(Batcher(run, partial(look_up, bundle), model_metrics, **limits, **others))
+        batchers.append(Batcher(run, InputGatherer(bundle), model_metrics, **limits, **others))
         return batchers[-1]
 
     yield make
+    engine.report_executions(nobody_counts)
     for batcher in batchers:
         batcher.close()

@@ -1,31 +1,6 @@
-import json
-
 import pytest
 
-from rbm_service.errors import (
-    FieldError,
-    InvalidRequestError,
-    NotFoundError,
-    OverloadedError,
-    UnknownNodeError,
-)
-
-
-def test_a_problem_names_its_status_its_code_and_the_request():
-    assert json.loads(NotFoundError("no such route").body("abc")) == {
-        "type": "about:blank",
-        "title": "Not Found",
-        "status": 404,
-        "detail": "no such route",
-        "code": "not_found",
-        "request_id": "abc",
-    }
-
-
-def test_a_refused_field_is_named_in_the_detail_and_in_the_errors():
-    problem = json.loads(InvalidRequestError.at("features", 3, 0, msg="too big").body("abc"))
-    assert problem["detail"] == "features[3][0]: too big"
-    assert problem["errors"] == [{"loc": ["features", 3, 0], "msg": "too big"}]
+from rbm_service.errors import FieldError, OverloadedError, UnknownNodeError
 
 
 def test_an_error_about_the_whole_body_has_no_place():

@@ -1,6 +1,8 @@
+import contextlib
 import hashlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -10,9 +12,12 @@ import urllib.request
 import pytest
 
 from rbm_bundle import ModelRepository
+from rbm_bundle.version import package_version
 from rbm_service.settings import Settings
 from tests.bundles import TINY
 from tests.servers import SERVE, wait_until_ready
+
+pytestmark = pytest.mark.system
 
 
 def environment(models_dir, **settings):
@@ -69,7 +74,7 @@ def test_a_missing_model_ends_it_with_one_line_that_says_so(tmp_path):
     assert result.returncode == 1
     line = only_line(result)
     assert line["level"] == "error"
-    assert "found no model" in line["reason"]
+    assert "expected a published model" in line["reason"]
 
 
 def test_a_flipped_bit_in_the_bundle_ends_it_with_one_line_that_names_the_file(tmp_path):
@@ -81,7 +86,7 @@ def test_a_flipped_bit_in_the_bundle_ends_it_with_one_line_that_names_the_file(t
     path.write_bytes(content)
     result = run(environment(tmp_path))
     assert result.returncode == 1
-    assert "student.grouped.onnx: found sha256" in only_line(result)["reason"]
+    assert "student.grouped.onnx: expected sha256" in only_line(result)["reason"]
 
 
 def test_cuda_that_is_not_there_ends_it_with_one_line(models_dir):
@@ -125,14 +130,14 @@ def test_keys_that_cannot_be_read_end_it_with_one_line_that_tells_no_secret(mode
     assert "sesame" not in wrong.stderr + wrong.stdout
 
 
-def test_a_new_key_is_printed_with_the_line_that_lets_it_in(models_dir, tmp_path):
+def test_a_new_key_is_told_on_stderr_and_its_line_on_stdout():
     api, admin = (run({**os.environ, "RBM_PORT": "x"}, "--new-key", name) for name in ("web", "admin"))
     assert (api.returncode, admin.returncode) == (0, 0)
-    secret, line = api.stdout.splitlines()[1::2]
-    assert line == f"web {hashlib.sha256(secret.encode()).hexdigest()}"
-    secret, line = admin.stdout.splitlines()[1::2]
-    assert line == hashlib.sha256(secret.encode()).hexdigest()
-    assert "RBM_ADMIN_KEY_FILE" in admin.stdout
+    secret = api.stderr.splitlines()[1]
+    assert api.stdout == f"web {hashlib.sha256(secret.encode()).hexdigest()}\n"
+    secret = admin.stderr.splitlines()[1]
+    assert admin.stdout == f"{hashlib.sha256(secret.encode()).hexdigest()}\n"
+    assert "RBM_ADMIN_KEY_FILE" in admin.stderr
 
 
 @pytest.mark.parametrize("name", ["", "a b", "#", "x" * 33, "caf\xe9"])
@@ -142,17 +147,73 @@ def test_a_name_that_no_file_of_keys_could_hold_is_refused(models_dir, name):
     assert "--new-key" in result.stderr
 
 
-def test_wrong_settings_end_it_with_a_message_for_each(models_dir):
-    result = run(environment(models_dir, RBM_PORT="http", RBM_DEVICE="tpu"))
+def test_wrong_settings_end_it_with_a_line_for_each(models_dir):
+    wrong = {
+        "RBM_DEVICE": ("tpu", "'cuda' or 'cpu'"),
+        "RBM_PORT": ("http", "a whole number"),
+        "RBM_METRICS_PORT": ("70000", "at most 65535"),
+        "RBM_MAX_BATCH_ROWS": ("0", "at least 1"),
+        "RBM_REQUEST_TIMEOUT_SECONDS": ("0", "more than 0"),
+        "RBM_DRAIN_SECONDS": ("soon", "a number"),
+        "RBM_OTLP_ENDPOINT": ("collector", "an address as in http://collector:4318"),
+    }
+    result = run(environment(models_dir, **{name: value for name, (value, _) in wrong.items()}))
     assert result.returncode == 2
-    assert "RBM_PORT=http: Input should be a valid integer" in result.stderr
-    assert "RBM_DEVICE=tpu: Input should be 'cuda' or 'cpu'" in result.stderr
+    first, *lines = result.stderr.splitlines()
+    assert first == "rbm-serve: these settings are wrong:"
+    told = [f"  {name}: expected {expected}, got {value}" for name, (value, expected) in wrong.items()]
+    assert sorted(lines) == sorted(told)
 
 
 def test_an_unknown_setting_ends_it_by_name(models_dir):
     result = run(environment(models_dir, RBM_PROT="8000"))
     assert result.returncode == 2
     assert "RBM_PROT is not a setting (did you mean RBM_PORT?)" in result.stderr
+
+
+def closed_pipe():
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer, ()
+
+
+def full_pipe():
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(select.PIPE_BUF))
+    os.set_blocking(writer, True)
+    return writer, (reader,)
+
+
+def full_disk():
+    return os.open("/dev/full", os.O_WRONLY), ()
+
+
+@pytest.mark.parametrize("stderr", [closed_pipe, full_pipe, full_disk])
+@pytest.mark.parametrize(("arguments", "port"), [([], "http"), (["--new-key", "a b"], "8000")])
+def test_an_error_that_nobody_reads_ends_it_all_the_same(tmp_path, stderr, arguments, port):
+    writer, others = stderr()
+    env = environment(tmp_path, RBM_PORT=port)
+    try:
+        assert subprocess.run([*SERVE, *arguments], env=env, stderr=writer, timeout=60).returncode == 2
+    finally:
+        for descriptor in (writer, *others):
+            os.close(descriptor)
+
+
+def test_the_version_is_told():
+    result = run(dict(os.environ), "--version")
+    assert (result.returncode, result.stdout) == (0, f"rbm-serve {package_version()}\n")
+
+
+def test_a_kubernetes_service_of_the_same_name_changes_nothing_but_a_line_of_the_log(tmp_path):
+    links = {"RBM_PORT": "tcp://10.0.0.1:8000", "RBM_SERVICE_HOST": "10.0.0.1", "RBM_SERVICE_PORT": "8000"}
+    result = run(environment(tmp_path, **links))
+    first, last = (json.loads(line) for line in result.stderr.splitlines())
+    assert first["variables"] == sorted(links)
+    assert (result.returncode, last["event"]) == (1, "startup failed")  # there is no model
 
 
 def test_help_tells_every_setting_with_its_meaning_and_default(models_dir):

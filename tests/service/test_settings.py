@@ -1,9 +1,10 @@
+import os
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from rbm_service.settings import Settings
+from rbm_service.settings import Settings, service_links
 
 
 def test_the_defaults_are_those_that_are_documented():
@@ -51,6 +52,61 @@ def test_an_unknown_variable_like_nothing_known_is_refused_without_a_guess(monke
     assert "did you mean" not in str(refusal.value)
 
 
+def links_of(service, port, protocol="TCP"):
+    """What Kubernetes sets for a Service, with a named port."""
+    scheme, prefix = protocol.lower(), f"{service}_PORT_{port}_{protocol}"
+    return {
+        f"{service}_SERVICE_HOST": "10.96.0.7",
+        f"{service}_SERVICE_PORT": str(port),
+        f"{service}_SERVICE_PORT_HTTP_API": str(port),
+        f"{service}_PORT": f"{scheme}://10.96.0.7:{port}",
+        prefix: f"{scheme}://10.96.0.7:{port}",
+        f"{prefix}_PROTO": scheme,
+        f"{prefix}_PORT": str(port),
+        f"{prefix}_ADDR": "10.96.0.7",
+    }
+
+
+@pytest.mark.parametrize(
+    "service", ["RBM", "RBM_METRICS", "RBM_MODEL", "RBM_HOST", "RBM_SERVICE", "RBM_PORT", "RBM_A_PORT_1"]
+)
+@pytest.mark.parametrize("protocol", ["TCP", "UDP", "SCTP"])
+def test_links_to_a_service_of_kubernetes_are_no_settings(monkeypatch, service, protocol):
+    links = links_of(service, 9000, protocol)
+    for name, value in links.items():
+        monkeypatch.setenv(name, value)
+    assert service_links(os.environ) == set(links)
+    assert (Settings().port, Settings().metrics_port, Settings().model) == (8000, None, None)
+
+
+def test_an_address_may_be_one_of_ipv6(monkeypatch):
+    monkeypatch.setenv("RBM_PORT", "tcp://[fd00::7]:8000")
+    assert Settings().port == 8000
+
+
+def test_a_setting_counts_beside_the_links_to_a_service(monkeypatch):
+    for name, value in {**links_of("RBM", 8000), "RBM_PORT": "9001", "RBM_MODEL": "cora"}.items():
+        monkeypatch.setenv(name, value)
+    assert (Settings().port, Settings().model, Settings(port=7).port) == (9001, "cora", 7)
+
+
+@pytest.mark.parametrize(
+    "name", ["RBM_PROT", "RBM_SERVICE_HOSTS", "RBM_METRICS_SERVICE_HOST", "RBM_PORT_HTTP"]
+)
+def test_a_mistake_is_refused_beside_the_links_to_a_service(monkeypatch, name):
+    for variable, value in {**links_of("RBM", 8000), name: "8000"}.items():
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(ValidationError, match=f"{name} is not a setting"):
+        Settings()
+
+
+@pytest.mark.parametrize("value", ["tcp://10.0.0.1", "http://10.0.0.1:80", "10.0.0.1:80", ""])
+def test_what_looks_like_a_link_and_is_none_is_refused(monkeypatch, value):
+    monkeypatch.setenv("RBM_X_PORT", value)
+    with pytest.raises(ValidationError, match="RBM_X_PORT is not a setting"):
+        Settings()
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -96,7 +152,7 @@ def test_several_models_may_be_named():
 
 @pytest.mark.parametrize("model", ["cora,", ",", "cora,,citeseer", "cora, cora"])
 def test_names_of_models_that_are_empty_or_twice_are_refused(model):
-    with pytest.raises(ValidationError, match="wanted different names"):
+    with pytest.raises(ValidationError, match="expected different names"):
         Settings(model=model)
 
 

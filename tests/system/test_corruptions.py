@@ -36,7 +36,7 @@ def promote_spoilt(repository, version, corruption):
 
 
 def wait_for_refusals(server, number):
-    name = "promotion refused, the old model stays"
+    name = "promotion refused; the current version stays"
     wait_until(lambda: len(server.events(name)) >= number, f"refusal {number}")
     refusals = server.events(name)
     assert len(refusals) == number

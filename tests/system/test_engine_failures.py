@@ -1,8 +1,10 @@
 """The engine fails in every way it can: only who is concerned is told, and the service recovers."""
 
 import json
+import signal
 import sys
 import threading
+import time
 import urllib.error
 from contextlib import contextmanager
 
@@ -11,12 +13,15 @@ import pytest
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
+from rbm_bundle import ModelRepository
 from rbm_service.app import create_app
 from rbm_service.runtime.engine import Engine
 from rbm_service.serving.watchdog import EXIT_ENGINE_LOST
 from rbm_service.settings import Settings
 from tests import faults
-from tests.faults import DAMAGES, Fault, faulty
+from tests.bundles import TINY
+from tests.callers import calling
+from tests.faults import DAMAGES, Fault, FaultInFile, faulty
 from tests.servers import running_server, wait_until
 
 INLINE, LARGE = 3, 40  # rows of a request that runs on the event loop, and of one that does not
@@ -126,11 +131,84 @@ def test_a_process_whose_engine_cannot_be_rebuilt_drains_and_ends(models_dir, tm
         file.write_text("fail")
         wait_until(lambda: status_of(server, LARGE) == (503, "unhealthy"), "the engine down")
         assert server.process.wait(60) == EXIT_ENGINE_LOST
-        assert len(server.events("model not rebuilt")) == 3
+        assert len(server.events("rebuild failed")) == 3
         (line,) = server.events("engine lost")
         assert line["reason"] == "tiny 1: 3 tries to rebuild it failed"
         assert server.events("draining")
         assert "Traceback" not in server.log.read_text().split("engine lost")[1]
+
+
+@pytest.fixture
+def two_models(tmp_path):
+    """`tiny`, whose engine can be made to fail, and `sparse`, whose engine never does."""
+    repository = ModelRepository(tmp_path / "models")
+    for folder in (TINY, TINY.with_name("sparse_bundle")):
+        repository.promote(folder.name.split("_")[0], repository.publish(folder, folder.name.split("_")[0]))
+    return repository.root
+
+
+@pytest.mark.parametrize("order", ["signal during the last rebuild", "signal after the engine is lost"])
+def test_a_signal_around_the_loss_of_an_engine_loses_no_request_of_a_healthy_model(
+    two_models, tmp_path, order
+):
+    answers = []
+
+    def check(index, answer):
+        if answer is None:
+            return False
+        answers.append((answer.status, answer.body.get("code")))
+        return answer.status == 200
+
+    settings = {"model": "tiny, sparse", "drain_seconds": 6}
+    queries = [{"model": "sparse", "features": {"indptr": [0, 1], "indices": [3]}, "neighbors": [[]]}]
+    with serving_with_fault(two_models, tmp_path, **settings) as (server, file):
+        fault = FaultInFile(file)
+        fault.say("fail")
+        wait_until(lambda: status_of(server, LARGE) == (503, "unhealthy"), "the engine down")
+        wait_until(lambda: len(server.events("rebuild failed")) == 2, "two tries")
+        fault.say("hold")
+        wait_until(lambda: len(server.events("rebuilding model")) == 3, "the last try")
+        with calling(server.port, queries, check) as calls:
+            wait_until(lambda: len(answers) > 100 or calls.failures, "answers")
+            if order == "signal during the last rebuild":
+                server.process.send_signal(signal.SIGTERM)
+                wait_until(lambda: server.events("draining"), "draining")
+            fault.say("fail")
+            wait_until(lambda: server.events("engine lost"), "the loss")
+            if order == "signal after the engine is lost":
+                server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(60) == EXIT_ENGINE_LOST
+    assert calls.failures == []
+    assert set(answers) == {(200, None), (503, "draining")}
+
+
+def test_an_engine_that_goes_down_while_the_service_drains_is_told_by_the_exit_code(models_dir, tmp_path):
+    with serving_with_fault(models_dir, tmp_path, drain_seconds=20, engine_timeout_seconds=1) as (
+        server,
+        file,
+    ):
+        file.write_text(f"hang {LARGE}")
+        asking = threading.Thread(target=status_of, args=(server, LARGE))
+        asking.start()
+        wait_until(
+            lambda: server.metric('rbm_http_requests_in_progress{route="/classify"}') == 1, "a request"
+        )
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == EXIT_ENGINE_LOST
+        asking.join()
+        (line,) = server.events("engine lost")
+        assert line["reason"] == "tiny 1: down when the service ended"
+
+
+def test_a_second_signal_ends_the_process_at_once_also_when_an_engine_is_lost(models_dir, tmp_path):
+    with serving_with_fault(models_dir, tmp_path, drain_seconds=60) as (server, file):
+        file.write_text("fail")
+        wait_until(lambda: status_of(server, LARGE) == (503, "unhealthy"), "the engine down")
+        wait_until(lambda: server.events("engine lost"), "the loss")
+        while server.process.poll() is None:
+            server.process.send_signal(signal.SIGTERM)
+            time.sleep(0.02)
+        assert server.process.returncode == -signal.SIGTERM
 
 
 def test_a_process_whose_event_loop_stands_still_ends(models_dir, tmp_path):

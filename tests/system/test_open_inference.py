@@ -138,7 +138,7 @@ def test_a_classification_names_the_classes(server, client, binary):
     [
         ([node_ids(np.array([100, 7]))], "404", "1 unknown: 7"),
         ([tensor("node_ids", IDS.astype(np.int32), "INT32")], "422", "datatype"),
-        ([tensor("features", np.zeros((1, 11), np.float32), "FP32")], "422", r"wanted \[-1, 12\]"),
+        ([tensor("features", np.zeros((1, 11), np.float32), "FP32")], "422", r"expected shape \[-1, 12\]"),
         ([tensor("node_ids", IDS, "INT64"), tensor("features", np.full((3, 12), np.nan, np.float32), "FP32")],
          "422", r"features\[0\]\[0\]: not a finite number"),
     ],
@@ -229,7 +229,7 @@ def test_a_model_with_string_ids_takes_bytes(tmp_path_factory, tmp_path, binary)
             found = client.infer("tiny", [tensor("node_ids", ids, "BYTES", binary)]).as_numpy("probabilities")
             wanted = probabilities_of_classify(server, node_ids=STRING_IDS[:3])
             assert found.tobytes() == wanted.tobytes()
-            with pytest.raises(InferenceServerException, match="found datatype INT64, wanted BYTES"):
+            with pytest.raises(InferenceServerException, match="expected datatype BYTES, got INT64"):
                 client.infer("tiny", [node_ids()])
 
 

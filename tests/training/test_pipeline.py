@@ -18,6 +18,8 @@ from rbm_training.pipeline import run
 from rbm_training.preparation import prepare
 from tests.training.objects import SMALL_CONFIG, write_npz
 
+pytestmark = pytest.mark.slow
+
 
 def train(experiment, folder, *overrides):
     arguments = [word for override in overrides for word in ("--set", override)]
@@ -260,7 +262,6 @@ def test_an_interrupt_leaves_no_half_bundle(small_experiment, tmp_path):
     assert '"stopped"' in log.read_text()
 
 
-@pytest.mark.slow
 def test_cora_reaches_its_accuracy(graph_data_root, tmp_path):
     experiment = "training/experiments/cora.toml"
     assert train(experiment, tmp_path / "run", f"dataset.root={graph_data_root}", "seeds=[0, 1, 2]") == 0

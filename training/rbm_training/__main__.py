@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rbm_bundle.errors import BundleError
+from rbm_bundle.version import package_version
 from rbm_training.comparison import PAGE_FILE, RESULTS_FILE, ComparisonError, compare, load_comparison
 from rbm_training.config import ConfigError, DatasetConfig, load_config
 from rbm_training.datasets import load_dataset
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rbm-train", description="Distil a GNN into a graph-free student and export it."
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {package_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     running = commands.add_parser("run", help="dataset → teacher → positions → student → bundle and report")

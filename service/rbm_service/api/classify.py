@@ -1,20 +1,32 @@
 """`POST /classify`: the classes of a batch of nodes."""
 
-import asyncio
+from functools import partial
+from time import perf_counter
+from typing import Final
 
 from fastapi import APIRouter, Request, Response
-from pydantic_core import to_json
 from starlette.background import BackgroundTask
 
-from rbm_service.api.dependencies import AppState, PlainRoute, app_state_of
-from rbm_service.api.inference import MAX_BYTES_ON_LOOP, comparison, compute, count_failure
+from rbm_service.api.classify_body import read_long, read_short
+from rbm_service.api.dependencies import APP_STATE, AppState, PlainRoute
+from rbm_service.api.inference import (
+    MAX_BYTES_ON_LOOP,
+    comparison,
+    compute,
+    count_failure,
+    finish,
+    offload,
+)
 from rbm_service.api.openapi import body_of, problem_responses
 from rbm_service.api.schemas import ClassifyRequest, ClassifyResponse
-from rbm_service.api.validation import JSON, check_media_type, parse
-from rbm_service.inference.postprocessing import check_options, decode
-from rbm_service.observability.timings import Stopwatch
+from rbm_service.api.validation import JSON, check_media_type
+from rbm_service.errors import InvalidRequestError
+from rbm_service.inference.postprocessing import values_per_row, write_answer
+from rbm_service.inference.preprocessing import NodeQuery
 from rbm_service.serving.model import ServedModel
-from rbm_service.web.request_context import RequestContext, context_of
+from rbm_service.web.request_context import REQUEST_CONTEXT, RequestContext
+
+VALUES_AT_ONCE: Final = 8192  # names and numbers of an answer: written out in a few milliseconds
 
 
 class JsonResponse(Response):
@@ -50,18 +62,20 @@ router = APIRouter(tags=["classify"], route_class=PlainRoute)
 )
 async def classify(request: Request) -> Response:
     """Classify nodes by id, features, neighbours or positions; times are in the header `Server-Timing`."""
-    app_state, context = app_state_of(request), context_of(request.scope)
+    state = request.scope["state"]
+    app_state: AppState = state[APP_STATE]
+    context: RequestContext = state[REQUEST_CONTEXT]
     try:
-        check_media_type(context.headers)
+        if context.headers.get(b"content-type") != JSON or b"content-encoding" in context.headers:
+            check_media_type(context.headers)
         raw = await context.body()
-        watch = Stopwatch()
-        is_long = len(raw) > MAX_BYTES_ON_LOOP
-        if is_long:
-            body = await asyncio.to_thread(parse, raw, ClassifyRequest)
+        started = perf_counter()
+        if len(raw) <= MAX_BYTES_ON_LOOP:
+            options, query = read_short(raw)
         else:
-            body = parse(raw, ClassifyRequest)
-        with app_state.models.lease(body.model, body.version) as model:
-            return await _answer(context, app_state, body, model, watch, is_long)  # of one version alone
+            options, query = await offload(True, partial(read_long, raw, app_state.settings.max_request_rows))
+        with app_state.models.lease(options.model, options.version) as model:  # of one version alone
+            return await _answer(context, app_state, options, query, model, started, len(raw))
     except BaseException as error:
         count_failure(app_state.metrics, error)
         raise
@@ -70,31 +84,32 @@ async def classify(request: Request) -> Response:
 async def _answer(
     context: RequestContext,
     app_state: AppState,
-    body: ClassifyRequest,
+    options: ClassifyRequest,
+    query: NodeQuery,
     model: ServedModel,
-    watch: Stopwatch,
-    is_long: bool,
+    started: float,
+    body_bytes: int,
 ) -> Response:
     labels = model.bundle.manifest.labels
-    query = body.query()
-    check_options(body, len(labels))
-    watch.lap("parse")
+    if options.top_k > len(labels):
+        msg = f"found {options.top_k}, wanted at most {len(labels)} (classes)"
+        raise InvalidRequestError.at("top_k", msg=msg)
     computed = await compute(
         context,
         app_state,
         query,
         model,
-        watch,
-        is_long=is_long,
-        explain=body.explain,
-        timeout_seconds=body.timeout_seconds,
+        started,
+        is_long=body_bytes > MAX_BYTES_ON_LOOP,
+        explain=options.explain,
+        timeout_seconds=options.timeout_seconds,
     )
-    decoded = decode(computed.answer, query, computed.rows, body, labels)
-    content = to_json(
-        {"model": {"name": model.name, "version": model.version}, "predictions": decoded.predictions}
+    rows, outputs = computed.rows, computed.outputs
+    head = {"name": model.name, "version": model.version}
+    rows_at_once = max(1, VALUES_AT_ONCE // values_per_row(options, outputs))
+    write = partial(
+        write_answer, head, outputs, options.node_ids, rows.sources, options, labels, rows_at_once
     )
-    watch.lap("serialize")
-    model.metrics.stages.note(watch.seconds)
-    if decoded.num_abstained:
-        model.metrics.abstained.inc(decoded.num_abstained)
-    return JsonResponse(content, watch.header(), comparison(app_state, query, computed.answer, model))
+    content, num_abstained = await offload(rows.num_rows > rows_at_once, write)
+    timing = finish(context, app_state, model, computed, num_abstained)
+    return JsonResponse(content, timing, comparison(app_state, query, outputs, model))

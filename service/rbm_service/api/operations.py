@@ -1,6 +1,6 @@
-"""Routes for those who run the service: is it alive, is it ready, what does it serve, how is it doing."""
+"""Routes for those who run the service: whether it is alive and ready, what it serves, its metrics."""
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -10,30 +10,41 @@ from rbm_service.api.openapi import problem_responses
 from rbm_service.api.schemas import Health, Info, Limits, ModelRef, ShadowRef
 from rbm_service.serving.model import ServedModel
 
+MODEL_PARAMETER: Final = {
+    "name": "model",
+    "in": "query",
+    "description": "Name of a model in service; when left out, the default",
+    "schema": {"type": "string"},
+    "example": "tiny",
+}
+METRICS_TEXT: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "Prometheus text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
+}
+
 router = APIRouter(tags=["operations"])
 metrics_router = APIRouter(tags=["operations"])
 
 
 @router.get("/livez")
-async def livez() -> Health:
-    """Answers as long as the event loop turns."""
+async def get_livez() -> Health:
+    """Answers as long as the event loop runs."""
     return Health(status="alive")
 
 
 @router.get("/readyz", responses=problem_responses(503))
-async def readyz(request: Request) -> Health:
-    """200 while every model is in service, else 503; `draining` once the service was told to stop."""
+async def get_readyz(request: Request) -> Health:
+    """Answers 200 while every model is in service, else 503; `draining` once the service was told to stop."""
     app_state_of(request).models.check_ready()
     return Health(status="ready")
 
 
-@router.get("/info", responses=problem_responses(404, 503))
-async def info(request: Request, model: str | None = None) -> Info:
-    """A model in service, the default unless another is named: what it takes, how well it did in training."""
+@router.get("/info", responses=problem_responses(404, 503), openapi_extra={"parameters": [MODEL_PARAMETER]})
+async def get_info(request: Request) -> Info:
+    """Describes a model in service: what it takes, how accurate it was in training, what it runs on."""
     app_state = app_state_of(request)
-    slot = app_state.models.slot_of(model)
+    slot = app_state.models.slot_of(request.query_params.get("model"))
     served = slot.current()
-    manifest, settings = served.bundle.manifest, app_state.settings
+    manifest = served.bundle.manifest
     return Info(
         model=_ref(served),
         models=[_ref(other) for other in app_state.models.in_service],
@@ -48,13 +59,7 @@ async def info(request: Request, model: str | None = None) -> Info:
         device=served.device,
         provider=served.engine.provider,
         onnxruntime_version=served.engine.runtime_version,
-        limits=Limits(
-            max_batch_rows=settings.max_batch_rows,
-            max_queued_rows=settings.max_queued_rows,
-            max_request_rows=settings.max_request_rows,
-            max_body_bytes=settings.max_body_bytes,
-            request_timeout_seconds=settings.request_timeout_seconds,
-        ),
+        limits=Limits.model_validate(app_state.settings, from_attributes=True),
     )
 
 
@@ -62,13 +67,8 @@ def _ref(model: ServedModel) -> ModelRef:
     return ModelRef(name=model.name, version=model.version)
 
 
-METRICS_TEXT: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Prometheus text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
-}
-
-
 @metrics_router.get("/metrics", response_class=Response, responses=METRICS_TEXT)
-async def metrics(request: Request) -> Response:
-    """Every metric, in the text format of Prometheus."""
+async def get_metrics(request: Request) -> Response:
+    """Gives every metric in Prometheus' text format."""
     registry = app_state_of(request).metrics.registry
     return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -3,39 +3,31 @@
 Dimension letters: B rows, F features, P position width, C classes, L layers, K experts per row.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Tag
+from pydantic import BaseModel, ConfigDict, Field
 
 from rbm_bundle.manifest import Architecture, FeatureSpec, Metrics, NodesSpec, Provider
 from rbm_service.inference.features import CsrRows
 from rbm_service.inference.preprocessing import NodeQuery, PositionSource
 
-
-def _let_others_run(row: list[float]) -> list[float]:
-    """Pydantic reads a body without once letting another thread run; between two rows, a call lets it."""
-    return row
-
-
 NodeId = int | str
-# One error says enough: a body of a million wrong numbers is not answered with a million errors.
+# One error says enough: a million wrong numbers are not answered with a million errors.
 FIRST_ERROR_ONLY = Field(fail_fast=True)
 Numbers = Annotated[list[float], FIRST_ERROR_ONLY]
-Row = Annotated[Numbers, AfterValidator(_let_others_run)]
 NodeIds = Annotated[list[NodeId], FIRST_ERROR_ONLY]
 Offsets = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], FIRST_ERROR_ONLY]
-# The two forms of `features`; where neither fits, the place of an error begins with one of these.
-DENSE_FORM: Final = "dense"
-CSR_FORM: Final = "csr"
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
+    """A body of a request or an answer, or a part of one: taken as it is, with no key that is not listed."""
+
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
 
-class SparseFeatures(_Body):
+class SparseFeatures(Body):
     """Features of B nodes in compressed sparse rows (CSR): columns that are not listed are 0."""
 
     indptr: Annotated[Offsets, Field(min_length=1)]
@@ -52,34 +44,31 @@ class SparseFeatures(_Body):
         return CsrRows(self.indptr, self.indices, self.values)
 
 
-class ClassifyRequest(_Body):
-    """B nodes to classify, column by column; at least one column gives B."""
+class ClassifyRequest(Body):
+    """B nodes to classify, column by column. At least one column is needed, and all have B entries."""
 
     node_ids: NodeIds | None = None
-    """[B] ids of nodes; optional when `neighbors` or `positions` are given."""
+    """[B] ids of nodes, all integers or all strings; optional when `neighbors` or `positions` are given."""
 
-    features: (
-        Annotated[list[Row], FIRST_ERROR_ONLY, Tag(DENSE_FORM)]
-        | Annotated[SparseFeatures, Tag(CSR_FORM)]
-        | None
-    ) = None
+    features: Annotated[list[Numbers], FIRST_ERROR_ONLY] | SparseFeatures | None = None
     """[B][F] raw node features, or the same in compressed sparse rows; every model takes both forms.
     Optional when the model caches them for all of these ids."""
 
     neighbors: Annotated[list[NodeIds | None], FIRST_ERROR_ONLY] | None = None
-    """[B] ids of each node's neighbours; its position is the mean of the known ones'. Null: look it up."""
+    """[B] ids of each node's neighbours: its position is the mean of theirs, unknown ones left out. With null
+    instead of a list, the position is looked up by the node's own id."""
 
-    positions: Annotated[list[Row], FIRST_ERROR_ONLY] | None = None
-    """[B][P] positional encodings, when the caller has them; they win over `neighbors` and over the table."""
+    positions: Annotated[list[Numbers], FIRST_ERROR_ONLY] | None = None
+    """[B][P] positional encodings, for callers who have them; they win over `neighbors` and `node_ids`."""
 
     model: str | None = None
-    """Name of the model; when left out, the default."""
+    """Name of a model in service; when left out, the default model answers."""
 
     version: int | None = Field(default=None, ge=1)
-    """The version that has to answer; refused when another one is in service."""
+    """The version that has to answer; the request is refused with 404 when another one is in service."""
 
-    top_k: int = Field(default=1, ge=1)
-    """How many classes to list for each node, most probable first."""
+    top_k: int = Field(default=1, ge=1, lt=2**31)
+    """How many classes to list for each node, the most probable first."""
 
     explain: bool = False
     """Whether to name the experts that each node was routed to."""
@@ -88,10 +77,10 @@ class ClassifyRequest(_Body):
     """Whether to give the probability of every class."""
 
     min_confidence: float | None = Field(default=None, ge=0, le=1)
-    """Below this probability the answer abstains: no label."""
+    """When the most probable class has a probability below this, the answer abstains: its label is null."""
 
     timeout_seconds: float | None = Field(default=None, gt=0)
-    """After how long the answer is of no use; can only shorten the time limit of the service."""
+    """How long the caller waits for the answer; can only shorten the time limit of the service."""
 
     def query(self) -> NodeQuery:
         """The columns."""
@@ -99,133 +88,129 @@ class ClassifyRequest(_Body):
         return NodeQuery(self.node_ids, features, self.neighbors, self.positions)
 
 
-class ModelRef(_Body):
+class ModelRef(Body):
     """A model in one version."""
 
-    name: str
-    version: int
+    name: str = Field(description="Name of the model in the repository")
+    version: int = Field(description="Its version, from 1")
 
 
-class ShadowRef(_Body):
-    """A version that answers a share of the requests once more, for comparison."""
+class ShadowRef(Body):
+    """A version that computes some of the requests a second time, for comparison."""
 
-    version: int
-    share: float
+    version: int = Field(description="The version that is compared")
+    share: float = Field(description="How many of the requests it computes, from 0 to 1")
 
 
-class PromoteRequest(_Body):
+class PromoteRequest(Body):
     """Which version to put in service."""
 
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, lt=2**63, description="A published version of the model")
 
 
-class ChangeResponse(_Body):
-    """What is in service now, and which version was before: the same one where nothing had to change."""
+class ChangeResponse(Body):
+    """Which version is in service now, and which was before."""
 
-    model: ModelRef
+    model: ModelRef = Field(description="The model and its version in service")
     former_version: int | None
+    """The version before; the same one where nothing had to change."""
 
 
-class RankedClass(_Body):
+class RankedClass(Body):
     """A class and its probability."""
 
-    label: str
-    class_index: int
-    probability: float
+    label: str = Field(description="Label of the class")
+    class_index: int = Field(description="Its place in the labels of `/info`, from 0")
+    probability: float = Field(description="Its probability, from 0 to 1")
 
 
-class ChosenExpert(_Body):
-    """An expert that a node was routed to: its share of the layer's output, and how alike the two are."""
+class ChosenExpert(Body):
+    """An expert that a node was routed to."""
 
-    layer: int
-    expert: int
+    layer: int = Field(description="The layer, from 0")
+    expert: int = Field(description="The expert of this layer, from 0")
     weight: float
-    similarity: float
+    """The share of the expert in the output of the layer."""
+    similarity: float = Field(description="How similar the node is to what the expert remembers")
 
 
-class Prediction(_Body):
+class Prediction(Body):
     """The answer for one node."""
 
-    node_id: NodeId | None
-    label: str | None
+    node_id: NodeId | None = Field(description="Id of the node as it was sent, or null")
+    label: str | None = Field(description="Label of the most probable class; null when the answer abstains")
     class_index: int
-    confidence: float
+    """Place of this class in the labels of `/info`, from 0; among equals the lowest."""
+    confidence: float = Field(description="Probability of this class")
     position: PositionSource
     """Where the node's position came from; `default` (zeros) when none of its neighbours is known."""
-
     top_k: list[RankedClass] | None = None
-    """Only when more than one class was asked for."""
-
+    """The most probable classes; only when more than one was asked for."""
     probabilities: list[float] | None = None
-    """Only when asked for; in the order of the labels of `/info`."""
-
+    """Probability of each class in the order of the labels of `/info`; only when asked for."""
     abstained: bool | None = None
-    """Only when `min_confidence` was given; the label is null when true."""
-
+    """Whether `confidence` is below `min_confidence`; only when that was given."""
     experts: list[ChosenExpert] | None = None
-    """Only when asked for; layer by layer, at most K of each."""
+    """The experts that the node was routed to, layer by layer, at most K of each; only when asked for."""
 
 
-class ClassifyResponse(_Body):
+class ClassifyResponse(Body):
     """One prediction per node, in the order of the request."""
 
-    model: ModelRef
-    predictions: list[Prediction]
+    model: ModelRef = Field(description="The model and the version that answered")
+    predictions: list[Prediction] = Field(description="[B] one for each node")
 
 
-class ProblemField(_Body):
+class ProblemField(Body):
     """One thing wrong with a request."""
 
-    loc: list[str | int]
-    msg: str
+    loc: list[str | int] = Field(description="Where in the body: keys, and places in lists from 0")
+    msg: str = Field(description="What is wrong there")
 
 
-class Problem(_Body):
+class Problem(Body):
     """An error (RFC 9457); programs go by `code`."""
 
-    type: Literal["about:blank"]
-    title: str
-    status: int
-    detail: str
-    code: str
-    request_id: str
+    type: Literal["about:blank"] = Field(description="Always `about:blank`: `code` names the kind of error")
+    title: str = Field(description="The phrase of the HTTP status")
+    status: int = Field(description="The HTTP status")
+    detail: str = Field(description="What went wrong, for people; the wording may change")
+    code: str = Field(description="The kind of error, for programs")
+    request_id: str = Field(description="The value of `X-Request-ID`, by which the log knows the request")
     errors: list[ProblemField] | None = None
+    """What is wrong where, if places in the body can be named."""
 
 
-class Health(_Body):
-    """Whether the service lives or is ready."""
+class Health(Body):
+    """Whether the service is alive or ready."""
 
-    status: Literal["alive", "ready"]
+    status: Literal["alive", "ready"] = Field(description="`alive` of `/livez`, `ready` of `/readyz`")
 
 
-class Limits(_Body):
+class Limits(Body):
     """How much the service takes at once."""
 
-    max_batch_rows: int
-    max_queued_rows: int
-    max_request_rows: int
-    max_body_bytes: int
-    request_timeout_seconds: float
+    max_batch_rows: int = Field(description="Most rows in one forward pass")
+    max_queued_rows: int = Field(description="Most rows that may wait")
+    max_request_rows: int = Field(description="Most rows in one request")
+    max_body_bytes: int = Field(description="Longest request body")
+    request_timeout_seconds: float = Field(description="Longest time for a request once its body is there")
 
 
-class Info(_Body):
-    """A model in service, and on what it runs."""
+class Info(Body):
+    """A model in service, and what it runs on."""
 
-    model: ModelRef
-    models: list[ModelRef]
-    """All that are in service, the default first."""
-
-    shadow: ShadowRef | None
-    """The version that is compared with this model on a share of its requests."""
-
-    bundle_id: str
-    created_at: str
-    labels: tuple[str, ...]
-    features: FeatureSpec
-    nodes: NodesSpec
-    architecture: Architecture
-    metrics: Metrics
-    device: Provider
-    provider: str
-    onnxruntime_version: str
-    limits: Limits
+    model: ModelRef = Field(description="The model and its version in service")
+    models: list[ModelRef] = Field(description="All models in service, the default first")
+    shadow: ShadowRef | None = Field(description="The version that is compared with this one, if any")
+    bundle_id: str = Field(description="SHA-256 that identifies every bit of the model's bundle")
+    created_at: str = Field(description="When the bundle was written")
+    labels: tuple[str, ...] = Field(description="[C] labels of the classes, in the order of their indices")
+    features: FeatureSpec = Field(description="The features that the model takes")
+    nodes: NodesSpec = Field(description="The nodes that the model knows")
+    architecture: Architecture = Field(description="The network")
+    metrics: Metrics = Field(description="How accurate the model was when it was trained")
+    device: Provider = Field(description="What the model runs on")
+    provider: str = Field(description="ONNX Runtime's execution provider")
+    onnxruntime_version: str = Field(description="Version of ONNX Runtime")
+    limits: Limits = Field(description="How much the service takes at once")

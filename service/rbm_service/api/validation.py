@@ -1,12 +1,14 @@
-"""How a JSON body is read, and what is said about one that is wrong."""
+"""How a JSON body is read, and what is said about one that is wrong: on every route in the same words."""
 
-from collections.abc import Mapping, Sequence
-from typing import Final, TypeVar
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from rbm_service.api.schemas import CSR_FORM, DENSE_FORM
 from rbm_service.errors import (
     FieldError,
     InvalidJsonError,
@@ -16,18 +18,32 @@ from rbm_service.errors import (
 )
 
 JSON: Final = b"application/json"
-
-
 MAX_LISTED_ERRORS: Final = 20
-
-
-MAX_SHOWN_KEY: Final = 100  # characters of a key that the caller made up
-
+MAX_SHOWN: Final = 100  # characters of what the caller made up
+# By the type of pydantic's error; what stands in braces is in the error's context.
+EXPECTED: Final[Mapping[str, str]] = {
+    "missing": "a value",
+    "float_type": "a finite number",
+    "finite_number": "a finite number",
+    "int_type": "an integer",
+    "int_from_float": "an integer",
+    "bool_type": "true or false",
+    "string_type": "a string",
+    "list_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "too_short": "a list of {min_length} or more",
+    "too_long": "a list of {max_length} or fewer",
+    "union_tag_not_found": "a {discriminator}",
+    "union_tag_invalid": "a {discriminator} of {expected_tags}",
+}
 
 Loc = tuple[str | int, ...]
-
-
-Body = TypeVar("Body", bound=BaseModel)
+Schema = TypeVar("Schema", bound=BaseModel)
 
 
 def check_media_type(headers: Mapping[bytes, bytes]) -> None:
@@ -44,7 +60,7 @@ def check_media_type(headers: Mapping[bytes, bytes]) -> None:
         raise UnsupportedMediaTypeError("the body must come without a content encoding")
 
 
-def parse(raw: bytes, schema: type[Body]) -> Body:
+def parse(raw: bytes, schema: type[Schema]) -> Schema:
     """Read a body.
 
     Raises:
@@ -52,41 +68,109 @@ def parse(raw: bytes, schema: type[Body]) -> Body:
         InvalidRequestError: it does not fit the schema.
     """
     try:
-        body: Body = schema.__pydantic_validator__.validate_json(raw)  # as `model_validate_json` does
+        body: Schema = schema.__pydantic_validator__.validate_json(raw)  # as `model_validate_json` does
         return body
     except ValidationError as error:
-        raise _refusal(error) from None
+        raise _refusal(error, schema) from None
 
 
-def _refusal(error: ValidationError) -> ServiceError:
+def _refusal(error: ValidationError, schema: type[BaseModel]) -> ServiceError:
     if error.error_count() > MAX_LISTED_ERRORS:
         return InvalidRequestError(f"{error.error_count()} things are wrong with the body")
-    found = error.errors(include_url=False, include_context=False, include_input=False)
+    found = error.errors(include_url=False)
     if found[0]["type"] == "json_invalid":
         return InvalidJsonError(found[0]["msg"])
-    listed = _listed(found)
+    listed = _listed([_mismatch(item, schema) for item in found])
     return InvalidRequestError("; ".join(map(str, listed)), errors=listed)
 
 
-def _listed(found: Sequence[ErrorDetails]) -> list[FieldError]:
-    """What is wrong, once; pydantic speaks of both forms of `features`, the caller meant one of them."""
-    an_object = ("features", CSR_FORM) not in [item["loc"] for item in found]
-    meant, other = (CSR_FORM, DENSE_FORM) if an_object else (DENSE_FORM, CSR_FORM)
-    shown = [
-        FieldError(_shown(item["loc"], meant), item["msg"])
-        for item in found
-        if item["loc"][:2] != ("features", other)
-    ]
-    return list(dict.fromkeys(map(_of_either_kind, shown)))
+@dataclass(frozen=True, slots=True)
+class _Mismatch:
+    """One error of pydantic's.
+
+    Where a value may have one of several forms, pydantic tries each and reports what is wrong with each: the
+    errors of one form are a branch.
+    """
+
+    place: Loc  # without pydantic's names of forms
+    fork: Loc  # the part of `place` that leads to the value with several forms
+    branch: Loc
+    expected: str  # empty where `found` says it all
+    found: str
 
 
-def _of_either_kind(error: FieldError) -> FieldError:
-    """For an id, pydantic says of each kind by itself that it is not of this one."""
-    if error.loc[:1] in (("node_ids",), ("neighbors",)) and error.loc[-1] in ("int", "str"):
-        return FieldError(error.loc[:-1], "Input should be an integer or a string")
-    return error
+def _mismatch(item: ErrorDetails, schema: type[BaseModel]) -> _Mismatch:
+    is_unknown_key = item["type"] == "extra_forbidden"
+    loc = item["loc"][:-1] if is_unknown_key else item["loc"]
+    place: Loc = ()
+    fork, branch = place, place
+    models = [schema]
+    for depth, part in enumerate(loc, start=1):
+        fields = [model.model_fields[part] for model in models if part in model.model_fields]
+        if fields or isinstance(part, int):
+            place += (part,)
+        else:
+            fork, branch = place, loc[:depth]
+        if fields:
+            models = [model for field in fields for model in _models_in(field.annotation)]
+    if is_unknown_key:
+        shown = str(item["loc"][-1])[:MAX_SHOWN]
+        names = [name for model in models for name in model.model_fields]
+        return _Mismatch((*place, shown), fork, branch, "", f"unknown key{_hint(shown, names)}")
+    return _Mismatch(place, fork, branch, *_wording(item))
 
 
-def _shown(loc: Loc, form: str) -> Loc:
-    place = ("features", *loc[2:]) if loc[:2] == ("features", form) else loc
-    return tuple(part[:MAX_SHOWN_KEY] if isinstance(part, str) else part for part in place)
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    """The models of a field, however deep in lists and unions."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
+
+
+def _hint(key: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(key, names, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _wording(item: ErrorDetails) -> tuple[str, str]:
+    """What was expected, and what was there."""
+    context: dict[str, Any] = item.get("ctx", {})
+    if item["type"] not in EXPECTED:
+        return "", item["msg"][:MAX_SHOWN]
+    limits = {name: f"{limit:g}" if isinstance(limit, float) else limit for name, limit in context.items()}
+    expected = EXPECTED[item["type"]].format(**limits).replace("'", "")
+    if "tag" in context:
+        return expected, json.dumps(context["tag"][:MAX_SHOWN])
+    return expected, "none" if item["type"] in ("missing", "union_tag_not_found") else _shown(item["input"])
+
+
+def _shown(value: object) -> str:
+    """A value from a body in a few words; a number, if it is short."""
+    if isinstance(value, str):
+        return "a string"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, int) and value.bit_length() > 64:
+        return "an integer beyond 64 bits"
+    return json.dumps(value)
+
+
+def _listed(found: Sequence[_Mismatch]) -> list[FieldError]:
+    """What is wrong, once for each place; of several forms, those that fit furthest into the value count."""
+    furthest: dict[Loc, Loc] = {}  # by fork, and by branch
+    for item in found:
+        for start in {item.fork, item.branch}:
+            furthest[start] = max(furthest.get(start, ()), item.place)
+    meant: dict[Loc, list[_Mismatch]] = {}
+    for item in found:
+        if furthest[item.branch] == furthest[item.fork]:
+            meant.setdefault(item.place, []).append(item)
+    return [FieldError(place, _message(items)) for place, items in meant.items()]
+
+
+def _message(items: Sequence[_Mismatch]) -> str:
+    expected = " or ".join(dict.fromkeys(item.expected for item in items if item.expected))
+    return f"expected {expected}, got {items[0].found}" if expected else items[0].found

@@ -8,7 +8,7 @@ Dimension letters: B rows, F features, P position width, S non-zeros of the long
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,14 @@ from rbm_bundle.features import CsrFeatures, PaddedRows, csr_from_dense
 from rbm_bundle.manifest import FeatureForm, Manifest
 from rbm_bundle.nodes import MAX_MAGNITUDE, Floats, Integers
 from rbm_service.errors import InvalidRequestError
-from rbm_service.runtime.shapes import MAX_PADDED, max_nonzeros
-from rbm_service.runtime.tensors import Tensors
+from rbm_service.runtime.shapes import max_nonzeros
+
+MAX_PADDED: Final = 8 * 2**20  # non-zeros of one batch, padding included: 96 MiB
+
+SURELY_SMALL: Final = 1e28  # sum of squares: then each is far below the square of `MAX_MAGNITUDE`
 
 Numbers = npt.NDArray[np.floating[Any]]
+Matrix = list[list[float]] | list[npt.NDArray[np.float64]] | Numbers  # a list where rows may differ in length
 Features = Floats | CsrFeatures | PaddedRows
 
 
@@ -28,9 +32,9 @@ Features = Floats | CsrFeatures | PaddedRows
 class CsrRows:
     """B rows of features in compressed sparse rows, as a caller sent them: without values, every one is 1."""
 
-    indptr: list[int]
-    indices: list[int]
-    values: list[float] | None = None
+    indptr: list[int] | Integers
+    indices: list[int] | Integers
+    values: list[float] | Numbers | None = None
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -48,7 +52,7 @@ class PaddedPair:
         return len(self.ids)
 
 
-def read_matrix(name: str, rows: list[list[float]] | Numbers, width: int) -> Floats:
+def read_matrix(name: str, rows: Matrix, width: int) -> Floats:
     """Rows of `width` numbers each, as float32.
 
     Raises:
@@ -60,6 +64,19 @@ def read_matrix(name: str, rows: list[list[float]] | Numbers, width: int) -> Flo
     matrix = rows if isinstance(rows, np.ndarray) else np.array(rows, np.float64).reshape(len(rows), width)
     _check_magnitude(matrix, name)
     return matrix.astype(np.float32, copy=False)
+
+
+def read_features(features: Matrix | CsrRows | PaddedPair, F: int) -> Features:
+    """Features of any form that a caller may send, checked: rows of `F`.
+
+    Raises:
+        InvalidRequestError: as `read_matrix`, `read_csr` and `read_padded`.
+    """
+    if isinstance(features, CsrRows):
+        return read_csr(features, F)
+    if isinstance(features, PaddedPair):
+        return read_padded(features, F)
+    return read_matrix("features", features, F)
 
 
 def read_csr(rows: CsrRows, F: int) -> CsrFeatures:
@@ -137,7 +154,7 @@ def check_lengths(lengths: Integers, manifest: Manifest) -> int:
     return max(longest, 1)
 
 
-def graph_features(features: Features) -> Tensors:
+def graph_features(features: Features) -> dict[str, npt.NDArray[Any]]:
     """Features in the form of a graph, as its inputs."""
     if isinstance(features, np.ndarray):
         return {"features": features}
@@ -185,6 +202,9 @@ def _check_padded_ids(ids: Integers, F: int) -> None:
 
 
 def _check_magnitude(numbers: Numbers, *loc: str | int) -> None:
+    flat = numbers.ravel()
+    if flat.dot(flat) <= SURELY_SMALL:  # one step for nearly every request
+        return
     if not numbers.size or -MAX_MAGNITUDE <= numbers.min() <= numbers.max() <= MAX_MAGNITUDE:
         return
     outside = np.argwhere(~(np.abs(numbers) <= MAX_MAGNITUDE))  # a NaN is outside as well

@@ -1,19 +1,17 @@
-"""From a batcher's answer to predictions as a caller reads them. Pure functions.
+"""From the outputs of a request to the answer its caller reads.
 
 Dimension letters: B rows, C classes, L layers, K experts per row.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from pydantic_core import to_json
 
 from rbm_bundle.manifest import NO_EXPERT
-from rbm_bundle.nodes import Floats, Integers
-from rbm_service.errors import InvalidRequestError
-from rbm_service.inference.batch import Answer
-from rbm_service.inference.preprocessing import EncodedRows, NodeQuery
+from rbm_bundle.nodes import Floats, Integers, NodeId
+from rbm_service.inference.batch import BatchSlice, RequestOutputs
 from rbm_service.runtime.tensors import Tensors
 
 Column = Sequence[Any]
@@ -39,61 +37,73 @@ class AnswerOptions(Protocol):
         """Below this probability the answer abstains."""
 
 
-@dataclass(slots=True)
-class DecodedRows:
-    """Predictions as a caller reads them, and how many of them abstain."""
+def values_per_row(options: AnswerOptions, outputs: RequestOutputs) -> int:
+    """How many names and numbers the answer takes for one row: 5, 3 for each further class, 4 an expert."""
+    num_values = 5 + 3 * (options.top_k - 1)
+    if options.return_probabilities:
+        num_values += outputs.outputs["probabilities"].shape[1]
+    if options.explain:
+        _, L, K = outputs.outputs["experts"].shape
+        num_values += 4 * L * K
+    return num_values
 
-    predictions: list[dict[str, Any]]
-    num_abstained: int
 
+def write_answer(
+    model: Mapping[str, object],
+    outputs: RequestOutputs,
+    node_ids: Sequence[NodeId | None] | None,
+    sources: Sequence[str],
+    options: AnswerOptions,
+    labels: Sequence[str],
+    rows_at_once: int,
+) -> tuple[bytes, int]:
+    """The answer as JSON, one prediction per row with everything that was asked for, and how many abstain.
 
-def check_options(options: AnswerOptions, num_classes: int) -> None:
-    """Refuse options that this model cannot honour.
-
-    Raises:
-        InvalidRequestError: more classes asked for than there are.
+    Args:
+        model: which answers.
+        sources: where the position of each row came from, (B,).
+        rows_at_once: written out in one go; between two such pieces, other threads have their turn.
     """
-    if options.top_k > num_classes:
-        raise InvalidRequestError.at(
-            "top_k", msg=f"found {options.top_k}, wanted at most {num_classes} (classes)"
-        )
+    parts, num_abstained, B = [], 0, len(sources)
+    ids = [None] * B if node_ids is None else node_ids
+    for start in range(0, B, rows_at_once):
+        predictions = decode(outputs, ids, sources, options, labels, slice(start, start + rows_at_once))
+        if options.min_confidence is not None:
+            num_abstained += _abstain(predictions, options.min_confidence)
+        parts.append(to_json(predictions)[1:-1])
+    return b'{"model":%b,"predictions":[%b]}' % (to_json(model), b",".join(parts)), num_abstained
 
 
 def decode(
-    answer: Answer, query: NodeQuery, rows: EncodedRows, options: AnswerOptions, labels: Sequence[str]
-) -> DecodedRows:
-    """Predictions from a batcher's answer: one object per row, with everything that was asked for."""
-    node_ids = [None] * rows.num_rows if query.node_ids is None else query.node_ids
+    outputs: RequestOutputs,
+    node_ids: Sequence[NodeId | None],
+    sources: Sequence[str],
+    options: AnswerOptions,
+    labels: Sequence[str],
+    span: slice,
+) -> list[dict[str, Any]]:
+    """Predictions for some of the rows of a request."""
+    classes, confidences = outputs.class_index[span], outputs.confidence[span]
     predictions: list[dict[str, Any]] = [
-        {
-            "node_id": node_id,
-            "label": labels[index],
-            "class_index": index,
-            "confidence": p,
-            "position": source,
-        }
-        for node_id, index, p, source in zip(
-            node_ids, answer.class_index, answer.confidence, rows.sources, strict=True
-        )
+        {"node_id": i, "label": labels[index], "class_index": index, "confidence": p, "position": source}
+        for i, index, p, source in zip(node_ids[span], classes, confidences, sources[span], strict=True)
     ]
-    num_abstained = 0
-    for name, column in _columns(answer, options, labels).items():
-        for prediction, value in zip(predictions, column, strict=True):
-            prediction[name] = value
-    if options.min_confidence is not None:
-        num_abstained = _abstain(predictions, options.min_confidence)
-    return DecodedRows(predictions, num_abstained)
+    if options.top_k > 1 or options.return_probabilities or options.explain:
+        for name, column in _columns(BatchSlice(outputs.outputs, span), options, labels).items():
+            for prediction, value in zip(predictions, column, strict=True):
+                prediction[name] = value
+    return predictions
 
 
-def _columns(answer: Answer, options: AnswerOptions, labels: Sequence[str]) -> dict[str, Column]:
+def _columns(outputs: Tensors, options: AnswerOptions, labels: Sequence[str]) -> dict[str, Column]:
     """What a caller asked for besides."""
     columns: dict[str, Column] = {}
     if options.top_k > 1:
-        columns["top_k"] = _top_k(answer.outputs["probabilities"], options.top_k, labels)
+        columns["top_k"] = _top_k(outputs["probabilities"], options.top_k, labels)
     if options.return_probabilities:
-        columns["probabilities"] = answer.outputs["probabilities"].tolist()
+        columns["probabilities"] = outputs["probabilities"].tolist()
     if options.explain:
-        columns["experts"] = _experts(answer.outputs)
+        columns["experts"] = _experts(outputs)
     return columns
 
 

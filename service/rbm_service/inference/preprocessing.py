@@ -1,13 +1,16 @@
-"""Between a request and the graph: ids → rows → features and positions.
+"""Between a request and the graph: which rows of the bundle it means, and what the caller brought in place of
+what the bundle holds.
 
-Pure functions of the request and the bundle. Everything a caller can get wrong is refused here, before its
-rows share a batch with anyone else's. Dimension letters: B rows, F features, P position width.
+Everything a caller can get wrong is refused here, before its rows share a batch with anyone else's.
+Dimension letters: B rows, F features, P position width, S non-zeros of the longest row.
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from itertools import chain
+from typing import Any, Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from rbm_bundle import Bundle, NodeTable
 from rbm_bundle.features import CsrFeatures
@@ -15,20 +18,18 @@ from rbm_bundle.nodes import UNKNOWN, Floats, Integers, NodeId, mean_of_known_ne
 from rbm_service.errors import InvalidRequestError, UnknownNodeError
 from rbm_service.inference.features import (
     CsrRows,
-    Features,
-    Numbers,
+    Matrix,
     PaddedPair,
     check_lengths,
     graph_features,
     in_form,
-    read_csr,
+    read_features,
     read_matrix,
-    read_padded,
 )
-from rbm_service.runtime.shapes import KnownRows, ModelInputs
 from rbm_service.runtime.tensors import Tensors
 
 PositionSource = Literal["cached", "neighbors", "supplied", "default"]
+TableRows = list[int] | Integers
 
 MAX_NEIGHBORS: Final = 65_536  # neighbour ids in one request: each costs a lookup and a gathered position
 
@@ -38,9 +39,9 @@ class NodeQuery:
     """The rows a caller asks about; every column is B long or absent. Arrays are as good as lists."""
 
     node_ids: list[NodeId] | Integers | None = None
-    features: list[list[float]] | Numbers | CsrRows | PaddedPair | None = None
+    features: Matrix | CsrRows | PaddedPair | None = None
     neighbors: list[list[NodeId] | None] | None = None
-    positions: list[list[float]] | Numbers | None = None
+    positions: Matrix | None = None
 
     def ids_of(self, rows: list[int]) -> list[NodeId]:
         """The ids of some rows, where there are ids at all."""
@@ -50,19 +51,19 @@ class NodeQuery:
 
 
 @dataclass(slots=True)
-class PlacedRows:
-    """Positions (B, P), and for each of the B rows where its position came from."""
+class RequestRows:
+    """The rows of one request, ready to share a batch.
 
-    positions: Floats
-    sources: list[PositionSource]
+    Attributes:
+        table_rows: the row of each node in the bundle's table, (B,); `UNKNOWN` where it has none.
+        overrides: inputs of the graph that the caller brought for all B rows; a batch looks the others up.
+        width: S; 0 where features are dense.
+        sources: where the position of each row comes from.
+    """
 
-
-@dataclass(slots=True)
-class EncodedRows:
-    """Rows ready for the graph, by the names of its inputs or to be looked up, and where the position of each
-    came from."""
-
-    model_inputs: ModelInputs
+    table_rows: TableRows
+    overrides: Tensors
+    width: int
     sources: list[PositionSource]
 
     @property
@@ -75,35 +76,28 @@ def check_num_rows(column: str, num_rows: int, max_rows: int) -> None:
     """Refuse a column of no row, or of more than a request may have.
 
     Raises:
-        InvalidRequestError: found and wanted.
+        InvalidRequestError: what was expected, and what came.
     """
     if not 1 <= num_rows <= max_rows:
         raise InvalidRequestError.at(column, msg=f"found {num_rows} rows, wanted 1 to {max_rows}")
 
 
-def encode(query: NodeQuery, bundle: Bundle, max_rows: int) -> EncodedRows:
-    """Check a query and look up whatever it leaves to the bundle.
+def encode(query: NodeQuery, bundle: Bundle, max_rows: int) -> RequestRows:
+    """Check a query, and find the rows of the bundle that it means.
 
     Raises:
         InvalidRequestError: lengths, widths, ids or numbers that do not fit the bundle.
         UnknownNodeError: ids without a position, and nothing to compute one from.
     """
     nodes = bundle.nodes
-    if (rows := _to_look_up(query, bundle, max_rows)) is not None:
-        return rows
     B = _num_rows(query, max_rows)
-    known = _known_rows(query, nodes, B)  # (B,), UNKNOWN where the bundle has no such node
-    placed = _place(query, nodes, known)
-    features = in_form(_features(query, bundle, known), bundle.manifest.features.form)
-    if not isinstance(features, np.ndarray):
-        check_lengths(features.lengths, bundle.manifest)
-    return EncodedRows({**graph_features(features), "positions": placed.positions}, placed.sources)
-
-
-def look_up(bundle: Bundle, rows: Integers) -> Tensors:
-    """What the graph takes of known nodes, (B,): the features and positions that the bundle has of them."""
-    features = in_form(bundle.nodes.features_of(rows), bundle.manifest.features.form)
-    return {**graph_features(features), "positions": bundle.nodes.positions_of(rows)}
+    table_rows = _table_rows(query, nodes, B)
+    unknown = _unknown_rows(table_rows) if UNKNOWN in table_rows else []
+    positions, sources = _place(query, nodes, table_rows, unknown)
+    overrides, width = _features(query, bundle, table_rows, unknown)
+    if positions is not None:
+        overrides["positions"] = positions
+    return RequestRows(table_rows, overrides, width, sources)
 
 
 def _num_rows(query: NodeQuery, max_rows: int) -> int:
@@ -124,11 +118,16 @@ def _num_rows(query: NodeQuery, max_rows: int) -> int:
     return B
 
 
-def _known_rows(query: NodeQuery, nodes: NodeTable, B: int) -> Integers:
+def _table_rows(query: NodeQuery, nodes: NodeTable, B: int) -> TableRows:
     if query.node_ids is None:
-        return np.full(B, UNKNOWN, np.int64)
-    _check_ids(query.node_ids, nodes, "node_ids")
-    return nodes.rows_of(query.node_ids)
+        return [UNKNOWN] * B
+    if nodes.ids is not None or isinstance(query.node_ids, np.ndarray):
+        _check_ids(query.node_ids, nodes, "node_ids")
+        return nodes.find(query.node_ids)
+    rows = nodes.find(query.node_ids)
+    if UNKNOWN in rows:  # where ids are row numbers, nothing of another type is found
+        _check_ids(query.node_ids, nodes, "node_ids")
+    return rows
 
 
 def _check_ids(ids: list[NodeId] | Integers, nodes: NodeTable, *loc: str | int) -> None:
@@ -143,51 +142,44 @@ def _check_ids(ids: list[NodeId] | Integers, nodes: NodeTable, *loc: str | int) 
             raise InvalidRequestError.at(*loc, index, msg=f"ids of this model are {kind}s")
 
 
-def _to_look_up(query: NodeQuery, bundle: Bundle, max_rows: int) -> EncodedRows | None:
-    """The rows of a query that names known nodes and leaves the rest to the bundle; None for any other, and
-    where the bundle does not tell how long rows are that have to be padded."""
-    nodes, features = bundle.nodes, bundle.nodes.features
-    if query.node_ids is None or features is None:
-        return None
-    if query.features is not None or query.neighbors is not None or query.positions is not None:
-        return None
-    is_padded = bundle.manifest.features.form == "sparse"
-    if is_padded and not isinstance(features, CsrFeatures):
-        return None
-    check_num_rows("node_ids", len(query.node_ids), max_rows)
-    if nodes.ids is not None:  # where ids are row numbers, nothing else is found
-        _check_ids(query.node_ids, nodes, "node_ids")
-    rows, width = nodes.known_rows_of(query.node_ids), 0
-    if rows is None:
-        return None
-    if is_padded and isinstance(features, CsrFeatures):
-        width = check_lengths(features.lengths_of(np.asarray(rows)), bundle.manifest)
-    source: PositionSource = "cached" if nodes.position_width else "default"
-    return EncodedRows(KnownRows(rows, width), [source] * len(rows))
-
-
-def _place(query: NodeQuery, nodes: NodeTable, known: Integers) -> PlacedRows:
-    B, P = len(known), nodes.position_width
+def _place(
+    query: NodeQuery, nodes: NodeTable, table_rows: TableRows, unknown: list[int]
+) -> tuple[Floats | None, list[PositionSource]]:
+    """Positions (B, P), None where all of them are looked up, and where each comes from."""
+    B, P = len(table_rows), nodes.position_width
     neighbor_rows = None if query.neighbors is None else _neighbor_rows(query.neighbors, nodes)
     if query.positions is not None:
-        return PlacedRows(read_matrix("positions", query.positions, P), ["supplied"] * B)
+        return read_matrix("positions", query.positions, P), ["supplied"] * B
     if P == 0:
-        return PlacedRows(np.zeros((B, 0), np.float32), ["default"] * B)
+        return np.zeros((B, 0), np.float32), ["default"] * B
     if neighbor_rows is None:
-        _refuse_unplaced(query, _unknown_rows(known))
-        return PlacedRows(nodes.positions_of(known), ["cached"] * B)
-    by_neighbors = np.array([rows is not None for rows in neighbor_rows])  # (B,)
-    _refuse_unplaced(query, np.flatnonzero(~by_neighbors & (known == UNKNOWN)).tolist())
-    means, num_known = mean_of_known_neighbors(
+        _refuse_unplaced(query, unknown)
+        return None, ["cached"] * B
+    _refuse_unplaced(query, [row for row in unknown if neighbor_rows[row] is None])
+    return _place_by_neighbors(nodes, table_rows, neighbor_rows)
+
+
+def _place_by_neighbors(
+    nodes: NodeTable, table_rows: TableRows, neighbor_rows: list[Integers | None]
+) -> tuple[Floats, list[PositionSource]]:
+    """The mean of known neighbours; a known node of which no neighbour is known keeps its cached position."""
+    B = len(table_rows)
+    known = np.asarray(table_rows) != UNKNOWN
+    asked = np.array([rows is not None for rows in neighbor_rows])  # (B,)
+    means, counts = mean_of_known_neighbors(
         nodes.positions, [rows for rows in neighbor_rows if rows is not None]
     )
-    positions = np.empty((B, P), np.float32)
-    positions[by_neighbors] = means
-    positions[~by_neighbors] = nodes.positions_of(known[~by_neighbors])
-    sources: list[PositionSource] = ["cached"] * B
-    for row, count in zip(np.flatnonzero(by_neighbors).tolist(), num_known.tolist(), strict=True):
-        sources[row] = "neighbors" if count else "default"
-    return PlacedRows(positions, sources)
+    found = np.zeros(B, np.int64)
+    found[asked] = counts
+    positions = np.zeros((B, nodes.position_width), np.float32)
+    positions[asked] = means
+    cached = known & (found == 0)
+    positions[cached] = nodes.positions_of(np.asarray(table_rows)[cached])
+    sources: list[PositionSource] = [
+        "neighbors" if count else "cached" if is_known else "default"
+        for count, is_known in zip(found.tolist(), known.tolist(), strict=True)
+    ]
+    return positions, sources
 
 
 def _neighbor_rows(neighbors: list[list[NodeId] | None], nodes: NodeTable) -> list[Integers | None]:
@@ -200,39 +192,45 @@ def _neighbor_rows(neighbors: list[list[NodeId] | None], nodes: NodeTable) -> li
         )
     for row, ids in enumerate(named):
         _check_ids(ids, nodes, "neighbors", row)
-    rows = nodes.rows_of([node_id for ids in named for node_id in ids])
+    rows = nodes.rows_of(list(chain.from_iterable(named)))
     shares = np.split(rows, np.cumsum(sizes)[:-1])
     return [None if ids is None else share for ids, share in zip(neighbors, shares, strict=True)]
 
 
-def _unknown_rows(known: Integers) -> list[int]:
-    if UNKNOWN not in known.tolist():  # for a few rows, quicker than any function of numpy
-        return []
-    return np.flatnonzero(known == UNKNOWN).tolist()
+def _unknown_rows(table_rows: TableRows) -> list[int]:
+    return np.flatnonzero(np.asarray(table_rows) == UNKNOWN).tolist()
 
 
 def _refuse_unplaced(query: NodeQuery, rows: list[int]) -> None:
     if rows and query.node_ids is None:
         raise InvalidRequestError(f"no node id, neighbors or position for {_listed(rows)}")
-    if rows and query.node_ids is not None:
+    if rows:
         raise UnknownNodeError(query.ids_of(rows))
 
 
-def _features(query: NodeQuery, bundle: Bundle, known: Integers) -> Features:
-    F = bundle.manifest.features.num_features
-    if isinstance(query.features, CsrRows):
-        return read_csr(query.features, F)
-    if isinstance(query.features, PaddedPair):
-        return read_padded(query.features, F)
+def _features(
+    query: NodeQuery, bundle: Bundle, table_rows: TableRows, unknown: list[int]
+) -> tuple[dict[str, npt.NDArray[Any]], int]:
+    """The features that the caller brought, as inputs of the graph, none where they are looked up; and S."""
+    nodes, spec = bundle.nodes, bundle.manifest.features
     if query.features is not None:
-        return read_matrix("features", query.features, F)
-    if bundle.nodes.cached_features is None:
+        features = in_form(read_features(query.features, spec.num_features), spec.form)
+    elif nodes.features is None:
         raise InvalidRequestError.at("features", msg="required: this model caches no node features")
-    if unknown := _unknown_rows(known):
+    elif unknown:
         raise InvalidRequestError.at(
             "features", msg=f"required: no cached node features for {_listed(unknown)}"
         )
-    return bundle.nodes.features_of(known)
+    elif spec.form == "dense":
+        return {}, 0
+    elif isinstance(nodes.features, CsrFeatures):
+        return {}, check_lengths(nodes.features.lengths_of(np.asarray(table_rows)), bundle.manifest)
+    else:  # nothing tells how long the rows are before they are there
+        features = in_form(nodes.features_of(table_rows), spec.form)
+    if isinstance(features, np.ndarray):
+        return graph_features(features), 0
+    width = check_lengths(features.lengths, bundle.manifest)
+    return graph_features(features), width
 
 
 def _listed(rows: list[int]) -> str:

@@ -26,8 +26,9 @@ class ThroughputEstimator:
         return num_rows * self._fastest * self._slowdown
 
     def observe(self, num_rows: int, seconds: float) -> None:
-        """What a batch took. It counts by how full it was, as most of a small batch's time is not its rows';
-        by ratio, so that a batch that was held up once by a thousandfold does not count for a thousand."""
+        """Learn from what a batch took. It counts by how full it was, as most of a small batch's time is not
+        its rows'; by ratio, so that a batch that was held up once by a thousandfold does not count for a
+        thousand."""
         expected = self._table.seconds_of(num_rows) * self._slowdown
         if expected and seconds:
             weight = CORRECTION * min(1.0, num_rows / self._table.most_rows)

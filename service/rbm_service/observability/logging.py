@@ -1,106 +1,136 @@
-"""Logging: one structured line per event on stderr, the web server's own lines included."""
+"""Logging: one structured line per event on stderr, the web server's own lines included.
 
-import asyncio
+No write of the log may change what the service does, so all of them go through a `LogWriter`.
+"""
+
+import atexit
+import faulthandler
+import json
 import logging
+import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Literal
+from functools import lru_cache, partial
+from typing import Any, Final, Literal, TextIO, cast
 
 import structlog
 from pydantic_core import to_json
-from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from rbm_service.observability.log_writer import LogWriter
 
 LogFormat = Literal["json", "console"]
 
+STDERR: Final = 2
+FLUSH_SECONDS: Final = 1.0  # that the end of the process waits for the last lines
+
+_writer: LogWriter | None = None  # as soon as the log is set up
+_writes_access_lines = False
+
+log = structlog.get_logger(__name__)
+
 
 def configure_logging(log_format: LogFormat, level: str) -> None:
-    """Set up structlog, and the standard library's root logger in the same shape; called once, at start."""
-    processors = [_as_json] if log_format == "json" else _for_humans()
-    filtering = structlog.make_filtering_bound_logger(level)
-    together = log_format == "json" and logging.getLevelNamesMapping()[level.upper()] <= logging.INFO
+    """Set up structlog, the standard library's root logger and `sys.stderr`; called once, at start."""
+    global _writer, _writes_access_lines
+    descriptor = _stderr_descriptor()
+    render = _Renderer([_as_json] if log_format == "json" else _for_humans(descriptor))
+    _writer = LogWriter(partial(os.write, descriptor), partial(render, None, "info"), descriptor)
+    _writes_access_lines = logging.getLevelNamesMapping()[level.upper()] <= logging.INFO
     structlog.configure(
-        processors=processors,
-        wrapper_class=type("Logger", (_Together, filtering), {}) if together else filtering,
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        processors=[render],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _writer)),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_writer)
     meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[meta, *processors]))
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[meta, render]))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    sys.stderr = _writer  # warnings, tracebacks of threads, and whatever else Python itself has to say
+    _unblock_faulthandler(descriptor)
+    atexit.register(flush_logs)
+
+
+def flush_logs() -> None:
+    """Wait until the lines so far are written, for a moment at most: before the process ends."""
+    if _writer is not None:
+        _writer.drain(FLUSH_SECONDS)
+
+
+def log_access(**fields: object) -> None:
+    """Write the access line of a request that is over."""
+    if _writer is None:
+        log.info("request", **fields)
+    elif _writes_access_lines:
+        fields["event"] = "request"
+        fields["timestamp"] = time.time_ns()
+        _writer.put(fields)
+
+
+class _Renderer:
+    """Makes a line of an event, whatever its fields hold; the only processor of structlog."""
+
+    def __init__(self, processors: Sequence[Processor]) -> None:
+        self._processors = processors
+
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
+        """Return the line of an event at level `method`."""
+        try:
+            rendered: Any = dict(event)  # which processors take apart
+            for processor in self._processors:
+                rendered = processor(logger, method, rendered)
+            return str(rendered)
+        except Exception as error:  # noqa: BLE001 - the unit of work is this line
+            shown = {name: value for name, value in event.items() if isinstance(value, str | int)}
+            shown["timestamp"] = _timestamp(time.time_ns())
+            return json.dumps({**shown, "level": method, "not_rendered": ascii(error)})
 
 
 def _as_json(logger: WrappedLogger, method: str, event: EventDict) -> str:
-    """All at once, where structlog would have a chain of processors."""
+    """Render all at once, where structlog would have a chain of processors."""
     event["level"] = method
-    event["timestamp"] = _timestamp()
+    event["timestamp"] = _timestamp(event.get("timestamp") or time.time_ns())
     if event.get("exc_info"):
         structlog.processors.format_exc_info(logger, method, event)
     return to_json(event, fallback=repr).decode()
 
 
-def _timestamp() -> str:
-    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+def _timestamp(time_ns: int) -> str:
+    seconds, nanoseconds = divmod(time_ns, 10**9)
     return f"{_to_the_second(seconds)}.{nanoseconds // 1000:06d}Z"
 
 
 @lru_cache(maxsize=1)
 def _to_the_second(seconds: int) -> str:
-    """A moment since 1970, in UTC: the same for hundreds of lines."""
+    """Return a moment since 1970, in UTC: the same for hundreds of lines."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def info_each(log: FilteringBoundLogger, event: str, lines: Sequence[Mapping[str, object]]) -> None:
-    """Say the same for each of some lines, at level `info`; as JSON, all of them in one write."""
-    if isinstance(log, _Together) and log.writes_json:
-        log.write_each(event, lines)
-    else:
-        for fields in lines:
-            log.info(event, **fields)
-
-
-class _Together(structlog.BoundLoggerBase):
-    """A logger that writes many lines of JSON at once: every request leaves one, and by itself a line costs
-    more than the answer's JSON."""
-
-    @property
-    def writes_json(self) -> bool:
-        """Whether nobody else has a say in what becomes of lines, as tests have."""
-        return list(self._processors) == [_as_json]
-
-    def write_each(self, event: str, lines: Sequence[Mapping[str, object]]) -> None:
-        """One line for each, all of the same moment."""
-        same = {**self._context, "event": event, "level": "info", "timestamp": _timestamp()}
-        self._logger.msg("\n".join([to_json({**line, **same}, fallback=repr).decode() for line in lines]))
-
-
-def _for_humans() -> list[Processor]:
+def _for_humans(descriptor: int) -> list[Processor]:
     return [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        structlog.dev.ConsoleRenderer(colors=os.isatty(descriptor)),
     ]
 
 
-log = structlog.get_logger(__name__)
+def _stderr_descriptor() -> int:
+    """Return the descriptor of stderr. Where it was closed before the start, take its place, or the next file
+    or connection would: nobody reads the log then."""
+    if sys.stderr is not None:
+        return STDERR
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) < STDERR:
+        pass
+    return descriptor
 
 
-class AccessLog:
-    """Lines that are not written yet; belongs to one event loop."""
-
-    def __init__(self) -> None:
-        self._log = log.bind()
-        self._lines: list[dict[str, object]] = []
-
-    def note(self, **fields: object) -> None:
-        """Let a request that is over have its line in this turn of the loop."""
-        self._lines.append(fields)
-        if len(self._lines) == 1:
-            asyncio.get_running_loop().call_soon(self._write)
-
-    def _write(self) -> None:
-        lines, self._lines = self._lines, []
-        info_each(self._log, "request", lines)
+def _unblock_faulthandler(descriptor: int) -> None:
+    """Let `python -X faulthandler` lose what nobody reads: it would keep a dying process from its end."""
+    if faulthandler.is_enabled():
+        flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK
+        with suppress(OSError):  # a socket, or a pipe of another user: it stays as it is
+            faulthandler.enable(os.open(f"/proc/self/fd/{descriptor}", flags))

@@ -9,20 +9,20 @@ import io
 import re
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import onnxruntime as ort
 
 from rbm_bundle import Bundle, BundleError
 from rbm_bundle.golden import check_parity, measure_parity
 from rbm_bundle.manifest import Provider, TensorSpec
+from rbm_service.errors import EngineError
 from rbm_service.runtime.runners import BucketRunner, PlainRunner, Runner
-from rbm_service.runtime.shapes import BatchShape, blank, plain_shapes, shape_of
-from rbm_service.runtime.tensors import ALWAYS, LatencyTable, Tensors
+from rbm_service.runtime.shapes import BatchShape, blank, plain_shapes
+from rbm_service.runtime.tensors import ALWAYS, LatencyTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,6 @@ ONNX_TYPES: Final = {"float32": "tensor(float)", "int64": "tensor(int64)"}
 FATAL_ONLY: Final = 4  # what goes wrong is raised with a reason; the runtime's own lines would come on top
 
 
-class EngineError(Exception):
-    """The runtime cannot run the graph where it was asked to, or computed nothing usable."""
-
-
 class Engine:
     """A session over a bundle's graph for one device.
 
@@ -83,8 +79,7 @@ class Engine:
         _check_tensors(self._path, "input", self._session.get_inputs(), self._entry.inputs)
         _check_tensors(self._path, "output", self._session.get_outputs(), self._entry.outputs)
         self._runner = self._runner_on(TARGETS[device].bound_to)
-        self._input_names = [spec.name for spec in self._entry.inputs]
-        self._row_shapes = {spec.name: tuple(spec.shape[1:]) for spec in self._entry.outputs}
+        self.run = self._runner.run  # see `Runner.run`
 
     @property
     def provider(self) -> str:
@@ -101,15 +96,9 @@ class Engine:
         """Version of ONNX Runtime."""
         return str(ort.__version__)
 
-    def run(self, model_inputs: Tensors, outputs: Sequence[str]) -> Tensors:
-        """Compute the named outputs; inputs that the graph does not take are left out.
-
-        Raises:
-            EngineError: an output is not of the promised shape, or holds what is not a finite number.
-        """
-        computed = self._compute(model_inputs, outputs)
-        self._check_outputs(computed, shape_of(model_inputs).num_rows)
-        return computed
+    def report_executions(self, on_execution: Callable[[int], object]) -> None:
+        """Tell of each pass from now on, just before it, how many rows it has."""
+        self._runner.on_execution = on_execution
 
     def self_test(self, bundle: Bundle) -> None:
         """Reproduce the golden rows on the provider in use.
@@ -118,7 +107,7 @@ class Engine:
             BundleError: the outputs are not within the manifest's tolerances.
         """
         spec, golden = bundle.manifest.golden, bundle.golden()
-        outputs = self._compute(golden.inputs, ("logits", "probabilities", "experts"))
+        outputs = self.run(golden.inputs, ("logits", "probabilities", "experts"), is_counted=False)
         check_parity(measure_parity(golden, outputs, spec.routing_margin), spec, self._path)
 
     def warm_up(self, max_rows: int) -> None:
@@ -153,20 +142,9 @@ class Engine:
             seconds.append(time.perf_counter() - started)
         return statistics.median(seconds)
 
-    def _check_outputs(self, computed: Tensors, num_rows: int) -> None:
-        for name, tensor in computed.items():
-            wanted = (num_rows, *self._row_shapes[name])
-            if tensor.shape != wanted:
-                raise EngineError(f"the model gave {name} of shape {tensor.shape}, not {wanted}")
-            if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
-                raise EngineError(f"the model gave {name} that are not finite")
-
-    def _compute(self, model_inputs: Tensors, outputs: Sequence[str]) -> Tensors:
-        return self._runner.run({name: model_inputs[name] for name in self._input_names}, outputs)
-
     def _runner_on(self, bound_to: str | None) -> Runner:
         if bound_to is None:
-            return PlainRunner(self._session, self._manifest)
+            return PlainRunner(self._session, self._manifest, self._entry)
         return BucketRunner(self._session, self._manifest, self._entry, bound_to)
 
 

@@ -3,17 +3,22 @@
 `PlainRunner` serves the CPU provider, where binding brings nothing. `BucketRunner` serves CUDA: for every
 shape in use it holds tensors on the device, pads a batch up to the next such shape, and replays the CUDA
 graph that was captured from those tensors. It runs on the CPU provider as well, which is how it is tested.
+
+Dimension letters: B batch, S non-zeros of the longest row.
 """
 
-from collections.abc import Sequence
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import onnxruntime as ort
 
 from rbm_bundle.manifest import GraphEntry, Manifest, TensorSpec
+from rbm_service.errors import EngineError
 from rbm_service.runtime.shapes import (
     BatchShape,
     blank,
@@ -21,13 +26,11 @@ from rbm_service.runtime.shapes import (
     ceil_power,
     max_rows,
     padded_nonzeros,
-    padded_width,
     padding,
     plain_shapes,
-    shape_of,
     trimmed,
 )
-from rbm_service.runtime.tensors import Tensors, floor_power, stack
+from rbm_service.runtime.tensors import Tensors, floor_power, num_rows_of, padded_width, stack
 
 NO_CAPTURE: Final = -1
 # A CUDA graph exists only for the thread that captured it, and while one is being captured no other thread
@@ -36,38 +39,95 @@ NO_CAPTURE: Final = -1
 _device_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rbm-device")
 
 
-class Runner(Protocol):
-    """Computes outputs of any number of rows."""
-
-    def prepare(self, most_rows: int) -> Sequence[BatchShape]:
-        """Make ready for batches of up to `most_rows`; returns what should now run once, in order."""
-
-    def run(self, model_inputs: Tensors, outputs: Sequence[str]) -> Tensors:
-        """The named outputs; `model_inputs` are exactly the graph's inputs."""
+def nobody_counts(num_rows: int) -> None:
+    """Count no pass."""
 
 
-class PlainRunner:
-    """Hands arrays to the session as they come, as many rows at once as may run."""
+class Runner(ABC):
+    """Computes outputs of any number of rows. This is the one place where rows are split into passes.
 
-    def __init__(self, session: ort.InferenceSession, manifest: Manifest) -> None:
+    Attributes:
+        on_execution: told the rows of each pass, just before it runs.
+    """
+
+    def __init__(self, session: ort.InferenceSession, manifest: Manifest, graph: GraphEntry) -> None:
+        self.on_execution: Callable[[int], object] = nobody_counts
         self._session = session
         self._manifest = manifest
+        self._input_names = {spec.name for spec in graph.inputs}
+        self._row_shapes = {spec.name: tuple(spec.shape[1:]) for spec in graph.outputs}
+        self._most_rows: float = math.inf
+        self._row_limits: dict[int, int] = {}  # by width, at most as many as a row may have features
 
     def prepare(self, most_rows: int) -> Sequence[BatchShape]:
-        """Nothing to hold; see `Runner`."""
+        """Make ready for passes of up to `most_rows`; returns what should now run once, in order."""
+        self._most_rows = most_rows
+        self._row_limits.clear()
+        return self._shapes(most_rows)
+
+    def run(self, model_inputs: Tensors, outputs: Sequence[str], *, is_counted: bool = True) -> Tensors:
+        """The named outputs of all rows; inputs that the graph does not take are left out.
+
+        Args:
+            is_counted: whether `on_execution` is told.
+
+        Raises:
+            EngineError: an output is not of the promised shape, or holds what is not a finite number.
+        """
+        if type(model_inputs) is not dict or model_inputs.keys() != self._input_names:
+            model_inputs = {name: model_inputs[name] for name in self._input_names}
+        ids = model_inputs.get("feature_ids")
+        width = 0 if ids is None else ids.shape[1]
+        limit = self._row_limits.get(width) or self._row_limits.setdefault(width, self._row_limit(width))
+        num_rows = len(next(iter(model_inputs.values())))
+        if num_rows <= limit:
+            return self._run_pass(model_inputs, outputs, num_rows, is_counted)
+        parts = self._parts(model_inputs, num_rows, limit)
+        return stack([self._run_pass(part, outputs, num_rows_of(part), is_counted) for part in parts])
+
+    def _parts(self, model_inputs: Tensors, num_rows: int, limit: int) -> Iterator[Tensors]:
+        """Passes that are each padded no wider than their own longest row."""
+        for start in range(0, num_rows, limit):
+            part = {name: rows[start : start + limit] for name, rows in model_inputs.items()}
+            yield trimmed(part, self._manifest)
+
+    def _run_pass(
+        self, model_inputs: Tensors, outputs: Sequence[str], num_rows: int, is_counted: bool
+    ) -> Tensors:
+        if is_counted:
+            self.on_execution(num_rows)
+        computed = self._execute(model_inputs, outputs)
+        for name, tensor in computed.items():
+            if tensor.shape != (num_rows, *self._row_shapes[name]):
+                promised = (num_rows, *self._row_shapes[name])
+                raise EngineError(f"expected {name} of shape {promised}, got {tensor.shape}")
+            if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+                raise EngineError(f"the model gave {name} that are not finite")
+        return computed
+
+    def _row_limit(self, width: int) -> int:
+        """How many rows of S = `width` run at once."""
+        return int(min(self._most_rows, max_rows(self._manifest, width)))
+
+    @abstractmethod
+    def _shapes(self, most_rows: int) -> Sequence[BatchShape]: ...
+
+    @abstractmethod
+    def _execute(self, model_inputs: Tensors, outputs: Sequence[str]) -> Tensors: ...
+
+
+class PlainRunner(Runner):
+    """Hands arrays to the session as they come."""
+
+    def _shapes(self, most_rows: int) -> Sequence[BatchShape]:
         return list(plain_shapes(self._manifest, most_rows))
 
-    def run(self, model_inputs: Tensors, outputs: Sequence[str]) -> Tensors:
-        """See `Runner`."""
-        parts = _in_parts(model_inputs, max_rows(self._manifest, padded_width(model_inputs)), self._manifest)
-        return stack([self._run_part(part, outputs) for part in parts])
-
-    def _run_part(self, model_inputs: Tensors, outputs: Sequence[str]) -> Tensors:
-        return dict(zip(outputs, self._session.run(list(outputs), model_inputs), strict=True))
+    def _execute(self, model_inputs: Tensors, outputs: Sequence[str]) -> Tensors:
+        return dict(zip(outputs, self._session.run(outputs, model_inputs), strict=True))
 
 
-class BucketRunner:
-    """Pads batches up to shapes whose tensors lie on the device; larger ones run in parts.
+class BucketRunner(Runner):
+    """Pads batches up to shapes whose tensors lie on the device.
 
     Args:
         device_type: where the tensors lie, `cuda` or `cpu`.
@@ -76,15 +136,14 @@ class BucketRunner:
     def __init__(
         self, session: ort.InferenceSession, manifest: Manifest, graph: GraphEntry, device_type: str
     ) -> None:
-        self._session = session
-        self._manifest = manifest
+        super().__init__(session, manifest, graph)
         self._graph = graph
         self._device_type = device_type
         self._buckets: dict[BatchShape, Bucket] = {}
         # Never used twice: a captured graph keeps the addresses it was captured with.
         self._graph_ids = count(1)
 
-    def prepare(self, most_rows: int) -> Sequence[BatchShape]:
+    def _shapes(self, most_rows: int) -> Sequence[BatchShape]:
         """Claim memory for every bucket; the first run of each captures its graph."""
         shapes = list(bucket_shapes(self._manifest, most_rows))
         self._buckets = {
@@ -93,20 +152,17 @@ class BucketRunner:
         }
         return shapes
 
-    def run(self, model_inputs: Tensors, outputs: Sequence[str]) -> Tensors:
-        """See `Runner`."""
+    def _row_limit(self, width: int) -> int:
+        padded = padded_nonzeros(self._manifest, width)
+        held = [shape.num_rows for shape in self._buckets if shape.num_nonzeros == padded]
+        return max(held, default=floor_power(super()._row_limit(padded)))
+
+    def _execute(self, model_inputs: Tensors, outputs: Sequence[str]) -> Tensors:
+        return _device_thread.submit(self._replay, model_inputs, outputs).result()
+
+    def _replay(self, model_inputs: Tensors, outputs: Sequence[str]) -> Tensors:
         width = padded_nonzeros(self._manifest, padded_width(model_inputs))
-        parts = _in_parts(model_inputs, self._largest(width), self._manifest)
-        return stack([_device_thread.submit(self._run_part, part, outputs).result() for part in parts])
-
-    def _largest(self, width: int) -> int:
-        held = [shape.num_rows for shape in self._buckets if shape.num_nonzeros == width]
-        return max(held, default=floor_power(max_rows(self._manifest, width)))
-
-    def _run_part(self, model_inputs: Tensors, outputs: Sequence[str]) -> Tensors:
-        came = shape_of(model_inputs)
-        width = padded_nonzeros(self._manifest, came.num_nonzeros)
-        shape = BatchShape(ceil_power(came.num_rows), width)
+        shape = BatchShape(ceil_power(num_rows_of(model_inputs)), width)
         # A shape without a bucket is rare, a row longer than any known node's: not worth memory for good.
         bucket = self._buckets.get(shape) or self._bucket(shape, NO_CAPTURE)
         return bucket.run(model_inputs, outputs)
@@ -143,7 +199,8 @@ class Bucket:
 
     def run(self, model_inputs: Tensors, outputs: Sequence[str]) -> Tensors:
         """The named outputs of rows that fit."""
-        shape = shape_of(model_inputs)
+        num_rows = num_rows_of(model_inputs)
+        shape = BatchShape(num_rows, padded_width(model_inputs))
         for spec in self._specs:
             staged = self._staged[spec.name]
             staged.fill(self._padding.get(spec.name, 0))
@@ -151,17 +208,8 @@ class Bucket:
             self._inputs[spec.name].update_inplace(staged)
         self._session.run_with_iobinding(self._binding, self._options)
         # A copy, since on the CPU provider `numpy()` is a view of memory that the next run overwrites.
-        return {name: self._outputs[name].numpy()[: shape.num_rows].copy() for name in outputs}
+        return {name: self._outputs[name].numpy()[:num_rows].copy() for name in outputs}
 
 
 def _device_tensor(spec: TensorSpec, shape: BatchShape, device_type: str) -> ort.OrtValue:
     return ort.OrtValue.ortvalue_from_shape_and_type(shape.of(spec), np.dtype(spec.dtype), device_type, 0)
-
-
-def _in_parts(model_inputs: Tensors, most_rows: int, manifest: Manifest) -> Sequence[Tensors]:
-    """All rows at once, or parts that are each padded no wider than their own longest row."""
-    num_rows = shape_of(model_inputs).num_rows
-    if num_rows <= most_rows:
-        return [model_inputs]
-    spans = [slice(start, start + most_rows) for start in range(0, num_rows, most_rows)]
-    return [trimmed({name: rows[span] for name, rows in model_inputs.items()}, manifest) for span in spans]

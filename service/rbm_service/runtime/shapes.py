@@ -13,27 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from rbm_bundle.manifest import FeatureSpec, Manifest, TensorSpec
-from rbm_bundle.nodes import Integers
 from rbm_service.runtime.tensors import Tensors, floor_power
 
 MAX_FLOATS: Final = 64 * 2**20  # what one forward pass may gather: 256 MiB
-MAX_PADDED: Final = 8 * 2**20  # non-zeros of one request, padding included: 96 MiB
 SHORTEST_BUCKET: Final = 16  # non-zeros; padding rows shorter still costs less than one more bucket
-
-
-@dataclass(slots=True)
-class KnownRows:
-    """Rows of known nodes in the bundle's tables, shape (B,): what they hold is looked up when they run.
-
-    Args:
-        width: S of the longest of them; 0 where features are dense.
-    """
-
-    rows: list[int] | Integers
-    width: int
-
-
-ModelInputs = Tensors | KnownRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +30,6 @@ class BatchShape:
         """The sizes of a tensor, its free ones filled in: B comes first, S second."""
         free = iter((self.num_rows, self.num_nonzeros))
         return tuple(next(free) if size is None else size for size in spec.shape)
-
-
-def shape_of(model_inputs: Tensors) -> BatchShape:
-    """The shape of a batch as it came."""
-    num_rows = len(next(iter(model_inputs.values())))
-    return BatchShape(num_rows, padded_width(model_inputs))
-
-
-def padded_width(model_inputs: Tensors) -> int:
-    """S of a batch as it came; 0 where features are dense."""
-    return model_inputs["feature_ids"].shape[1] if "feature_ids" in model_inputs else 0
-
-
-def width_of(model_inputs: ModelInputs) -> int:
-    """S of the rows of a request."""
-    return model_inputs.width if isinstance(model_inputs, KnownRows) else padded_width(model_inputs)
 
 
 def padding(features: FeatureSpec) -> Mapping[str, int]:

@@ -1,6 +1,6 @@
 """What the engine and the batches share: named tensors, how they are stacked, and how long batches take.
 
-Dimension letters: B batch.
+Dimension letters: B batch, S non-zeros of the longest row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,20 @@ import numpy.typing as npt
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 Padding = Mapping[str, float]  # by what a tensor is widened, for those that differ in width
+
 ALWAYS: Final = ("probabilities", "experts")
 EXPLAINED: Final = (*ALWAYS, "weights", "similarity", "logits")
 NO_PADDING: Final[Padding] = {}
 
 
-def floor_power(number: int) -> int:
-    """The largest power of two that is no more."""
-    return 1 << (number.bit_length() - 1)
+def num_rows_of(tensors: Tensors) -> int:
+    """B."""
+    return len(next(iter(tensors.values())))
+
+
+def padded_width(tensors: Tensors) -> int:
+    """S of a graph's inputs; 0 where features are dense."""
+    return tensors["feature_ids"].shape[1] if "feature_ids" in tensors else 0
 
 
 def stack(parts: Sequence[Tensors], padding: Padding = NO_PADDING) -> Tensors:
@@ -41,6 +47,11 @@ def _stack_padded(tensors: Sequence[npt.NDArray[Any]], value: float) -> npt.NDAr
     for tensor, end in zip(tensors, ends, strict=True):
         stacked[end - len(tensor) : end, : tensor.shape[1]] = tensor
     return stacked
+
+
+def floor_power(number: int) -> int:
+    """The largest power of two that is no more."""
+    return 1 << (number.bit_length() - 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""How a version becomes a model that can be served: it is found, proves itself, and gets a queue.
+"""How a version becomes a model that can be served: it is found, verified, self-tested and given a queue.
 
-All of it may happen in any thread, one version at a time.
+All of it may take long and happens in whatever thread calls, one version at a time.
 """
 
 import time
@@ -11,13 +11,17 @@ from pathlib import Path
 import structlog
 
 from rbm_bundle import Bundle, BundleError, ModelRepository, read_bundle
+from rbm_bundle.bundle import read_manifest
+from rbm_bundle.repository import CURRENT_FILE, SHADOW_FILE
+from rbm_service.errors import ConflictError, UnknownModelError, reason_of
+from rbm_service.inference.batch import InputGatherer
 from rbm_service.inference.batcher import Batcher
-from rbm_service.inference.preprocessing import look_up
 from rbm_service.observability.metrics import Metrics
 from rbm_service.observability.model_metrics import ModelMetrics
 from rbm_service.runtime.engine import Engine
-from rbm_service.runtime.shapes import max_rows, padding
+from rbm_service.serving.fingerprint import Fingerprint, fingerprint_of
 from rbm_service.serving.model import ServedModel
+from rbm_service.serving.registry import shown
 from rbm_service.serving.shadow import Shadow
 from rbm_service.settings import Settings
 
@@ -33,14 +37,6 @@ class PublishedVersion:
     folder: Path
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedVersion:
-    """A version whose every byte was verified, and an engine that reproduced its golden rows and is warm."""
-
-    bundle: Bundle
-    engine: Engine
-
-
 def names_to_serve(settings: Settings) -> tuple[str, ...]:
     """The models that are named, or the only one there is.
 
@@ -52,9 +48,9 @@ def names_to_serve(settings: Settings) -> tuple[str, ...]:
     repository = ModelRepository(settings.models_dir)
     names = repository.names()
     if not names:
-        raise BundleError(repository.root, "no model", "a published one: rbm-models publish BUNDLE --promote")
+        raise BundleError(repository.root, "none", "a published model: rbm-models publish BUNDLE --promote")
     if len(names) > 1:
-        raise BundleError(repository.root, f"models {', '.join(names)}", "RBM_MODEL to name one of them")
+        raise BundleError(repository.root, ", ".join(names), "RBM_MODEL to name one of the models")
     return (names[0],)
 
 
@@ -77,18 +73,18 @@ def find_promoted(models_dir: Path, name: str) -> PublishedVersion:
     versions = repository.versions(name)
     if not versions:
         names = ", ".join(repository.names()) or "none"
-        raise BundleError(repository.root, f"models: {names}", f"a model named {name}")
+        raise BundleError(repository.root, f"models {names}", f"a model named {name}")
     version = repository.current(name)
     if version is None:
         raise BundleError(
             repository.root / name,
             f"versions {', '.join(map(str, versions))}, none of them promoted",
-            f"a promoted one: rbm-models promote {name} {versions[-1]}",
+            f"a promoted version: rbm-models promote {name} {versions[-1]}",
         )
     return PublishedVersion(name, version, repository.path_of(name, version))
 
 
-def verify_and_warm(published: PublishedVersion, settings: Settings) -> VerifiedVersion:
+def verify_and_warm(published: PublishedVersion, settings: Settings) -> tuple[Bundle, Engine]:
     """Verify every byte, open the session, warm up, reproduce the golden rows.
 
     Raises:
@@ -99,31 +95,31 @@ def verify_and_warm(published: PublishedVersion, settings: Settings) -> Verified
     engine = Engine(bundle, settings.device, settings.intra_op_threads, settings.gpu_memory_limit_bytes)
     engine.warm_up(settings.max_batch_rows)
     engine.self_test(bundle)  # after the warm-up: on CUDA it proves the captured graphs
-    return VerifiedVersion(bundle, engine)
+    return bundle, engine
 
 
 def load_model(published: PublishedVersion, settings: Settings, metrics: Metrics) -> ServedModel:
-    """Prove a version and give it a queue; see `verify_and_warm` for what it raises."""
+    """Verify and warm a version, and give it a queue; raises what `verify_and_warm` does."""
     name, version = published.name, published.version
     started = time.perf_counter()
-    verified = verify_and_warm(published, settings)
-    manifest, engine = verified.bundle.manifest, verified.engine
-    bound = ModelMetrics(metrics, name, str(version), manifest.labels, manifest.architecture.num_experts)
+    bundle, engine = verify_and_warm(published, settings)
+    manifest = bundle.manifest
+    model_metrics = ModelMetrics(
+        metrics, name, str(version), manifest.labels, manifest.architecture.num_experts
+    )
     batcher = Batcher(
         engine.run,
-        partial(look_up, verified.bundle),
-        bound,
+        InputGatherer(bundle),
+        model_metrics,
         max_batch_rows=settings.max_batch_rows,
         max_queued_rows=settings.max_queued_rows,
-        padding=padding(manifest.features),
-        row_limit=partial(max_rows, manifest),
         runs_inline=not engine.may_wait,
         table=engine.measure(settings.max_batch_rows),
         timeout_seconds=settings.engine_timeout_seconds,
-        probe=partial(engine.self_test, verified.bundle),
+        probe=partial(engine.self_test, bundle),
     )
-    seconds = time.perf_counter() - started
-    metrics.model_load_duration.labels(name).observe(seconds)
+    engine.report_executions(model_metrics.count_execution)
+    model_metrics.load_seconds = seconds = time.perf_counter() - started
     log.info(
         "model loaded",
         model=name,
@@ -132,24 +128,111 @@ def load_model(published: PublishedVersion, settings: Settings, metrics: Metrics
         provider=engine.provider,
         seconds=round(seconds, 3),
     )
-    return ServedModel(name, version, settings.device, verified.bundle, engine, batcher, bound)
+    return ServedModel(name, version, settings.device, bundle, engine, batcher, model_metrics)
 
 
-def rebuild_model(served: ServedModel, settings: Settings, metrics: Metrics) -> ServedModel:
-    """Load the version that is in service anew; as `load_model`."""
-    return load_model(PublishedVersion(served.name, served.version, served.bundle.path), settings, metrics)
+class Loader:
+    """Decides what has to be loaded, loads it, and remembers what it has seen of the repository.
 
+    A version that was looked at once is not looked at again before the file that names it, or any file of
+    the version, changes: what is refused is refused once, and a copy that was half done is tried again.
+    """
 
-def load_shadow(published: PublishedVersion, share: float, settings: Settings, metrics: Metrics) -> Shadow:
-    """Prove a version and let it follow; see `verify_and_warm` for what it raises."""
-    verified = verify_and_warm(published, settings)
-    log.info("shadow loaded", model=published.name, shadow_version=published.version, share=share)
-    return Shadow(
-        published.name,
-        published.version,
-        share,
-        verified.bundle,
-        verified.engine,
-        metrics,
-        settings.max_request_rows,
-    )
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self.repository = ModelRepository(settings.models_dir)
+        self.loading: PublishedVersion | None = None  # read by the event loop
+        self._settings = settings
+        self._metrics = metrics
+        self._seen: dict[str, Fingerprint] = {}
+        self._seen_shadows: dict[str, Fingerprint] = {}
+
+    def load_news(self, name: str, former: ServedModel | None) -> ServedModel | None:
+        """As `load_promoted`, or None where nothing has changed since it was looked at."""
+        is_seen = self._fingerprint(name) == self._seen.get(name)
+        return None if is_seen else self.load_promoted(name, former)
+
+    def load_promoted(self, name: str, former: ServedModel | None) -> ServedModel:
+        """The promoted version: the model in service, where it is that, or a new one.
+
+        Raises:
+            UnknownModelError: the repository holds no such model, nor is one in service.
+            BundleError, EngineError: no version is promoted, or it does not pass its checks.
+        """
+        if former is None and not self.repository.versions(name):
+            raise UnknownModelError(f"the repository holds no model {shown(name)}")
+        self._seen[name] = self._fingerprint(name)  # before the files are read: they may change meanwhile
+        return self._load(find_promoted(self._settings.models_dir, name), former)
+
+    def load_and_promote(
+        self, name: str, former: ServedModel | None, version: int | None = None
+    ) -> ServedModel:
+        """A version, the next lower one unless it is named, and make it the promoted one.
+
+        Raises:
+            BundleError, EngineError: there is no such version, or it does not pass its checks.
+            ConflictError: there is no lower version, or the repository cannot be written.
+        """
+        if version is None:
+            version = self._version_below(name)
+        model = self._load(find_version(self._settings.models_dir, name, version), former)
+        try:
+            self.repository.set_current(name, version)
+        except OSError as error:
+            if model is not former:
+                model.batcher.close()
+            raise ConflictError(
+                f"the repository cannot be written ({error.strerror}); version {version} was not promoted"
+            ) from error
+        return model
+
+    def rebuild(self, served: ServedModel) -> ServedModel:
+        """Load the version that is in service anew, whatever is promoted; raises what `load_model` does."""
+        published = PublishedVersion(served.name, served.version, served.bundle.path)
+        return load_model(published, self._settings, self._metrics)
+
+    def load_shadow(self, served: ServedModel, present: Shadow | None) -> Shadow | None:
+        """The shadow that is wanted beside the model in service: the present one, another, or none.
+
+        A version is not its own shadow. One that is refused is tried again with the next version in service.
+
+        Raises:
+            BundleError, EngineError: it does not pass its checks.
+        """
+        name, settings = served.name, self._settings
+        seen = (fingerprint_of(settings.models_dir / name / SHADOW_FILE), served.version)
+        if seen == self._seen_shadows.get(name):
+            return present
+        self._seen_shadows[name] = seen
+        wanted = self.repository.shadow(name)
+        if wanted is None or wanted.version == served.version:
+            return None
+        if present is not None and (present.version, present.share) == (wanted.version, wanted.share):
+            return present
+        published = find_version(settings.models_dir, name, wanted.version)
+        bundle, engine = verify_and_warm(published, settings)
+        log.info("shadow loaded", model=name, shadow_version=wanted.version, share=wanted.share)
+        return Shadow(
+            name, wanted.version, wanted.share, bundle, engine, self._metrics, settings.max_request_rows
+        )
+
+    def forget(self, name: str) -> None:
+        """Look at this model as if for the first time."""
+        self._seen.pop(name, None)
+        self._seen_shadows.pop(name, None)
+
+    def _fingerprint(self, name: str) -> Fingerprint:
+        return fingerprint_of(self._settings.models_dir / name / CURRENT_FILE)
+
+    def _version_below(self, name: str) -> int:
+        try:
+            return self.repository.version_below(name)
+        except BundleError as error:
+            raise ConflictError(reason_of(error)) from error
+
+    def _load(self, published: PublishedVersion, former: ServedModel | None) -> ServedModel:
+        self.loading = published
+        bundle_id = read_manifest(published.folder).bundle_id
+        if former and (former.version, former.bundle.manifest.bundle_id) == (published.version, bundle_id):
+            return former
+        log.info("loading model", model=published.name, version=published.version)
+        return load_model(published, self._settings, self._metrics)

@@ -1,9 +1,8 @@
-"""How models come into service and leave it, while the service runs: one change at a time."""
+"""How models come into service, change and leave it: the one lifecycle manager, one change at a time."""
 
 import asyncio
 import contextlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -14,16 +13,16 @@ from rbm_bundle import BundleError
 from rbm_service.errors import (
     ConflictError,
     DrainingError,
+    EngineError,
     ModelRefusedError,
     ServiceError,
-    UnknownModelError,
+    reason_of,
 )
 from rbm_service.observability.metrics import Metrics
-from rbm_service.runtime.engine import EngineError
-from rbm_service.serving.loader import find_promoted, load_model, names_to_serve
+from rbm_service.serving.background import BackgroundThread
+from rbm_service.serving.loader import Loader, find_promoted, load_model, names_to_serve
 from rbm_service.serving.model import ServedModel
-from rbm_service.serving.promotions import Loader
-from rbm_service.serving.registry import ModelRegistry, shown
+from rbm_service.serving.registry import ModelRegistry
 from rbm_service.settings import Settings
 
 State = Literal["READY", "LOADING", "UNLOADING", "UNAVAILABLE"]
@@ -34,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Which version of a model is in service now, and which was before: none, another, or the same."""
+    """The version of a model that is in service now, and the one that was before: none, another, the same."""
 
     name: str
     version: int
@@ -43,7 +42,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class IndexRow:
-    """How a model of the repository does; it has no version where none was tried."""
+    """The state of a model of the repository; it has no version where none was tried."""
 
     name: str
     version: int | None
@@ -52,10 +51,11 @@ class IndexRow:
 
 
 class ModelManager:
-    """Follows the promotions of the models in service, and does what an admin asks for.
+    """Follows promotions, does what an admin asks for, and rebuilds a model whose engine is down.
 
-    Loading happens in a thread; ONNX Runtime leaves the interpreter to the event loop while it works. A model
-    takes its place only when all has gone well: whatever is refused changes nothing.
+    One lock is held for each change and one thread loads, so no two changes meet; ONNX Runtime leaves the
+    interpreter to the event loop while it works. A model takes its place only when all has gone well:
+    whatever is refused changes nothing.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics, models: ModelRegistry) -> None:
@@ -63,7 +63,7 @@ class ModelManager:
         self._metrics = metrics
         self._models = models
         self._loader = Loader(settings, metrics)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rbm-reload")
+        self._thread = BackgroundThread("rbm-loader")
         self._one_at_a_time = asyncio.Lock()
         self._woken = asyncio.Event()
         self._refused: dict[str, IndexRow] = {}
@@ -80,35 +80,39 @@ class ModelManager:
             promoted = find_promoted(self._settings.models_dir, name)
             self._models.swap(load_model(promoted, self._settings, self._metrics))
 
+    def close(self) -> None:
+        """Load no more; a version that is being loaded is let go when it is done."""
+        self._thread.close()
+
     def wake(self) -> None:
         """Have `poll_loop` look at once."""
         self._woken.set()
 
     async def poll_loop(self) -> None:
-        """Look, every so often and whenever called, until the service begins to drain."""
+        """Look, every so often and whenever woken, until the service begins to drain."""
         polls = self._settings.model_control == "poll"
         seconds = self._settings.reload_poll_seconds if polls else 0
         while not self._models.draining:
             self._woken.clear()
             await self.poll_once()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), seconds or None)
+                async with asyncio.timeout(seconds or None):
+                    await self._woken.wait()
 
     async def poll_once(self) -> None:
         """Put in service what is promoted, sound and not there yet, with the shadows that are wanted."""
         for name in self._models.names:
-            async with self._one_at_a_time:
-                if name in self._models.names:  # it may have been unloaded meanwhile
-                    with contextlib.suppress(ServiceError):  # the log has told
-                        await self._change(name, self._loader.load_promoted)
-                    await self._update_shadow(name)
+            try:
+                await self._poll(name)
+            except Exception as error:  # noqa: BLE001 - the unit of work is one look at one model
+                log.error("promotions not looked for", model=name, reason=reason_of(error))
 
     async def promote(self, name: str, version: int) -> Change:
-        """Prove a version, write it to `CURRENT`, put it in service.
+        """Load a version, write it to `CURRENT`, put it in service.
 
         Raises:
             UnknownModelError: no model of this name is in service.
-            ModelRefusedError: the version did not verify_and_warm itself.
+            ModelRefusedError: the version did not pass its checks.
             ConflictError: the repository cannot be written.
             DrainingError: the service is about to end.
         """
@@ -116,21 +120,17 @@ class ModelManager:
 
     async def rollback(self, name: str) -> Change:
         """Promote the next lower version; raises what `promote` does, `ConflictError` also where none is."""
-        return await self._change_served(name, self._loader.load_below_and_promote)
+        return await self._change_served(name, self._loader.load_and_promote)
 
     async def reload(self, name: str) -> Change:
         """Look at one model, also at what was refused before; raises what `promote` does."""
-        return await self._change_served(name, partial(self._loader.load_promoted, again=True))
+        return await self._change_served(name, self._loader.load_promoted)
 
     async def load(self, name: str) -> Change:
         """Put the promoted version of any model of the repository in service; raises what `promote` does."""
         self._check_explicit()
         async with self._one_at_a_time:
-            if name not in await asyncio.to_thread(self._loader.repository.names):
-                raise UnknownModelError(f"the repository holds no model {shown(name)}")
-            change = await self._change(name, partial(self._loader.load_promoted, again=True))
-            await self._update_shadow(name)
-            return change
+            return await self._change(name, self._loader.load_promoted)
 
     async def unload(self, name: str) -> None:
         """Take a model out of service; returns when all that it had begun is answered.
@@ -142,9 +142,31 @@ class ModelManager:
         self._check_explicit()
         async with self._one_at_a_time:
             await self._models.remove(name)
-            self._loader.invalidate(name)
+            self._loader.forget(name)
             self._refused.pop(name, None)
             log.info("model unloaded", model=name)
+
+    async def rebuild(self, failed: ServedModel) -> bool:
+        """Load the version in service anew and let it take the place of a model whose engine is down.
+
+        Returns:
+            False where that did not succeed; True where it did, or the model has left by another way.
+        """
+        async with self._one_at_a_time:
+            if self._models.draining or failed is not self._models.find(failed.name):
+                return True
+            log.info("rebuilding model", model=failed.name, version=failed.version)
+            try:
+                rebuilt = await self._thread.run(partial(self._loader.rebuild, failed))
+            except Exception as error:  # noqa: BLE001 - the unit of work is this try
+                log.error(
+                    "rebuild failed", model=failed.name, version=failed.version, reason=reason_of(error)
+                )
+                return False
+            self._models.swap(rebuilt)
+            rebuilt.metrics.engine_restarts.inc()
+            log.info("model rebuilt", model=failed.name, version=failed.version)
+            return True
 
     async def index(self) -> list[IndexRow]:
         """The models in service and on their way, the last refusals, and what else the repository holds."""
@@ -154,32 +176,41 @@ class ModelManager:
         if (loading := self._loader.loading) and (loading.name, loading.version) not in ready:
             rows.append(IndexRow(loading.name, loading.version, "LOADING"))
         rows += self._refused.values()
-        names = await asyncio.to_thread(self._loader.repository.names)
-        others = set(names) - {row.name for row in rows}
+        others = set(await self._names_in_repository()) - {row.name for row in rows}
         return [*rows, *(IndexRow(name, None, "UNAVAILABLE", "not loaded") for name in sorted(others))]
 
-    def close(self) -> None:
-        """Look no more; a version that is being loaded is let go when it is done."""
-        self._thread.shutdown(wait=False)
+    async def _names_in_repository(self) -> list[str]:
+        try:
+            return await asyncio.to_thread(self._loader.repository.names)
+        except OSError as error:
+            log.error("repository cannot be read", reason=reason_of(error))
+            return []
 
     def _check_explicit(self) -> None:
         if self._settings.model_control != "explicit":
             raise ConflictError("models are loaded and unloaded only with RBM_MODEL_CONTROL=explicit")
 
+    async def _poll(self, name: str) -> None:
+        async with self._one_at_a_time:
+            if name not in self._models.names:  # it was unloaded meanwhile
+                return
+            try:
+                await self._change(name, self._loader.load_news)
+            except ServiceError:
+                await self._update_shadow(name)  # the log has told
+
     async def _change_served(self, name: str, load: Load) -> Change:
         async with self._one_at_a_time:
             self._models.current(name)
-            change = await self._change(name, load)
-            await self._update_shadow(name)
-            return change
+            return await self._change(name, load)
 
     async def _change(self, name: str, load: Load) -> Change:
-        """Put in service what is loaded, if anything is."""
+        """Put in service what is loaded, if anything is, with the shadow that is wanted beside it."""
         if self._models.draining:
             raise DrainingError
-        former = self._models.current(name) if name in self._models.names else None
+        former = self._models.find(name)
         try:
-            model = await asyncio.get_running_loop().run_in_executor(self._thread, load, name, former)
+            model = await self._thread.run(partial(load, name, former))
         except ServiceError:
             raise
         except Exception as error:  # the unit of work is this version
@@ -187,8 +218,10 @@ class ModelManager:
         finally:
             self._loader.loading = None
         if model is not None:
-            self._models.swap(model)
             self._refused.pop(name, None)
+        if model is not None and model is not former:
+            self._models.swap(model)
+        await self._update_shadow(name)
         now = model or former
         assert now is not None  # `load` gives a model where there was none
         return Change(name, now.version, former.version if former else None)
@@ -197,25 +230,25 @@ class ModelManager:
         if self._models.draining:
             return
         slot = self._models.slot_of(name)
-        step = partial(self._loader.load_shadow, name, slot.current(), slot.shadow)
         try:
-            shadow = await asyncio.get_running_loop().run_in_executor(self._thread, step)
+            load = partial(self._loader.load_shadow, slot.current(), slot.shadow)
+            shadow = await self._thread.run(load)
         except Exception as error:  # noqa: BLE001 - the unit of work is this shadow
-            log.error("shadow refused, the model answers without one", model=name, reason=str(error))
+            log.error("shadow refused; the model answers alone", model=name, reason=reason_of(error))
             shadow = None
         slot.set_shadow(shadow)
 
     def _refuse(self, name: str, former: ServedModel | None, error: Exception) -> ModelRefusedError:
-        told = isinstance(error, BundleError | EngineError)
-        reason = str(error) if told else "it could not be loaded; the log says why"
+        is_known = isinstance(error, BundleError | EngineError | OSError)
+        reason = reason_of(error) if is_known else "it could not be loaded; the log says why"
         tried = self._loader.loading.version if self._loader.loading else None
         self._refused[name] = IndexRow(name, tried, "UNAVAILABLE", reason)
         self._metrics.model_loads.labels(name, "refused").inc()
         log.error(
-            "promotion refused, the old model stays",
+            "promotion refused; the current version stays",
             model=name,
             in_service=former.version if former else None,
-            reason=str(error),
-            exc_info=None if told else error,
+            reason=reason_of(error),
+            exc_info=None if is_known else error,
         )
         return ModelRefusedError(reason)

@@ -10,9 +10,9 @@ from rbm_service.observability.model_metrics import ModelMetrics
 from rbm_service.runtime.engine import Engine
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ServedModel:
-    """A model that has proved itself: verified, self-tested and warm."""
+    """A model that is verified, self-tested and warm; equal to itself alone."""
 
     name: str
     version: int
@@ -24,7 +24,7 @@ class ServedModel:
 
     @property
     def info(self) -> ModelInfo:
-        """What `rbm_model_info` says about it."""
+        """The labels of `rbm_model_info`."""
         return ModelInfo(
             model_name=self.name,
             model_version=str(self.version),

@@ -7,20 +7,22 @@ else happens in a thread of the shadow's own. Nothing that goes wrong there reac
 import random
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from operator import eq
 from threading import BoundedSemaphore
 from typing import Final
 
-import numpy as np
 import structlog
 
 from rbm_bundle import Bundle
-from rbm_service.inference.preprocessing import NodeQuery, encode, look_up
+from rbm_service.errors import reason_of
+from rbm_service.inference.batch import InputGatherer
+from rbm_service.inference.preprocessing import NodeQuery, encode
 from rbm_service.observability.metrics import Metrics
+from rbm_service.observability.model_metrics import ShadowMetrics
 from rbm_service.runtime.engine import Engine
-from rbm_service.runtime.shapes import KnownRows
+from rbm_service.serving.background import BackgroundThread
 
 MAX_WAITING: Final = 16  # requests: a shadow that is slower than what it follows sees fewer of them
 
@@ -53,11 +55,12 @@ class Shadow:
         self.version = version
         self.share = share
         self._bundle = bundle
+        self._gather = InputGatherer(bundle)
         self._engine = engine
-        self._metrics = metrics
+        self.metrics = ShadowMetrics(metrics, name, version)
         self._max_rows = max_rows
         self._places = BoundedSemaphore(MAX_WAITING)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rbm-shadow")
+        self._thread = BackgroundThread("rbm-shadow")
         self._closed = False
 
     def samples(self, version: int) -> bool:
@@ -68,47 +71,41 @@ class Shadow:
         """Queue a request; when there is no place, it is dropped and counted. Waits for nothing."""
         if self._closed:
             return
-        if self._places.acquire(blocking=False):
-            self._thread.submit(self._score, answered)
-        else:
-            self._count("dropped")
+        if not self._places.acquire(blocking=False):
+            self.metrics.count("dropped")
+            return
+        try:
+            self._thread.submit(partial(self._score, answered))
+        except RuntimeError:  # no thread can be started at the moment
+            self._places.release()
+            self.metrics.count("dropped")
 
     def close(self) -> None:
-        """Answer no more: what waits is let go, what is being answered ends by itself."""
+        """Answer no more: what waits is let go, what is being answered ends by itself and counts no more."""
         self._closed = True
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.close()
 
     def _score(self, answered: Answered) -> None:
-        started = time.perf_counter()
         try:
-            labels = self._labels_of(answered.query)
+            if not self._closed:
+                self._compare(answered)
         except Exception as error:  # noqa: BLE001 - the unit of work is one request of the shadow
-            self._count("failed")
-            log.warning("shadow failed", model=self.name, shadow_version=self.version, reason=str(error))
-        else:
-            self._metrics.shadow_duration.labels(self.name, self.version).observe(
-                time.perf_counter() - started
-            )
-            self._count("scored")
-            self._count_rows(answered, labels)
+            self.metrics.count("failed")
+            reason = reason_of(error)
+            log.warning("shadow failed", model=self.name, shadow_version=self.version, reason=reason)
         finally:
             self._places.release()
 
+    def _compare(self, answered: Answered) -> None:
+        started = time.perf_counter()
+        labels = self._labels_of(answered.query)
+        if self._closed:
+            return
+        seconds, num_agreeing = time.perf_counter() - started, sum(map(eq, answered.labels, labels))
+        self.metrics.count_scored(seconds, answered.version, num_agreeing, len(labels) - num_agreeing)
+
     def _labels_of(self, query: NodeQuery) -> list[str]:
         """The shadow's own label of each row; its bundle may know other nodes, features and positions."""
-        model_inputs = encode(query, self._bundle, self._max_rows).model_inputs
-        tensors = (
-            look_up(self._bundle, np.asarray(model_inputs.rows))
-            if isinstance(model_inputs, KnownRows)
-            else model_inputs
-        )
-        probabilities = self._engine.run(tensors, ("probabilities",))["probabilities"]
+        rows = encode(query, self._bundle, self._max_rows)
+        probabilities = self._engine.run(self._gather.inputs_of([rows]), ("probabilities",))["probabilities"]
         return [self._bundle.manifest.labels[index] for index in probabilities.argmax(axis=1).tolist()]
-
-    def _count(self, outcome: str) -> None:
-        self._metrics.shadow_requests.labels(self.name, self.version, outcome).inc()
-
-    def _count_rows(self, answered: Answered, labels: Sequence[str]) -> None:
-        num_agreeing = sum(map(eq, answered.labels, labels))
-        for outcome, num_rows in (("agree", num_agreeing), ("differ", len(labels) - num_agreeing)):
-            self._metrics.shadow_rows.labels(self.name, self.version, answered.version, outcome).inc(num_rows)

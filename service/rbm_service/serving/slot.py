@@ -11,7 +11,7 @@ from rbm_service.serving.shadow import Shadow
 class Lease:
     """A model's time in service; `with` leases the model to one request.
 
-    It ends when another model takes over, and is over when the last lease ends after that.
+    It ends when another model takes over, and is over when the last request that leased it is answered.
     """
 
     __slots__ = ("_ended", "_on_over", "model", "num_leases")
@@ -48,17 +48,13 @@ class ModelSlot:
         self.name = name
         self.draining = False
         self.shadow: Shadow | None = None
+        self.present: Lease | None = None  # of the model in service
         self._metrics = metrics
-        self._current: Lease | None = None
         self._leases: set[Lease] = set()  # those that are not over
         self._former_version: int | None = None
         self._closed = False
         metrics.expect_model(name)
-
-    @property
-    def is_filled(self) -> bool:
-        """Whether a model is in service."""
-        return self._current is not None
+        metrics.model_ready.labels(name).set(lambda: self._refusal() is None)
 
     @property
     def leased(self) -> list[ServedModel]:
@@ -67,7 +63,7 @@ class ModelSlot:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a lease is held, of this model or of one before it."""
+        """Whether a request is being answered, by this model or by one before it."""
         return bool(self.leased)
 
     def lease(self) -> Lease:
@@ -76,16 +72,12 @@ class ModelSlot:
         Raises:
             WarmingError, DrainingError: there is none yet, or no more.
         """
-        if self._current is None:
+        if self.present is None:
             raise DrainingError if self._closed else WarmingError
-        return self._current
+        return self.present
 
     def current(self) -> ServedModel:
-        """The model in service, for a glance that awaits nothing.
-
-        Raises:
-            WarmingError, DrainingError: there is none yet, or no more.
-        """
+        """The model in service, for a glance that awaits nothing; raises what `lease` does."""
         return self.lease().model
 
     def check_ready(self) -> None:
@@ -95,10 +87,8 @@ class ModelSlot:
             WarmingError, DrainingError: there is none yet, or not for long.
             UnhealthyError: its engine is down.
         """
-        if self.draining:
-            raise DrainingError
-        if self.lease().model.batcher.is_down:
-            raise UnhealthyError
+        if refusal := self._refusal():
+            raise refusal
 
     def swap(self, model: ServedModel) -> None:
         """Put a model in service.
@@ -109,13 +99,10 @@ class ModelSlot:
         if self._closed:
             model.batcher.close()
             return
-        replaced, self._current = self._current, Lease(model, self._on_over)
-        self._leases.add(self._current)
-        self._metrics.show_model(model.info)
-        self._metrics.model_ready.labels(self.name).set(not self.draining)
-        self._metrics.model_loads.labels(self.name, "loaded").inc()
+        replaced, self.present = self.present, Lease(model, self._on_over)
+        self._leases.add(self.present)
+        self._attach(model, replaced.model if replaced else None)
         if replaced is not None:
-            self._forget_former(replaced.model, model)
             replaced.end()
 
     def set_shadow(self, shadow: Shadow | None) -> None:
@@ -123,24 +110,20 @@ class ModelSlot:
         former, self.shadow = self.shadow, shadow
         if former is not None and former is not shadow:
             former.close()
-            if shadow is not None and shadow.version != former.version:
-                self._metrics.forget_shadow(self.name, former.version)
-
-    def show_failure(self) -> None:
-        """Let `rbm_model_ready` say that the model in service is down, until another takes its place."""
-        self._metrics.model_ready.labels(self.name).set(0)
+            if shadow is None or shadow.version != former.version:
+                former.metrics.forget()
 
     def begin_drain(self) -> None:
         """Be ready no more, and lease on: whoever sends requests here takes a moment to notice."""
         self.draining = True
-        self._metrics.model_ready.labels(self.name).set(0)
 
     def close(self) -> None:
         """Take the model out of service for good; it is closed when the last lease ends."""
         self.begin_drain()
         self._closed = True
-        self.set_shadow(None)
-        lease, self._current = self._current, None
+        if self.shadow is not None:
+            self.shadow.close()
+        lease, self.present = self.present, None
         if lease is not None:
             lease.end()
 
@@ -149,20 +132,31 @@ class ModelSlot:
         for lease in self._leases:
             lease.model.batcher.close()
 
+    def _refusal(self) -> type[DrainingError | WarmingError | UnhealthyError] | None:
+        """Why the model is not ready; None where it is."""
+        lease = self.present  # once: the metrics ask in a thread of their own
+        if self.draining:
+            return DrainingError
+        if lease is None:
+            return WarmingError
+        return UnhealthyError if lease.model.batcher.is_down else None
+
     def _on_over(self, lease: Lease) -> None:
         self._leases.discard(lease)
         lease.model.batcher.close()
 
-    def _forget_former(self, replaced: ServedModel, model: ServedModel) -> None:
-        """Keep the series of the last two versions: what the replaced one counted may not be scraped yet.
+    def _attach(self, model: ServedModel, replaced: ServedModel | None) -> None:
+        """Let the metrics show a model in the place of the one before it, from now on.
 
-        Series without a version go on with the next model, as far as it has the same experts and classes.
+        The series of the last two versions stay: what the replaced one counted may not be scraped yet.
         """
+        metrics, name, batcher = self._metrics, self.name, model.batcher
+        model.metrics.show()
+        metrics.show_model(model.info)
+        metrics.model_loads.labels(name, "loaded").inc()
+        metrics.engine_healthy.labels(name).set(lambda: not batcher.is_down)
+        if replaced is None:
+            return
         if self._former_version not in (None, replaced.version, model.version):
-            self._metrics.forget_version(model.name, self._former_version)
+            metrics.forget(model_name=name, model_version=self._former_version)
         self._former_version = replaced.version
-        former, present = replaced.bundle.manifest, model.bundle.manifest
-        self._metrics.forget_experts(
-            self.name, former.architecture.num_experts, present.architecture.num_experts
-        )
-        self._metrics.forget_classes(self.name, former.labels, present.labels)

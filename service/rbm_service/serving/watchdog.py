@@ -2,49 +2,43 @@
 
 import asyncio
 import os
+import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from typing import Final
-
-import structlog
 
 EXIT_ENGINE_LOST: Final = 4
 CHECKS: Final = 4  # of the watchdog, within its time limit
 HEARTBEATS: Final = 16  # of the event loop, in the same time
-
-log = structlog.get_logger(__name__)
-
-
-@contextmanager
-def watching(timeout_seconds: float) -> Iterator[None]:
-    """Watch the running event loop for as long as the block runs."""
-    watchdog = Watchdog(timeout_seconds)
-    watchdog.start()
-    try:
-        yield
-    finally:
-        watchdog.close()
+STDERR: Final = 2
 
 
 class Watchdog:
-    """Ends the process when the event loop that started it has stood still for too long."""
+    """Ends the process when the event loop that started it has stood still for too long.
+
+    By then anything may be stuck, the log with it; so the thread shares nothing with the rest of the process,
+    and makes everything that it needs beforehand.
+    """
 
     def __init__(self, timeout_seconds: float) -> None:
         self._timeout_seconds = timeout_seconds
+        self._last_words = (
+            b'{"event": "event loop stands still", "level": "critical", "seconds": %g}\n' % timeout_seconds
+        )
         self._num_heartbeats = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._closed = threading.Event()
+        self._open = threading.Lock()  # held until the watchdog is closed
         self._thread = threading.Thread(target=self._watch, name="rbm-watchdog", daemon=True)
 
     def start(self) -> None:
         """Begin to watch the running event loop."""
         self._heartbeat()
+        self._open.acquire()
         self._thread.start()
 
     def close(self) -> None:
         """Watch no more."""
-        self._closed.set()
+        self._open.release()
         self._thread.join()
         if self._timer is not None:
             self._timer.cancel()
@@ -56,11 +50,21 @@ class Watchdog:
         )
 
     def _watch(self) -> None:
-        """By counting looks, not by the clock: a process that was stopped for a while does not hang."""
+        """Count checks rather than seconds: a process that was stopped for a while does not hang."""
         seen = num_silent = 0
-        while not self._closed.wait(self._timeout_seconds / CHECKS):
+        while not self._open.acquire(timeout=self._timeout_seconds / CHECKS):
             num_silent = num_silent + 1 if self._num_heartbeats == seen else 0
             seen = self._num_heartbeats
             if num_silent >= CHECKS:
-                log.critical("event loop stands still", seconds=self._timeout_seconds)
-                os._exit(EXIT_ENGINE_LOST)
+                self._end_process()
+
+    def _end_process(self) -> None:
+        """Say why, if stderr takes it at once, and end; should the write be held up, an alarm ends it."""
+        with suppress(Exception):
+            signal.setitimer(signal.ITIMER_REAL, 1.0)
+            os.set_blocking(STDERR, False)
+            try:
+                os.write(STDERR, self._last_words)
+            finally:
+                os.set_blocking(STDERR, True)  # others may write to the same pipe
+        os._exit(EXIT_ENGINE_LOST)

@@ -18,17 +18,18 @@ from rbm_service.errors import ForbiddenError, NotFoundError, UnauthorizedError
 OPEN_PATHS: Final = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
 ADMIN_PATHS: Final = ("/admin", "/v2/repository")  # these and all below them
 BELOW_ADMIN_PATHS: Final = tuple(path + "/" for path in ADMIN_PATHS)
+DOCS_PATHS: Final = ("/docs", "/openapi.json")
+BELOW_DOCS: Final = "/docs/"
 ADMIN_NAME: Final = "admin"
-NAME_PATTERN: Final = re.compile(
-    r"[A-Za-z0-9._-]{1,32}"
-)  # shorter than a secret, which so cannot pass for a name
+NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9._-]{1,32}")  # too short for a secret to pass for a name
 DIGEST_PATTERN: Final = re.compile(r"[0-9a-f]{64}")
+LINE_PATTERN: Final = re.compile(rf"({NAME_PATTERN.pattern})\s+({DIGEST_PATTERN.pattern})")
 
 Headers = Mapping[bytes, bytes]
 
 
 class KeyFileError(Exception):
-    """A file that holds something else than keys; it is never quoted, for that may be a secret."""
+    """A file holds something else than keys; it is never quoted, for that may be a secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +40,24 @@ class Key:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """What the files held; None where there is no such file."""
-
-    api: tuple[Key, ...] | None
-    admin: Key | None
-
-
 class KeyRing:
     """The keys that open the service; without files, everything is open but what is for the admin.
+
+    Args:
+        open_docs: whether `/docs` and `/openapi.json` need no key even where everything else does.
 
     Raises:
         KeyFileError, OSError: as `read`.
     """
 
-    def __init__(self, api_keys_file: Path | None = None, admin_key_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        api_keys_file: Path | None = None,
+        admin_key_file: Path | None = None,
+        *,
+        open_docs: bool = False,
+    ) -> None:
+        self._open_docs = open_docs
         self._api_keys_file = api_keys_file
         self._admin_key_file = admin_key_file
         self.read()
@@ -63,24 +66,26 @@ class KeyRing:
         """Read the files, at start or anew; if one of them is not right, the keys stay as they were.
 
         Raises:
-            KeyFileError: a file that holds something else than keys.
-            OSError: a file that cannot be read.
+            KeyFileError: a file holds something else than keys.
+            OSError: a file cannot be read.
         """
-        self._keys = Keys(
-            api=read_api_keys(self._api_keys_file) if self._api_keys_file else None,
-            admin=read_admin_key(self._admin_key_file) if self._admin_key_file else None,
+        self._api, self._admin = (
+            read_api_keys(self._api_keys_file) if self._api_keys_file else None,
+            read_admin_key(self._admin_key_file) if self._admin_key_file else None,
         )
 
     def needs_key(self, path: str) -> bool:
-        """Whether a path is open to nobody without a key.
+        """Return whether a path is open to nobody without a key.
 
         What is neither open to everyone nor the admin's needs an API key, where there are any: so a new route
         is closed until somebody opens it.
         """
-        return path not in OPEN_PATHS and (is_for_admin(path) or self._keys.api is not None)
+        if self._open_docs and (path in DOCS_PATHS or path.startswith(BELOW_DOCS)):
+            return False
+        return path not in OPEN_PATHS and (self._api is not None or is_for_admin(path))
 
     def authorize(self, headers: Headers, path: str) -> str | None:
-        """The name of the key with which a request may have a path, or None where it needs no key.
+        """Return the name of the key with which a request may have a path, or None where it needs no key.
 
         `headers` are as ASGI has them, names in lower case.
 
@@ -89,46 +94,59 @@ class KeyRing:
             ForbiddenError: an API key where only the admin key opens.
             NotFoundError: there is no admin key, and so nothing that it would open.
         """
-        for_admin = is_for_admin(path)
-        if for_admin and self._keys.admin is None:
+        for_admin = path.startswith(ADMIN_PATHS) and is_for_admin(path)
+        if for_admin and self._admin is None:
             raise NotFoundError("no such route")
-        if not self.needs_key(path):
+        if not for_admin and (self._api is None or not self.needs_key(path)):
             return None
-        name = _holder(headers, self._keys)
+        name = self._holder(headers)
         if for_admin and name != ADMIN_NAME:
             raise ForbiddenError("this needs the admin key")
         return name
 
+    def _holder(self, headers: Headers) -> str:
+        scheme, _, secret = headers.get(b"authorization", b"").partition(b" ")
+        secret = secret.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"")
+        if not secret:
+            raise UnauthorizedError("this needs a key: Authorization: Bearer KEY, or X-API-Key: KEY")
+        digest = _digest(secret)
+        every_key = [*(self._api or ()), *([self._admin] if self._admin else ())]
+        # All are compared, and each in constant time: how long it takes tells nothing of any of them.
+        names: list[str] = [key.name for key in every_key if hmac.compare_digest(key.digest, digest)]
+        if not names:
+            raise UnauthorizedError("this key is not known")
+        return names[-1]
+
 
 def is_for_admin(path: str) -> bool:
-    """Whether only the admin key opens a path."""
+    """Return whether only the admin key opens a path."""
     return path in ADMIN_PATHS or path.startswith(BELOW_ADMIN_PATHS)
 
 
 def read_api_keys(path: Path) -> tuple[Key, ...]:
-    """A file with `NAME SHA256` on each line; `#` begins a comment.
+    """Read a file with `NAME SHA256` on each line; `#` begins a comment.
 
     Raises:
         KeyFileError: a line that is something else, a name or a key for the second time, no key at all.
         OSError: the file cannot be read.
     """
-    keys: list[Key] = []
+    keys: dict[bytes, str] = {}
     for number, line in _lines(path):
-        key = _read_line(line)
-        if key is None:
+        if not (found := LINE_PATTERN.fullmatch(line)):
             raise KeyFileError(f"{path}, line {number}: wanted a name and a SHA-256 of 64 hex digits")
-        if key.name in (ADMIN_NAME, *(known.name for known in keys)):
-            raise KeyFileError(f"{path}, line {number}: the name {key.name} is taken")
-        if key.digest in [known.digest for known in keys]:
+        name, digest = found[1], bytes.fromhex(found[2])
+        if name in (ADMIN_NAME, *keys.values()):
+            raise KeyFileError(f"{path}, line {number}: the name {name} is taken")
+        if digest in keys:
             raise KeyFileError(f"{path}, line {number}: this key has a name already")
-        keys.append(key)
+        keys[digest] = name
     if not keys:
         raise KeyFileError(f"{path}: found no key; wanted one at least: rbm-serve --new-key NAME")
-    return tuple(keys)
+    return tuple(Key(name, digest) for digest, name in keys.items())
 
 
 def read_admin_key(path: Path) -> Key:
-    """A file with the SHA-256 of the admin key on its only line; `#` begins a comment.
+    """Read a file with the SHA-256 of the admin key on its only line; `#` begins a comment.
 
     Raises:
         KeyFileError: another number of lines, or something else on it.
@@ -144,43 +162,17 @@ def read_admin_key(path: Path) -> Key:
 
 
 def new_key(name: str) -> tuple[str, str]:
-    """A secret that nobody can guess, and the line that lets it in."""
+    """Make a secret that nobody can guess, and the line that lets it in."""
     secret = secrets.token_urlsafe(32)
     digest = _digest(secret.encode()).hex()
     return secret, digest if name == ADMIN_NAME else f"{name} {digest}"
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """What is on each line, and its number from 1; without comments and blank lines."""
-    text = path.read_text("utf-8", errors="replace")
-    for number, line in enumerate(text.split("\n"), start=1):
+    """Yield what is on each line, and its number from 1; without comments and blank lines."""
+    for number, line in enumerate(path.read_text("utf-8", errors="replace").split("\n"), start=1):
         if content := line.partition("#")[0].strip():
             yield number, content
-
-
-def _read_line(line: str) -> Key | None:
-    words = line.split()
-    if len(words) != 2 or not NAME_PATTERN.fullmatch(words[0]) or not DIGEST_PATTERN.fullmatch(words[1]):
-        return None
-    return Key(words[0], bytes.fromhex(words[1]))
-
-
-def _holder(headers: Headers, keys: Keys) -> str:
-    secret = _presented(headers)
-    if not secret:
-        raise UnauthorizedError("this needs a key: Authorization: Bearer KEY, or X-API-Key: KEY")
-    digest = _digest(secret)
-    every_key: list[Key] = [*(keys.api or ()), *([keys.admin] if keys.admin else ())]
-    # All are compared, and each in constant time: how long it takes tells nothing of any of them.
-    names = [key.name for key in every_key if hmac.compare_digest(key.digest, digest)]
-    if not names:
-        raise UnauthorizedError("this key is not known")
-    return names[-1]
-
-
-def _presented(headers: Headers) -> bytes:
-    scheme, _, secret = headers.get(b"authorization", b"").partition(b" ")
-    return secret.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"")
 
 
 def _digest(secret: bytes) -> bytes:

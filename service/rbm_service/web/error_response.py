@@ -1,32 +1,43 @@
-"""Errors as response bodies: `application/problem+json` (RFC 9457), and on the routes of the Open Inference
-Protocol what its clients read."""
+"""Errors as answers: problems of RFC 9457, or what clients of the Open Inference Protocol read."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict
+from typing import Any, Final
+
+from starlette.responses import Response
+from starlette.types import Scope
 
 from rbm_service.errors import ServiceError
+from rbm_service.web.request_context import context_of
 
-PROBLEM_MEDIA_TYPE = "application/problem+json"
-
-
-OPEN_INFERENCE = "/v2"
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorBody:
-    """An error as bytes, and what they are."""
-
-    content: bytes
-    media_type: str
+PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
+OPEN_INFERENCE: Final = "/v2"
 
 
 def speaks_protocol(path: str) -> bool:
-    """Whether the clients of a path are those of the Open Inference Protocol."""
+    """Return whether the clients of a path are those of the Open Inference Protocol."""
     return path == OPEN_INFERENCE or path.startswith(f"{OPEN_INFERENCE}/")
 
 
-def error_body(error: ServiceError, path: str, request_id: str) -> ErrorBody:
-    """The body in the form that clients of a path read."""
+def error_response(error: ServiceError, scope: Scope) -> Response:
+    """Make an error the answer to the request of `scope`, in the form that clients of its path read."""
+    context = context_of(scope)
+    body, media_type = error_body(error, context.path, context.request_id)
+    return Response(body, int(error.status), error.headers, media_type)
+
+
+def error_body(error: ServiceError, path: str, request_id: str) -> tuple[str, str]:
+    """Return an error in JSON, as clients of a path read it, and its media type."""
     if speaks_protocol(path):
-        return ErrorBody(json.dumps({"error": error.detail}).encode(), "application/json")
-    return ErrorBody(error.body(request_id), PROBLEM_MEDIA_TYPE)
+        return json.dumps({"error": error.detail}), "application/json"
+    described: dict[str, Any] = {
+        "type": "about:blank",
+        "title": error.status.phrase,
+        "status": int(error.status),
+        "detail": error.detail,
+        "code": error.code,
+        "request_id": request_id,
+    }
+    if error.errors:
+        described["errors"] = [asdict(item) for item in error.errors]
+    return json.dumps(described, separators=(",", ":")), PROBLEM_MEDIA_TYPE

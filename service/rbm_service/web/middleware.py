@@ -1,5 +1,6 @@
-"""What surrounds every request: id, key, metrics, access line, the limits on its body. Pure ASGI."""
+"""Surrounds every request: id, key, metrics, access line, and an answer to what nobody caught. Pure ASGI."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
@@ -12,11 +13,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rbm_service.errors import BackendError, ServiceError
 from rbm_service.observability.http_metrics import RouteMetrics
-from rbm_service.observability.logging import AccessLog
+from rbm_service.observability.logging import log_access
 from rbm_service.observability.metrics import Metrics
-from rbm_service.web.api_keys import Headers, KeyRing
-from rbm_service.web.error_response import error_body
-from rbm_service.web.request_context import REQUEST_CONTEXT, BodyLimits, RequestContext, context_of
+from rbm_service.web.api_keys import OPEN_PATHS, KeyRing
+from rbm_service.web.body_limits import BodyLimits
+from rbm_service.web.error_response import error_response
+from rbm_service.web.request_context import REQUEST_CONTEXT, RequestContext
 
 if TYPE_CHECKING:  # the extra `tracing` may not be installed
     from rbm_service.observability.tracing import Tracer
@@ -32,17 +34,11 @@ CLIENT_GONE: Final = 499  # nobody reads it; the access line and the metrics do
 log = structlog.get_logger(__name__)
 
 
-def problem_response(error: ServiceError, scope: Scope) -> Response:
-    """An error as the answer to the request of `scope`."""
-    body = error_body(error, scope["path"], context_of(scope).request_id)
-    return Response(body.content, int(error.status), error.headers, body.media_type)
-
-
 class RequestMiddleware:
     """Gives every request an id, asks for its key, bounds its body, counts and times it, and answers for what
     nobody caught.
 
-    One layer for all of it, since each layer costs every message of every request a call. The key is looked
+    One layer does all of it, since each layer costs every message of every request a call. The key is looked
     at before anything of the body is read; the log knows it by its name.
 
     Args:
@@ -51,6 +47,7 @@ class RequestMiddleware:
         shortcuts: by method and path, what answers in its place: a router and the layers around it would
             cost more than all that a short route does itself.
         tracer: where traces are wanted; the access line then has the trace's id.
+        root_path: the prefix under which a proxy offers the service, whether it cuts it off or not.
     """
 
     def __init__(
@@ -64,12 +61,13 @@ class RequestMiddleware:
         state: Mapping[str, object] = NO_STATE,
         shortcuts: Mapping[tuple[str, str], Endpoint] = NO_SHORTCUTS,
         tracer: "Tracer | None" = None,
+        root_path: str = "",
     ) -> None:
         self.app = app
         self.shortcuts = shortcuts
         self.tracer = tracer
         self._state = state
-        self._access_log = AccessLog()
+        self._root_path = root_path
         self.metrics = {route: RouteMetrics(metrics, route) for route in (*routes, UNMATCHED)}
         self.inference_failures = metrics.inference_failures
         self._templates = [(compile_path(route)[0], route) for route in routes if "{" in route]
@@ -83,73 +81,80 @@ class RequestMiddleware:
             await self.app(scope, receive, send)
             return
         context = RequestContext(scope, receive, send, self.body_limits)
+        context.path = path = self._without_prefix(scope["path"]) if self._root_path else scope["path"]
         state = scope.setdefault("state", {})
         state.update(self._state)
         state[REQUEST_CONTEXT] = context
-        route = self._route_of(scope["path"])
+        route = path if path in self.metrics else self._template_of(path)
         metrics = self.metrics[route]
-        metrics.num_in_progress += 1
+        metrics.in_progress.value += 1
         started = perf_counter()
         try:
-            context.key_name = self._admit(context.headers, scope["path"], route)
-            endpoint = self.shortcuts.get((scope["method"], scope["path"]))
-            if endpoint is not None:
-                response = await endpoint(Request(scope, context.receive))
-                await _reply(response, scope, context)
-            else:
-                await self.app(scope, context.receive, context.send)
+            await self._answer(scope, context)
         except ClientDisconnect:
             context.status = CLIENT_GONE
         except ServiceError as refusal:
-            await problem_response(refusal, scope)(scope, receive, context.send)
-        except Exception:  # the unit of work is one request
+            if refusal.reason == "unauthorized" and route in self.inference_routes:
+                self.inference_failures.labels(refusal.reason).inc()
+            await error_response(refusal, scope)(scope, receive, context.send)
+        except (Exception, asyncio.CancelledError):  # the unit of work is one request
             log.exception("request failed", request_id=context.request_id, route=route)
             if not context.status:
-                await problem_response(BackendError(), scope)(scope, receive, context.send)
+                await error_response(BackendError(), scope)(scope, receive, context.send)
         finally:
-            metrics.num_in_progress -= 1
+            metrics.in_progress.value -= 1
             self._record(scope, route, context, started)
+            context.close()
             del state[REQUEST_CONTEXT]
 
-    def _admit(self, headers: Headers, path: str, route: str) -> str | None:
-        """The name of the key that the request came with, or None where it needs none."""
-        try:
-            return self.keys.authorize(headers, path)
-        except ServiceError as refusal:
-            if route in self.inference_routes:
-                self.inference_failures.labels(refusal.reason).inc()
-            raise
+    async def _answer(self, scope: Scope, context: RequestContext) -> None:
+        """Let in whoever has the key, and pass the request on to what answers it."""
+        context.key_name = self.keys.authorize(context.headers, context.path)
+        endpoint = self.shortcuts.get((scope["method"], context.path))
+        if endpoint is None:
+            await self.app(self._for_router(scope, context.path), context.receive, context.send)
+            return
+        response = await endpoint(Request(scope, context.receive))
+        if not context.answer(response.status_code, response.raw_headers, bytes(response.body)):
+            await response(scope, context.receive, context.send)
+        elif response.background is not None:
+            await response.background()
 
-    def _route_of(self, path: str) -> str:
-        """What the metrics call a path: its route, a template where it has parameters, or `unmatched`."""
-        if path in self.metrics:
-            return path
+    def _without_prefix(self, path: str) -> str:
+        """Return a path as it is here, once: what the keys are asked for is what the router is given."""
+        is_below = path.startswith(f"{self._root_path}/") or path == self._root_path
+        return path[len(self._root_path) :] if is_below else path
+
+    def _for_router(self, scope: Scope, path: str) -> Scope:
+        """Return the scope as routers want it: the prefix before the path, and GET for HEAD of a probe."""
+        is_probed = scope["method"] == "HEAD" and path in OPEN_PATHS
+        prefixed = {"path": self._root_path + path, "root_path": self._root_path}
+        return {**scope, **prefixed, "method": "GET" if is_probed else scope["method"]}
+
+    def _template_of(self, path: str) -> str:
+        """Return what the metrics call a path that is no route by itself: a template, or `unmatched`."""
         return next((route for pattern, route in self._templates if pattern.match(path)), UNMATCHED)
 
     def _record(self, scope: Scope, route: str, context: RequestContext, started: float) -> None:
+        """Count and log a request; it has its answer, whatever happens here."""
         seconds = perf_counter() - started
         method = scope["method"] if scope["method"] in METHODS else "other"
         status = context.status or CLIENT_GONE
-        self.metrics[route].answers.note((method, status, seconds))
         traced = {}
-        if self.tracer is not None:
-            traced["trace_id"] = self.tracer.record(
-                scope, context.work, context.request_id, method, route, status, started, seconds
+        try:
+            self.metrics[route].count(method, status, seconds)
+            if self.tracer is not None:
+                traced["trace_id"] = self.tracer.record(
+                    scope, context.work, context.request_id, method, route, status, started, seconds
+                )
+            log_access(
+                request_id=context.request_id,
+                key=context.key_name,
+                method=method,
+                route=route,
+                status=status,
+                duration_ms=round(1000 * seconds, 3),
+                **traced,
             )
-        self._access_log.note(
-            request_id=context.request_id,
-            key=context.key_name,
-            method=method,
-            route=route,
-            status=status,
-            duration_ms=round(1000 * seconds, 3),
-            **traced,
-        )
-
-
-async def _reply(response: Response, scope: Scope, context: RequestContext) -> None:
-    """Send a response whose body is there, and do what it leaves to be done afterwards."""
-    if not context.answer(response.status_code, response.raw_headers, bytes(response.body)):
-        await response(scope, context.receive, context.send)
-    elif response.background is not None:
-        await response.background()
+        except Exception:  # the unit of work is one record
+            log.exception("request not recorded", request_id=context.request_id, route=route)

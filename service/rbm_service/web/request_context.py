@@ -1,18 +1,19 @@
-"""The messages of one request and its answer: what is counted and bounded while they pass. Pure ASGI."""
+"""One request and its answer as routes meet them: an id, a key, a body bounded in length and in time."""
 
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from rbm_service.errors import PayloadTooLargeError, RequestTimeoutError
+from rbm_service.errors import OverloadedError, PayloadTooLargeError, RequestTimeoutError
 from rbm_service.observability.timings import RequestTrace
 from rbm_service.web.api_keys import Headers
-from rbm_service.web.connection import DIRECT, Direct, RawHeaders
+from rbm_service.web.body_limits import BodyLimits
+from rbm_service.web.compression import encoding_of, expand
+from rbm_service.web.connection import Exchange, RawHeaders
 
 REQUEST_CONTEXT: Final = "context"  # where it lies in the state of a request
 MAX_REQUEST_ID_LENGTH: Final = 128
@@ -20,25 +21,18 @@ MAX_REQUEST_ID_LENGTH: Final = 128
 _random = random.Random()  # an id has to be new, not hard to guess
 
 
-@dataclass(frozen=True, slots=True)
-class BodyLimits:
-    """How long a body may be, and how long it may take to arrive."""
-
-    max_bytes: int
-    timeout_seconds: float
-
-
 class RequestContext:
     """One request, from its headers to the end of its answer.
 
-    Its id is the caller's `X-Request-ID` or made up, and goes back with the answer. Whoever makes it puts it
-    in the state of the scope and takes it out again at the end: each holds the other, and what is left to the
-    garbage collector costs a short request as much as its node's lookup.
+    Its id is the caller's `X-Request-ID` or made up, and goes back with the answer. Whoever makes a context
+    puts it in the state of the scope and takes it out at the end: each holds the other, and what is left to
+    the garbage collector costs a short request as much as its node's lookup.
     """
 
     __slots__ = (
-        *("_announced_bytes", "_body_is_complete", "_deadline", "_direct", "_head", "_id_header", "_limits"),
-        *("_num_bytes", "_receive_next", "_send_on", "headers", "key_name", "request_id", "status", "work"),
+        *("_announced_bytes", "_answers_whole", "_body_is_complete", "_deadline", "_exchange", "_head"),
+        *("_id_header", "_limits", "_num_bytes", "_receive_next", "_send_on"),
+        *("headers", "key_name", "path", "request_id", "status", "work"),
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, limits: BodyLimits) -> None:
@@ -47,14 +41,18 @@ class RequestContext:
         self.request_id = (given and _usable_id(given)) or f"{_random.getrandbits(128):032x}"
         self._id_header = (b"x-request-id", self.request_id.encode())
         self.headers = headers
+        self.path = ""  # without the prefix under which a proxy offers the service
         self.key_name: str | None = None
         self.status = 0  # nothing sent yet
         self.work: RequestTrace | None = None  # for its trace, where there are traces
         announced = headers.get(b"content-length", b"")
-        self._announced_bytes = int(announced) if announced.isdigit() else 0
+        self._announced_bytes = int(announced[:19]) if announced.isdigit() else 0  # longer: as much too long
         self._limits = limits
         self._deadline: float | None = None  # from when the body is waited for
-        self._direct: Direct | None = scope.get("extensions", {}).pop(DIRECT, None)
+        server = getattr(receive, "__self__", None)
+        self._exchange = server if isinstance(server, Exchange) else None
+        # Whoever stands between the server and this sees every message of the answer.
+        self._answers_whole = getattr(send, "__self__", None) is server
         self._receive_next = receive
         self._send_on = send
         self._head: Message | None = None
@@ -62,14 +60,14 @@ class RequestContext:
         self._num_bytes = 0
 
     async def body(self) -> bytes:
-        """All of the body; short ones have arrived already, as a rule.
+        """Return all of the body; short ones have arrived already, as a rule.
 
         Raises:
             ClientDisconnect: the client has gone before the end of it.
-            PayloadTooLargeError, RequestTimeoutError: it is too long, or takes too long.
+            PayloadTooLargeError, OverloadedError, RequestTimeoutError: as `receive`.
         """
-        if self._direct is not None and (whole := self._direct.body()) is not None:
-            self._take(whole)
+        if self._exchange is not None and (whole := self._exchange.whole_body()) is not None:
+            self._take(len(whole))
             self._body_is_complete = True
             return whole
         chunks = []
@@ -80,26 +78,44 @@ class RequestContext:
             chunks.append(message.get("body", b""))
         return b"".join(chunks)
 
+    async def expand(self, body: bytes) -> bytes:
+        """Return a body without its `Content-Encoding`; both forms count as held.
+
+        Raises:
+            UnsupportedMediaTypeError, InvalidRequestError: of another encoding, or damaged.
+            PayloadTooLargeError, OverloadedError: it would be too long, or there is no room for it.
+        """
+        encoding = encoding_of(self.headers.get(b"content-encoding", b""))
+        if encoding is None:
+            return body
+        expanded = await asyncio.to_thread(expand, body, encoding, self._limits.max_bytes)
+        if self._exchange is not None:
+            self._exchange.hold(len(expanded))
+            self._take(0)
+        return expanded
+
     def watch(self, on_gone: Callable[[], object]) -> None:
-        """Call this as soon as it is known that nobody waits for the answer any more; only a server that
-        offers `direct` knows."""
-        if self._direct is not None:
-            self._direct.watch(on_gone)
+        """Call this as soon as nobody waits for the answer any more; only the service's own server knows."""
+        if self._exchange is not None:
+            self._exchange.watch(on_gone)
 
     async def receive(self) -> Message:
-        """The next message; refuses a body as soon as it is known to be too long, announced or streamed.
+        """Return the next message; a body is refused as soon as it is known to be too much.
 
         The refusal is raised where the route reads the body, so that it counts as an answer of that route.
 
         Raises:
-            PayloadTooLargeError, RequestTimeoutError: the body is too long, or takes too long.
+            PayloadTooLargeError: the body is too long, as announced or as it arrives.
+            OverloadedError: there is no room for it beside those of other requests.
+            RequestTimeoutError: it takes too long.
         """
-        self._check_announced()
         if self._body_is_complete:  # what comes now is that the caller hangs up, whenever that is
             return await self._receive_next()
+        self._take(0)
         message = await self._receive_in_time()
-        self._take(message.get("body", b""))
-        self._body_is_complete = not message.get("more_body", False)
+        if message["type"] == "http.request":
+            self._take(len(message.get("body", b"")))
+            self._body_is_complete = not message.get("more_body", False)
         return message
 
     async def send(self, message: Message) -> None:
@@ -119,19 +135,24 @@ class RequestContext:
 
     def answer(self, status: int, headers: RawHeaders, body: bytes) -> bool:
         """Send a whole answer at once, or do nothing if it has to be sent by messages: then False."""
-        if self._direct is None or not self._direct.answer(status, [*headers, self._id_header], body):
+        if self._exchange is None or not self._answers_whole:
+            return False
+        if not self._exchange.answer(status, [*headers, self._id_header], body):
             return False
         self.status = status
         return True
 
-    def _check_announced(self) -> None:
-        if self._announced_bytes > self._limits.max_bytes:
-            raise PayloadTooLargeError(self._limits.max_bytes)
+    def close(self) -> None:
+        """Give back what a body still holds: its caller has gone without an answer."""
+        if self._exchange is not None and self._exchange.num_held:
+            self._exchange.release()
 
-    def _take(self, chunk: bytes) -> None:
-        self._num_bytes += len(chunk)
-        if self._num_bytes > self._limits.max_bytes:
+    def _take(self, num_bytes: int) -> None:
+        self._num_bytes += num_bytes
+        if max(self._num_bytes, self._announced_bytes) > self._limits.max_bytes:
             raise PayloadTooLargeError(self._limits.max_bytes)
+        if self._exchange is not None and self._exchange.drops_body:
+            raise OverloadedError(1, "too many bytes of other requests are held")
 
     async def _receive_in_time(self) -> Message:
         if self._deadline is None:
@@ -144,7 +165,7 @@ class RequestContext:
 
 
 def context_of(scope: Scope) -> RequestContext:
-    """The context of a request."""
+    """Return the context of a request."""
     context: RequestContext = scope["state"][REQUEST_CONTEXT]
     return context
 

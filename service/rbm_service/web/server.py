@@ -41,10 +41,15 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._models = models
         self._drain_seconds = drain_seconds
+        self._num_arrivals, self._last_arrival = -1, -math.inf  # as seen while it drains
+
+    def drain_and_exit(self) -> None:
+        """Begin the same end without a signal, or do nothing where it has begun."""
+        self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Called by the first signal; a second one meets the system's own way to handle it."""
-        self.should_exit = True
+        """Take the first signal; a second one meets the system's own way to handle it."""
+        self.drain_and_exit()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
 
@@ -58,32 +63,20 @@ class Server(uvicorn.Server):
         end = time.monotonic() + self._drain_seconds
         self._models.begin_drain()
         self.server_state.default_headers = [*self.server_state.default_headers, CONNECTION_CLOSE]
-        quiet = _Quiet(self._models)
-        await quiet.wait(until=end - self._drain_seconds / 2)
+        await self._until_quiet(end - self._drain_seconds / 2)
         self._models.close()
-        await quiet.wait(until=end)
+        await self._until_quiet(end)
         self._models.abandon()
         for listener in self.servers:
             listener.close()
         await asyncio.sleep(TICK_SECONDS)  # what was accepted before is read, and so has its answer awaited
         self.config.timeout_graceful_shutdown = max(1, math.ceil(end - time.monotonic()))
 
-
-class _Quiet:
-    """Whether no request is being answered, and none has come for `QUIET_SECONDS`."""
-
-    def __init__(self, models: ModelRegistry) -> None:
-        self._models = models
-        self._num_arrivals = models.num_arrivals
-        self._since = time.monotonic()
-
-    async def wait(self, until: float) -> None:
-        """Until it is quiet, or this time has come (of `time.monotonic`)."""
-        while not self._reached() and time.monotonic() < until:
+    async def _until_quiet(self, end: float) -> None:
+        """Wait until no request is being answered and none has come for `QUIET_SECONDS`, or until a time."""
+        while time.monotonic() < end:
+            if self._num_arrivals != self._models.num_arrivals:
+                self._num_arrivals, self._last_arrival = self._models.num_arrivals, time.monotonic()
+            if not self._models.is_busy and time.monotonic() - self._last_arrival >= QUIET_SECONDS:
+                return
             await asyncio.sleep(TICK_SECONDS)
-
-    def _reached(self) -> bool:
-        if self._num_arrivals != self._models.num_arrivals:
-            self._num_arrivals = self._models.num_arrivals
-            self._since = time.monotonic()
-        return not self._models.is_busy and time.monotonic() - self._since >= QUIET_SECONDS

@@ -89,7 +89,7 @@ def test_a_promotion_by_hand_is_seen_at_a_reload(admin, repository):
 
 
 @pytest.mark.parametrize(
-    ("version", "found"), [(3, "golden.npz: found"), (9, "found versions: 1, 2, 3; wanted")]
+    ("version", "found"), [(3, "golden.npz: expected"), (9, "expected version 9, got versions 1, 2, 3")]
 )
 def test_a_version_that_does_not_load_is_refused_with_the_reason_and_nothing_changes(
     admin, repository, version, found
@@ -131,7 +131,7 @@ def test_a_repository_that_cannot_be_written_is_told_and_nothing_changes(admin, 
 def test_with_nothing_lower_there_is_no_rollback(admin):
     answer = command(admin, "rollback")
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
-    assert "wanted a lower version" in answer.json()["detail"]
+    assert "expected a lower version" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("route", ROUTES)

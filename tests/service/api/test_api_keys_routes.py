@@ -21,6 +21,7 @@ ACCESS = {
     "/metrics": KEY,
     "/openapi.json": KEY,
     "/docs": KEY,
+    "/docs/{file}": KEY,
     "/v2": KEY,
     "/v2/health/live": OPEN,
     "/v2/health/ready": OPEN,
@@ -47,7 +48,7 @@ ACCESS = {
     "/admin/models/{name}/rollback": ADMIN,
     "/admin/models/{name}/reload": ADMIN,
 }
-NAMES = {"model": "tiny", "name": "tiny", "version": "1", "rest:path": "status"}
+NAMES = {"model": "tiny", "name": "tiny", "version": "1", "rest:path": "status", "file": "swagger-ui.css"}
 REFUSED = {
     OPEN: {},
     KEY: {"none": 401, "wrong": 401},
@@ -146,7 +147,7 @@ def test_the_access_line_names_the_key_and_nothing_tells_it(guarded, monkeypatch
 
     with lines_of(guarded) as logs:
         answers = [ask(guarded, path, key) for path in ACCESS for key in PRESENTED]
-        monkeypatch.setattr("rbm_service.api.classify.decode", fail)
+        monkeypatch.setattr("rbm_service.api.classify.write_answer", fail)
         answers.append(guarded.post("/classify", json={"node_ids": [100]}, headers=PRESENTED["api"]))
     assert answers[-1].status_code == 500
     lines = [line for line in logs if line["event"] == "request" and line["route"] == "/info"]

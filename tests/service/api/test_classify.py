@@ -1,9 +1,7 @@
 """What /classify answers."""
 
 import asyncio
-import json
 import re
-import sys
 import threading
 
 import pytest
@@ -11,7 +9,6 @@ from starlette.testclient import TestClient
 
 from rbm_bundle import ModelRepository
 from rbm_service.api import classify as classify_route
-from rbm_service.api.schemas import ClassifyRequest
 from rbm_service.app import create_app
 from rbm_service.settings import Settings
 from tests.bundles import (
@@ -66,13 +63,12 @@ def test_a_model_or_version_that_is_not_in_service_is_404_with_those_that_are(tm
 
 
 def test_while_a_long_body_is_read_others_are_answered(settings, monkeypatch):
-    entered, opened, parse = threading.Event(), threading.Event(), classify_route.parse
+    entered, opened, read = threading.Event(), threading.Event(), classify_route.read_long
 
-    def read_slowly(raw, schema):
-        if len(raw) > classify_route.MAX_BYTES_ON_LOOP:
-            entered.set()
-            assert opened.wait(30)
-        return parse(raw, schema)
+    def read_slowly(*arguments):
+        entered.set()
+        assert opened.wait(30)
+        return read(*arguments)
 
     async def scenario():
         app = create_app(settings)
@@ -85,20 +81,34 @@ def test_while_a_long_body_is_read_others_are_answered(settings, monkeypatch):
             opened.set()
             return [*meanwhile, await reading]
 
-    monkeypatch.setattr(classify_route, "parse", read_slowly)
+    monkeypatch.setattr(classify_route, "read_long", read_slowly)
     assert [answer.status_code for answer in asyncio.run(scenario())] == [200, 200, 200]
 
 
-def test_a_long_body_lets_other_threads_run_between_its_rows():
-    row = [0.5] * 1000
-    body = json.dumps({"features": [row] * 50, "positions": [row] * 50}).encode()
-    calls = []
-    sys.setprofile(lambda frame, event, argument: calls.append(frame.f_code.co_name))
-    try:
-        classify_route.parse(body, ClassifyRequest)
-    finally:
-        sys.setprofile(None)
-    assert calls.count("_let_others_run") >= 2 * 50
+@pytest.mark.parametrize(
+    ("num_rows", "options", "elsewhere"),
+    [
+        (1, {}, False),
+        (64, {}, False),
+        (64, {"top_k": 3, "return_probabilities": True}, True),
+        (1, {"top_k": 3, "explain": True}, False),
+    ],
+)
+def test_an_answer_of_many_values_is_written_off_the_event_loop_in_parts(
+    client, monkeypatch, num_rows, options, elsewhere
+):
+    monkeypatch.setattr(classify_route, "VALUES_AT_ONCE", 512)
+    threads, write_answer = [], classify_route.write_answer
+
+    def watched(*arguments):
+        threads.append(threading.current_thread().name)
+        return write_answer(*arguments)
+
+    monkeypatch.setattr(classify_route, "write_answer", watched)
+    predictions = classify(client, node_ids=[100] * num_rows, **options)
+    assert len(predictions) == num_rows
+    assert predictions == classify(client, node_ids=[100], **options) * num_rows
+    assert threads[0].startswith("rbm-long-work") == elsewhere
 
 
 def test_every_row_says_where_its_position_came_from(client):

@@ -7,7 +7,7 @@ import pytest
 
 from rbm_service.inference.batch import INLINE_ROWS
 from rbm_service.inference.batcher import SMALL_ROWS
-from tests.batchers import answer_of, occupy, rows_of, table_of
+from tests.batchers import inputs_of, occupy, rows_of, table_of
 
 
 def test_a_small_request_alone_runs_on_the_loop_and_a_large_one_in_the_engine_thread(
@@ -21,8 +21,8 @@ def test_a_small_request_alone_runs_on_the_loop_and_a_large_one_in_the_engine_th
 
     async def scenario():
         batcher = make_batcher(run)
-        await batcher.submit(rows_of(bundle, 0, 1), 1)
-        await batcher.submit(rows_of(bundle, 0, INLINE_ROWS + 1), INLINE_ROWS + 1)
+        await batcher.submit(rows_of(bundle, 0, 1))
+        await batcher.submit(rows_of(bundle, 0, INLINE_ROWS + 1))
 
     asyncio.run(scenario())
     assert names[0] == threading.main_thread().name
@@ -35,7 +35,7 @@ def test_merged_requests_get_the_same_answers_as_alone(make_batcher, gate, engin
     async def scenario():
         batcher = make_batcher(gate)
         running = await occupy(batcher, gate, bundle)
-        waiting = [batcher.submit(rows_of(bundle, size, size), size, explain=size == 7) for size in sizes]
+        waiting = [batcher.submit(rows_of(bundle, size, size), explain=size == 7) for size in sizes]
         await asyncio.sleep(0)
         gate.opened.set()
         await running
@@ -43,19 +43,19 @@ def test_merged_requests_get_the_same_answers_as_alone(make_batcher, gate, engin
 
     answers = asyncio.run(scenario())
     assert gate.sizes == [INLINE_ROWS + 1, sum(sizes)]
-    for size, answer in zip(sizes, answers, strict=True):
-        alone = engine.run(rows_of(bundle, size, size), ("probabilities", "experts"))
-        assert (answer.outputs["experts"] == alone["experts"]).all()
-        assert answer.outputs["probabilities"] == pytest.approx(alone["probabilities"], abs=1e-6)
-        assert answer.queue_seconds > 0
-        assert answer.inference_seconds > 0
-    assert answers[1].outputs["weights"].shape == (7, 2, 2)
     labels = {"model_name": "tiny", "model_version": "1"}
     assert metrics.registry.get_sample_value("rbm_inference_executions_total", labels) == 2
     assert metrics.registry.get_sample_value("rbm_inference_requests_total", labels) == 5
     assert metrics.registry.get_sample_value("rbm_inference_rows_total", labels) == INLINE_ROWS + 1 + sum(
         sizes
     )
+    for size, answer in zip(sizes, answers, strict=True):
+        alone = engine.run(inputs_of(bundle, size, size), ("probabilities", "experts"))
+        assert (answer.outputs["experts"] == alone["experts"]).all()
+        assert answer.outputs["probabilities"] == pytest.approx(alone["probabilities"], abs=1e-6)
+        assert answer.queue_seconds > 0
+        assert answer.inference_seconds > 0
+    assert answers[1].outputs["weights"].shape == (7, 2, 2)
 
 
 @pytest.mark.parametrize(
@@ -79,28 +79,12 @@ def test_a_small_batch_waits_for_as_long_as_every_turn_of_the_loop_brings_more(
     async def scenario():
         batcher, asked = make_batcher(run), []
         for size in sizes:
-            asked += [batcher.submit(rows_of(bundle, 0, size), size)] if size else []
+            asked += [batcher.submit(rows_of(bundle, 0, size))] if size else []
             await asyncio.sleep(0)
         await asyncio.gather(*asked)
 
     asyncio.run(scenario())
     assert computed == batches
-
-
-def test_a_batch_never_exceeds_its_limit_and_a_larger_request_runs_in_several_passes(
-    make_batcher, engine, bundle
-):
-    sizes = []
-
-    def run(model_inputs, outputs):
-        sizes.append(len(model_inputs["features"]))
-        return engine.run(model_inputs, outputs)
-
-    answer = asyncio.run(answer_of(make_batcher(run, max_batch_rows=8), rows_of(bundle, 0, 20), 20))
-    assert sizes == [8, 8, 4]
-    alone = engine.run(rows_of(bundle, 0, 20), ("probabilities", "experts"))
-    assert (answer.outputs["experts"] == alone["experts"]).all()
-    assert answer.outputs["probabilities"] == pytest.approx(alone["probabilities"], abs=1e-6)
 
 
 def test_a_full_batch_waits_in_the_engines_thread_and_any_other_for_the_rows_that_still_come(
@@ -111,7 +95,7 @@ def test_a_full_batch_waits_in_the_engines_thread_and_any_other_for_the_rows_tha
         running = await occupy(batcher, gate, bundle)
         waiting = []
         for size in (30, 4, 30, 30, 30, 9):
-            waiting.append(batcher.submit(rows_of(bundle, 0, size), size))
+            waiting.append(batcher.submit(rows_of(bundle, 0, size)))
             await asyncio.sleep(0)
         # The second batch is taken, the third is full as well, but has to wait: one behind another is enough.
         value = metrics.registry.get_sample_value
@@ -127,7 +111,7 @@ def test_a_full_batch_waits_in_the_engines_thread_and_any_other_for_the_rows_tha
 def test_a_full_batch_begins_before_the_loop_comes_to_anyone_else(make_batcher, gate, bundle):
     async def scenario():
         batcher = make_batcher(gate)
-        asking = batcher.submit(rows_of(bundle, 0, 64), 64)
+        asking = batcher.submit(rows_of(bundle, 0, 64))
         assert gate.entered.wait(10)  # the loop does nothing meanwhile
         gate.opened.set()
         await asking
@@ -140,7 +124,7 @@ def test_the_capacity_follows_what_batches_really_take(make_batcher, engine, bun
     async def scenario():
         batcher = make_batcher(engine.run, table=table_of(1000.0))
         for _ in range(10):
-            await batcher.submit(rows_of(bundle, 0, 64), 64)
+            await batcher.submit(rows_of(bundle, 0, 64))
 
     asyncio.run(scenario())
     labels = {"model_name": "tiny"}
@@ -154,9 +138,9 @@ def test_two_batchers_of_one_name_share_the_gauges(make_batcher, gate, engine, b
     async def scenario():
         old, new = make_batcher(gate), make_batcher(engine.run)
         running = await occupy(old, gate, bundle)
-        waiting = old.submit(rows_of(bundle, 0, 5), 5)
+        waiting = old.submit(rows_of(bundle, 0, 5))
         await asyncio.sleep(0)
-        await new.submit(rows_of(bundle, 0, 1), 1)
+        await new.submit(rows_of(bundle, 0, 1))
         assert queued_rows() == 5
         gate.opened.set()
         await asyncio.gather(running, waiting)

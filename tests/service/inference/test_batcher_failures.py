@@ -1,6 +1,7 @@
 """The batcher: an engine that raises, hangs, or gives up for good."""
 
 import asyncio
+import threading
 
 import numpy as np
 import pytest
@@ -19,12 +20,12 @@ def test_a_poisonous_batch_fails_its_own_callers_and_the_next_request_works(
     async def scenario():
         batcher = make_batcher(engine.run)
         poison = rows_of(bundle, 0, num_rows)
-        poison["features"] = np.full_like(poison["features"], np.nan)
+        poison.overrides["features"] = np.full_like(poison.overrides["features"], np.nan)
         with capture_logs() as logs, pytest.raises(BackendError):
-            await batcher.submit(poison, num_rows)
+            await batcher.submit(poison)
         assert logs[0]["event"] == "batch failed"
         assert "not finite" in str(logs[0]["exc_info"])
-        return await batcher.submit(rows_of(bundle, 0, num_rows), num_rows)
+        return await batcher.submit(rows_of(bundle, 0, num_rows))
 
     assert asyncio.run(scenario()).outputs["probabilities"].shape == (num_rows, 3)
 
@@ -37,7 +38,7 @@ def test_a_failing_batch_leaves_the_batch_behind_it_alone(make_batcher, engine, 
 
     async def scenario():
         batcher = make_batcher(run, max_batch_rows=40)
-        tasks = [batcher.submit(rows_of(bundle, 0, size), size) for size in (40, 30, 9)]
+        tasks = [batcher.submit(rows_of(bundle, 0, size)) for size in (40, 30, 9)]
         with capture_logs():
             return await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -50,7 +51,7 @@ def test_a_failing_batch_leaves_the_batch_behind_it_alone(make_batcher, engine, 
 def test_what_is_behind_a_run_that_does_not_end_was_never_computed(make_batcher, gate, bundle):
     async def scenario():
         batcher = make_batcher(gate, timeout_seconds=0.5)
-        asking = [batcher.submit(rows_of(bundle, 0, 64), 64) for _ in range(2)]
+        asking = [batcher.submit(rows_of(bundle, 0, 64)) for _ in range(2)]
         with capture_logs() as logs:
             errors = await asyncio.gather(*asking, return_exceptions=True)
         assert logs[0]["num_requests"] == 2
@@ -66,9 +67,9 @@ def test_what_is_behind_a_run_that_does_not_end_was_never_computed(make_batcher,
 def test_a_run_that_does_not_end_takes_the_engine_down(make_batcher, gate, bundle, metrics):
     async def scenario():
         batcher = make_batcher(gate, timeout_seconds=0.5)
-        running = batcher.submit(rows_of(bundle, 0, 40), 40)
+        running = batcher.submit(rows_of(bundle, 0, 40))
         await asyncio.sleep(0)
-        waiting = batcher.submit(rows_of(bundle, 0, 2), 2)
+        waiting = batcher.submit(rows_of(bundle, 0, 2))
         with capture_logs() as logs:
             errors = await asyncio.gather(running, waiting, return_exceptions=True)
         assert batcher.is_down
@@ -78,7 +79,7 @@ def test_a_run_that_does_not_end_takes_the_engine_down(make_batcher, gate, bundl
         while batcher._engine_thread.num_tasks:  # what comes too late is not heard
             await asyncio.sleep(0.005)
         with pytest.raises(UnhealthyError):
-            await batcher.submit(rows_of(bundle, 0, 2), 2)
+            await batcher.submit(rows_of(bundle, 0, 2))
         return errors
 
     assert [type(error) for error in asyncio.run(scenario())] == [BackendError, UnhealthyError]
@@ -95,9 +96,9 @@ def test_an_engine_that_also_fails_at_what_it_is_known_to_compute_is_down(make_b
             for _ in range(FAILURES_UNTIL_PROBE):
                 assert not batcher.is_down
                 with pytest.raises(BackendError):
-                    await batcher.submit(rows_of(bundle, 0, num_rows), num_rows)
+                    await batcher.submit(rows_of(bundle, 0, num_rows))
             with pytest.raises(UnhealthyError):
-                await batcher.submit(rows_of(bundle, 0, num_rows), num_rows)
+                await batcher.submit(rows_of(bundle, 0, num_rows))
         assert batcher.is_down
         return logs[-1]
 
@@ -110,15 +111,34 @@ def test_failures_that_are_the_fault_of_what_was_sent_take_nothing_down(make_bat
     async def scenario():
         batcher = make_batcher(engine.run, probe=lambda: probes.append(engine.self_test(bundle)))
         poison = rows_of(bundle, 0, 1)
-        poison["features"] = np.full_like(poison["features"], np.nan)
+        poison.overrides["features"] = np.full_like(poison.overrides["features"], np.nan)
         with capture_logs():
             for _ in range(2 * FAILURES_UNTIL_PROBE):
                 with pytest.raises(BackendError):
-                    await batcher.submit(poison, 1)
-        return await batcher.submit(rows_of(bundle, 0, 1), 1)
+                    await batcher.submit(poison)
+        return await batcher.submit(rows_of(bundle, 0, 1))
 
     assert asyncio.run(scenario()).outputs["probabilities"].shape == (1, 3)
     assert len(probes) == 2
+
+
+def test_a_batch_for_which_the_system_gives_no_thread_fails_and_the_next_one_is_computed(
+    make_batcher, engine, bundle, monkeypatch
+):
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    async def scenario():
+        batcher = make_batcher(engine.run, probe=lambda: engine.self_test(bundle))
+        for _ in range(2 * FAILURES_UNTIL_PROBE):
+            with monkeypatch.context() as patch, capture_logs():
+                patch.setattr(threading.Thread, "start", start)
+                with pytest.raises(BackendError):
+                    await batcher.submit(rows_of(bundle, 0, INLINE_ROWS + 1))
+        assert not batcher.is_down
+        return await batcher.submit(rows_of(bundle, 0, INLINE_ROWS + 1))
+
+    assert asyncio.run(scenario()).outputs["probabilities"].shape == (INLINE_ROWS + 1, 3)
 
 
 def test_a_success_between_failures_asks_for_no_proof(make_batcher, engine, bundle):
@@ -127,11 +147,11 @@ def test_a_success_between_failures_asks_for_no_proof(make_batcher, engine, bund
     async def scenario():
         batcher = make_batcher(engine.run, probe=lambda: probes.append("asked"))
         poison = rows_of(bundle, 0, 1)
-        poison["features"] = np.full_like(poison["features"], np.nan)
+        poison.overrides["features"] = np.full_like(poison.overrides["features"], np.nan)
         for _ in range(FAILURES_UNTIL_PROBE):
             with capture_logs(), pytest.raises(BackendError):
-                await batcher.submit(poison, 1)
-            await batcher.submit(rows_of(bundle, 0, 1), 1)
+                await batcher.submit(poison)
+            await batcher.submit(rows_of(bundle, 0, 1))
 
     asyncio.run(scenario())
     assert probes == []

@@ -16,12 +16,12 @@ def test_a_full_queue_refuses_and_says_when_to_come_back(make_batcher, gate, bun
     async def scenario():
         batcher = make_batcher(gate, max_queued_rows=40)
         running = await occupy(batcher, gate, bundle)
-        waiting = batcher.submit(rows_of(bundle, 0, 39), 39)
+        waiting = batcher.submit(rows_of(bundle, 0, 39))
         await asyncio.sleep(0)
         with pytest.raises(OverloadedError) as refusal:
-            await batcher.submit(rows_of(bundle, 0, 2), 2)
+            await batcher.submit(rows_of(bundle, 0, 2))
         assert int(refusal.value.headers["Retry-After"]) >= 1
-        fits = batcher.submit(rows_of(bundle, 0, 1), 1)
+        fits = batcher.submit(rows_of(bundle, 0, 1))
         await asyncio.sleep(0)
         assert metrics.registry.get_sample_value("rbm_queue_rows", {"model_name": "tiny"}) == 40
         assert metrics.registry.get_sample_value("rbm_queue_requests", {"model_name": "tiny"}) == 2
@@ -41,7 +41,7 @@ def test_the_first_refusal_already_says_when_to_come_back_by_what_was_measured(
     async def scenario():
         batcher = make_batcher(gate, max_queued_rows=40, table=table_of(0.5))
         assert gauge("rbm_capacity_rows_per_second") == 2
-        waiting = [asyncio.create_task(answer_of(batcher, rows_of(bundle, 0, 20), 20)) for _ in range(3)]
+        waiting = [asyncio.create_task(answer_of(batcher, rows_of(bundle, 0, 20))) for _ in range(3)]
         await asyncio.sleep(0)
         assert gauge("rbm_estimated_wait_seconds") == 20
         gate.opened.set()
@@ -58,11 +58,11 @@ def test_a_deadline_that_cannot_be_met_behind_what_waits_is_refused_at_once(make
     async def scenario():
         batcher = make_batcher(gate, table=table_of(100.0))
         running = await occupy(batcher, gate, bundle)
-        waiting = batcher.submit(rows_of(bundle, 0, 9), 9)
+        waiting = batcher.submit(rows_of(bundle, 0, 9))
         await asyncio.sleep(0)
         with pytest.raises(DeadlineExceededError):  # 10 rows take 1000 s
-            batcher.submit(rows_of(bundle, 0, 1), 1, deadline=time.perf_counter() + 900)
-        patient = batcher.submit(rows_of(bundle, 0, 1), 1, deadline=time.perf_counter() + 2000)
+            batcher.submit(rows_of(bundle, 0, 1), deadline=time.perf_counter() + 900)
+        patient = batcher.submit(rows_of(bundle, 0, 1), deadline=time.perf_counter() + 2000)
         gate.opened.set()
         await asyncio.gather(running, waiting, patient)
 
@@ -73,7 +73,7 @@ def test_a_deadline_that_cannot_be_met_behind_what_waits_is_refused_at_once(make
 def test_where_nothing_waits_any_deadline_is_tried_however_slow_the_engine_was(make_batcher, engine, bundle):
     async def scenario():
         batcher = make_batcher(engine.run, table=table_of(1000.0))
-        return await batcher.submit(rows_of(bundle, 0, 1), 1, deadline=time.perf_counter() + 60)
+        return await batcher.submit(rows_of(bundle, 0, 1), deadline=time.perf_counter() + 60)
 
     assert asyncio.run(scenario()).outputs["probabilities"].shape == (1, 3)
 
@@ -85,7 +85,7 @@ def test_where_a_run_may_wait_for_a_device_even_a_small_request_leaves_the_loop(
         names.append(threading.current_thread().name)
         return engine.run(model_inputs, outputs)
 
-    asyncio.run(answer_of(make_batcher(run, runs_inline=False), rows_of(bundle, 0, 1), 1))
+    asyncio.run(answer_of(make_batcher(run, runs_inline=False), rows_of(bundle, 0, 1)))
     assert names[0].startswith("rbm-engine")
 
 
@@ -93,7 +93,7 @@ def test_whoever_leaves_makes_room_at_once(make_batcher, gate, bundle, metrics):
     async def scenario():
         batcher = make_batcher(gate, max_queued_rows=40)
         running = await occupy(batcher, gate, bundle)
-        leaving = [batcher.submit(rows_of(bundle, 0, 8), 8) for _ in range(5)]
+        leaving = [batcher.submit(rows_of(bundle, 0, 8)) for _ in range(5)]
         for answering in leaving:
             batcher.give_up(answering, ConnectionError)
         assert [type(error) for error in await asyncio.gather(*leaving, return_exceptions=True)] == (
@@ -102,7 +102,7 @@ def test_whoever_leaves_makes_room_at_once(make_batcher, gate, bundle, metrics):
         async with asyncio.timeout(30):
             while metrics.registry.get_sample_value("rbm_queue_rows", {"model_name": "tiny"}):
                 await asyncio.sleep(0)  # the engine is still busy
-        waiting = batcher.submit(rows_of(bundle, 0, 40), 40)
+        waiting = batcher.submit(rows_of(bundle, 0, 40))
         await asyncio.sleep(0)
         gate.opened.set()
         await asyncio.gather(running, waiting)
@@ -115,8 +115,8 @@ def test_a_caller_who_left_is_skipped_before_running(make_batcher, gate, bundle)
     async def scenario():
         batcher = make_batcher(gate)
         running = await occupy(batcher, gate, bundle)
-        leaving = batcher.submit(rows_of(bundle, 0, 5), 5)
-        staying = batcher.submit(rows_of(bundle, 0, 2), 2)
+        leaving = batcher.submit(rows_of(bundle, 0, 5))
+        staying = batcher.submit(rows_of(bundle, 0, 2))
         leaving.cancel()
         gate.opened.set()
         await asyncio.gather(running, staying)
@@ -130,7 +130,7 @@ def test_a_caller_who_left_is_skipped_before_running(make_batcher, gate, bundle)
 def test_whoever_has_an_answer_gives_nothing_up(make_batcher, engine, bundle):
     async def scenario():
         batcher = make_batcher(engine.run)
-        answering = batcher.submit(rows_of(bundle, 0, 2), 2)
+        answering = batcher.submit(rows_of(bundle, 0, 2))
         await answering
         batcher.give_up(answering, ConnectionError)
         return await answering
@@ -144,7 +144,7 @@ def test_a_caller_who_leaves_while_it_runs_harms_nobody(make_batcher, gate, bund
         running = await occupy(batcher, gate, bundle)
         running.cancel()
         gate.opened.set()
-        return await batcher.submit(rows_of(bundle, 0, 2), 2)
+        return await batcher.submit(rows_of(bundle, 0, 2))
 
     assert asyncio.run(scenario()).outputs["probabilities"].shape == (2, 3)
 
@@ -155,8 +155,8 @@ def test_a_deadline_that_passes_in_the_queue_costs_no_forward_pass_and_frees_the
     async def scenario():
         batcher = make_batcher(gate)
         running = await occupy(batcher, gate, bundle)
-        late = batcher.submit(rows_of(bundle, 0, 5), 5, deadline=time.perf_counter() + 0.02)
-        patient = batcher.submit(rows_of(bundle, 0, 2), 2)
+        late = batcher.submit(rows_of(bundle, 0, 5), deadline=time.perf_counter() + 0.02)
+        patient = batcher.submit(rows_of(bundle, 0, 2))
         with pytest.raises(DeadlineExceededError):
             await late
         assert metrics.registry.get_sample_value("rbm_queue_rows", {"model_name": "tiny"}) == 2
@@ -171,13 +171,13 @@ def test_a_batch_behind_the_one_that_runs_takes_up_room_in_the_queue(make_batche
     async def scenario():
         batcher = make_batcher(gate, max_queued_rows=100)
         running = await occupy(batcher, gate, bundle)
-        behind = batcher.submit(rows_of(bundle, 0, 64), 64)
+        behind = batcher.submit(rows_of(bundle, 0, 64))
         with pytest.raises(OverloadedError):
-            batcher.submit(rows_of(bundle, 0, 37), 37)
-        waiting = batcher.submit(rows_of(bundle, 0, 36), 36)
+            batcher.submit(rows_of(bundle, 0, 37))
+        waiting = batcher.submit(rows_of(bundle, 0, 36))
         batcher.give_up(behind, ConnectionError)
         await asyncio.sleep(0.02)  # for the timer
-        more = batcher.submit(rows_of(bundle, 0, 20), 20)
+        more = batcher.submit(rows_of(bundle, 0, 20))
         with pytest.raises(ConnectionError):
             await behind
         gate.opened.set()
@@ -192,7 +192,7 @@ def test_whoever_leaves_behind_the_batch_that_runs_costs_no_forward_pass(make_ba
     async def scenario():
         batcher = make_batcher(gate)
         running = await occupy(batcher, gate, bundle)
-        behind = [batcher.submit(rows_of(bundle, 0, size), size) for size in (60, 4)]
+        behind = [batcher.submit(rows_of(bundle, 0, size)) for size in (60, 4)]
         behind[0].cancel()
         await asyncio.sleep(0)
         gate.opened.set()
@@ -211,7 +211,7 @@ def test_a_deadline_that_has_passed_costs_no_forward_pass(make_batcher, engine, 
 
     async def scenario():
         with pytest.raises(DeadlineExceededError):
-            await make_batcher(run).submit(rows_of(bundle, 0, 5), 5, deadline=time.perf_counter())
+            await make_batcher(run).submit(rows_of(bundle, 0, 5), deadline=time.perf_counter())
 
     asyncio.run(scenario())
     assert sizes == []
@@ -221,7 +221,7 @@ def test_a_deadline_that_passes_in_a_batch_leaves_the_rest_of_the_batch_alone(ma
     async def scenario():
         batcher = make_batcher(gate)
         tasks = [
-            batcher.submit(rows_of(bundle, 0, 30), 30, deadline=deadline)
+            batcher.submit(rows_of(bundle, 0, 30), deadline=deadline)
             for deadline in (math.inf, time.perf_counter() + 1)  # long enough to be in the batch for sure
         ]
         await asyncio.to_thread(gate.entered.wait, 10)
@@ -240,7 +240,7 @@ def test_every_deadline_is_kept_in_whatever_order_they_come(make_batcher, gate, 
         running = await occupy(batcher, gate, bundle)
         now = time.perf_counter()
         waiting = [
-            batcher.submit(rows_of(bundle, 0, 1), 1, deadline=now + seconds) for seconds in (0.06, 0.02, 0.1)
+            batcher.submit(rows_of(bundle, 0, 1), deadline=now + seconds) for seconds in (0.06, 0.02, 0.1)
         ]
         errors = await asyncio.gather(*waiting, return_exceptions=True)
         gate.opened.set()
@@ -256,11 +256,11 @@ def test_closing_refuses_what_has_no_answer_takes_nothing_more_and_waits_for_not
     async def scenario():
         batcher = make_batcher(gate)
         running = await occupy(batcher, gate, bundle)
-        waiting = batcher.submit(rows_of(bundle, 0, 2), 2)
+        waiting = batcher.submit(rows_of(bundle, 0, 2))
         await asyncio.sleep(0)
         batcher.close()  # while the gate is shut
         with pytest.raises(DrainingError):
-            batcher.submit(rows_of(bundle, 0, 2), 2)
+            batcher.submit(rows_of(bundle, 0, 2))
         for refused in (running, waiting):
             with pytest.raises(DrainingError):
                 await refused
@@ -272,7 +272,7 @@ def test_closing_refuses_what_has_no_answer_takes_nothing_more_and_waits_for_not
 def test_closing_at_rest_leaves_no_thread(make_batcher, engine, bundle):
     async def scenario():
         batcher = make_batcher(engine.run)
-        await batcher.submit(rows_of(bundle, 0, INLINE_ROWS + 1), INLINE_ROWS + 1)
+        await batcher.submit(rows_of(bundle, 0, INLINE_ROWS + 1))
         batcher.close()
 
     asyncio.run(scenario())

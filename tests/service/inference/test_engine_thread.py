@@ -1,5 +1,6 @@
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -17,15 +18,13 @@ async def until(condition):
 
 def test_work_is_done_in_a_thread_and_its_outcome_told_on_the_loop():
     async def scenario():
-        worker, outcomes = EngineThread(60), []
-        worker.start(
-            lambda _: threading.current_thread().name, lambda done: outcomes.append(done.result()), never
-        )
-        assert worker.num_tasks == 1
+        thread, outcomes = EngineThread(60, never), []
+        thread.run(lambda _: threading.current_thread().name, lambda done: outcomes.append(done.result()))
+        assert thread.num_tasks == 1
         await until(lambda: outcomes)
-        assert worker.num_tasks == 0
-        assert worker._timer.cancelled()
-        worker.close()
+        assert thread.num_tasks == 0
+        assert thread._timer.cancelled()
+        thread.close()
         return outcomes
 
     (name,) = asyncio.run(scenario())
@@ -34,10 +33,10 @@ def test_work_is_done_in_a_thread_and_its_outcome_told_on_the_loop():
 
 def test_work_that_raises_has_an_outcome_too():
     async def scenario():
-        worker, errors = EngineThread(60), []
-        worker.start(lambda _: 1 / 0, lambda done: errors.append(done.error), never)
+        thread, errors = EngineThread(60, never), []
+        thread.run(lambda _: 1 / 0, lambda done: errors.append(done.error))
         await until(lambda: errors)
-        worker.close()
+        thread.close()
         return errors
 
     assert [type(error) for error in asyncio.run(scenario())] == [ZeroDivisionError]
@@ -45,39 +44,68 @@ def test_work_that_raises_has_an_outcome_too():
 
 def test_work_that_takes_too_long_is_told_once_and_its_outcome_all_the_same():
     async def scenario():
-        worker, told, opened = EngineThread(0.02), [], threading.Event()
-        worker.start(
-            lambda _: opened.wait(30), lambda done: told.append(done.result()), lambda: told.append("late")
-        )
+        told, opened = [], threading.Event()
+        thread = EngineThread(0.02, lambda: told.append("late"))
+        thread.run(lambda _: opened.wait(30), lambda done: told.append(done.result()))
         await until(lambda: told)
         opened.set()
-        await until(lambda: not worker.num_tasks)
-        worker.close()
+        await until(lambda: not thread.num_tasks)
+        thread.close()
         return told
 
     assert asyncio.run(scenario()) == ["late", True]
 
 
-@pytest.mark.parametrize("is_busy", [False, True])
-def test_closing_waits_for_nothing_and_nothing_is_overdue_after_it(is_busy):
-    told = []
+def test_while_the_event_loop_stands_still_the_engine_is_not_to_blame():
+    async def scenario():
+        thread, told = EngineThread(0.2, never), []
+        thread.run(lambda _: "done", lambda done: told.append(done.result()))
+        time.sleep(0.5)  # the loop hears of nothing meanwhile
+        await until(lambda: told)
+        thread.close()
+
+    asyncio.run(scenario())
+
+
+def test_work_for_which_the_system_gives_no_thread_is_refused_and_the_next_tries_again(monkeypatch):
+    def start(thread):
+        raise RuntimeError("can't start new thread")
 
     async def scenario():
-        worker, opened = EngineThread(0.02), threading.Event()
+        thread, told = EngineThread(60, never), []
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                thread.run(lambda _: "done", told.append)
+        assert thread.num_tasks == 0
+        thread.run(lambda _: "done", lambda outcome: told.append(outcome.result()))
+        await until(lambda: told == ["done"])
+        thread.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_closing_waits_for_nothing_and_nothing_is_overdue_after_it(is_busy):
+    async def scenario():
+        thread, opened = EngineThread(0.02, never), threading.Event()
         if is_busy:
-            worker.start(lambda _: opened.wait(30), lambda done: None, lambda: told.append("late"))
-        worker.close()
+            thread.run(lambda _: opened.wait(30), lambda done: None)
+        thread.close()
         await asyncio.sleep(0.1)
         opened.set()
 
     asyncio.run(scenario())
-    assert told == []
 
 
 def test_what_is_behind_begins_before_anyone_is_told_and_has_a_time_limit_of_its_own():
     async def scenario():
-        worker, told, opened = EngineThread(0.1), [], threading.Event()
-        began, goes_on = threading.Event(), threading.Event()
+        told, opened = [], threading.Event()
+        thread = EngineThread(0.2, lambda: told.append("late"))
+        began, goes_on, behind = threading.Event(), threading.Event(), threading.Event()
+
+        def first(_):
+            assert behind.wait(30)
 
         def second(about_to_run):
             began.set()
@@ -85,23 +113,19 @@ def test_what_is_behind_begins_before_anyone_is_told_and_has_a_time_limit_of_its
             about_to_run()
             return opened.wait(30)
 
-        def first(_):
-            assert behind.wait(30)
-
-        behind = threading.Event()
-        worker.start(first, lambda done: told.append("first"), never)
-        worker.start(second, lambda done: told.append("second"), lambda: told.append("late"))
-        assert worker.num_tasks == 2
+        thread.run(first, lambda done: told.append("first"))
+        thread.run(second, lambda done: told.append("second"))
+        assert thread.num_tasks == 2
         behind.set()
         assert await asyncio.to_thread(began.wait, 30)
         assert told == []
         goes_on.set()
-        await until(lambda: worker.num_tasks == 1)
+        await until(lambda: thread.num_tasks == 1)
         assert told == ["first"]
         await until(lambda: len(told) == 2)
         opened.set()
-        await until(lambda: not worker.num_tasks)
-        worker.close()
+        await until(lambda: not thread.num_tasks)
+        thread.close()
         return told
 
     assert asyncio.run(scenario()) == ["first", "late", "second"]

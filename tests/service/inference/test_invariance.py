@@ -7,10 +7,10 @@ import pytest
 
 from rbm_bundle import ModelRepository
 from rbm_service.runtime.engine import Engine
-from rbm_service.runtime.shapes import KnownRows, padded_width
+from rbm_service.runtime.tensors import padded_width
 from rbm_service.serving.loader import find_promoted, load_model
 from rbm_service.settings import Settings
-from tests.model_inputs import feeds_of, random_feeds
+from tests.model_inputs import brought, feeds_of, known, random_feeds
 
 CLOSE = 1e-6
 OUTPUTS = ("probabilities", "experts")
@@ -31,14 +31,12 @@ def answers_of(model, groups):
     """The probabilities of each row, requests of these rows being sent together: by turns as the caller's own
     rows and as known nodes."""
 
-    def model_inputs(turn, rows):
+    def request(turn, rows):
         own = feeds_of(model.bundle, rows)
-        return own if turn % 2 else KnownRows(np.asarray(rows), padded_width(own))
+        return brought(own) if turn % 2 else known(rows, padded_width(own))
 
     async def ask():
-        requests = [
-            model.batcher.submit(model_inputs(turn, rows), len(rows)) for turn, rows in enumerate(groups)
-        ]
+        requests = [model.batcher.submit(request(turn, rows)) for turn, rows in enumerate(groups)]
         return await asyncio.gather(*requests)
 
     return np.concatenate([answer.outputs["probabilities"] for answer in asyncio.run(ask())])

@@ -1,25 +1,14 @@
 """What comes out: outputs of the graph → predictions as a caller reads them."""
 
+import json
+
 import numpy as np
 import pytest
 
 from rbm_bundle.manifest import NO_EXPERT
 from rbm_service.api.schemas import ClassifyRequest
-from rbm_service.errors import InvalidRequestError
-from rbm_service.inference.batch import Answer
-from rbm_service.inference.postprocessing import check_options, decode
-from rbm_service.inference.preprocessing import NodeQuery, encode
-
-MAX_ROWS = 8
-FEATURES = [0.5] * 12
-POSITION = [1.0, -1.0, 0.25, 0.0]
-
-
-def test_more_classes_than_there_are_cannot_be_listed():
-    check_options(ClassifyRequest(top_k=3), num_classes=3)
-    with pytest.raises(InvalidRequestError, match="top_k: found 4, wanted at most 3"):
-        check_options(ClassifyRequest(top_k=4), num_classes=3)
-
+from rbm_service.inference.batch import RequestOutputs
+from rbm_service.inference.postprocessing import write_answer
 
 OUTPUTS = {
     "probabilities": np.array([[0.25, 0.5, 0.25], [0.125, 0.125, 0.75]], np.float32),
@@ -27,55 +16,67 @@ OUTPUTS = {
     "weights": np.full((2, 2, 2), 0.5, np.float32),
     "similarity": np.full((2, 2, 2), -0.25, np.float32),
 }
-ANSWER = Answer(OUTPUTS, [1, 2], [0.5, 0.75], 0.0, 0.0, 1, 2)
+ANSWER = RequestOutputs(OUTPUTS, [1, 2], [0.5, 0.75], 0.0, 0.0, 1, 2)
 LABELS = ("red", "green", "blue")
 
 
-def decoded(bundle, **options):
-    query = NodeQuery(node_ids=[100, 105])
-    rows = encode(query, bundle, MAX_ROWS)
-    return decode(ANSWER, query, rows, ClassifyRequest(**options), LABELS)
+SOURCES = ["cached", "neighbors"]
 
 
-def test_a_prediction_holds_the_essentials_and_nothing_that_was_not_asked_for(bundle):
-    answer = decoded(bundle)
-    assert answer.predictions == [
+def answered(node_ids=(100, 105), rows_at_once=2, **options):
+    """The answer as its caller reads it, and how many of it abstain."""
+    ids = None if node_ids is None else list(node_ids)
+    content, num_abstained = write_answer(
+        {"name": "tiny", "version": 3}, ANSWER, ids, SOURCES, ClassifyRequest(**options), LABELS, rows_at_once
+    )
+    answer = json.loads(content)
+    assert answer["model"] == {"name": "tiny", "version": 3}
+    return answer["predictions"], num_abstained
+
+
+def test_a_prediction_holds_the_essentials_and_nothing_that_was_not_asked_for():
+    predictions, num_abstained = answered()
+    assert predictions == [
         {"node_id": 100, "label": "green", "class_index": 1, "confidence": 0.5, "position": "cached"},
-        {"node_id": 105, "label": "blue", "class_index": 2, "confidence": 0.75, "position": "cached"},
+        {"node_id": 105, "label": "blue", "class_index": 2, "confidence": 0.75, "position": "neighbors"},
     ]
-    assert answer.num_abstained == 0
+    assert num_abstained == 0
 
 
-def test_rows_without_ids_have_none_in_the_answer(bundle):
-    query = NodeQuery(positions=[POSITION] * 2, features=[FEATURES] * 2)
-    answer = decode(ANSWER, query, encode(query, bundle, MAX_ROWS), ClassifyRequest(), LABELS)
-    assert [prediction["node_id"] for prediction in answer.predictions] == [None, None]
+def test_rows_without_ids_have_none_in_the_answer():
+    predictions, _ = answered(node_ids=None)
+    assert [prediction["node_id"] for prediction in predictions] == [None, None]
 
 
-def test_classes_are_listed_by_probability_and_ties_by_index(bundle):
-    first = decoded(bundle, top_k=3).predictions[0]
+@pytest.mark.parametrize("options", [{}, {"top_k": 2, "explain": True, "min_confidence": 0.6}])
+def test_written_in_pieces_the_answer_is_the_same(options):
+    assert answered(rows_at_once=1, **options) == answered(**options)
+
+
+def test_classes_are_listed_by_probability_and_ties_by_index():
+    first = answered(top_k=3)[0][0]
     assert [item["class_index"] for item in first["top_k"]] == [1, 0, 2]
     assert first["top_k"][0] == {"label": "green", "class_index": 1, "probability": 0.5}
 
 
-def test_all_probabilities_are_given_when_asked_for(bundle):
-    assert decoded(bundle, return_probabilities=True).predictions[0]["probabilities"] == [0.25, 0.5, 0.25]
+def test_all_probabilities_are_given_when_asked_for():
+    assert answered(return_probabilities=True)[0][0]["probabilities"] == [0.25, 0.5, 0.25]
 
 
-def test_under_the_wanted_confidence_there_is_no_label(bundle):
-    answer = decoded(bundle, min_confidence=0.6)
-    assert [prediction["label"] for prediction in answer.predictions] == [None, "blue"]
-    assert [prediction["abstained"] for prediction in answer.predictions] == [True, False]
-    assert answer.num_abstained == 1
+def test_under_the_wanted_confidence_there_is_no_label():
+    predictions, num_abstained = answered(min_confidence=0.6)
+    assert [prediction["label"] for prediction in predictions] == [None, "blue"]
+    assert [prediction["abstained"] for prediction in predictions] == [True, False]
+    assert num_abstained == 1
 
 
-def test_an_explanation_names_the_experts_of_every_layer(bundle):
-    experts = decoded(bundle, explain=True).predictions[0]["experts"]
+def test_an_explanation_names_the_experts_of_every_layer():
+    experts = answered(explain=True)[0][0]["experts"]
     assert [(item["layer"], item["expert"]) for item in experts] == [(0, 3), (0, 0), (1, 1), (1, 2)]
     assert {(item["weight"], item["similarity"]) for item in experts} == {(0.5, -0.25)}
 
 
-def test_an_explanation_leaves_out_the_places_that_a_layer_leaves_empty(bundle, monkeypatch):
+def test_an_explanation_leaves_out_the_places_that_a_layer_leaves_empty(monkeypatch):
     monkeypatch.setitem(OUTPUTS, "experts", np.array([[[0, NO_EXPERT], [1, 2]], [[0, NO_EXPERT], [2, 3]]]))
-    experts = decoded(bundle, explain=True).predictions[1]["experts"]
+    experts = answered(explain=True)[0][1]["experts"]
     assert [(item["layer"], item["expert"]) for item in experts] == [(0, 0), (1, 2), (1, 3)]

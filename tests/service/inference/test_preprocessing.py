@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from rbm_service.errors import InvalidRequestError, UnknownNodeError
+from rbm_service.inference.batch import InputGatherer
 from rbm_service.inference.features import CsrRows, PaddedPair
-from rbm_service.inference.preprocessing import MAX_NEIGHBORS, NodeQuery, encode, look_up
+from rbm_service.inference.preprocessing import MAX_NEIGHBORS, NodeQuery, encode
 from rbm_service.runtime import shapes
-from rbm_service.runtime.shapes import KnownRows, padded_width
+from rbm_service.runtime.tensors import padded_width
 from tests.bundles import (
     STRING_IDS,
     sparsified,
@@ -35,9 +36,9 @@ def refusal(query, bundle):
 
 def looked_up(rows, bundle):
     """The inputs of known nodes, which are looked up when they run."""
-    assert isinstance(rows.model_inputs, KnownRows)
-    model_inputs = look_up(bundle, np.asarray(rows.model_inputs.rows))
-    assert rows.model_inputs.width == padded_width(model_inputs)
+    assert not set(rows.overrides) - {"positions"}
+    model_inputs = InputGatherer(bundle).inputs_of([rows])
+    assert rows.width == padded_width(model_inputs)
     return model_inputs
 
 
@@ -52,43 +53,52 @@ def test_a_known_id_finds_its_position_and_its_cached_features(bundle):
 
 def test_features_of_the_caller_win_over_cached_ones(bundle):
     rows = encode(NodeQuery(node_ids=[105], features=[FEATURES]), bundle, MAX_ROWS)
-    assert rows.model_inputs["features"].tolist() == [FEATURES]
+    assert rows.overrides["features"].tolist() == [FEATURES]
 
 
 def test_supplied_positions_win_over_neighbours_and_over_the_table(bundle):
     query = NodeQuery(node_ids=[105], neighbors=[[110]], positions=[POSITION])
     rows = encode(query, bundle, MAX_ROWS)
     assert rows.sources == ["supplied"]
-    assert rows.model_inputs["positions"].tolist() == [POSITION]
+    assert rows.overrides["positions"].tolist() == [POSITION]
 
 
 def test_the_position_of_an_unseen_node_is_the_mean_of_its_known_neighbours(bundle):
     query = NodeQuery(neighbors=[[100, 110], [105]], features=[FEATURES] * 2)
     rows = encode(query, bundle, MAX_ROWS)
     assert rows.sources == ["neighbors", "neighbors"]
-    assert rows.model_inputs["positions"][0] == pytest.approx(position_of(bundle, 100, 110))
-    assert rows.model_inputs["positions"][1] == pytest.approx(position_of(bundle, 105))
+    assert rows.overrides["positions"][0] == pytest.approx(position_of(bundle, 100, 110))
+    assert rows.overrides["positions"][1] == pytest.approx(position_of(bundle, 105))
 
 
 def test_unknown_neighbours_are_left_out_of_the_mean(bundle):
     rows = encode(NodeQuery(neighbors=[[100, 1, 110, 2**70]], features=[FEATURES]), bundle, MAX_ROWS)
     assert rows.sources == ["neighbors"]
-    assert rows.model_inputs["positions"][0] == pytest.approx(position_of(bundle, 100, 110))
+    assert rows.overrides["positions"][0] == pytest.approx(position_of(bundle, 100, 110))
 
 
 @pytest.mark.parametrize("neighbors", [[], [1, 2]])
 def test_without_any_known_neighbour_the_position_is_zeros_and_says_so(bundle, neighbors):
     rows = encode(NodeQuery(neighbors=[neighbors], features=[FEATURES]), bundle, MAX_ROWS)
     assert rows.sources == ["default"]
-    assert not rows.model_inputs["positions"].any()
+    assert not rows.overrides["positions"].any()
+
+
+@pytest.mark.parametrize("neighbors", [[], [1, 2]])
+def test_a_known_node_of_which_no_neighbour_is_known_keeps_its_cached_position(bundle, neighbors):
+    rows = encode(
+        NodeQuery(node_ids=[105, 7], neighbors=[neighbors, [100]], features=[FEATURES] * 2), bundle, 8
+    )
+    assert rows.sources == ["cached", "neighbors"]
+    assert (rows.overrides["positions"] == bundle.nodes.positions[[1, 0]]).all()
 
 
 def test_null_neighbours_mean_look_it_up(bundle):
     query = NodeQuery(node_ids=[100, 1, 100, 2], neighbors=[None, [110], [110], []], features=[FEATURES] * 4)
     rows = encode(query, bundle, MAX_ROWS)
     assert rows.sources == ["cached", "neighbors", "neighbors", "default"]
-    assert rows.model_inputs["positions"][0] == pytest.approx(position_of(bundle, 100))
-    assert rows.model_inputs["positions"][2] == pytest.approx(position_of(bundle, 110))
+    assert rows.overrides["positions"][0] == pytest.approx(position_of(bundle, 100))
+    assert rows.overrides["positions"][2] == pytest.approx(position_of(bundle, 110))
 
 
 def test_unknown_ids_without_neighbours_are_named(bundle):
@@ -161,8 +171,8 @@ def test_a_model_with_string_ids_looks_them_up_and_refuses_integers(bundle, tmp_
     rows = encode(
         NodeQuery(node_ids=STRING_IDS[:3], neighbors=[None, ["node-100"], ["x"]]), strings, MAX_ROWS
     )
-    assert rows.sources == ["cached", "neighbors", "default"]
-    assert (rows.model_inputs["positions"][:2] == bundle.nodes.positions[0]).all()
+    assert rows.sources == ["cached", "neighbors", "cached"]
+    assert (rows.overrides["positions"][:2] == bundle.nodes.positions[0]).all()
     assert refusal(NodeQuery(node_ids=[100]), strings) == "node_ids[0]: ids of this model are strings"
     with pytest.raises(UnknownNodeError, match="'node-10'"):
         encode(NodeQuery(node_ids=["node-10"]), strings, MAX_ROWS)
@@ -184,7 +194,7 @@ def test_a_model_without_positions_needs_features_alone(bundle, tmp_path):
     ):
         rows = encode(query, linear, MAX_ROWS)
         assert rows.sources == ["default"]
-        model_inputs = looked_up(rows, linear) if query.features is None else rows.model_inputs
+        model_inputs = looked_up(rows, linear) if query.features is None else rows.overrides
         assert model_inputs["positions"].shape == (1, 0)
     assert "required" in refusal(NodeQuery(node_ids=[7]), linear)
     supplied = NodeQuery(features=[FEATURES], positions=[POSITION])
@@ -195,7 +205,7 @@ def test_compressed_rows_count_as_rows(bundle):
     rows = encode(NodeQuery(node_ids=[105, 100], features=CsrRows([0, 1, 1], [3], [0.5])), bundle, MAX_ROWS)
     expected = np.zeros((2, 12))
     expected[0, 3] = 0.5
-    assert (rows.model_inputs["features"] == expected).all()
+    assert (rows.overrides["features"] == expected).all()
     found = refusal(NodeQuery(node_ids=[100], features=CsrRows([0, 0, 0], [])), bundle)
     assert found == "columns of one length wanted, found node_ids 1, features 2"
     found = refusal(NodeQuery(features=CsrRows([0], [])), bundle)
@@ -217,7 +227,7 @@ def test_a_sparse_model_is_fed_padded_rows_of_cached_and_of_supplied_features(bu
         ),
     ):
         rows = encode(query, sparse, MAX_ROWS)
-        model_inputs = looked_up(rows, sparse) if query.features is None else rows.model_inputs
+        model_inputs = looked_up(rows, sparse) if query.features is None else rows.overrides
         assert set(model_inputs) == {"feature_ids", "feature_values", "positions"}
         assert (
             model_inputs["feature_ids"].shape
@@ -244,15 +254,15 @@ def test_arrays_are_as_good_as_lists(bundle, sparse_bundle):
     features, positions = np.full((2, 12), 0.5, np.float32), np.ones((2, 4), np.float32)
     from_lists = encode(NodeQuery(ids, features.tolist(), None, positions.tolist()), bundle, MAX_ROWS)
     from_arrays = encode(NodeQuery(np.array(ids), features, None, positions), bundle, MAX_ROWS)
-    for name, feed in from_lists.model_inputs.items():
-        assert (from_arrays.model_inputs[name] == feed).all()
+    for name, feed in from_lists.overrides.items():
+        assert (from_arrays.overrides[name] == feed).all()
         assert np.shares_memory(
-            from_arrays.model_inputs[name], {"features": features, "positions": positions}[name]
+            from_arrays.overrides[name], {"features": features, "positions": positions}[name]
         )
     cached = looked_up(encode(NodeQuery(np.array([3, 4])), sparse_bundle, MAX_ROWS), sparse_bundle)
     pair = PaddedPair(cached["feature_ids"], cached["feature_values"])
     assert np.shares_memory(
-        encode(NodeQuery(np.array([3, 4]), pair), sparse_bundle, MAX_ROWS).model_inputs["feature_values"],
+        encode(NodeQuery(np.array([3, 4]), pair), sparse_bundle, MAX_ROWS).overrides["feature_values"],
         pair.values,
     )
 

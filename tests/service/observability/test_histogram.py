@@ -1,38 +1,42 @@
-import threading
-
 import numpy as np
 import pytest
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import Histogram as TheirHistogram
 
-from rbm_service.observability.histogram import BulkHistogram
+from rbm_service.observability.families import Family
+from rbm_service.observability.histogram import Histogram, observe_each
+from rbm_service.observability.metrics import Metrics
 
 NAME, TEXT, LABELS = "sureness", "How sure", ("model_name", "label")
 EDGES = [tenths / 10 for tenths in range(1, 11)]
 CLASSES = ["red", "green", "blue"]
 
 
-@pytest.fixture
-def registry():
-    return CollectorRegistry()
+class OneFamily:
+    """A collector of one metric."""
+
+    def __init__(self, family):
+        self.family = family
+
+    def collect(self):
+        yield self.family.collect()
 
 
 @pytest.fixture
-def histogram(registry):
-    return BulkHistogram(NAME, TEXT, LABELS, EDGES, registry)
+def family():
+    return Family("histogram", NAME, TEXT, LABELS, lambda: Histogram(EDGES))
 
 
 def lines_of(registry):
     return [line for line in generate_latest(registry).decode().splitlines() if "_created" not in line]
 
 
-def labels_in(registry):
-    return {tuple(sample.labels.values())[:2] for family in registry.collect() for sample in family.samples}
-
-
-def test_numbers_are_told_as_the_histogram_of_the_library_would_tell_them(histogram, registry):
-    theirs = CollectorRegistry()
-    reference = Histogram(NAME, TEXT, LABELS, buckets=EDGES, registry=theirs)
-    series = [histogram.labels("tiny", label) for label in CLASSES]
+@pytest.mark.parametrize("is_bulk", [False, True])
+def test_numbers_are_told_as_the_histogram_of_the_library_would_tell_them(family, is_bulk):
+    ours, theirs = CollectorRegistry(), CollectorRegistry()
+    ours.register(OneFamily(family))
+    reference = TheirHistogram(NAME, TEXT, LABELS, buckets=EDGES, registry=theirs)
+    histograms = [family.labels("tiny", label) for label in CLASSES]
     for label in CLASSES:
         reference.labels("tiny", label)
     generator = np.random.default_rng(0)
@@ -41,52 +45,22 @@ def test_numbers_are_told_as_the_histogram_of_the_library_would_tell_them(histog
         values = generator.integers(0, 17, 40) / 16
         values[:3] = 0.5, 1.0, 0.0
         classes = generator.integers(0, 2, 40)  # the last class is never given
-        histogram.observe_each(series, classes, values.astype(np.float32))
+        if is_bulk:
+            observe_each(histograms, classes, values.astype(np.float32))
         for index, value in zip(classes.tolist(), values.tolist(), strict=True):
             reference.labels("tiny", CLASSES[index]).observe(value)
-    assert lines_of(registry) == lines_of(theirs)
+            if not is_bulk:
+                histograms[index].observe(value)
+    assert lines_of(ours) == lines_of(theirs)
 
 
-def test_one_series_takes_a_list(histogram, registry):
-    series = histogram.labels("tiny", "red")
-    series.observe([0.25, 0.5, 7.0])
-    series.observe([])
-    assert (series.count, series.total) == (3, 7.75)
-    labels = {"model_name": "tiny", "label": "red"}
-    assert registry.get_sample_value(f"{NAME}_bucket", labels | {"le": "0.5"}) == 2
-    assert registry.get_sample_value(f"{NAME}_bucket", labels | {"le": "+Inf"}) == 3
+def test_the_count_is_that_of_the_buckets_even_while_a_number_is_being_added(family):
+    histogram = family.labels("tiny", "red")
+    histogram.counts[3] += 1  # its sum has not been added yet
+    samples = {suffix + more.get("le", ""): value for suffix, more, value in histogram.samples()}
+    assert (samples["_count"], samples["_bucket+Inf"], samples["_sum"]) == (1, 1, 0)
 
 
-def test_what_was_observed_under_the_same_labels_before_goes_on(histogram, registry):
-    histogram.labels("tiny", "blue").observe([0.5])
-    histogram.labels("tiny", "blue").observe([0.5])
-    assert registry.get_sample_value(f"{NAME}_count", {"model_name": "tiny", "label": "blue"}) == 2
-
-
-def test_series_can_be_removed_by_some_of_their_labels(histogram, registry):
-    for name in ("tiny", "other"):
-        for label in CLASSES:
-            histogram.labels(name, label)
-    histogram.remove_by_labels({"model_name": "tiny", "label": "red"})
-    histogram.remove_by_labels({"model_name": "other"})
-    assert labels_in(registry) == {("tiny", "green"), ("tiny", "blue")}
-
-
-def test_its_name_cannot_be_given_twice(histogram, registry):
-    with pytest.raises(ValueError, match="Duplicated timeseries"):
-        Histogram(NAME, TEXT, registry=registry)
-
-
-def test_threads_that_observe_lose_nothing(histogram, registry):
-    series = histogram.labels("tiny", "red")
-
-    def observe():
-        for _ in range(200):
-            series.observe([0.5] * 10)
-
-    threads = [threading.Thread(target=observe) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert series.count == 8000
+def test_every_histogram_of_the_service_has_buckets_that_rise():
+    families = [metric for metric in Metrics().collect() if metric.type == "histogram"]
+    assert len(families) == 6

@@ -1,17 +1,16 @@
-import numpy as np
 from prometheus_client import generate_latest
 
-from rbm_bundle.manifest import NO_EXPERT
-from rbm_service.observability.journal import MOST_ENTRIES
-from rbm_service.observability.metrics import Metrics
-from rbm_service.observability.model_metrics import ROWS_PER_ENTRY
+from rbm_service.observability.http_metrics import RouteMetrics
+from rbm_service.observability.metrics import Metrics, ModelInfo
+from rbm_service.observability.model_metrics import ModelMetrics
 
-TWO_REDS = np.array([0, 0]), np.array([0.5, 0.5])
+INFO = ModelInfo("tiny", "1", "0123456789ab", "cpu", "CPUExecutionProvider", "1.31.1")
 
 
-def experts_of(num_rows):
-    """Of two layers, one expert in each."""
-    return np.zeros((num_rows, 2, 1), np.int64)
+def series_of(metrics, **labels):
+    """Everything that has these labels."""
+    samples = [sample for family in metrics.registry.collect() for sample in family.samples]
+    return [sample for sample in samples if labels.items() <= sample.labels.items()]
 
 
 def test_two_services_in_one_process_count_apart():
@@ -21,65 +20,53 @@ def test_two_services_in_one_process_count_apart():
     assert b'rbm_http_requests_total{code="200"' not in generate_latest(other.registry)
 
 
-def test_failures_and_lookups_start_at_zero(metrics, model_metrics):
+def test_failures_and_lookups_and_lost_log_lines_start_at_zero(metrics, model_metrics):
     value = metrics.registry.get_sample_value
     assert value("rbm_inference_failures_total", {"reason": "rejected"}) == 0
     assert value("rbm_position_lookups_total", {"model_name": "tiny", "result": "missing"}) == 0
+    assert value("rbm_log_lines_dropped_total") is not None
 
 
-def test_positions_are_counted_by_where_they_came_from(metrics, model_metrics):
-    model_metrics.count_positions(["cached", "neighbors", "cached"])
+def test_an_answer_is_counted_under_its_route_method_and_status(metrics):
+    route = RouteMetrics(metrics, "/classify")
+    route.in_progress.value += 1
+    for status in (200, 200, 429):
+        route.count("POST", status, 0.004)
     value = metrics.registry.get_sample_value
-    assert value("rbm_position_lookups_total", {"model_name": "tiny", "result": "cached"}) == 2
-    assert value("rbm_position_lookups_total", {"model_name": "tiny", "result": "neighbors"}) == 1
+    labels = {"route": "/classify", "method": "POST"}
+    assert value("rbm_http_requests_total", labels | {"code": "200"}) == 2
+    assert value("rbm_http_requests_total", labels | {"code": "429"}) == 1
+    assert value("rbm_http_request_duration_seconds_count", {"route": "/classify"}) == 3
+    assert value("rbm_http_request_duration_seconds_bucket", {"route": "/classify", "le": "0.003"}) == 0
+    assert value("rbm_http_request_duration_seconds_bucket", {"route": "/classify", "le": "0.005"}) == 3
+    assert value("rbm_http_requests_in_progress", {"route": "/classify"}) == 1
 
 
-def test_experts_are_counted_by_layer(metrics, model_metrics):
-    model_metrics.count_batch(1, np.array([[[0, 1], [3, 2]], [[0, 2], [3, 1]]]), *TWO_REDS)
-    value = metrics.registry.get_sample_value
-    counts = [
-        [
-            value(
-                "rbm_expert_selected_total",
-                {"model_name": "tiny", "layer": str(layer), "expert": str(expert)},
-            )
-            for expert in range(4)
-        ]
-        for layer in range(2)
-    ]
-    assert counts == [[2, 1, 1, 0], [0, 1, 1, 2]]
+def test_one_version_at_a_time_is_shown_as_the_one_in_service(metrics):
+    metrics.show_model(INFO)
+    metrics.show_model(ModelInfo("tiny", "2", *list(vars_of(INFO))[2:]))
+    (shown,) = [sample for sample in series_of(metrics, model_name="tiny") if "bundle_id" in sample.labels]
+    assert (shown.labels["model_version"], shown.value) == ("2", 1)
 
 
-def test_places_that_a_layer_leaves_empty_count_for_no_expert(metrics, model_metrics):
-    model_metrics.count_batch(1, np.array([[[0, NO_EXPERT], [3, 2]], [[0, NO_EXPERT], [3, 1]]]), *TWO_REDS)
-    value = metrics.registry.get_sample_value
-    counts = [
-        value("rbm_expert_selected_total", {"model_name": "tiny", "layer": "0", "expert": str(expert)})
-        for expert in range(4)
-    ]
-    assert counts == [2, 0, 0, 0]
+def vars_of(info):
+    return (getattr(info, name) for name in info.__slots__)
 
 
-def test_predictions_are_counted_by_class_with_their_confidence(metrics, model_metrics):
-    model_metrics.count_batch(2, experts_of(3), np.array([0, 2, 0]), np.array([0.5, 0.25, 1.0]))
-    value = metrics.registry.get_sample_value
-    assert value("rbm_prediction_class_total", {"model_name": "tiny", "label": "red"}) == 2
-    assert value("rbm_prediction_class_total", {"model_name": "tiny", "label": "green"}) == 0
-    assert value("rbm_confidence_sum", {"model_name": "tiny", "label": "red"}) == 1.5
-    assert value("rbm_confidence_count", {"model_name": "tiny", "label": "blue"}) == 1
-
-
-def test_batches_of_many_rows_are_not_kept_for_long(metrics, model_metrics):
-    num_rows = MOST_ENTRIES * ROWS_PER_ENTRY // 4
-    outputs = experts_of(num_rows), np.zeros(num_rows, np.int64), np.full(num_rows, 0.5)
-    for _ in range(4):
-        model_metrics.count_batch(1, *outputs)
-    assert not metrics.journal.open_pages
+def test_of_a_version_that_is_forgotten_no_series_is_left_and_of_the_others_every_one(metrics, bundle):
+    for version in ("1", "2"):
+        manifest = bundle.manifest
+        num_experts = manifest.architecture.num_experts
+        ModelMetrics(metrics, "tiny", version, manifest.labels, num_experts).show()
+    of_second, of_name = series_of(metrics, model_version="2"), series_of(metrics, model_name="tiny")
+    metrics.forget(model_name="tiny", model_version=1)
+    assert series_of(metrics, model_version="1") == []
+    assert series_of(metrics, model_version="2") == of_second
+    assert len(series_of(metrics, model_name="tiny")) == len(of_name) - len(of_second)
 
 
 def test_of_a_model_that_is_forgotten_no_series_is_left(metrics, model_metrics):
-    model_metrics.count_batch(1, experts_of(1), np.array([0]), np.array([0.5]))
-    model_metrics.engine_healthy.set(1)
-    metrics.forget_model("tiny")
-    samples = [sample for family in metrics.registry.collect() for sample in family.samples]
-    assert not [sample for sample in samples if sample.labels.get("model_name") == "tiny"]
+    metrics.expect_model("tiny")
+    metrics.show_model(INFO)
+    metrics.forget(model_name="tiny")
+    assert series_of(metrics, model_name="tiny") == []

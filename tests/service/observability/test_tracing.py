@@ -16,6 +16,7 @@ from rbm_service.app import create_app
 from rbm_service.observability.metrics import STAGES
 from rbm_service.settings import TRACING_MODULE, Settings
 from tests.classifying import lines_of
+from tests.model_inputs import brought
 from tests.servers import find_free_port
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -170,13 +171,13 @@ def test_a_failure_of_the_service_marks_its_span(models_dir, collector):
 def test_requests_that_share_a_batch_name_it_alike(models_dir, collector):
     with traced(models_dir, collector.endpoint) as client:
         model = client.app.app_state.models.current()
-        batcher, model_inputs = model.batcher, model.bundle.golden().take(range(2)).inputs
+        batcher, model_inputs = model.batcher, brought(model.bundle.golden().take(range(2)).inputs)
 
         async def together():
-            return await asyncio.gather(batcher.submit(model_inputs, 2), batcher.submit(model_inputs, 2))
+            return await asyncio.gather(batcher.submit(model_inputs), batcher.submit(model_inputs))
 
         first, second = client.portal.call(together)
-        later = client.portal.call(batcher.submit, model_inputs, 2)
+        later = client.portal.call(batcher.submit, model_inputs)
     assert (first.batch_number, first.batch_rows) == (second.batch_number, second.batch_rows) == (1, 4)
     assert (later.batch_number, later.batch_rows) == (2, 2)
 

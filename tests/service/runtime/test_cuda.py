@@ -36,7 +36,7 @@ def plain_cuda(any_bundle):
         enable_fallback=0,
     )
     assert session.get_providers()[0] == "CUDAExecutionProvider"
-    return PlainRunner(session, any_bundle.manifest)
+    return PlainRunner(session, any_bundle.manifest, any_bundle.manifest.graphs["cuda"])
 
 
 def test_the_session_runs_on_cuda_with_the_options_that_were_asked_for(cuda_engine):

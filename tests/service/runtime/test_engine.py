@@ -143,8 +143,19 @@ def test_every_output_that_is_asked_for_is_checked(engine, bundle, monkeypatch, 
         return [output[..., :1] if found == name else output for found, output in computed]
 
     monkeypatch.setattr(onnxruntime.InferenceSession, "run", narrow)
-    with pytest.raises(EngineError, match=rf"gave {name} of shape \(3, 2, 1\), not \(3, 2, 2\)"):
+    with pytest.raises(EngineError, match=rf"expected {name} of shape \(3, 2, 2\), got \(3, 2, 1\)"):
         engine.run(feeds_of(bundle, range(3)), (*OUTPUTS, "weights"))
+
+
+def test_more_rows_than_a_pass_may_have_run_in_several_and_each_is_counted(any_bundle):
+    engine = Engine(any_bundle, "cpu", 1)
+    model_inputs = random_feeds(any_bundle, 20)
+    at_once = engine.run(model_inputs, OUTPUTS)
+    engine.warm_up(8)
+    passes = []
+    engine.report_executions(passes.append)
+    assert_same_answers(engine.run(model_inputs, OUTPUTS), at_once)
+    assert passes == [8, 8, 4]
 
 
 def test_it_measures_every_power_of_two_that_fits(any_bundle):
@@ -195,7 +206,7 @@ def test_a_graph_with_other_outputs_than_the_manifest_promises_is_refused(bundle
     model = onnx.load(bundle.graph_path("cpu"))
     model.graph.output.pop()
     other = with_cpu_graph(bundle, tmp_path / "other", model.SerializeToString())
-    with pytest.raises(BundleError, match=r"outputs logits .*; wanted logits .*similarity"):
+    with pytest.raises(BundleError, match=r"expected logits .*similarity.*, got outputs logits"):
         Engine(other, "cpu", 1)
 
 
@@ -205,7 +216,7 @@ def test_a_graph_of_another_width_than_the_manifest_promises_is_refused(bundle, 
     narrow = entry.inputs[0].model_copy(update={"shape": (None, 11)})
     graphs = {"cpu": entry.model_copy(update={"inputs": (narrow, *entry.inputs[1:])})}
     manifest = bundle.manifest.model_copy(update={"graphs": graphs, "features": features})
-    with pytest.raises(BundleError, match=r"features tensor\(float\) \[\*, 12\].*wanted .*\[\*, 11\]"):
+    with pytest.raises(BundleError, match=r"expected .*\[\*, 11\].*, got inputs .*\[\*, 12\]"):
         Engine(replace(bundle, manifest=manifest), "cpu", 1)
 
 

@@ -5,10 +5,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from rbm_service.errors import EngineError
 from rbm_service.runtime import runners, shapes
 from rbm_service.runtime.runners import NO_CAPTURE, Bucket, BucketRunner, PlainRunner
-from rbm_service.runtime.shapes import padding, shape_of
-from rbm_service.runtime.tensors import stack
+from rbm_service.runtime.shapes import BatchShape, padding
+from rbm_service.runtime.tensors import num_rows_of, padded_width, stack
 from tests.model_inputs import assert_same_answers, feeds_of, random_feeds, row_of_every_word
 
 OUTPUTS = ("probabilities", "experts", "weights")
@@ -31,7 +32,7 @@ def buckets_of(bundle, most_rows=64):
 
 
 def plain_of(bundle):
-    return PlainRunner(session_of(bundle), bundle.manifest)
+    return PlainRunner(session_of(bundle), bundle.manifest, bundle.manifest.graphs["cuda"])
 
 
 class CountingSession:
@@ -42,7 +43,7 @@ class CountingSession:
         self.shapes = []
 
     def run(self, names, model_inputs):
-        self.shapes.append(shape_of(model_inputs))
+        self.shapes.append(BatchShape(num_rows_of(model_inputs), padded_width(model_inputs)))
         return self.session.run(names, model_inputs)
 
 
@@ -90,7 +91,8 @@ def test_rows_of_an_earlier_batch_do_not_reach_the_padding_of_the_next(either_bu
     buckets = buckets_of(either_bundle, 8)
     spoilt = random_feeds(either_bundle, 8)
     spoilt["positions"] = np.full_like(spoilt["positions"], np.nan)
-    assert np.isnan(buckets.run(spoilt, OUTPUTS)["probabilities"]).all()
+    with pytest.raises(EngineError, match="not finite"):
+        buckets.run(spoilt, OUTPUTS)
     model_inputs = random_feeds(either_bundle, 5)
     found = buckets.run(model_inputs, OUTPUTS)
     assert_same_answers(found, plain_of(either_bundle).run(model_inputs, OUTPUTS))
@@ -139,7 +141,12 @@ def test_a_batch_of_long_rows_runs_in_parts_within_the_bound(sparse_bundle, monk
     wanted = plain_of(sparse_bundle).run(model_inputs, OUTPUTS)
     monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 40 * 3)  # three rows of 40 words
     session = CountingSession(session_of(sparse_bundle))
-    assert_same_answers(PlainRunner(session, sparse_bundle.manifest).run(model_inputs, OUTPUTS), wanted)
+    assert_same_answers(
+        PlainRunner(session, sparse_bundle.manifest, sparse_bundle.manifest.graphs["cuda"]).run(
+            model_inputs, OUTPUTS
+        ),
+        wanted,
+    )
     assert [shape.num_rows for shape in session.shapes] == [3, 3, 3, 1]
     assert_same_answers(buckets_of(sparse_bundle).run(model_inputs, OUTPUTS), wanted)
 
@@ -151,7 +158,12 @@ def test_a_part_is_as_wide_as_its_own_longest_row(sparse_bundle, monkeypatch):
     wanted = plain_of(sparse_bundle).run(model_inputs, OUTPUTS)
     monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 200 * 2)  # two rows of 200 words
     session = CountingSession(session_of(sparse_bundle))
-    assert_same_answers(PlainRunner(session, sparse_bundle.manifest).run(model_inputs, OUTPUTS), wanted)
+    assert_same_answers(
+        PlainRunner(session, sparse_bundle.manifest, sparse_bundle.manifest.graphs["cuda"]).run(
+            model_inputs, OUTPUTS
+        ),
+        wanted,
+    )
     assert [shape.num_rows for shape in session.shapes] == [2, 2, 1]
     assert [shape.num_nonzeros == 200 for shape in session.shapes] == [True, False, False]
     assert_same_answers(buckets_of(sparse_bundle).run(model_inputs, OUTPUTS), wanted)

@@ -14,9 +14,9 @@ from rbm_service.runtime.shapes import (
     padded_nonzeros,
     padding,
     plain_shapes,
-    shape_of,
     trimmed,
 )
+from rbm_service.runtime.tensors import num_rows_of, padded_width
 from tests.model_inputs import feeds_of
 
 K = 2
@@ -138,8 +138,10 @@ def test_rows_are_trimmed_to_the_longest_of_them(sparse_bundle, stored, width):
 
 
 def test_a_batch_has_the_shape_of_its_arrays(bundle, sparse_bundle):
-    assert shape_of(feeds_of(bundle, [0, 1, 2])) == BatchShape(3, 0)
-    assert shape_of(feeds_of(sparse_bundle, [1])) == BatchShape(1, 40)
+    model_inputs = feeds_of(bundle, [0, 1, 2])
+    assert (num_rows_of(model_inputs), padded_width(model_inputs)) == (3, 0)
+    model_inputs = feeds_of(sparse_bundle, [1])
+    assert (num_rows_of(model_inputs), padded_width(model_inputs)) == (1, 40)
 
 
 def test_the_bound_is_what_both_sides_of_a_request_read(wide_manifest, monkeypatch):

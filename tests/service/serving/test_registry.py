@@ -10,6 +10,7 @@ from rbm_service.serving.registry import ModelRegistry
 from rbm_service.settings import Settings
 from tests.batchers import answer_of
 from tests.bundles import TINY
+from tests.model_inputs import brought
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def names_in(metrics):
 def large(model):
     """More rows than run on the loop."""
     rows, nodes = [0] * (INLINE_ROWS + 1), model.bundle.nodes
-    return {"features": nodes.features[rows], "positions": nodes.positions[rows]}, len(rows)
+    return brought({"features": nodes.features[rows], "positions": nodes.positions[rows]})
 
 
 def test_the_first_that_was_expected_is_for_requests_that_name_none(models, load):
@@ -49,6 +50,34 @@ def test_the_first_that_was_expected_is_for_requests_that_name_none(models, load
     models.swap(load("one"))
     assert [models.current(name).name for name in (None, "other")] == ["one", "other"]
     assert [model.name for model in models.in_service] == ["one", "other"]
+
+
+def test_the_order_is_that_of_the_settings_then_by_name_whatever_came_last(models, load):
+    async def scenario():
+        for name in ("zebra", "other", "antelope", "one"):
+            models.swap(load(name))
+        assert models.names == ["one", "other", "antelope", "zebra"]
+        for name in ("one", "other", "antelope"):
+            await models.remove(name)
+            models.swap(load(name))
+            assert [model.name for model in models.in_service] == ["one", "other", "antelope", "zebra"]
+            assert models.current().name == "one"
+
+    asyncio.run(scenario())
+
+
+def test_without_the_default_requests_that_name_none_are_told_what_is_in_service(models, load):
+    models.swap(load("one"))
+    models.swap(load("other"))
+    asyncio.run(models.remove("one"))
+    for ask in (models.current, models.lease, models.slot_of):
+        with pytest.raises(UnknownModelError, match=r"default model 'one' is not in service; .* other 1"):
+            ask()
+    models.check_ready()
+    asyncio.run(models.remove("other"))
+    for ask in (models.current, models.lease, models.check_ready):
+        with pytest.raises(WarmingError):
+            ask()
 
 
 def test_nothing_is_ready_before_all_are_there(models, load, metrics):
@@ -95,10 +124,10 @@ def test_a_removed_model_answers_what_it_has_begun_and_leaves_no_series(models, 
             removing = asyncio.create_task(models.remove("one"))
             await asyncio.sleep(0)
             with pytest.raises(UnknownModelError, match="no model 'one' is in service; in service: other 1"):
-                models.lease()
+                models.lease("one")
             assert models.is_busy
             assert [leaving.name for leaving in models.leaving] == ["one"]
-            answer = await model.batcher.submit(*large(model))
+            answer = await model.batcher.submit(large(model))
             assert not removing.done()
         await removing
         assert not models.leaving
@@ -127,7 +156,7 @@ def test_a_drain_ends_all_of_them_those_that_leave_too(models, load):
             models.abandon()
             for model in (leaving, other):
                 with pytest.raises(DrainingError):
-                    await model.batcher.submit(*large(model))
+                    await model.batcher.submit(large(model))
         await removing
 
     asyncio.run(scenario())
@@ -138,4 +167,4 @@ def test_a_model_that_comes_when_all_end_is_closed(models, load):
     model = load("one")
     models.swap(model)
     with pytest.raises(DrainingError):
-        asyncio.run(answer_of(model.batcher, *large(model)))
+        asyncio.run(answer_of(model.batcher, large(model)))

@@ -41,7 +41,7 @@ def follow(shadow, *answered):
     """Let the shadow have these requests, and wait until it has done with those it took."""
     for request in answered:
         asyncio.run(shadow.follow(request))
-    shadow._thread.shutdown(wait=True)
+    shadow._thread.submit(lambda: None).result(30)
 
 
 def labels_of(engine, bundle):
@@ -81,7 +81,7 @@ def test_what_finds_no_place_is_dropped_and_counted(shadow_of, engine, metrics):
     for _ in range(MAX_WAITING + 3):
         asyncio.run(shadow.follow(Answered(NodeQuery(IDS), ["red"] * 3, 1)))
     gate.opened.set()
-    shadow._thread.shutdown(wait=True)
+    shadow._thread.submit(lambda: None).result(30)
     labels = {"model_name": "tiny", "shadow_version": "2"}
     value = metrics.registry.get_sample_value
     assert value("rbm_shadow_requests_total", {**labels, "outcome": "dropped"}) == 3
@@ -97,7 +97,9 @@ def test_a_request_that_is_done_with_makes_room_for_another(shadow_of, engine, m
         wait_until(lambda: value("rbm_shadow_requests_total", labels) == number, "it scored")  # noqa: B023
 
 
-def test_a_closed_shadow_lets_go_of_what_waits_and_takes_nothing_more(shadow_of, engine, metrics):
+def test_a_closed_shadow_lets_go_of_what_waits_takes_nothing_more_and_counts_nothing(
+    shadow_of, engine, metrics
+):
     gate = Gate(engine)
     shadow = shadow_of(gate)
     for _ in range(3):
@@ -105,9 +107,26 @@ def test_a_closed_shadow_lets_go_of_what_waits_and_takes_nothing_more(shadow_of,
     assert gate.entered.wait(30)
     shadow.close()
     gate.opened.set()
-    follow(shadow, Answered(NodeQuery(IDS), ["red"] * 3, 1))
+    asyncio.run(shadow.follow(Answered(NodeQuery(IDS), ["red"] * 3, 1)))
+    shadow._thread._thread.join(30)
     labels = {"model_name": "tiny", "shadow_version": "2", "outcome": "scored"}
-    assert metrics.registry.get_sample_value("rbm_shadow_requests_total", labels) == 1
+    assert metrics.registry.get_sample_value("rbm_shadow_requests_total", labels) is None
+
+
+def test_while_no_thread_can_be_started_requests_are_dropped(shadow_of, engine, metrics, monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    shadow = shadow_of(engine)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        for _ in range(MAX_WAITING + 1):
+            asyncio.run(shadow.follow(Answered(NodeQuery(IDS), ["red"] * 3, 1)))
+    follow(shadow, Answered(NodeQuery(IDS), ["red"] * 3, 1))
+    both = {"model_name": "tiny", "shadow_version": "2"}
+    value = metrics.registry.get_sample_value
+    assert value("rbm_shadow_requests_total", {**both, "outcome": "dropped"}) == MAX_WAITING + 1
+    assert value("rbm_shadow_requests_total", {**both, "outcome": "scored"}) == 1
 
 
 def test_it_samples_its_share_and_nothing_of_its_own_version(shadow_of, engine):

@@ -9,11 +9,13 @@ import pytest
 from rbm_bundle import ModelRepository
 from rbm_service.errors import DrainingError, WarmingError
 from rbm_service.inference.batch import INLINE_ROWS
+from rbm_service.observability.model_metrics import ModelMetrics
 from rbm_service.serving.loader import PublishedVersion, load_model
 from rbm_service.serving.slot import ModelSlot
 from rbm_service.settings import Settings
 from tests.batchers import answer_of
 from tests.bundles import TINY
+from tests.model_inputs import brought
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def slot(metrics):
 def rows_of(model, num_rows):
     rows = np.arange(num_rows) % model.bundle.nodes.num_nodes
     nodes = model.bundle.nodes
-    return {"features": nodes.features_of(rows), "positions": nodes.positions_of(rows)}
+    return brought({"features": nodes.features_of(rows), "positions": nodes.positions_of(rows)})
 
 
 def engine_threads():
@@ -88,9 +90,9 @@ def test_new_leases_are_of_the_new_model_and_old_ones_stay_with_the_old_which_co
             slot.swap(load())
             with slot.lease() as new:
                 assert (old.version, new.version) == (1, 2)
-            answer = await old.batcher.submit(rows_of(old, INLINE_ROWS + 1), INLINE_ROWS + 1)
+            answer = await old.batcher.submit(rows_of(old, INLINE_ROWS + 1))
         with pytest.raises(DrainingError):
-            await old.batcher.submit(rows_of(old, 1), 1)
+            await old.batcher.submit(rows_of(old, 1))
         return answer
 
     assert asyncio.run(scenario()).outputs["probabilities"].shape == (INLINE_ROWS + 1, 3)
@@ -100,7 +102,7 @@ def test_a_replaced_model_leaves_neither_memory_nor_thread_once_its_last_lease_e
     async def scenario():
         slot.swap(load())
         with slot.lease() as model:
-            await model.batcher.submit(rows_of(model, INLINE_ROWS + 1), INLINE_ROWS + 1)
+            await model.batcher.submit(rows_of(model, INLINE_ROWS + 1))
             engine = weakref.ref(model.engine)
             slot.swap(load())
         assert len(engine_threads()) == 0
@@ -134,10 +136,7 @@ def test_experts_and_classes_that_a_new_model_does_not_have_are_no_longer_counte
 
     slot.swap(load())
     model = load()
-    manifest = model.bundle.manifest
-    architecture = manifest.architecture.model_copy(update={"num_experts": (3,)})
-    manifest = manifest.model_copy(update={"labels": ("red", "green"), "architecture": architecture})
-    slot.swap(replace(model, bundle=replace(model.bundle, manifest=manifest)))
+    slot.swap(replace(model, metrics=ModelMetrics(metrics, "tiny", "2", ("red", "green"), (3,))))
     assert labels_of("rbm_expert_selected", "layer") == {"0"}
     assert labels_of("rbm_expert_selected", "expert") == {"0", "1", "2"}
     assert labels_of("rbm_prediction_class", "label") == {"red", "green"}
@@ -151,4 +150,4 @@ def test_a_model_that_comes_after_the_end_is_closed(slot, load):
     with pytest.raises(DrainingError):
         slot.current()
     with pytest.raises(DrainingError):
-        asyncio.run(answer_of(model.batcher, rows_of(model, 1), 1))
+        asyncio.run(answer_of(model.batcher, rows_of(model, 1)))

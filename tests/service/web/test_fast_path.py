@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from rbm_service.web.connection import CONNECTION_CLOSE, DIRECT
+from rbm_service.web.connection import CONNECTION_CLOSE
 from tests.connections import InMemoryConnection
 
 POST = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n"
@@ -34,10 +34,10 @@ def written(*arguments, **others):
     return exchanged(*arguments, **others)[0].written
 
 
-async def straight(scope, receive, send):
-    direct = scope["extensions"][DIRECT]
-    assert direct.body() is not None
-    assert direct.answer(200, HEADERS, b"ok")
+async def directly(scope, receive, send):
+    exchange = receive.__self__
+    assert exchange.whole_body() is not None
+    assert exchange.answer(200, HEADERS, b"ok")
 
 
 async def by_messages(scope, receive, send):
@@ -47,7 +47,7 @@ async def by_messages(scope, receive, send):
 
 
 def test_an_answer_leaves_in_one_piece():
-    assert written(straight, POST + b"\r\nabc") == [ANSWER]
+    assert written(directly, POST + b"\r\nabc") == [ANSWER]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_an_answer_leaves_in_one_piece():
 def test_it_says_what_uvicorns_own_answer_says(head, default_headers):
     request = head + b"\r\nabc"
     (one, is_kept), (other, other_is_kept) = (
-        exchanged(app, request, default_headers=default_headers) for app in (straight, by_messages)
+        exchanged(app, request, default_headers=default_headers) for app in (directly, by_messages)
     )
     own = b"".join(other.written).replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")  # not with the body there
     assert b"".join(one.written) == own
@@ -72,23 +72,23 @@ def test_it_says_what_uvicorns_own_answer_says(head, default_headers):
 
 def test_one_request_follows_another_on_the_same_connection_also_before_it_is_answered():
     request = POST + b"\r\nabc"
-    assert written(straight, request, request) == [ANSWER] * 2
-    assert written(straight, request + request) == [ANSWER] * 2
+    assert written(directly, request, request) == [ANSWER] * 2
+    assert written(directly, request + request) == [ANSWER] * 2
 
 
 def test_a_body_is_taken_when_all_of_it_is_there_and_nothing_of_it_is_received_after_that():
     seen = []
 
     async def app(scope, receive, send):
-        direct = scope["extensions"][DIRECT]
-        seen.append(direct.body())
+        exchange = receive.__self__
+        seen.append(exchange.whole_body())
         await asyncio.sleep(0.01)
-        seen.append(direct.body())
+        seen.append(exchange.whole_body())
         seen.append(await receive())
         gone = asyncio.create_task(receive())
         await asyncio.sleep(0.01)
         seen.append(gone.done())
-        direct.answer(200, HEADERS, b"ok")
+        exchange.answer(200, HEADERS, b"ok")
         seen.append(await gone)
 
     exchanged(app, POST + b"\r\na", b"bc")
@@ -98,11 +98,11 @@ def test_a_body_is_taken_when_all_of_it_is_there_and_nothing_of_it_is_received_a
 
 def test_after_a_long_body_it_is_still_noticed_that_the_caller_goes():
     async def app(scope, receive, send):
-        direct = scope["extensions"][DIRECT]
+        exchange = receive.__self__
         seen.append(protocols[0].transport.is_read)
-        assert len(direct.body()) == 100_000
+        assert len(exchange.whole_body()) == 100_000
         seen.append(protocols[0].transport.is_read)
-        assert direct.answer(200, HEADERS, b"ok")
+        assert exchange.answer(200, HEADERS, b"ok")
 
     seen, protocols = [], []
     head = POST.replace(b"Length: 3", b"Length: 100000")
@@ -123,7 +123,7 @@ def test_what_is_out_of_the_ordinary_is_left_to_messages(request_head, headers):
     sent = []
 
     async def app(scope, receive, send):
-        sent.append(scope["extensions"][DIRECT].answer(200, headers, b"ok"))
+        sent.append(receive.__self__.answer(200, headers, b"ok"))
         await by_messages(scope, receive, send)
 
     transport, _ = exchanged(app, request_head + b"\r\nabc")
@@ -135,7 +135,7 @@ def test_a_reader_that_is_too_slow_is_waited_for_by_messages():
     sent = []
 
     async def app(scope, receive, send):
-        sent.append(scope["extensions"][DIRECT].answer(200, HEADERS, b"ok"))
+        sent.append(receive.__self__.answer(200, HEADERS, b"ok"))
         protocols[0].resume_writing()
         await by_messages(scope, receive, send)
 
@@ -150,9 +150,9 @@ def test_a_reader_that_is_too_slow_is_waited_for_by_messages():
 
 def test_nothing_is_sent_to_a_caller_who_has_gone():
     async def app(scope, receive, send):
-        direct = scope["extensions"][DIRECT]
+        exchange = receive.__self__
         protocols[0].connection_lost(None)
-        seen.append((direct.body(), direct.answer(200, HEADERS, b"ok")))
+        seen.append((exchange.whole_body(), exchange.answer(200, HEADERS, b"ok")))
 
     seen, protocols = [], []
     assert written(app, POST + b"\r\nabc", prepare=protocols.append) == []
@@ -163,8 +163,8 @@ def test_an_answer_is_not_sent_twice():
     sent = []
 
     async def app(scope, receive, send):
-        direct = scope["extensions"][DIRECT]
-        sent.extend(direct.answer(200, HEADERS, b"ok") for _ in range(2))
+        exchange = receive.__self__
+        sent.extend(exchange.answer(200, HEADERS, b"ok") for _ in range(2))
 
     assert written(app, POST + b"\r\nabc") == [ANSWER]
     assert sent == [True, False]
@@ -175,13 +175,13 @@ def test_whoever_watches_learns_once_that_the_caller_goes_unless_it_has_its_answ
     told, protocols = [], []
 
     async def app(scope, receive, send):
-        direct = scope["extensions"][DIRECT]
+        exchange = receive.__self__
         if goes == "before":
             protocols[0].connection_lost(None)
-        direct.watch(lambda: told.append("gone"))
+        exchange.watch(lambda: told.append("gone"))
         if goes == "while":
             protocols[0].connection_lost(None)
-        direct.answer(200, HEADERS, b"ok")
+        exchange.answer(200, HEADERS, b"ok")
 
     exchanged(app, POST + b"\r\nabc", prepare=protocols.append)
     assert told == ([] if goes == "after" else ["gone"])
@@ -191,8 +191,8 @@ def test_of_two_requests_at_once_the_one_that_is_being_answered_learns_that_the_
     told, protocols = [], []
 
     async def app(scope, receive, send):
-        direct = scope["extensions"][DIRECT]
-        direct.watch(lambda: told.append(len(told)))
+        exchange = receive.__self__
+        exchange.watch(lambda: told.append(len(told)))
         await asyncio.sleep(0.01)
         protocols[0].connection_lost(None)
 

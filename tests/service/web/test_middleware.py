@@ -8,8 +8,8 @@ from structlog.testing import capture_logs
 from rbm_service.app import create_app
 from rbm_service.settings import Settings
 from rbm_service.web.api_keys import KeyRing, new_key
+from rbm_service.web.body_limits import BodyLimits
 from rbm_service.web.middleware import RequestMiddleware
-from rbm_service.web.request_context import BodyLimits
 from tests.classifying import lines_of
 
 JSON = {"Content-Type": "application/json"}
@@ -107,7 +107,7 @@ def test_an_unexpected_exception_is_a_500_problem_without_its_text(client, monke
     def fail(*args, **kwargs):
         raise RuntimeError("/secret/path")
 
-    monkeypatch.setattr("rbm_service.api.classify.decode", fail)
+    monkeypatch.setattr("rbm_service.api.classify.write_answer", fail)
     with lines_of(client) as logs:
         answer = client.post("/classify", json={"node_ids": [100]}, headers={"X-Request-ID": "abc"})
     assert answer.status_code == 500

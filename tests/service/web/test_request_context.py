@@ -4,8 +4,9 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 from rbm_service.errors import PayloadTooLargeError, RequestTimeoutError
-from rbm_service.web.connection import DIRECT
-from rbm_service.web.request_context import BodyLimits, RequestContext
+from rbm_service.web.body_limits import BodyLimits
+from rbm_service.web.connection import Exchange
+from rbm_service.web.request_context import RequestContext
 
 LAST = {"type": "http.request", "body": b"abc", "more_body": False}
 
@@ -14,77 +15,81 @@ def context_of(receive, timeout_seconds=60.0):
     return RequestContext({"headers": []}, receive, None, BodyLimits(100, timeout_seconds))
 
 
-class Whole:
+class Whole(Exchange):
     """What a server gives that has a body in one piece, or takes an answer so."""
 
     def __init__(self, body=None, takes_answers=True):
-        self.body = lambda: body
+        self.whole = body
         self.takes_answers = takes_answers
         self.answers = []
+
+    def whole_body(self):
+        return self.whole
 
     def answer(self, *answer):
         self.answers.append(answer)
         return self.takes_answers
 
+    async def receive(self):
+        return self.messages.pop(0)
 
-def whole_exchange(direct, receive=None, send=None):
-    scope = {"headers": [(b"x-request-id", b"abc")], "extensions": {DIRECT: direct}}
-    return RequestContext(scope, receive, send, BodyLimits(100, 60.0))
+    async def send(self, message):
+        self.sent.append(message)
+
+
+def whole_exchange(direct, *messages, send=None):
+    """A context whose server offers `direct`, or nothing but messages."""
+    server = direct or Messages()
+    server.messages, server.sent = list(messages), []
+    scope = {"headers": [(b"x-request-id", b"abc")]}
+    return RequestContext(scope, server.receive, send or server.send, BodyLimits(100, 60.0)), server
+
+
+class Messages:
+    receive, send = Whole.receive, Whole.send
 
 
 def test_a_body_that_is_there_is_taken_as_it_is_and_then_the_caller_may_go():
-    async def receive():
-        return {"type": "http.disconnect"}
-
     async def scenario():
-        context = whole_exchange(Whole(b"abc"), receive)
+        context, _ = whole_exchange(Whole(b"abc"), {"type": "http.disconnect"})
         return await context.body(), await context.receive()
 
     assert asyncio.run(scenario()) == (b"abc", {"type": "http.disconnect"})
 
 
+FIRST = {"type": "http.request", "body": b"x" * 10, "more_body": True}
+
+
 @pytest.mark.parametrize("direct", [Whole(), None])
 def test_a_body_that_is_not_there_is_received(direct):
-    messages = [{"type": "http.request", "body": b"x" * 10, "more_body": True}, LAST]
-
-    async def receive():
-        return messages.pop(0)
-
-    assert asyncio.run(whole_exchange(direct, receive).body()) == b"x" * 10 + b"abc"
+    context, _ = whole_exchange(direct, FIRST, LAST)
+    assert asyncio.run(context.body()) == b"x" * 10 + b"abc"
 
 
 def test_nobody_waits_for_a_body_whose_caller_has_gone():
-    messages = [{"type": "http.request", "body": b"x", "more_body": True}, {"type": "http.disconnect"}]
-
-    async def receive():
-        return messages.pop(0)
-
+    context, _ = whole_exchange(Whole(), FIRST, {"type": "http.disconnect"})
     with pytest.raises(ClientDisconnect):
-        asyncio.run(whole_exchange(Whole(), receive).body())
+        asyncio.run(context.body())
 
 
 def test_a_body_that_is_there_may_be_too_long_as_well():
+    context, _ = whole_exchange(Whole(b"x" * 101))
     with pytest.raises(PayloadTooLargeError):
-        asyncio.run(whole_exchange(Whole(b"x" * 101)).body())
+        asyncio.run(context.body())
 
 
 HEAD = {"type": "http.response.start", "status": 201, "headers": [(b"content-length", b"2")]}
 BODY = {"type": "http.response.body", "body": b"ok"}
 
 
-def sent_by_messages(direct, *messages):
-    sent = []
-
+def sent_by_messages(direct, *messages, send=None):
     async def scenario():
-        async def send(message):
-            sent.append(message)
-
-        context = whole_exchange(direct, send=send)
+        context, server = whole_exchange(direct, send=send)
         for message in messages:
             await context.send(message)
-        return context.status
+        return context.status, server.sent
 
-    return asyncio.run(scenario()), sent
+    return asyncio.run(scenario())
 
 
 def test_head_and_body_leave_together_with_the_id():
@@ -101,6 +106,17 @@ def test_an_answer_that_cannot_leave_in_one_piece_goes_by_messages(direct, bodie
     status, sent = sent_by_messages(direct, HEAD, *bodies)
     assert status == 201
     assert sent == [{**HEAD, "headers": [*HEAD["headers"], (b"x-request-id", b"abc")]}, *bodies]
+
+
+def test_whoever_stands_between_the_server_and_the_application_sees_every_message():
+    seen = []
+
+    async def between(message):
+        seen.append(message["type"])
+
+    direct = Whole()
+    assert sent_by_messages(direct, HEAD, BODY, send=between)[0] == 201
+    assert (seen, direct.answers) == (["http.response.start", "http.response.body"], [])
 
 
 def test_of_a_head_that_no_body_follows_nothing_was_sent():

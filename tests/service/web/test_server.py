@@ -32,14 +32,9 @@ class Gate:
 class Stopping:
     """A server in this process with a batch in the engine and a request in the queue, told to stop."""
 
-    def __init__(self, models, client, gate, serving, requests):
-        self.models, self.client, self.gate, self.serving, self.requests = (
-            models,
-            client,
-            gate,
-            serving,
-            requests,
-        )
+    def __init__(self, server, models, client, gate, serving):
+        self.server, self.models, self.client = server, models, client
+        self.gate, self.serving, self.requests = gate, serving, []
 
     def post(self):
         return asyncio.create_task(self.client.post("/classify", json=LARGE))
@@ -55,10 +50,14 @@ class Stopping:
         return answers
 
 
+def by_signal(server):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 @pytest.fixture
 def stopping(settings, engine, free_port):
     @asynccontextmanager
-    async def stop(drain_seconds):
+    async def stop(drain_seconds, tell=by_signal):
         app = create_app(settings)
         models = app.app_state.models
         config = uvicorn.Config(app, port=free_port, lifespan="off", log_config=None)
@@ -70,13 +69,13 @@ def stopping(settings, engine, free_port):
             server = Server(config, models, drain_seconds)
             serving = asyncio.create_task(server.serve())
             try:
-                ours = Stopping(models, client, gate, serving, [])
+                ours = Stopping(server, models, client, gate, serving)
                 await ours.until(lambda: server.started)
                 ours.requests.append(ours.post())
                 await asyncio.to_thread(gate.entered.wait, 30)
                 ours.requests.append(ours.post())
                 await ours.until(lambda: models.num_arrivals == 2)
-                os.kill(os.getpid(), signal.SIGTERM)
+                tell(server)
                 await ours.until(lambda: models.draining)
                 yield ours
             finally:
@@ -102,6 +101,35 @@ def test_while_it_drains_it_is_unready_and_answers_what_it_had_and_what_still_co
     assert (alive.status_code, alive.headers["connection"]) == (200, "close")
     assert [answer.status_code for answer in (late, *answers)] == [200, 200, 200]
     assert late.headers["connection"] == "close"
+
+
+def test_told_by_a_call_it_ends_as_by_a_signal_however_often_it_is_told(stopping):
+    async def scenario():
+        async with stopping(drain_seconds=60, tell=Server.drain_and_exit) as server:
+            ready = await server.client.get("/readyz")
+            server.server.drain_and_exit()
+            os.kill(os.getpid(), signal.SIGTERM)  # the first one from outside: it drains already
+            server.server.drain_and_exit()
+            late = server.post()
+            await server.until(lambda: server.models.num_arrivals == 3)
+            of_a_second_signal = signal.getsignal(signal.SIGTERM)
+            server.gate.opened.set()
+            return ready, of_a_second_signal, [await late, *await server.end()]
+
+    ready, of_a_second_signal, answers = asyncio.run(scenario())
+    assert (ready.status_code, ready.json()["code"]) == (503, "draining")
+    assert of_a_second_signal is signal.SIG_DFL
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+
+
+def test_a_call_alone_leaves_the_signals_as_they_were(stopping):
+    async def scenario():
+        async with stopping(drain_seconds=60, tell=Server.drain_and_exit) as server:
+            assert signal.getsignal(signal.SIGTERM) == server.server.handle_exit
+            server.gate.opened.set()
+            return await server.end()
+
+    assert [answer.status_code for answer in asyncio.run(scenario())] == [200, 200]
 
 
 def test_past_the_grace_new_requests_are_refused_and_those_taken_are_answered(stopping):

@@ -1,5 +1,6 @@
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnxscript import opset18 as op
@@ -97,6 +98,27 @@ def test_all_zero_rows_are_defined_and_alike(kind):
         assert relative_row_error(outputs["logits"], rows.logits, 0).max() <= RTOL
 
 
+@pytest.mark.parametrize("routing_input", ["all", "features", "positions"])
+@pytest.mark.parametrize("length", [0, 1e-30, 1e-19, 1e-13, 1e-12, 1e-9])
+def test_rows_of_next_to_no_length_are_scaled_as_by_the_student(kind, length, routing_input):
+    student = random_weights(num_experts=8, routing_input=routing_input)
+    rng = np.random.default_rng(0)
+    features, positions = rows_of_length_one(rng, (9, F)), rows_of_length_one(rng, (9, P))
+    features[:6] *= length
+    positions[3:] *= length
+    rows = rows_of(student, features, positions, kind)
+    for session in sessions_of(student, kind).values():
+        outputs = run_session(session, rows)
+        assert measure_parity(rows, outputs, ROUTING_MARGIN).num_routed_otherwise == 0
+        np.testing.assert_allclose(outputs["logits"], rows.logits, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(outputs["similarity"], rows.similarity, rtol=0, atol=1e-5)
+
+
+def rows_of_length_one(rng, shape):
+    rows = rng.standard_normal(shape)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
 def test_a_hidden_layer_that_relu_silences_is_defined_and_alike(kind):
     student = random_weights()
     student.expert_layers()[0].bias.data.fill_(-1e3)
@@ -116,6 +138,20 @@ def test_a_row_does_not_depend_on_its_batch_mates(kind):
         for index in (0, 17, 63):
             alone = run_session(session, rows.take(np.array([index])))["probabilities"]
             np.testing.assert_allclose(alone[0], together[index], atol=1e-6)
+
+
+def test_the_number_of_threads_changes_no_bit(kind):
+    student = random_weights((64, 3), num_experts=8, experts_per_row=4)
+    rows = random_rows(student, 2000, kind)
+    for form in FORMS:
+        graph = build_graph(student, form, kind)
+        alone = run_session(open_session(graph), rows)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 4
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        for _ in range(20):
+            for name, values in run_session(session, rows).items():
+                np.testing.assert_array_equal(values, alone[name])
 
 
 def test_a_student_without_positions_has_no_such_input(kind):
@@ -153,6 +189,13 @@ def test_the_dense_graph_has_no_shape_that_depends_on_data(kind):
     splits = [node for node in model.graph.node if node.op_type == "Split"]
     assert splits
     assert all(node.input[1] in constants for node in splits)
+
+
+@pytest.mark.parametrize("experts_per_row", [1, 2, 4])
+def test_a_lone_row_waits_for_few_operators(experts_per_row):
+    student = random_weights(num_experts=8, experts_per_row=experts_per_row)
+    model = onnx.load_from_string(build_graph(student, "grouped", "dense"))
+    assert len(model.graph.node) <= 83  # sixteen of them the experts' own
 
 
 def test_the_graphs_are_self_contained_and_use_standard_operators_only(kind):

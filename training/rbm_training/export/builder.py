@@ -34,9 +34,9 @@ class GraphBuilder:
         return outputs
 
     def constant(self, value: npt.ArrayLike, dtype: npt.DTypeLike = np.float32) -> str:
-        """A constant tensor."""
+        """A constant tensor; a number is one of no dimensions."""
         name = f"constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value, dtype), name))
+        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype, order="C"), name))
         return name
 
     def integers(self, *values: int) -> str:

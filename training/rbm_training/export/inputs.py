@@ -21,35 +21,30 @@ Reads = Literal["all", "features", "positions"]
 
 @dataclass(frozen=True, slots=True)
 class DenseInput:
-    """Rows (B, D); in the first layer features (B, F) and, where there are any, positions (B, P)."""
+    """Rows (B, D); in the first layer features (B, F) and, to their right, positions where there are any."""
 
     rows: str
     width: int
-    features: str | None = None
-    positions: str | None = None
     num_features: int = 0
 
-    def _part(self, reads: Reads) -> tuple[str, slice]:
+    def _part(self, graph: GraphBuilder, reads: Reads) -> tuple[str, slice]:
         """A block, and the columns of the input that it is."""
-        parts = {
-            "all": (self.rows, slice(0, self.width)),
-            "features": (self.features, slice(0, self.num_features)),
-            "positions": (self.positions, slice(self.num_features, self.width)),
-        }
-        name, columns = parts[reads]
-        assert name is not None, f"a layer reads {reads}, which its input does not have"
-        return name, columns
+        F, D = self.num_features, self.width
+        if reads == "all":
+            return self.rows, slice(0, D)
+        features, positions = graph.add_many("Split", 2, self.rows, graph.integers(F, D - F), axis=1)
+        return (features, slice(0, F)) if reads == "features" else (positions, slice(F, D))
 
     def project(self, graph: GraphBuilder, matrix: Floats, bias: Floats, reads: Reads = "all") -> str:
         """x M + b of a part of each row: M (D, W) and b (W,) give (B, W)."""
-        part, columns = self._part(reads)
+        part, columns = self._part(graph, reads)
         if bias.any():
             return graph.add("Gemm", part, graph.constant(matrix[columns]), graph.constant(bias))
         return graph.add("MatMul", part, graph.constant(matrix[columns]))
 
     def squares(self, graph: GraphBuilder, reads: Reads) -> str:
         """‖x‖² of a part of each row, (B, 1)."""
-        part, columns = self._part(reads)
+        part, columns = self._part(graph, reads)
         return square_sums(graph, part, columns.stop - columns.start)
 
 
@@ -97,13 +92,15 @@ def square_sums(graph: GraphBuilder, x: str, width: int) -> str:
 
 
 def norms(graph: GraphBuilder, squares: str) -> str:
-    """max(‖x‖, ε) from ‖x‖²."""
+    """max(‖x‖, ε) from ‖x‖². (LpNormalization would be one operator for four, but knows no ε.)"""
     return graph.add("Max", graph.add("Sqrt", squares), graph.constant(EPSILON))
 
 
 def dense_input(graph: GraphBuilder, student: Student) -> DenseInput:
-    """Features and positions, scaled."""
+    """Features and positions, scaled, side by side."""
     features, scaling, F, P = "features", student.scaling, student.num_features, student.position_width
+    if P and scaling.features == "l2" and scaling.position_norm is not None:
+        return DenseInput(_scaled_together(graph, F, P, scaling.position_norm), F + P, F)
     if scaling.features == "l2":
         features = graph.add("Div", features, norms(graph, square_sums(graph, features, F)))
     elif scaling.features == "standardised":
@@ -111,7 +108,17 @@ def dense_input(graph: GraphBuilder, student: Student) -> DenseInput:
         features = graph.add("Div", centred, graph.constant(scaling.deviation.cpu().numpy()))
     positions = _scaled_positions(graph, student)
     rows = graph.add("Concat", features, positions, axis=1) if positions else features
-    return DenseInput(rows, F + P, features, positions, F)
+    return DenseInput(rows, F + P, F)
+
+
+def _scaled_together(graph: GraphBuilder, F: int, P: int, position_norm: float) -> str:
+    """Features of norm 1 beside positions of another, (B, F + P), by fewer operators than one by one."""
+    rows = graph.add("Concat", "features", "positions", axis=1)
+    blocks = np.repeat(np.eye(2), [F, P], axis=0)  # (F + P, 2), which block a column is of
+    squares = graph.add("MatMul", graph.add("Mul", rows, rows), graph.constant(blocks))  # (B, 2)
+    wanted = np.array([[1.0], [position_norm]])
+    divisors = graph.add("MatMul", norms(graph, squares), graph.constant(blocks.T / wanted))  # (B, F + P)
+    return graph.add("Div", rows, divisors)
 
 
 def sparse_input(graph: GraphBuilder, student: Student) -> SparseInput:

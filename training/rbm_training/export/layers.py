@@ -47,37 +47,44 @@ def grouped_mixture(graph: GraphBuilder, x: DenseInput, layer: LayerWeights, rou
     """Sort the B·K (row, expert) pairs by expert, one Gemm an expert on its slice, put back in order."""
     E, K = len(layer.weight), router.experts_per_row
     choice = router.choose(graph, x.project(graph, router.matrix, router.bias, router.reads), x)
-    flat = graph.add("Reshape", choice.experts, graph.integers(-1))  # (B·K,)
-    num_pairs = graph.add("Shape", flat)
-    _, order = graph.add_many("TopK", 2, flat, num_pairs, axis=0, largest=0, sorted=1)
-    rows = graph.add("Gather", x.rows, graph.add("Div", order, graph.integers(K)), axis=0)  # (B·K, D)
-    chosen = graph.add("Equal", graph.add("Unsqueeze", flat, graph.integers(1)), graph.integers(*range(E)))
-    ones = graph.add("Cast", chosen, to=TensorProto.INT64)  # (B·K, E)
-    sizes = graph.add("ReduceSum", ones, graph.integers(0), keepdims=0)  # (E,)
+    pairs, sizes = _sort_pairs(graph, choice.experts, E)
+    rows = graph.add("Gather", x.rows, graph.add("Div", pairs, graph.integers(K)), axis=0)  # (B·K, D)
     slices = graph.add_many("Split", E, rows, sizes, axis=0)
     outputs = [
         graph.add("Gemm", part, graph.constant(layer.weight[e]), graph.constant(layer.bias[e]))
         for e, part in enumerate(slices)
     ]
-    by_expert = graph.add("Concat", *outputs, axis=0)  # (B·K, H), sorted by expert
-    zero, one = graph.constant(0, np.int64), graph.constant(1, np.int64)
-    counting = graph.add("Range", zero, graph.add("Squeeze", num_pairs, graph.integers(0)), one)
-    inverse = graph.add("ScatterElements", order, order, counting, axis=0)
-    return LayerOutput(_mix(graph, by_expert, inverse, choice.weights, K), choice)
+    by_expert = graph.add("Concat", *outputs, axis=0)  # (B·K, H)
+    return LayerOutput(_mix(graph, by_expert, pairs, choice.weights, (K, layer.weight.shape[2])), choice)
 
 
-def _mix(graph: GraphBuilder, by_expert: str, inverse: str, weights: str, K: int) -> str:
-    """Σ_k w_k · output of the row's k-th expert, (B, H); K products and sums, faster than a ReduceSum."""
-    places = graph.add("Reshape", inverse, graph.integers(-1, K))  # (B, K)
-    sizes = graph.integers(*[1] * K)
-    each_place = graph.add_many("Split", K, places, sizes, axis=1)
-    each_weight = graph.add_many("Split", K, weights, sizes, axis=1)
-    mixed = ""
-    for place, weight in zip(each_place, each_weight, strict=True):
-        outputs = graph.add("Gather", by_expert, graph.add("Squeeze", place, graph.integers(1)), axis=0)
-        weighted = graph.add("Mul", outputs, weight)
-        mixed = graph.add("Add", mixed, weighted) if mixed else weighted
-    return mixed
+def _sort_pairs(graph: GraphBuilder, experts: str, num_experts: int) -> tuple[str, str]:
+    """The numbers of all pairs sorted by expert, (B·K,), and how many of them each expert has, (E,).
+
+    The places of the ones in a table of experts by pairs are sorted already; a TopK would take longer. The
+    ones are floats because the CPU provider is slow to add integers up.
+    """
+    flat = graph.add("Reshape", experts, graph.integers(-1))  # (B·K,)
+    depth, off_and_on = graph.constant(num_experts, np.int64), graph.constant([0, 1])
+    chosen = graph.add("OneHot", flat, depth, off_and_on, axis=0)  # (E, B·K)
+    places = graph.add("NonZero", chosen)  # (2, B·K): experts, and their pairs
+    pairs = graph.add("Gather", places, graph.constant(1, np.int64), axis=0)
+    counts = graph.add("ReduceSum", chosen, graph.integers(1), keepdims=0)
+    return pairs, graph.add("Cast", counts, to=TensorProto.INT64)
+
+
+def _mix(graph: GraphBuilder, by_expert: str, pairs: str, weights: str, sizes: tuple[int, int]) -> str:
+    """Σ_k w_k · output of the row's k-th expert, (B, H), from outputs sorted by expert and `sizes` (K, H).
+
+    Each output goes to the place of its pair; every place is written once, so what was there does not count.
+    (A scatter that adds up would take fewer operators, but its threads overwrite each other's sums.) Then K
+    blocks side by side are added, faster than a ReduceSum.
+    """
+    K, H = sizes
+    outputs = graph.add("ScatterND", by_expert, graph.add("Unsqueeze", pairs, graph.integers(1)), by_expert)
+    weighted = graph.add("Mul", outputs, graph.add("Reshape", weights, graph.integers(-1, 1)))  # (B·K, H)
+    side_by_side = graph.add("Reshape", weighted, graph.integers(-1, K * H))  # (B, K·H)
+    return graph.add("Sum", *graph.add_many("Split", K, side_by_side, graph.integers(*[H] * K), axis=1))
 
 
 def sparse_mixture(graph: GraphBuilder, x: SparseInput, layer: LayerWeights, router: Router) -> LayerOutput:

@@ -30,49 +30,45 @@ def put_out(graph: GraphBuilder, layers: Sequence[LayerOutput], temperature: flo
         "weights": np.array([1, *[0] * (K - 1)], np.float32),
         "similarity": np.zeros(K, np.float32),
     }
-    repeated = _Repeated(graph, 1 if any(choices) else len(choices))
+    repeated = _Repeated(graph)
     for name, values in plain.items():
         if any(choices):
             _stack(graph, name, choices, values, repeated)
         else:
-            repeated.add(values, name)
+            repeated.add(np.tile(values, (len(choices), 1)), name)
 
 
 class _Repeated:
-    """What is the same for every row of a batch, and for each of some layers."""
+    """What is the same for every row of a batch."""
 
-    def __init__(self, graph: GraphBuilder, num_layers: int) -> None:
+    def __init__(self, graph: GraphBuilder) -> None:
         self._graph = graph
-        self._num_layers = num_layers
         self._zeros: str | None = None
 
     def add(self, values: Values, name: str | None = None) -> str:
-        """The values (K,) as (B, num_layers, K)."""
+        """The values once a row: (B, ...)."""
         if self._zeros is None:
             self._zeros = self._add_zeros()
         table = self._graph.constant(values[None], values.dtype)
         return self._graph.add("Gather", table, self._zeros, axis=0, name=name)
 
     def _add_zeros(self) -> str:
-        """Zeros (B, num_layers), by operators whose shapes depend on no data: nothing, be it a number or not,
-        is greater than itself."""
-        first = self._graph.integers(*[0] * self._num_layers)
-        column = self._graph.add("Gather", "logits", first, axis=1)
+        """Zeros (B,), by operators whose shapes depend on no data: nothing, be it a number or not, is greater
+        than itself."""
+        column = self._graph.add("Gather", "logits", self._graph.constant(0, np.int64), axis=1)
         return self._graph.add("Cast", self._graph.add("Greater", column, column), to=TensorProto.INT64)
 
 
 def _stack(
     graph: GraphBuilder, name: str, choices: Sequence[Choice | None], plain: Values, repeated: _Repeated
 ) -> None:
-    """One output (B, L, K); a layer without a choice says `plain` (K,), one of fewer places ends like it."""
-    axis = graph.integers(1)
-    layers = []
+    """One output (B, L, K), laid side by side and cut; a layer with less to say ends like `plain` (K,)."""
+    parts = []
     for choice in choices:
-        if choice is None:
-            layers.append(repeated.add(plain))
-            continue
-        values = graph.add("Unsqueeze", getattr(choice, name), axis)
-        if choice.experts_per_row < len(plain):
-            values = graph.add("Concat", values, repeated.add(plain[choice.experts_per_row :]), axis=2)
-        layers.append(values)
-    graph.add("Concat", *layers, name=name, axis=1)
+        num_said = 0 if choice is None else choice.experts_per_row
+        if choice is not None:
+            parts.append(getattr(choice, name))
+        if num_said < len(plain):
+            parts.append(repeated.add(plain[num_said:]))
+    side_by_side = graph.add("Concat", *parts, axis=1)  # (B, L·K)
+    graph.add("Reshape", side_by_side, graph.integers(-1, len(choices), len(plain)), name=name)

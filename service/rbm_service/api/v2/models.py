@@ -1,6 +1,6 @@
 """`GET /v2/models/…`: what a model takes and gives, whether it is ready, how it is configured."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from fastapi import Request, Response
 
@@ -19,10 +19,10 @@ from rbm_service.api.v2.responses import (
     TensorMetadata,
 )
 from rbm_service.api.v2.routes import add_model_routes, add_route, json_response, new_router
-from rbm_service.api.v2.tensors import TensorInfo, listed_inputs, listed_outputs
+from rbm_service.api.v2.tensors import listed_inputs, listed_outputs
 from rbm_service.errors import UnknownModelError
 from rbm_service.observability.metrics import STAGES, Stage
-from rbm_service.observability.model_metrics import ModelTotals, StageTotal
+from rbm_service.observability.model_metrics import ModelTotals
 from rbm_service.serving.model import ServedModel
 from rbm_service.serving.registry import shown
 from rbm_service.serving.slot import Lease
@@ -30,56 +30,53 @@ from rbm_service.serving.slot import Lease
 router = new_router()
 
 
-async def model_metadata(request: Request) -> Response:
-    """Its version in service, its inputs and its outputs."""
+async def get_model(request: Request) -> Response:
+    """Describes a model: its version in service, its inputs, its outputs."""
     model = present_model(request)
     manifest = model.bundle.manifest
     return json_response(
         ModelMetadata(
             name=model.name,
             versions=(str(model.version),),
-            inputs=[_metadata(info) for info in listed_inputs(manifest)],
-            outputs=[_metadata(info) for info in listed_outputs(manifest, model.device)],
+            inputs=listed_inputs(manifest),
+            outputs=listed_outputs(manifest, model.device),
         )
     )
 
 
-async def model_ready(request: Request) -> Response:
-    """200 while this very model is in service, else 404 or 503."""
+async def get_model_ready(request: Request) -> Response:
+    """Answers 200 while this very model is in service, else 404 or 503."""
     model = present_model(request)
     app_state_of(request).models.slot_of(model.name).check_ready()
     return json_response(ModelReadiness(name=model.name))
 
 
-async def model_config(request: Request) -> Response:
-    """The same as Triton would configure it."""
+async def get_model_config(request: Request) -> Response:
+    """Describes a model as Triton would configure it."""
     model = present_model(request)
     manifest = model.bundle.manifest
     return json_response(
         ModelConfig(
             name=model.name,
             max_batch_size=app_state_of(request).settings.max_request_rows,
-            input=[_config_input(info, manifest) for info in listed_inputs(manifest)],
+            input=[_config_input(tensor, manifest) for tensor in listed_inputs(manifest)],
             output=[
-                ConfigOutput(name=info.name, data_type=_data_type(info), dims=info.row_shape)
-                for info in listed_outputs(manifest, model.device)
+                ConfigOutput(name=tensor.name, data_type=_data_type(tensor), dims=tensor.shape[1:])
+                for tensor in listed_outputs(manifest, model.device)
             ],
         )
     )
 
 
-def _metadata(info: TensorInfo) -> TensorMetadata:
-    return TensorMetadata(name=info.name, datatype=info.datatype, shape=info.shape)
-
-
-def _config_input(info: TensorInfo, manifest: Manifest) -> ConfigInput:
+def _config_input(tensor: TensorMetadata, manifest: Manifest) -> ConfigInput:
     """Whatever the bundle holds may be left out."""
-    required = info.name in manifest.features.inputs() and manifest.features.cached is None
-    return ConfigInput(name=info.name, data_type=_data_type(info), dims=info.row_shape, optional=not required)
+    required = tensor.name in manifest.features.inputs() and manifest.features.cached is None
+    dims = tensor.shape[1:]
+    return ConfigInput(name=tensor.name, data_type=_data_type(tensor), dims=dims, optional=not required)
 
 
-def _data_type(info: TensorInfo) -> str:
-    return "TYPE_STRING" if info.datatype == "BYTES" else f"TYPE_{info.datatype}"
+def _data_type(tensor: TensorMetadata) -> str:
+    return "TYPE_STRING" if tensor.datatype == "BYTES" else f"TYPE_{tensor.datatype}"
 
 
 def lease(request: Request) -> Lease:
@@ -107,18 +104,15 @@ def _version(request: Request) -> int | None:
     return int(version)
 
 
-async def statistics(request: Request) -> Response:
-    """Of every model in service."""
-    return _answer(app_state_of(request).models.in_service)
-
-
-async def model_statistics(request: Request) -> Response:
-    """Of this model."""
-    return _answer([present_model(request)])
-
-
-def _answer(models: Sequence[ServedModel]) -> Response:
+async def get_statistics(request: Request) -> Response:
+    """Gives the statistics of every model in service."""
+    models = app_state_of(request).models.in_service
     return json_response(Statistics(model_stats=[_statistics_of(model) for model in models]))
+
+
+async def get_model_statistics(request: Request) -> Response:
+    """Gives the statistics of one model."""
+    return json_response(Statistics(model_stats=[_statistics_of(present_model(request))]))
 
 
 def _statistics_of(model: ServedModel) -> ModelStatistics:
@@ -140,13 +134,13 @@ def _statistics_of(model: ServedModel) -> ModelStatistics:
 
 def _duration(totals: ModelTotals, stages: Iterable[Stage]) -> Duration:
     """The time in some stages; every answered request went through each."""
-    found: list[StageTotal] = [totals.stages[stage] for stage in stages]
-    return Duration(count=found[0].count, ns=round(1e9 * sum(total.seconds for total in found)))
+    found = [totals.stages[stage] for stage in stages]
+    return Duration(count=found[0].count, ns=round(1e9 * sum(histogram.total for histogram in found)))
 
 
 # First: `/v2/models/stats` is not a model of that name.
-add_route(router, "/v2/models/stats", statistics, Statistics)
-add_model_routes(router, "", model_metadata, ModelMetadata)
-add_model_routes(router, "/ready", model_ready, ModelReadiness)
-add_model_routes(router, "/config", model_config, ModelConfig)
-add_model_routes(router, "/stats", model_statistics, Statistics)
+add_route(router, "/v2/models/stats", get_statistics, Statistics)
+add_model_routes(router, "", get_model, ModelMetadata)
+add_model_routes(router, "/ready", get_model_ready, ModelReadiness)
+add_model_routes(router, "/config", get_model_config, ModelConfig)
+add_model_routes(router, "/stats", get_model_statistics, Statistics)

@@ -1,209 +1,169 @@
-"""The bodies of answers; what `/openapi.json` shows of the protocol comes from here and from `bodies`."""
+"""The bodies of the protocol's answers."""
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
-from pydantic.json_schema import models_json_schema
+from pydantic import Field, RootModel
 
-from rbm_service.api.v2.requests import ChangeRequest, Datatype, IndexRequest, InferRequest
+from rbm_service.api.schemas import Body
+from rbm_service.api.v2.requests import Datatype
 from rbm_service.serving.manager import State
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class InferenceError(_Answer):
+class InferenceError(Body):
     """An error, on every route under `/v2`."""
 
-    error: str
+    error: str = Field(description="What went wrong")
 
 
-class ServerMetadata(_Answer):
+class ServerMetadata(Body):
     """What serves, and which extensions of the protocol it has."""
 
-    name: str
-    version: str
-    extensions: tuple[str, ...]
+    name: str = Field(description="Name of the server")
+    version: str = Field(description="Version of the server")
+    extensions: tuple[str, ...] = Field(description="Names of the extensions")
 
 
-class Liveness(_Answer):
-    """The event loop turns."""
+class Liveness(Body):
+    """The event loop runs."""
 
-    live: Literal[True] = True
+    live: Literal[True] = Field(default=True, description="Always true: otherwise there is no answer")
 
 
 class Readiness(Liveness):
-    """A model is in service, to stay there."""
+    """Every model is in service."""
 
-    ready: Literal[True] = True
-
-
-class ModelReadiness(_Answer):
-    """This very model is in service."""
-
-    name: str
-    ready: Literal[True] = True
+    ready: Literal[True] = Field(default=True, description="Always true: otherwise the answer is an error")
 
 
-class TensorMetadata(_Answer):
-    """A tensor; -1 is a free size."""
+class ModelReadiness(Body):
+    """This model is in service."""
 
-    name: str
-    datatype: Datatype
-    shape: tuple[int, ...]
-
-
-class ModelMetadata(_Answer):
-    """The model in service: what it takes and gives."""
-
-    name: str
-    versions: tuple[str, ...]
-    platform: Literal["onnx_onnxv1"] = "onnx_onnxv1"
-    inputs: list[TensorMetadata]
-    outputs: list[TensorMetadata]
+    name: str = Field(description="Name of the model")
+    ready: Literal[True] = Field(default=True, description="Always true: otherwise the answer is an error")
 
 
-class ConfigInput(_Answer):
-    """An input, without its first dimension, the rows."""
+class TensorMetadata(Body):
+    """An input or an output."""
 
-    name: str
-    data_type: str
-    dims: tuple[int, ...]
-    optional: bool
-
-
-class ConfigOutput(_Answer):
-    """An output, without its first dimension, the rows."""
-
-    name: str
-    data_type: str
-    dims: tuple[int, ...]
+    name: str = Field(description="Name of the tensor")
+    datatype: Datatype = Field(description="Type of its values")
+    shape: tuple[int, ...] = Field(description="Its shape; -1 is a free size")
 
 
-class LatestVersion(_Answer):
-    """One version is in service."""
+class ModelMetadata(Body):
+    """What the model in service takes and gives."""
 
-    num_versions: Literal[1] = 1
-
-
-class VersionPolicy(_Answer):
-    """Which versions are in service."""
-
-    latest: LatestVersion = LatestVersion()
+    name: str = Field(description="Name of the model")
+    versions: tuple[str, ...] = Field(description="The version in service")
+    platform: Literal["onnx_onnxv1"] = Field(default="onnx_onnxv1", description="Format of the model")
+    inputs: list[TensorMetadata] = Field(description="The tensors that it takes")
+    outputs: list[TensorMetadata] = Field(description="The tensors that it gives")
 
 
-class DynamicBatching(_Answer):
-    """Requests that wait share a batch; none is held back for that."""
+class ConfigOutput(Body):
+    """An output as Triton would configure it."""
+
+    name: str = Field(description="Name of the tensor")
+    data_type: str = Field(description="Type of its values, as in `TYPE_FP32`")
+    dims: tuple[int, ...] = Field(description="Its shape without the rows; -1 is a free size")
 
 
-class ModelConfig(_Answer):
+class ConfigInput(ConfigOutput):
+    """An input as Triton would configure it."""
+
+    optional: bool = Field(description="Whether it may be left out, to be looked up by the node's id")
+
+
+class ModelConfig(Body):
     """The model as Triton would configure it."""
 
-    name: str
+    name: str = Field(description="Name of the model")
     platform: Literal["onnxruntime_onnx"] = "onnxruntime_onnx"
+    """What runs the model."""
     backend: Literal["onnxruntime"] = "onnxruntime"
-    version_policy: VersionPolicy = VersionPolicy()
-    max_batch_size: int
-    """Rows of one request."""
+    """Triton's backend of the same kind."""
+    version_policy: dict[str, dict[str, int]] = Field(default={"latest": {"num_versions": 1}})
+    """Which versions are in service: the latest that was promoted."""
+    max_batch_size: int = Field(description="Most rows in one request")
+    input: list[ConfigInput] = Field(description="The tensors that it takes")
+    output: list[ConfigOutput] = Field(description="The tensors that it gives")
+    dynamic_batching: dict[str, int] = Field(default={})
+    """Without options: requests that wait share a batch, and none is held back for that."""
 
-    input: list[ConfigInput]
-    output: list[ConfigOutput]
-    dynamic_batching: DynamicBatching = DynamicBatching()
 
-
-class Duration(_Answer):
+class Duration(Body):
     """How many requests there were, and their time together."""
 
-    count: int
-    ns: int
+    count: int = Field(description="Requests")
+    ns: int = Field(description="Their time together, in nanoseconds")
 
 
-class InferenceStatistics(_Answer):
-    """Requests with an answer, by what they did."""
+class InferenceStatistics(Body):
+    """Answered requests and their time, as a whole and in parts."""
 
-    success: Duration
-    queue: Duration
-    compute_input: Duration
-    """Reading the body and looking up what it leaves out."""
-
-    compute_infer: Duration
-    """The batch a request was in."""
-
-    compute_output: Duration
+    success: Duration = Field(description="All of the parts below")
+    queue: Duration = Field(description="Waiting for a batch")
+    compute_input: Duration = Field(description="Reading the body and looking up what it leaves out")
+    compute_infer: Duration = Field(description="The batch that a request was in")
+    compute_output: Duration = Field(description="Writing the answer")
 
 
-class ModelStatistics(_Answer):
+class ModelStatistics(Body):
     """What the model in service did since it was loaded, over every route."""
 
-    name: str
-    version: str
-    inference_count: int
-    """Rows."""
-
-    execution_count: int
-    """Forward passes."""
-
-    inference_stats: InferenceStatistics
+    name: str = Field(description="Name of the model")
+    version: str = Field(description="Its version in service")
+    inference_count: int = Field(description="Rows that were computed")
+    execution_count: int = Field(description="Forward passes")
+    inference_stats: InferenceStatistics = Field(description="Answered requests and their time")
 
 
-class Statistics(_Answer):
-    """Of each model in service."""
+class Statistics(Body):
+    """What models in service did since they were loaded."""
 
-    model_stats: list[ModelStatistics]
+    model_stats: list[ModelStatistics] = Field(description="One entry for each model")
 
 
-class ModelIndexRow(_Answer):
-    """How a model of the repository does; it has no version where none was tried."""
+class ModelIndexRow(Body):
+    """How things are with a model of the repository."""
 
-    name: str
-    version: str | None = None
-    state: State
-    reason: str
+    name: str = Field(description="Name of the model")
+    version: str | None = Field(default=None, description="Its version; none where none was tried")
+    state: State = Field(description="`READY`: in service")
+    reason: str = Field(description="Why it is not in service; empty where there is nothing to say")
 
 
 class ModelIndex(RootModel[list[ModelIndexRow]]):
     """A row for each model in service, on its way, refused or not loaded."""
 
 
-class Done(_Answer):
+class Done(Body):
     """It is done."""
 
 
-class AnswerParameters(_Answer):
-    """How an output comes."""
+class AnswerParameters(Body):
+    """How the data of an output come."""
 
     binary_data_size: int
+    """Bytes of the data, which follow the JSON in the order of the outputs."""
 
 
-class AnsweredTensor(_Answer):
-    """An output: its `data`, flat and row-major, or how many bytes of them follow the JSON."""
+class AnsweredTensor(Body):
+    """An output."""
 
-    name: str
-    datatype: Datatype
-    shape: list[int]
+    name: str = Field(description="Name of the output")
+    datatype: Datatype = Field(description="Type of its values")
+    shape: list[int] = Field(description="Its shape, rows first")
     data: list[float] | list[int] | list[str] | None = None
+    """The values, flat and in row-major order; absent where they follow the JSON as bytes."""
     parameters: AnswerParameters | None = None
+    """How many bytes follow the JSON, where the data come in this way."""
 
 
-class InferAnswer(_Answer):
+class InferAnswer(Body):
     """The outputs that were wanted, in that order."""
 
-    model_config = ConfigDict(protected_namespaces=())
-
-    model_name: str
-    model_version: str
-    id: str | None = Field(default=None)
-    outputs: list[AnsweredTensor]
-
-
-def components() -> dict[str, Any]:
-    """Schemas that no route declares by itself."""
-    _, schema = models_json_schema(
-        [
-            *((request, "validation") for request in (InferRequest, IndexRequest, ChangeRequest)),
-            (InferenceError, "serialization"),
-        ],
-        ref_template="#/components/schemas/{model}",
-    )
-    return dict(schema["$defs"])
+    model_name: str = Field(description="The model that answered")
+    model_version: str = Field(description="Its version")
+    id: str | None = Field(default=None, description="The id of the request, where it had one")
+    outputs: list[AnsweredTensor] = Field(description="The outputs")

@@ -7,13 +7,14 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from rbm_service.api.dependencies import PlainRoute
-from rbm_service.api.openapi import error_responses
+from rbm_service.api.openapi import problem_responses
 from rbm_service.errors import NotFoundError
 
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 MODEL: Final = "/v2/models/{model}"
 VERSION: Final = f"{MODEL}/versions/{{version}}"
+PARAMETERS: Final = {"model": ("Name of the model", "tiny"), "version": ("Version in service", "1")}
 JSON: Final = "application/json"
 
 
@@ -34,23 +35,20 @@ def add_route(
     body: Mapping[str, Any] | None = None,
 ) -> None:
     """Add a route; `headers` and `body` are what OpenAPI should say of those that its function reads."""
-    names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
     parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        | {"description": description, "example": example}
+        for name, (description, example) in PARAMETERS.items()
+        if f"{{{name}}}" in path
     ]
-    described: dict[str, Any] = {"parameters": [*parameters, *headers]}
-    if body is not None:
-        described["requestBody"] = body
     router.add_api_route(
         path,
         endpoint,
         methods=[method],
+        name=endpoint.__name__.replace("_model", "_model_version") if "{version}" in path else None,
         response_class=Response,
-        responses={
-            200: {"model": answer, "description": (answer.__doc__ or "").strip()},
-            **error_responses(*errors),
-        },
-        openapi_extra=described,
+        responses={200: {"model": answer, "description": answer.__doc__}, **problem_responses(*errors)},
+        openapi_extra={"parameters": [*parameters, *headers], **(body or {})},
     )
 
 
@@ -58,12 +56,6 @@ def add_model_routes(router: APIRouter, suffix: str, endpoint: Endpoint, answer:
     """Add a route about a model, and the same about one version of it."""
     for path in (MODEL, VERSION):
         add_route(router, path + suffix, endpoint, answer, errors=(404, 503))
-
-
-def body_of(schema: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
-    """What OpenAPI should say of a body that a route parses by itself."""
-    content = {JSON: {"schema": {"$ref": f"#/components/schemas/{schema.__name__}"}}}
-    return {"required": required, "content": content}
 
 
 def json_response(answer: BaseModel) -> Response:

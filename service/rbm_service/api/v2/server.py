@@ -1,4 +1,4 @@
-"""`GET /v2` and `/v2/health`: what serves here, and how it is."""
+"""`GET /v2` and `/v2/health`: what serves, and whether it is alive and ready."""
 
 from typing import Final
 
@@ -15,24 +15,24 @@ REPOSITORY: Final = "model_repository"
 router = new_router()
 
 
-async def server_metadata(request: Request) -> Response:
-    """Name, version and extensions."""
+async def get_server(request: Request) -> Response:
+    """Describes the server: its name, its version, its extensions of the protocol."""
     takes_commands = app_state_of(request).settings.model_control == "explicit"
     extensions = (*EXTENSIONS, REPOSITORY) if takes_commands else EXTENSIONS
     return json_response(ServerMetadata(name=NAME, version=request.app.version, extensions=extensions))
 
 
-async def live(request: Request) -> Response:
-    """Answers as long as the event loop turns."""
+async def get_server_live(request: Request) -> Response:
+    """Answers as long as the event loop runs."""
     return json_response(Liveness())
 
 
-async def ready(request: Request) -> Response:
-    """200 while every model is in service, else 503."""
+async def get_server_ready(request: Request) -> Response:
+    """Answers 200 while every model is in service, else 503."""
     app_state_of(request).models.check_ready()
     return json_response(Readiness())
 
 
-add_route(router, "/v2", server_metadata, ServerMetadata)
-add_route(router, "/v2/health/live", live, Liveness)
-add_route(router, "/v2/health/ready", ready, Readiness, errors=(503,))
+add_route(router, "/v2", get_server, ServerMetadata)
+add_route(router, "/v2/health/live", get_server_live, Liveness)
+add_route(router, "/v2/health/ready", get_server_ready, Readiness, errors=(503,))

@@ -7,15 +7,18 @@ Dimension letters: B rows, F features, P position width, S non-zeros of the long
 import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import lru_cache, partial
 from itertools import accumulate, chain
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from rbm_bundle.manifest import Manifest, Provider, TensorSpec
+from rbm_bundle.manifest import Manifest, Provider
+from rbm_service.api.number_arrays import Kind, NotNumbersError, NumberText, text_of
 from rbm_service.api.v2.requests import Datatype, Input
+from rbm_service.api.v2.responses import TensorMetadata
+from rbm_service.api.validation import MAX_SHOWN
 from rbm_service.errors import InvalidRequestError
 from rbm_service.inference.features import PaddedPair
 from rbm_service.inference.preprocessing import NodeQuery, check_num_rows
@@ -24,44 +27,45 @@ FREE: Final = -1
 DATATYPES: Final[Mapping[str, Datatype]] = {"float32": "FP32", "int64": "INT64"}
 BINARY_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8")}
 JSON_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {"FP32": np.dtype("f8"), "INT64": np.dtype("i8")}
+KINDS: Final[Mapping[str, Kind]] = {"FP32": "d", "INT64": "i"}
 LENGTH: Final = struct.Struct("<I")  # before each string
 
 Array = npt.NDArray[Any]
 Column = Array | list[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
-    """What a tensor must be."""
-
-    name: str
-    datatype: Datatype
-    shape: tuple[int, ...]
-
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        """The shape of one row."""
-        return self.shape[1:]
-
-
-def listed_inputs(manifest: Manifest) -> list[TensorInfo]:
+def listed_inputs(manifest: Manifest) -> list[TensorMetadata]:
     """What a model takes: `node_ids`, features in the form of its graph, and positions if it has any."""
     native = {*manifest.features.inputs(), "node_ids"}
     if manifest.nodes.position_width:
         native.add("positions")
-    return [info for name, info in _inputs(manifest).items() if name in native]
+    return [tensor for name, tensor in _inputs(manifest).items() if name in native]
 
 
-def listed_outputs(manifest: Manifest, device: Provider) -> list[TensorInfo]:
+def listed_outputs(manifest: Manifest, device: Provider) -> list[TensorMetadata]:
     """What a model gives, by name of the graph's outputs."""
-    return [_info(spec) for spec in manifest.graphs[device].outputs]
+    return [
+        TensorMetadata(
+            name=spec.name,
+            datatype=DATATYPES[spec.dtype],
+            shape=tuple(FREE if size is None else size for size in spec.shape),
+        )
+        for spec in manifest.graphs[device].outputs
+    ]
 
 
-def read_query(tensors: Sequence[Input], binary: memoryview, manifest: Manifest, max_rows: int) -> NodeQuery:
+def read_query(
+    tensors: Sequence[Input],
+    binary: memoryview,
+    manifest: Manifest,
+    max_rows: int,
+    texts: Sequence[NumberText] = (),
+) -> NodeQuery:
     """The query that the tensors of a request ask.
 
     Args:
         binary: what followed the JSON.
+        texts: the numbers that were cut out of the JSON.
 
     Raises:
         InvalidRequestError: a tensor of another name, datatype or shape, or other data than it promises.
@@ -70,31 +74,30 @@ def read_query(tensors: Sequence[Input], binary: memoryview, manifest: Manifest,
     columns: dict[str, Any] = {}
     for tensor, share in zip(tensors, _shares(tensors, binary), strict=True):
         if tensor.name not in known or tensor.name in columns:
-            found = "twice" if tensor.name in columns else f"found {tensor.name[:100]!r}"
-            raise InvalidRequestError.at(
-                "inputs", msg=f"{found}, wanted each of {', '.join(known)} at most once"
-            )
+            got = f"{tensor.name} twice" if tensor.name in columns else repr(tensor.name[:MAX_SHOWN])
+            expected = f"each of {', '.join(known)} at most once"
+            raise InvalidRequestError.mismatch("inputs", expected=expected, got=got)
         _check(tensor, known[tensor.name], max_rows)
-        columns[tensor.name] = _from_json(tensor) if share is None else _from_bytes(tensor, share)
+        columns[tensor.name] = _from_json(tensor, texts) if share is None else _from_bytes(tensor, share)
     return NodeQuery(columns.get("node_ids"), _features(columns), None, columns.get("positions"))
 
 
-def _inputs(manifest: Manifest) -> dict[str, TensorInfo]:
-    """All that may be sent: every model takes both forms of features."""
-    ids: Datatype = "BYTES" if manifest.nodes.id_kind == "string" else "INT64"
-    infos = [
-        TensorInfo("node_ids", ids, (FREE,)),
-        TensorInfo("features", "FP32", (FREE, manifest.features.num_features)),
-        TensorInfo("feature_ids", "INT64", (FREE, FREE)),
-        TensorInfo("feature_values", "FP32", (FREE, FREE)),
-        TensorInfo("positions", "FP32", (FREE, manifest.nodes.position_width)),
+def _inputs(manifest: Manifest) -> Mapping[str, TensorMetadata]:
+    """All that may be sent, by name: every model takes both forms of features."""
+    nodes = manifest.nodes
+    return _inputs_of(nodes.id_kind == "string", manifest.features.num_features, nodes.position_width)
+
+
+@lru_cache(maxsize=64)
+def _inputs_of(has_string_ids: bool, F: int, P: int) -> Mapping[str, TensorMetadata]:
+    inputs: list[tuple[str, Datatype, tuple[int, ...]]] = [
+        ("node_ids", "BYTES" if has_string_ids else "INT64", (FREE,)),
+        ("features", "FP32", (FREE, F)),
+        ("feature_ids", "INT64", (FREE, FREE)),
+        ("feature_values", "FP32", (FREE, FREE)),
+        ("positions", "FP32", (FREE, P)),
     ]
-    return {info.name: info for info in infos}
-
-
-def _info(spec: TensorSpec) -> TensorInfo:
-    shape = tuple(FREE if size is None else size for size in spec.shape)
-    return TensorInfo(spec.name, DATATYPES[spec.dtype], shape)
+    return {name: TensorMetadata(name=name, datatype=kind, shape=shape) for name, kind, shape in inputs}
 
 
 def _features(columns: Mapping[str, Any]) -> Array | PaddedPair | None:
@@ -102,9 +105,9 @@ def _features(columns: Mapping[str, Any]) -> Array | PaddedPair | None:
     if not pair:
         return columns.get("features")
     if len(pair) == 1 or "features" in columns:
-        found = ", ".join(name for name in ("features", *pair) if name in columns)
-        msg = f"found {found}, wanted features, or feature_ids and feature_values"
-        raise InvalidRequestError.at("inputs", msg=msg)
+        got = ", ".join(name for name in ("features", *pair) if name in columns)
+        expected = "features, or feature_ids and feature_values"
+        raise InvalidRequestError.mismatch("inputs", expected=expected, got=got)
     return PaddedPair(columns["feature_ids"], columns["feature_values"])
 
 
@@ -113,41 +116,56 @@ def _shares(tensors: Sequence[Input], binary: memoryview) -> Iterator[memoryview
     sizes = [tensor.parameters.binary_data_size for tensor in tensors]
     ends = list(accumulate(size or 0 for size in sizes))
     if ends[-1] != len(binary):
-        msg = f"found {len(binary)} bytes behind the JSON, wanted {ends[-1]}, the sum of binary_data_size"
-        raise InvalidRequestError(msg)
+        expected = f"{ends[-1]} bytes behind the JSON, the sum of binary_data_size"
+        raise InvalidRequestError.mismatch(expected=expected, got=len(binary))
     for size, end in zip(sizes, ends, strict=True):
         yield None if size is None else binary[end - size : end]
 
 
-def _check(tensor: Input, wanted: TensorInfo, max_rows: int) -> None:
+def _check(tensor: Input, expected: TensorMetadata, max_rows: int) -> None:
+    mismatch = partial(InvalidRequestError.mismatch, tensor.name)
     if tensor.parameters.shared_memory_region is not None:
-        raise InvalidRequestError.at(tensor.name, msg="found a region of shared memory, wanted the data")
-    if tensor.datatype != wanted.datatype:
-        msg = f"found datatype {tensor.datatype}, wanted {wanted.datatype}"
-        raise InvalidRequestError.at(tensor.name, msg=msg)
-    fits = len(tensor.shape) == len(wanted.shape) and all(
-        want in (FREE, size) for size, want in zip(tensor.shape, wanted.shape, strict=True)
-    )
-    if not fits:
-        msg = f"found shape {tensor.shape}, wanted {list(wanted.shape)} (-1: any size)"
-        raise InvalidRequestError.at(tensor.name, msg=msg)
+        raise mismatch(expected="the data", got="a region of shared memory")
+    if tensor.datatype != expected.datatype:
+        raise mismatch(expected=f"datatype {expected.datatype}", got=tensor.datatype)
+    if len(tensor.shape) != len(expected.shape) or any(
+        size not in (FREE, given) for given, size in zip(tensor.shape, expected.shape, strict=True)
+    ):
+        raise mismatch(expected=f"shape {list(expected.shape)} (-1: any size)", got=tensor.shape)
     check_num_rows(tensor.name, tensor.shape[0], max_rows)
     if (tensor.data is None) == (tensor.parameters.binary_data_size is None):
-        found = "neither" if tensor.data is None else "both"
-        raise InvalidRequestError.at(tensor.name, msg=f"found {found}, wanted data or binary_data_size")
+        got = "neither" if tensor.data is None else "both"
+        raise mismatch(expected="data or binary_data_size", got=got)
 
 
-def _from_json(tensor: Input) -> Column:
+def _from_json(tensor: Input, texts: Sequence[NumberText]) -> Column:
+    text = text_of(tensor.data, texts)
+    if text is not None and tensor.datatype != "BYTES":
+        return _from_text(tensor, text)
     data: list[Any] = tensor.data or []
     if data and isinstance(data[0], list):
-        wanted = [tensor.shape[1]] * tensor.shape[0] if len(tensor.shape) == 2 else []
-        if [len(row) for row in data] != wanted:
-            raise InvalidRequestError.at(tensor.name, "data", msg=f"wanted rows of shape {tensor.shape}")
+        lengths = [len(row) for row in data]
+        if lengths != tensor.shape[1:] * tensor.shape[0]:
+            got = "rows of other lengths or another number of them"
+            raise InvalidRequestError.mismatch(tensor.name, "data", expected=f"shape {tensor.shape}", got=got)
         data = list(chain.from_iterable(data))
     _check_count(tensor, len(data), "values")
     if tensor.datatype == "BYTES":
         return data
     return np.array(data, JSON_DTYPES[tensor.datatype]).reshape(tensor.shape)
+
+
+def _from_text(tensor: Input, text: NumberText) -> Column:
+    try:
+        values = text.rows(KINDS[tensor.datatype]) if text.is_nested else text.numbers(KINDS[tensor.datatype])
+    except NotNumbersError as error:
+        got = error.part[:MAX_SHOWN].decode(errors="replace")
+        raise InvalidRequestError.mismatch(tensor.name, "data", expected="numbers", got=got) from None
+    if isinstance(values, list) or (text.is_nested and list(values.shape) != tensor.shape):
+        got = "rows of other lengths or another number of them"
+        raise InvalidRequestError.mismatch(tensor.name, "data", expected=f"shape {tensor.shape}", got=got)
+    _check_count(tensor, values.size, "values")
+    return values.reshape(tensor.shape)
 
 
 def _from_bytes(tensor: Input, share: memoryview) -> Column:
@@ -160,28 +178,28 @@ def _from_bytes(tensor: Input, share: memoryview) -> Column:
     return array if array.flags.aligned else array.copy()
 
 
-def _check_count(tensor: Input, found: int, unit: str, size: int = 1) -> None:
-    wanted = math.prod(tensor.shape) * size
-    if found != wanted:
-        msg = f"found {found} {unit}, wanted {wanted} for shape {tensor.shape}"
-        raise InvalidRequestError.at(tensor.name, msg=msg)
+def _check_count(tensor: Input, got: int, unit: str, size: int = 1) -> None:
+    count = math.prod(tensor.shape) * size
+    if got != count:
+        expected = f"{count} {unit} for shape {tensor.shape}"
+        raise InvalidRequestError.mismatch(tensor.name, expected=expected, got=got)
 
 
 def _strings(tensor: Input, share: memoryview) -> Iterator[str]:
     """Each behind its length in four bytes."""
-    place = 0
+    end = 0
     for index in range(math.prod(tensor.shape)):
-        start = place + LENGTH.size
+        mismatch = partial(InvalidRequestError.mismatch, tensor.name, index)
+        start = end + LENGTH.size
         if start > len(share):
-            raise InvalidRequestError.at(tensor.name, index, msg="found no more bytes, wanted a string")
-        place = start + LENGTH.unpack_from(share, place)[0]
-        if place > len(share):
-            msg = f"found {len(share) - start} bytes, wanted a string of {place - start}"
-            raise InvalidRequestError.at(tensor.name, index, msg=msg)
+            raise mismatch(expected="a string", got="no more bytes")
+        end = start + LENGTH.unpack_from(share, end)[0]
+        if end > len(share):
+            raise mismatch(expected=f"a string of {end - start} bytes", got=len(share) - start)
         try:
-            yield str(share[start:place], "utf-8")
+            yield str(share[start:end], "utf-8")
         except UnicodeDecodeError:
-            raise InvalidRequestError.at(tensor.name, index, msg="wanted UTF-8") from None
-    if place != len(share):
-        msg = f"found {len(share)} bytes, wanted {place} for shape {tensor.shape}"
-        raise InvalidRequestError.at(tensor.name, msg=msg)
+            raise mismatch(expected="UTF-8", got="other bytes") from None
+    if end != len(share):
+        expected = f"{end} bytes for shape {tensor.shape}"
+        raise InvalidRequestError.mismatch(tensor.name, expected=expected, got=len(share))

@@ -8,7 +8,8 @@ from hypothesis.extra import numpy as arrays
 from tritonclient.http import InferResult
 
 from rbm_service.api.v2.outputs import AnsweringModel, Wanted, answer_body, needs_explanation, wanted_outputs
-from rbm_service.api.v2.requests import InferRequest, parse
+from rbm_service.api.v2.requests import InferRequest
+from rbm_service.api.validation import parse
 from rbm_service.errors import InvalidRequestError
 
 MODEL = AnsweringModel("tiny", 3, ("red", "green", "blue"))
@@ -82,11 +83,10 @@ def test_only_some_outputs_are_fetched_because_they_are_wanted(name, needed):
 
 
 def test_outputs_that_there_are_not_are_refused():
-    assert refusal({"name": "classes"}).startswith(
-        "outputs: found 'classes', wanted each of probabilities, logits"
-    )
-    assert refusal({"name": "logits"}, {"name": "logits"}).startswith("outputs: twice")
+    assert refusal({"name": "classes"}).startswith("outputs: expected each of probabilities, logits")
+    assert refusal({"name": "classes"}).endswith("got 'classes'")
+    assert refusal({"name": "logits"}, {"name": "logits"}).endswith("got logits twice")
     found = refusal({"name": "logits", "parameters": {"classification": 4}})
-    assert found == "logits: found a classification of 4, wanted at most 3 (classes)"
+    assert found == "logits: expected a classification of at most 3 (classes), got 4"
     assert "classification" in refusal({"name": "experts", "parameters": {"classification": 1}})
     assert "shared memory" in refusal({"name": "logits", "parameters": {"shared_memory_region": "r"}})

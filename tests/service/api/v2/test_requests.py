@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbm_service.api.v2.requests import InferRequest
-from rbm_service.api.v2.requests import parse as parse_as
+from rbm_service.api.validation import parse as parse_as
 from rbm_service.errors import InvalidJsonError, InvalidRequestError
 
 POSITIONS = {"name": "positions", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}

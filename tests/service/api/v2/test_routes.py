@@ -126,7 +126,7 @@ def test_a_request_is_timed_and_counted_as_one_of_classify_is(client):
         (b"", 400, ""),
         (b"{", 400, ""),
         (b"[]", 422, "object"),
-        (json.dumps({"inputs": [IDS], "outputs": [{"name": "x"}]}), 422, "outputs: found 'x'"),
+        (json.dumps({"inputs": [IDS], "outputs": [{"name": "x"}]}), 422, "at most once, got 'x'"),
         (json.dumps({"inputs": [{**IDS, "data": [100, 7]}]}), 404, "1 unknown: 7"),
     ],
 )
@@ -134,10 +134,19 @@ def test_what_is_wrong_is_said(client, content, status, said):
     assert said in refused(client, status, content=content)
 
 
+@pytest.mark.parametrize(("digits", "status"), [(18, 200), (19, 422), (400, 422), (4300, 422), (5000, 400)])
+def test_a_timeout_of_any_number_of_digits_has_an_answer_of_the_protocol(client, digits, status):
+    content = json.dumps({"inputs": [IDS], "parameters": {"timeout": 0}}).replace("0}", "9" * digits + "}")
+    answer = client.post(INFER, content=content)
+    assert answer.status_code == status
+    assert list(answer.json()) == (["error"] if status != 200 else ["model_name", "model_version", "outputs"])
+    assert len(answer.content) < 500
+
+
 @pytest.mark.parametrize("length", ["", "x", "-1", "1e3", "99999", "9" * 5000])
 def test_a_length_of_the_json_that_cannot_be_is_refused(client, length):
     found = refused(client, 422, content=json.dumps(BODY), headers={LENGTH: length})
-    assert found.startswith(f"{LENGTH}: found ")
+    assert found.startswith(f"{LENGTH}: expected a number up to ")
 
 
 COMPRESSED = {"gzip": gzip.compress, "deflate": zlib.compress}
@@ -187,7 +196,7 @@ def test_long_and_compressed_bodies_are_read_off_the_event_loop(
     headers = {"Content-Encoding": encoding} if encoding else {}
     sent = gzip.compress(content) if encoding else content
     assert client.post(INFER, content=sent, headers=headers).status_code == 200
-    assert threads[0].name.startswith("asyncio_") == elsewhere
+    assert threads[0].name.startswith("rbm-long-work") == elsewhere
 
 
 def test_past_the_time_limit_of_the_request_the_answer_is_504(client, gate):

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from rbm_service.api.v2.requests import InferRequest, parse
+from rbm_service.api.v2.requests import InferRequest
 from rbm_service.api.v2.tensors import listed_inputs, listed_outputs, read_query
+from rbm_service.api.validation import parse
 from rbm_service.errors import InvalidRequestError
 from rbm_service.inference.preprocessing import encode
 from tests.bundles import without_positions
@@ -89,7 +90,7 @@ def test_bytes_become_what_the_graph_takes_without_a_copy(bundle):
     ids = read(bundle.manifest, tensor("node_ids", "INT64", [2], [100, 105]))
     rows = encode(ids, bundle, MAX_ROWS)
     query = type(query)(node_ids=ids.node_ids, features=query.features)
-    fed = encode(query, bundle, MAX_ROWS).model_inputs["features"]
+    fed = encode(query, bundle, MAX_ROWS).overrides["features"]
     assert np.shares_memory(fed, np.frombuffer(raw, np.uint8))
     assert rows.num_rows == 2
 
@@ -121,45 +122,75 @@ def test_several_tensors_share_the_bytes_in_order(bundle):
 @pytest.mark.parametrize(
     ("entry", "binary", "said"),
     [
-        (tensor("ids", "INT64", [1], [1]), b"", "inputs: found 'ids', wanted each of node_ids, features,"),
-        (tensor("node_ids", "FP32", [1], [1]), b"", "node_ids: found datatype FP32, wanted INT64"),
-        (tensor("node_ids", "BYTES", [1], ["1"]), b"", "node_ids: found datatype BYTES, wanted INT64"),
-        (tensor("node_ids", "INT64", [1, 1], [1]), b"", "node_ids: found shape [1, 1], wanted [-1]"),
+        (tensor("ids", "INT64", [1], [1]), b"", "inputs: expected each of node_ids, features,"),
+        (tensor("node_ids", "FP32", [1], [1]), b"", "node_ids: expected datatype INT64, got FP32"),
+        (tensor("node_ids", "BYTES", [1], ["1"]), b"", "node_ids: expected datatype INT64, got BYTES"),
+        (
+            tensor("node_ids", "INT64", [1, 1], [1]),
+            b"",
+            "node_ids: expected shape [-1] (-1: any size), got [1, 1]",
+        ),
         (
             tensor("features", "FP32", [1, 11], [1] * 11),
             b"",
-            "features: found shape [1, 11], wanted [-1, 12]",
+            "features: expected shape [-1, 12] (-1: any size), got [1, 11]",
         ),
-        (tensor("features", "FP32", [12], [1] * 12), b"", "features: found shape [12], wanted [-1, 12]"),
+        (
+            tensor("features", "FP32", [12], [1] * 12),
+            b"",
+            "features: expected shape [-1, 12] (-1: any size), got [12]",
+        ),
         (tensor("node_ids", "INT64", [0], []), b"", "node_ids: found 0 rows, wanted 1 to 8"),
         (tensor("node_ids", "INT64", [9], [1] * 9), b"", "node_ids: found 9 rows, wanted 1 to 8"),
-        (tensor("node_ids", "INT64", [2], [1]), b"", "node_ids: found 1 values, wanted 2 for shape [2]"),
-        (tensor("node_ids", "INT64", [1], [[1]]), b"", "node_ids.data: wanted rows of shape [1]"),
-        (tensor("features", "FP32", [1, 12], [[1] * 11]), b"", "features.data: wanted rows of shape [1, 12]"),
-        (tensor("node_ids", "INT64", [1]), b"", "node_ids: found neither, wanted data or binary_data_size"),
-        (tensor("node_ids", "INT64", [1], [1], 8), b"x" * 8, "node_ids: found both, wanted data or"),
-        (tensor("node_ids", "INT64", [1], size=8), b"x" * 7, "found 7 bytes behind the JSON, wanted 8"),
-        (tensor("node_ids", "INT64", [1], size=8), b"x" * 9, "found 9 bytes behind the JSON, wanted 8"),
-        (tensor("node_ids", "INT64", [1], [1]), b"x", "found 1 bytes behind the JSON, wanted 0"),
+        (tensor("node_ids", "INT64", [2], [1]), b"", "node_ids: expected 2 values for shape [2], got 1"),
+        (tensor("node_ids", "INT64", [1], [[1]]), b"", "node_ids.data: expected shape [1], got rows"),
+        (
+            tensor("features", "FP32", [1, 12], [[1] * 11]),
+            b"",
+            "features.data: expected shape [1, 12], got rows",
+        ),
+        (tensor("node_ids", "INT64", [1]), b"", "node_ids: expected data or binary_data_size, got neither"),
+        (
+            tensor("node_ids", "INT64", [1], [1], 8),
+            b"x" * 8,
+            "node_ids: expected data or binary_data_size, got both",
+        ),
+        (
+            tensor("node_ids", "INT64", [1], size=8),
+            b"x" * 7,
+            "expected 8 bytes behind the JSON, the sum of binary_data_size, got 7",
+        ),
+        (
+            tensor("node_ids", "INT64", [1], size=8),
+            b"x" * 9,
+            "expected 8 bytes behind the JSON, the sum of binary_data_size, got 9",
+        ),
+        (
+            tensor("node_ids", "INT64", [1], [1]),
+            b"x",
+            "expected 0 bytes behind the JSON, the sum of binary_data_size, got 1",
+        ),
         (
             tensor("node_ids", "INT64", [2], size=8),
             b"x" * 8,
-            "node_ids: found 8 bytes, wanted 16 for shape [2]",
+            "node_ids: expected 16 bytes for shape [2], got 8",
         ),
     ],
 )
-def test_a_tensor_that_does_not_fit_is_refused_with_what_was_found_and_wanted(bundle, entry, binary, said):
+def test_a_tensor_that_does_not_fit_is_refused_with_what_was_expected_and_what_came(
+    bundle, entry, binary, said
+):
     assert refusal(bundle.manifest, entry, binary=binary).startswith(said)
 
 
 @pytest.mark.parametrize(
     ("binary", "said"),
     [
-        (as_bytes(["a"]), "node_ids[1]: found no more bytes, wanted a string"),
-        (as_bytes(["a"]) + b"\x05\x00\x00\x00b", "node_ids[1]: found 1 bytes, wanted a string of 5"),
-        (as_bytes(["a", "b", "c"]), "node_ids: found 15 bytes, wanted 10 for shape [2]"),
-        (b"\x01\x00\x00\x00\xff" * 2, "node_ids[0]: wanted UTF-8"),
-        (b"\xff" * 10, "node_ids[0]: found 6 bytes, wanted a string of 4294967295"),
+        (as_bytes(["a"]), "node_ids[1]: expected a string, got no more bytes"),
+        (as_bytes(["a"]) + b"\x05\x00\x00\x00b", "node_ids[1]: expected a string of 5 bytes, got 1"),
+        (as_bytes(["a", "b", "c"]), "node_ids: expected 10 bytes for shape [2], got 15"),
+        (b"\x01\x00\x00\x00\xff" * 2, "node_ids[0]: expected UTF-8, got other bytes"),
+        (b"\xff" * 10, "node_ids[0]: expected a string of 4294967295 bytes, got 6"),
     ],
 )
 def test_strings_that_do_not_fit_their_bytes_are_refused(bundle, binary, said):
@@ -169,7 +200,7 @@ def test_strings_that_do_not_fit_their_bytes_are_refused(bundle, binary, said):
 
 def test_a_tensor_that_comes_twice_is_refused(bundle):
     ids = tensor("node_ids", "INT64", [1], [100])
-    assert refusal(bundle.manifest, ids, ids).startswith("inputs: twice")
+    assert refusal(bundle.manifest, ids, ids).endswith("got node_ids twice")
 
 
 def test_features_come_dense_or_as_a_pair_of_tensors(bundle):
@@ -177,11 +208,11 @@ def test_features_come_dense_or_as_a_pair_of_tensors(bundle):
     ids = tensor("feature_ids", "INT64", [1, 2], [3, 12])
     values = tensor("feature_values", "FP32", [1, 2], [0.5, 0])
     assert len(read(bundle.manifest, ids, values).features) == 1
-    wanted = "wanted features, or feature_ids and feature_values"
-    assert refusal(bundle.manifest, ids) == f"inputs: found feature_ids, {wanted}"
-    assert refusal(bundle.manifest, values) == f"inputs: found feature_values, {wanted}"
-    found = "features, feature_ids, feature_values"
-    assert refusal(bundle.manifest, dense, ids, values) == f"inputs: found {found}, {wanted}"
+    expected = "inputs: expected features, or feature_ids and feature_values"
+    assert refusal(bundle.manifest, ids) == f"{expected}, got feature_ids"
+    assert refusal(bundle.manifest, values) == f"{expected}, got feature_values"
+    got = "features, feature_ids, feature_values"
+    assert refusal(bundle.manifest, dense, ids, values) == f"{expected}, got {got}"
 
 
 def test_shared_memory_is_refused(bundle):

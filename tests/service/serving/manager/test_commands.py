@@ -37,7 +37,7 @@ def test_the_index_tells_what_is_served_what_was_refused_and_what_else_there_is(
         ("tiny", version, "UNAVAILABLE"),
         ("other", None, "UNAVAILABLE"),
     ]
-    assert "golden.npz: found" in rows[1].reason
+    assert "golden.npz: expected" in rows[1].reason
     following.publish(promote=True)
     following.look()
     assert index_of(following) == [("tiny", 3, "READY"), ("other", None, "UNAVAILABLE")]

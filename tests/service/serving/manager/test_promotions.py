@@ -18,7 +18,8 @@ from tests.classifying import asking
 
 TINY_MODEL = {"model_name": "tiny"}
 LOADED = ["loading model", "model loaded"]
-REFUSED = ["promotion refused, the old model stays"]
+REFUSED = ["promotion refused; the current version stays"]
+LOAD_REFUSED = ["loading model", *REFUSED]
 
 
 def test_a_promoted_version_is_taken_up_once(following, metrics):
@@ -64,7 +65,7 @@ def test_a_refused_version_leaves_the_old_model_serving_and_is_refused_once(foll
     following.publish_broken()
     with capture_logs() as lines:
         asyncio.run(following.manager.poll_once())
-    assert "golden.npz: found" in lines[-1]["reason"]
+    assert "golden.npz: expected" in lines[-1]["reason"]
     assert following.look() == []
     assert following.version == 1
     assert following.outcomes() == {"loaded": 1, "refused": 1}
@@ -75,25 +76,36 @@ def test_a_refused_version_leaves_the_old_model_serving_and_is_refused_once(foll
 
 def test_a_refused_version_that_is_promoted_again_is_tried_again(following):
     version = following.publish_broken()
-    golden = following.folder / str(version) / "golden.npz"
     os.utime(following.folder / "CURRENT", ns=(0, 0))  # the clock of the file system is a coarse one
-    following.look()
-    golden.write_bytes((TINY / "golden.npz").read_bytes())
+    assert following.look() == LOAD_REFUSED
+    following.repository.set_current("tiny", version)
+    assert following.look() == LOAD_REFUSED
     assert following.look() == []
-    following.repository.promote("tiny", version)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "golden.npz", "positions.npy"])
+def test_a_version_that_is_promoted_while_half_copied_is_tried_again_as_the_copy_goes_on(following, name):
+    version = following.publish(promote=True)
+    file = following.folder / str(version) / name
+    content = file.read_bytes()
+    file.unlink()
+    assert following.look()[-1:] == REFUSED
+    assert following.look() == []
+    file.write_bytes(content[:10])
+    assert following.look()[-1:] == REFUSED
+    assert following.look() == []
+    file.write_bytes(content)
     assert following.look() == LOADED
     assert following.version == version
 
 
-def test_a_refused_version_whose_manifest_changes_is_tried_again(following):
-    version = following.publish(promote=True)
-    manifest = following.folder / str(version) / "manifest.json"
-    manifest.write_bytes(b"{}")
-    os.utime(manifest, ns=(0, 0))
+def test_a_version_that_is_promoted_before_it_is_there_is_taken_up_when_it_is(following, tmp_path):
+    following.repository.set_current("tiny", 2)
     assert following.look() == REFUSED
     assert following.look() == []
-    manifest.write_bytes((TINY / "manifest.json").read_bytes())
+    following.publish()
     assert following.look() == LOADED
+    assert following.version == 2
 
 
 @pytest.mark.parametrize("content", [None, b"", b"seven", b"9", b"../1", b"1\0", b"\xff" * 100, b"1" * 5000])

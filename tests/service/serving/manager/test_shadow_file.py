@@ -58,7 +58,7 @@ def test_a_shadow_that_is_refused_is_refused_once_and_the_model_answers_alone(fo
     following.repository.set_shadow("tiny", ShadowSpec(2, 1.0))
     following.look()
     (following.folder / "SHADOW").write_bytes(content)
-    assert following.look() == ["shadow refused, the model answers without one"]
+    assert following.look() == ["shadow refused; the model answers alone"]
     assert (following.look(), shadow_in(following)) == ([], None)
     assert following.version == 1
 
@@ -70,5 +70,41 @@ def test_a_broken_version_is_no_shadow(following):
     golden.write_bytes(golden.read_bytes()[:-1])
     with capture_logs() as lines:
         asyncio.run(following.manager.poll_once())
-    assert "golden.npz: found" in lines[-1]["reason"]
+    assert "golden.npz: expected" in lines[-1]["reason"]
     assert shadow_in(following) is None
+
+
+def test_a_shadow_that_is_taken_away_or_replaced_or_whose_model_is_unloaded_leaves_no_series(following):
+    def shadow_series():
+        samples = [sample for family in following.metrics.registry.collect() for sample in family.samples]
+        return {sample.labels["shadow_version"] for sample in samples if "shadow_version" in sample.labels}
+
+    following.publish()
+    following.publish()
+    for version in (2, 3):
+        following.repository.set_shadow("tiny", ShadowSpec(version, 1.0))
+        following.look()
+        following.models.shadow_of("tiny").metrics.count("dropped")
+        assert shadow_series() == {str(version)}
+    shadow = following.models.shadow_of("tiny")
+    following.repository.clear_shadow("tiny")
+    following.look()
+    shadow.metrics.count_scored(0.1, 1, 1, 0)  # it was still at it
+    assert shadow_series() == set()
+    following.repository.set_shadow("tiny", ShadowSpec(2, 1.0))
+    following.look()
+    following.models.shadow_of("tiny").metrics.count("dropped")
+    asyncio.run(following.models.remove("tiny"))
+    assert shadow_series() == set()
+
+
+def test_a_shadow_that_was_half_copied_is_tried_again_when_the_copy_is_complete(following):
+    version = following.publish()
+    following.repository.set_shadow("tiny", ShadowSpec(version, 1.0))
+    golden = following.folder / str(version) / "golden.npz"
+    content = golden.read_bytes()
+    golden.write_bytes(content[:-1])
+    assert following.look() == ["shadow refused; the model answers alone"]
+    assert following.look() == []
+    golden.write_bytes(content)
+    assert (following.look(), shadow_in(following)) == (["shadow loaded"], (version, 1.0))

@@ -1,0 +1,56 @@
+"""A thread for work that may never end: an executor of the standard library would keep the process for it."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+Task = tuple["Future[Any]", Callable[[], Any]]
+
+
+class BackgroundThread:
+    """Does one thing after the other in a daemon thread, which begins with the first of them."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def submit(self, work: Callable[[], T]) -> "Future[T]":
+        """Queue something.
+
+        Raises:
+            RuntimeError: the thread cannot be started at the moment.
+        """
+        if self._thread is None:
+            thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            thread.start()
+            self._thread = thread
+        future: Future[T] = Future()
+        self._tasks.put((future, work))
+        return future
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Queue something, and wait for what it returns or raises."""
+        return await asyncio.wrap_future(self.submit(work))
+
+    def close(self) -> None:
+        """End the thread when all that was queued is done; nothing waits for that."""
+        self._tasks.put(None)
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            _do(*task)
+            del task  # or its result would live until the next one comes
+
+
+def _do(future: "Future[T]", work: Callable[[], T]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(work())
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is for the one who waits
+        future.set_exception(error)
