@@ -11,7 +11,7 @@ from rbm_bundle import Bundle
 from rbm_service.inference.batch import INLINE_ROWS, InputGatherer, RequestOutputs, Run
 from rbm_service.inference.batcher import Batcher
 from rbm_service.inference.preprocessing import RequestRows
-from rbm_service.runtime.tensors import LatencyTable, Tensors
+from rbm_service.runtime.tensors import Tensors
 from rbm_service.serving.model import ServedModel
 from tests.model_inputs import brought, feeds_of
 
@@ -48,9 +48,9 @@ def batcher_behind(model: ServedModel, run: Run, **others: object) -> Batcher:
     return Batcher(run, InputGatherer(model.bundle), model.metrics, **limits)
 
 
-def table_of(seconds_per_row: float) -> LatencyTable:
+def table_of(seconds_per_row: float) -> dict[int, float]:
     """Batches whose time is that of their rows."""
-    return LatencyTable({2**power: 2**power * seconds_per_row for power in range(7)})
+    return {2**power: 2**power * seconds_per_row for power in range(7)}
 
 
 async def answer_of(batcher: Batcher, *rows: Any, **others: Any) -> RequestOutputs:

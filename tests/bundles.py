@@ -13,7 +13,7 @@ from rbm_bundle import Bundle, BundleDraft, GoldenRows, NodeTable, write_bundle
 from rbm_bundle.bundle import MODEL_CARD_FILE
 from rbm_bundle.features import csr_from_dense
 from rbm_bundle.manifest import FeatureForm, FeatureSpec, GraphEntry, TensorSpec
-from rbm_service.inference.features import graph_features, in_form
+from rbm_service.inference.features import graph_inputs
 
 TINY = Path(__file__).parent / "data" / "tiny_bundle"
 SPARSE = TINY.with_name("sparse_bundle")
@@ -121,7 +121,7 @@ def _write_linear(bundle: Bundle, folder: Path, features: FeatureSpec) -> Bundle
     weights = np.take_along_axis(probabilities, experts[:, 0], axis=1)[:, None]
     rows = replace(
         golden,
-        inputs=dict(graph_features(in_form(dense, features.form))),
+        inputs=graph_inputs(dense, features.form),
         logits=logits,
         probabilities=probabilities,
         experts=experts.astype(np.int64),

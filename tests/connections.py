@@ -7,8 +7,8 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
-from rbm_service.web.body_limits import BodyBudget
 from rbm_service.web.connection import Connection
+from rbm_service.web.exchange import BodyLimits
 
 
 class Transport(asyncio.Transport):
@@ -43,9 +43,9 @@ class InMemoryConnection:
         self,
         app: ASGIApp,
         default_headers: Iterable[tuple[bytes, bytes]] = (),
-        body_budget: BodyBudget | None = None,
+        body_limits: BodyLimits | None = None,
     ) -> None:
-        protocol = Connection.within(60, 60, body_budget or BodyBudget())
+        protocol = Connection.within(60, body_limits or BodyLimits())
         config = uvicorn.Config(app, http=protocol, lifespan="off", log_config=None)
         config.load()
         self._state = ServerState()

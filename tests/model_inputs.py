@@ -7,7 +7,7 @@ import numpy as np
 from rbm_bundle import Bundle
 from rbm_bundle.nodes import UNKNOWN
 from rbm_service.inference.batch import InputGatherer
-from rbm_service.inference.features import graph_features, in_form
+from rbm_service.inference.features import graph_inputs
 from rbm_service.inference.preprocessing import RequestRows
 from rbm_service.runtime.tensors import padded_width
 
@@ -37,7 +37,7 @@ def random_feeds(bundle: Bundle, num_rows: int, seed: int = 0) -> dict[str, np.n
 def row_of_every_word(bundle: Bundle) -> dict[str, np.ndarray]:
     """A row of a sparse bundle that is longer than that of any node it knows."""
     F = bundle.manifest.features.num_features
-    features = graph_features(in_form(np.ones((1, F), np.float32), bundle.manifest.features.form))
+    features = graph_inputs(np.ones((1, F), np.float32), bundle.manifest.features.form)
     return {**features, "positions": bundle.nodes.positions_of(np.array([0]))}
 
 

@@ -4,9 +4,10 @@ Arrays are read through `mmap`, so a table of any size opens at once and costs t
 Dimension letters: N nodes, B batch, F features, P position width.
 """
 
+from array import array
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ CSR_FILES = ("features.indptr.npy", "features.indices.npy", "features.values.npy
 NodeId = int | str
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_] | bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,29 +71,19 @@ class NodeTable:
         return np.asarray(self.find(ids), np.int64)
 
     def find(self, ids: list[NodeId] | Integers) -> list[int] | Integers:
-        """The same, as a list where ids are row numbers: for the few of a request, this takes none of the
-        functions of numpy, of which each costs as much as the lookup."""
-        if isinstance(ids, np.ndarray):
-            return self._rows_of_integers(ids)
+        """The same, a list for a list: each function of numpy costs as much as the lookup of a few ids."""
         if self.ids is None:
             N = len(self.positions)
+            if isinstance(ids, np.ndarray):
+                return np.where((ids >= 0) & (ids < N), ids, UNKNOWN)
             return [i if isinstance(i, int) and 0 <= i < N else UNKNOWN for i in ids]
-        if self.ids.dtype.kind != "S":
-            fits = [isinstance(node_id, int) and -(2**63) <= node_id < 2**63 for node_id in ids]
-            keys = [node_id if fit else 0 for node_id, fit in zip(ids, fits, strict=True)]
-            return self._search(np.array(keys, np.int64), np.array(fits, bool))
-        encoded = [str(node_id).encode(errors="surrogatepass") for node_id in ids]
-        width = self.ids.dtype.itemsize
-        # Fixed-width bytes cut long ids and drop trailing NULs: such an id would match another node's.
-        fits = [len(key) <= width and not key.endswith(b"\0") for key in encoded]
-        return self._search(np.array(encoded, dtype=self.ids.dtype), np.array(fits, bool))
-
-    def _rows_of_integers(self, ids: Integers) -> Integers:
-        if self.ids is None:
-            return np.where((ids >= 0) & (ids < self.num_nodes), ids, UNKNOWN)
-        if self.id_kind == "string":
-            return np.full(len(ids), UNKNOWN)
-        return self._search(ids, np.ones(len(ids), bool))
+        keys, fit = _strings(ids, self.ids.dtype) if self.ids.dtype.kind == "S" else _integers(ids)
+        if not len(self.ids):
+            rows = np.full(len(ids), UNKNOWN)
+        else:
+            places = self.ids.searchsorted(keys)
+            rows = np.where(fit & (self.ids.take(places, mode="clip") == keys), places, UNKNOWN)
+        return rows.tolist() if isinstance(ids, list) else rows
 
     def positions_of(self, rows: list[int] | Integers) -> Floats:
         """Positions of known rows, shape (B, P)."""
@@ -109,12 +101,25 @@ class NodeTable:
             return self.features.take(np.asarray(rows))
         return self.features.take(rows, axis=0)
 
-    def _search(self, keys: npt.NDArray[Any], comparable: npt.NDArray[np.bool_]) -> Integers:
-        assert self.ids is not None
-        if self.num_nodes == 0:
-            return np.full(len(keys), UNKNOWN, np.int64)
-        rows = np.minimum(np.searchsorted(self.ids, keys), self.num_nodes - 1)
-        return np.where(comparable & (self.ids[rows] == keys), rows, UNKNOWN).astype(np.int64)
+
+def _integers(ids: list[NodeId] | Integers) -> tuple[Integers, Flags]:
+    """Ids as keys of a table of integers, and which of them can be in one."""
+    if isinstance(ids, np.ndarray):
+        return ids, True
+    try:
+        return np.array(array("q", cast(list[int], ids))), True
+    except (TypeError, OverflowError):  # one is no integer of 64 bits
+        fit = [isinstance(node_id, int) and -(2**63) <= node_id < 2**63 for node_id in ids]
+        keys = [node_id if fits else 0 for node_id, fits in zip(ids, fit, strict=True)]
+        return np.array(keys, np.int64), np.array(fit)
+
+
+def _strings(ids: list[NodeId] | Integers, dtype: np.dtype[Any]) -> tuple[npt.NDArray[Any], Flags]:
+    """Ids as keys of a table of strings, and which of them can be in one."""
+    encoded = [i.encode(errors="surrogatepass") if isinstance(i, str) else b"\0" for i in ids]
+    # Fixed-width bytes cut long ids and drop trailing NULs: such an id would match another node's.
+    fit = [len(key) <= dtype.itemsize and not key.endswith(b"\0") for key in encoded]
+    return np.array(encoded, dtype), np.array(fit)
 
 
 def mean_of_known_neighbors(positions: Floats, neighbor_rows: list[Integers]) -> tuple[Floats, Integers]:

@@ -5,6 +5,7 @@ verified; `CURRENT` and `SHADOW` are the only files that ever change, and they a
 """
 
 import errno
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,26 @@ class ModelRepository:
             raise BundleError(path, repr(text[:100]), f"one of the versions {versions}")
         return int(text)
 
+    def promoted(self, name: str) -> int:
+        """The promoted version, which there must be.
+
+        Raises:
+            BundleError: there is no such model, or no promoted version of it.
+        """
+        versions = self.versions(name)
+        if not versions:
+            raise BundleError(
+                self.root, f"models {', '.join(self.names()) or 'none'}", f"a model named {name}"
+            )
+        version = self.current(name)
+        if version is None:
+            raise BundleError(
+                self.root / name,
+                f"versions {', '.join(map(str, versions))}, none of them promoted",
+                f"a promoted version: rbm-models promote {name} {versions[-1]}",
+            )
+        return version
+
     def shadow(self, name: str) -> ShadowSpec | None:
         """The version that answers beside the promoted one, or None when there is none.
 
@@ -94,6 +115,25 @@ class ModelRepository:
             have = ", ".join(map(str, self.versions(name))) or "none"
             raise BundleError(self.root / name, f"versions {have}", f"version {version}")
         return self.root / name / str(version)
+
+    def fingerprint(self, name: str, pointer: str) -> list[object]:
+        """What `CURRENT` or `SHADOW`, whose first word is a version, and all files of that version look like.
+
+        Two are equal while nothing changes. What cannot be read has a fingerprint, too.
+        """
+        path, seen = self.root / name / pointer, list[object]()
+        try:
+            content = read_small_file(path, MAX_TEXT_BYTES)
+            seen += [content, _stamp(path.stat())]
+            version = content.decode("ascii", "replace").strip().partition(" ")[0]
+            if version.isdigit():
+                with os.scandir(path.with_name(version)) as entries:
+                    seen += sorted(
+                        (entry.name, _stamp(entry.stat(follow_symlinks=False))) for entry in entries
+                    )
+        except OSError as error:
+            seen.append(error.errno)
+        return seen
 
     def publish(self, bundle_folder: Path, name: str | None = None) -> int:
         """Copy a bundle in as the next version and return it; a failed or killed copy leaves no version.
@@ -188,6 +228,11 @@ def _text_of(path: Path) -> str | None:
         return None
     except OSError as error:
         raise BundleError(path, f"nothing readable ({error.strerror})", "a version") from error
+
+
+def _stamp(status: os.stat_result) -> tuple[int, ...]:
+    """The second time is that of the inode: it also tells of other rights and of a time that was set back."""
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _copy(bundle: Bundle, incoming: Path) -> None:

@@ -4,17 +4,15 @@ import argparse
 import asyncio
 import gc
 import os
-import select
 import signal
 import sys
 import textwrap
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
+from functools import partial
 from typing import Final, NoReturn
 
 import structlog
-import uvicorn
 import uvloop
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -23,25 +21,27 @@ from rbm_bundle import BundleError
 from rbm_bundle.version import package_version
 from rbm_service.api.dependencies import AppState
 from rbm_service.app import create_app
-from rbm_service.errors import EngineError
-from rbm_service.observability.logging import configure_logging, flush_logs
+from rbm_service.errors import EngineError, reason_of
+from rbm_service.observability.logging import STDERR, LogWriter, configure_logging, flush_logs
+from rbm_service.serving.background import BackgroundThread
 from rbm_service.serving.supervisor import EngineLostError
 from rbm_service.serving.watchdog import EXIT_ENGINE_LOST
 from rbm_service.settings import ENV_PREFIX, Settings, service_links
-from rbm_service.web.api_keys import ADMIN_NAME, NAME_PATTERN, KeyFileError, new_key
-from rbm_service.web.connection import Connection
-from rbm_service.web.server import Server
+from rbm_service.web.api_keys import ADMIN_NAME, NAME_PATTERN, KeyFileError, KeyRing, new_key
+from rbm_service.web.server import Server, server_config
 
+STDOUT: Final = 1
 GARBAGE_THRESHOLDS: Final = (10_000, 20, 20)  # Python's own are 700, 10, 10
 EXPECTED: Final = {  # by pydantic's names of errors
     "int_parsing": "a whole number",
     "float_parsing": "a number",
+    "finite_number": "a number",
     "greater_than": "more than {gt:g}",
     "greater_than_equal": "at least {ge:g}",
     "less_than_equal": "at most {le:g}",
+    "string_pattern_mismatch": "a prefix as in /rbm",
     "url_parsing": "an address as in http://collector:4318",
 }
-STALLED_MILLISECONDS: Final = 1000  # that a reader of stderr may take before it is left alone
 
 log = structlog.get_logger(__name__)
 
@@ -50,17 +50,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Serve until told to stop, or make a key.
 
     Returns:
-        0 after being told to stop, 1 when a model or the keys are not right, 2 when the settings are not,
-        4 when an engine failed and could not be rebuilt.
+        0 after being told to stop, 1 when a model, the keys or the port are not right, or a new key could not
+        be written, 2 when the settings are not, 4 when an engine failed and could not be rebuilt.
     """
     given = _parser().parse_args(arguments)
     if given.new_key is not None:
-        _print_key(given.new_key)
-        return 0
+        return _print_key(given.new_key)
     try:
         settings = Settings()
     except ValidationError as error:
-        _print_error(_settings_message(error))
+        lines = map(_told, error.errors(include_url=False))
+        _print_error("\n  ".join(["rbm-serve: these settings are wrong:", *lines]))
         return 2
     configure_logging(settings.log_format, settings.log_level)
     if links := service_links(os.environ):
@@ -78,22 +78,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
 async def _serve(settings: Settings) -> None:
     """Run the lifespan around the server, so that what it raises arrives here and not in the server's log."""
     app = create_app(settings)
-    _calm_garbage_collection()
-    config = uvicorn.Config(
-        app.request_middleware,
-        host=settings.host,
-        port=settings.port,
-        http=Connection.within(
-            settings.header_timeout_seconds, settings.body_timeout_seconds, app.body_budget
-        ),
-        ws="none",
-        lifespan="off",
-        proxy_headers=False,  # nothing here asks who the client is
-        access_log=False,
-        log_config=None,
-    )
+    gc.collect()
+    gc.freeze()  # what was imported stays, and requests leave hardly any cycles to look for
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
+    config = server_config(app.request_middleware, settings.header_timeout_seconds, app.body_limits)
+    config.host, config.port = settings.host, settings.port
     app_state = app.app_state
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _look_anew, app_state)
+    look = partial(_look_anew, app_state, BackgroundThread("rbm-keys"))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, look)
     server = Server(config, app_state.models, settings.drain_seconds)
     app.on_engine_lost = server.drain_and_exit
     async with app.router.lifespan_context(app):
@@ -102,22 +94,19 @@ async def _serve(settings: Settings) -> None:
             signal.signal(number, server.handle_exit)  # the end goes on; a second signal cuts it short
 
 
-def _calm_garbage_collection() -> None:
-    """Look for cycles rarely, as requests leave hardly any, and not among what was imported, which stays."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GARBAGE_THRESHOLDS)
+def _look_anew(app_state: AppState, thread: BackgroundThread) -> None:
+    """Look for promotions, and read the files of keys again: in a thread, for a disk may hang."""
+    app_state.manager.wake()
+    thread.submit(_read_keys, app_state.keys)
 
 
-def _look_anew(app_state: AppState) -> None:
-    """Read the files of keys again, and look for promotions."""
+def _read_keys(keys: KeyRing) -> None:
     try:
-        app_state.keys.read()
-    except (KeyFileError, OSError) as error:
-        log.error("keys refused, the old ones stay", reason=str(error))
+        keys.read()
+    except Exception as error:  # noqa: BLE001 - the unit of work is this look at the files
+        log.error("keys refused, the old ones stay", reason=reason_of(error))
     else:
         log.info("keys read")
-    app_state.manager.wake()
 
 
 def _leave(exit_code: int) -> int:
@@ -134,26 +123,31 @@ def _key_name(text: str) -> str:
     return text
 
 
-def _print_key(name: str) -> None:
-    """Print the secret on stderr and the file's line on stdout, so that `>> FILE` adds what belongs there."""
+def _print_key(name: str) -> int:
+    """Print the file's line on stdout, so that `>> FILE` adds it, and then the secret on stderr.
+
+    Returns:
+        0, or 1 where one of them could not be written: no secret is shown whose line is lost.
+    """
     secret, line = new_key(name)
     file = "RBM_ADMIN_KEY_FILE" if name == ADMIN_NAME else "RBM_API_KEYS_FILE"
-    sys.stderr.write(f"the key, which is shown this once:\n{secret}\nits line for {file}, on stdout:\n")
-    sys.stdout.write(f"{line}\n")
+    told = f"the line for {file} is on stdout; the key, which is shown this once:\n{secret}"
+    try:
+        for descriptor, text in ((STDOUT, line), (STDERR, told)):
+            with open(descriptor, "w", closefd=False) as stream:
+                stream.write(f"{text}\n")
+    except OSError as error:
+        _print_error(f"rbm-serve: the key cannot be written: {error}")
+        return 1
+    return 0
 
 
 def _print_error(text: str) -> None:
     """Write to stderr as far as it is read: a reader that is gone or stalls does not change how this ends."""
-    if sys.stderr is None:
-        return
-    content = f"{text}\n".encode(errors="backslashreplace")
-    with suppress(OSError):
-        poll = select.poll()
-        poll.register(sys.stderr.fileno(), select.POLLOUT)
-        for start in range(0, len(content), select.PIPE_BUF):  # as much as does not block once there is room
-            if not poll.poll(STALLED_MILLISECONDS):
-                return
-            os.write(sys.stderr.fileno(), content[start : start + select.PIPE_BUF])
+    if sys.stderr is not None:
+        writer = LogWriter(partial(os.write, sys.stderr.fileno()), str)
+        writer.write(f"{text}\n")
+        writer.drain(1.0)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -187,20 +181,14 @@ def _described_settings() -> list[str]:
     for name, field in Settings.model_fields.items():
         default = "unset" if field.default is None else field.default
         lines.append(f"  {ENV_PREFIX}{name.upper()} (default: {default})")
-        lines += textwrap.wrap(
-            field.description or "", 100, initial_indent=" " * 6, subsequent_indent=" " * 6
-        )
+        lines.append(textwrap.indent(textwrap.fill(field.description or "", 94), " " * 6))
     return lines
 
 
-def _settings_message(error: ValidationError) -> str:
-    return "\n  ".join(["rbm-serve: these settings are wrong:", *map(_told, error.errors(include_url=False))])
-
-
 def _told(item: ErrorDetails) -> str:
-    """What is wrong with one setting, or with several together, which say it in their own words."""
+    """What is wrong with one setting; checks of the service's own say that themselves."""
     message = item["msg"].removeprefix("Value error, ")
-    if not item["loc"]:
+    if item["type"] == "value_error":
         return message
     template = EXPECTED.get(item["type"])
     expected = (

@@ -33,23 +33,26 @@ class ServiceError(Exception):
         status: the HTTP status.
         code: the word by which a program recognises the error.
         reason: the label under which `rbm_inference_failures_total` counts it.
+        default_detail: what is said where an error of this class always says the same.
+        default_headers: of the answer, where no others are given.
     """
 
     status: ClassVar[HTTPStatus]
     code: ClassVar[str]
     reason: ClassVar[FailureReason] = "other"
+    default_detail: ClassVar[str] = ""
+    default_headers: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
         self,
-        detail: str,
-        *,
+        detail: str | None = None,
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(detail)
-        self.detail = detail
+        self.detail = self.default_detail if detail is None else detail
+        super().__init__(self.detail)
         self.errors = tuple(errors)
-        self.headers = dict(headers or {})
+        self.headers = dict(headers or self.default_headers)
 
 
 class InvalidJsonError(ServiceError):
@@ -81,7 +84,7 @@ class UnknownNodeError(ServiceError):
     status, code, reason = HTTPStatus.NOT_FOUND, "unknown_node", "validation"
 
     def __init__(self, unknown: Sequence[int | str]) -> None:
-        shown = ", ".join(_shortened(node_id) for node_id in unknown[:5])
+        shown = ", ".join(shortened(node_id) for node_id in unknown[:5])
         more = ", ..." if len(unknown) > 5 else ""
         super().__init__(f"{len(unknown)} unknown: {shown}{more}; give neighbors or positions for such nodes")
         self.num_unknown = len(unknown)
@@ -97,9 +100,7 @@ class UnauthorizedError(ServiceError):
     """The route needs a key, and the request has none that is known."""
 
     status, code, reason = HTTPStatus.UNAUTHORIZED, "unauthorized", "unauthorized"
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
+    default_headers: ClassVar = {"WWW-Authenticate": "Bearer"}
 
 
 class ForbiddenError(ServiceError):
@@ -124,11 +125,10 @@ class RequestTimeoutError(ServiceError):
     """The body did not arrive in time; what would still come of it is not read."""
 
     status, code, reason = HTTPStatus.REQUEST_TIMEOUT, "request_timeout", "canceled"
+    default_headers: ClassVar = {"Connection": "close"}
 
     def __init__(self, limit_seconds: float) -> None:
-        super().__init__(
-            f"the body did not arrive within {limit_seconds:g} s", headers={"Connection": "close"}
-        )
+        super().__init__(f"the body did not arrive within {limit_seconds:g} s")
 
 
 class ConflictError(ServiceError):
@@ -172,45 +172,38 @@ class BackendError(ServiceError):
     """The service failed; the log says why."""
 
     status, code, reason = HTTPStatus.INTERNAL_SERVER_ERROR, "backend", "backend"
-
-    def __init__(self) -> None:
-        super().__init__("the request could not be computed")
+    default_detail = "the request could not be computed"
 
 
 class WarmingError(ServiceError):
     """No model is in service at the moment."""
 
     status, code = HTTPStatus.SERVICE_UNAVAILABLE, "warming"
-
-    def __init__(self) -> None:
-        super().__init__("no model is in service yet", headers={"Retry-After": "1"})
+    default_detail = "no model is in service yet"
+    default_headers: ClassVar = {"Retry-After": "1"}
 
 
 class DrainingError(ServiceError):
     """The service is about to end; another replica, or this one after its restart, will answer."""
 
     status, code, reason = HTTPStatus.SERVICE_UNAVAILABLE, "draining", "rejected"
-
-    def __init__(self) -> None:
-        super().__init__("the service is about to end", headers={"Retry-After": "1"})
+    default_detail = "the service is about to end"
+    default_headers: ClassVar = {"Retry-After": "1"}
 
 
 class UnhealthyError(ServiceError):
     """The engine failed and is being rebuilt; another replica, or this one in a while, will answer."""
 
     status, code, reason = HTTPStatus.SERVICE_UNAVAILABLE, "unhealthy", "rejected"
-
-    def __init__(self) -> None:
-        super().__init__("the engine failed and is being rebuilt", headers={"Retry-After": "5"})
+    default_detail = "the engine failed and is being rebuilt"
+    default_headers: ClassVar = {"Retry-After": "5"}
 
 
 class DeadlineExceededError(ServiceError):
     """The answer was not there when the caller stopped waiting for it."""
 
     status, code, reason = HTTPStatus.GATEWAY_TIMEOUT, "deadline_exceeded", "deadline"
-
-    def __init__(self) -> None:
-        super().__init__("the request was not computed within its time limit")
+    default_detail = "the request was not computed within its time limit"
 
 
 class EngineError(Exception):
@@ -222,6 +215,7 @@ def reason_of(error: BaseException) -> str:
     return str(error).encode("utf-8", "backslashreplace").decode()
 
 
-def _shortened(node_id: int | str) -> str:
-    text = repr(node_id)
+def shortened(value: int | str | None) -> str:
+    """A name, id or number that a caller made up, cut to a length that can be shown."""
+    text = repr(value)
     return text if len(text) <= 50 else text[:50] + "..."

@@ -4,11 +4,11 @@ import difflib
 import importlib.util
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, HttpUrl, field_validator, model_validator
+from pydantic import Field, FiniteFloat, HttpUrl, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ENV_PREFIX = "RBM_"
@@ -21,9 +21,9 @@ LINKED_PART = re.compile(r"_SERVICE_HOST|_SERVICE_PORT(_.+)?|_PORT_\d+_(TCP|UDP|
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1)]
 MAX_SECONDS = 3600
-Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
-AtLeastASecond = Annotated[float, Field(ge=1, le=MAX_SECONDS)]
-SecondsOrNone = Annotated[float, Field(ge=0, le=MAX_SECONDS)]
+Seconds = Annotated[FiniteFloat, Field(gt=0, le=MAX_SECONDS)]
+AtLeastASecond = Annotated[FiniteFloat, Field(ge=1, le=MAX_SECONDS)]
+SecondsOrNone = Annotated[FiniteFloat, Field(ge=0, le=MAX_SECONDS)]
 Prefix = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")]
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\sA-Z]+")
 
@@ -71,8 +71,9 @@ class Settings(BaseSettings):
     """Longest request body."""
 
     max_buffered_bytes: Count = 256 * 1024 * 1024
-    """Most bytes of all request bodies that are held at the same time, as announced or as they arrive, and of
-    what compressed ones expand to; a request beyond that is answered with 429 before its body is read."""
+    """Most bytes of all request bodies that are held at the same time, as they arrive, and of what
+    compressed ones expand to. A request that goes beyond it gets 429: before its body is read, where it
+    announces more than there is room for."""
 
     header_timeout_seconds: Seconds = 10.0
     """How long the headers of a request may take to arrive; then the connection is closed. One that waits for
@@ -165,46 +166,40 @@ class Settings(BaseSettings):
         if unknown := sorted(name for name in given if name.upper() not in known):
             raise ValueError("; ".join(_unknown_variable(name, known) for name in unknown))
         linked = {name.removeprefix(ENV_PREFIX).lower() for name in links}
-        return {
-            name: value
-            for name, value in values.items()
-            if name not in linked or not LINKED_ADDRESS.fullmatch(str(value))
-        }
+        is_link = {name for name in linked & set(values) if LINKED_ADDRESS.fullmatch(str(values[name]))}
+        return {name: value for name, value in values.items() if name not in is_link}
 
     @field_validator("cors_origins")
     @classmethod
     def _check_origins(cls, origins: str | None) -> str | None:
-        for origin in _listed(origins):
-            if not ORIGIN.fullmatch(origin):
-                raise ValueError(f"expected origins as in https://app.example.org, got {origin}")
+        if wrong := ", ".join(origin for origin in _listed(origins) if not ORIGIN.fullmatch(origin)):
+            raise ValueError(f"RBM_CORS_ORIGINS: expected origins as in https://app.example.org, got {wrong}")
         return origins
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        if self.max_request_rows > self.max_queued_rows:
-            raise ValueError(
-                f"RBM_MAX_REQUEST_ROWS={self.max_request_rows} exceeds RBM_MAX_QUEUED_ROWS="
-                f"{self.max_queued_rows}: such a request could never be queued"
-            )
-        if self.max_body_bytes > self.max_buffered_bytes:
-            raise ValueError(
-                f"RBM_MAX_BODY_BYTES={self.max_body_bytes} exceeds RBM_MAX_BUFFERED_BYTES="
-                f"{self.max_buffered_bytes}: such a body could never be held"
-            )
+        if mistakes := "; ".join(self._mistakes()):
+            raise ValueError(mistakes)
+        return self
+
+    def _mistakes(self) -> Iterator[str]:
+        if (rows := self.max_request_rows) > (queued := self.max_queued_rows):
+            yield f"RBM_MAX_REQUEST_ROWS={rows} exceeds RBM_MAX_QUEUED_ROWS={queued}: could never be queued"
+        if (body := self.max_body_bytes) > (buffered := self.max_buffered_bytes):
+            yield f"RBM_MAX_BODY_BYTES={body} exceeds RBM_MAX_BUFFERED_BYTES={buffered}: could never be held"
         if "" in self.model_names or len(set(self.model_names)) < len(self.model_names):
-            raise ValueError(f"RBM_MODEL: expected different names with commas between, got {self.model}")
+            yield f"RBM_MODEL: expected different names with commas between, got {self.model}"
         if self.metrics_port == self.port:
-            raise ValueError(f"RBM_METRICS_PORT={self.metrics_port} is the port of the API as well")
+            yield f"RBM_METRICS_PORT={self.metrics_port} is the port of the API as well"
         if self.otlp_endpoint is not None and not _is_installed(TRACING_MODULE):
-            raise ValueError(
+            yield (
                 f"RBM_OTLP_ENDPOINT={self.otlp_endpoint}, but OpenTelemetry is not installed: "
                 "install the extra `tracing`, or leave it unset"
             )
         if self.docs == "keys" and self.api_keys_file is None:
-            raise ValueError("RBM_DOCS=keys needs RBM_API_KEYS_FILE: nobody has a key")
+            yield "RBM_DOCS=keys needs RBM_API_KEYS_FILE: nobody has a key"
         if self.model_control == "explicit" and self.admin_key_file is None:
-            raise ValueError("RBM_MODEL_CONTROL=explicit needs RBM_ADMIN_KEY_FILE: nobody could load a model")
-        return self
+            yield "RBM_MODEL_CONTROL=explicit needs RBM_ADMIN_KEY_FILE: nobody could load a model"
 
 
 def service_links(environment: Mapping[str, str]) -> set[str]:
@@ -213,18 +208,15 @@ def service_links(environment: Mapping[str, str]) -> set[str]:
     A Service `rbm` gives `RBM_PORT=tcp://10.0.0.1:8000`, `RBM_SERVICE_HOST` and so on, a Service `rbm-x` the
     same after `RBM_X`. The address tells them from a setting, and from a mistake.
     """
-    services = {
-        name: match[1]
-        for name, value in environment.items()
-        if (match := LINKED_NAME.fullmatch(name)) and LINKED_ADDRESS.fullmatch(value)
-    }
+    addresses = [name for name, value in environment.items() if LINKED_ADDRESS.fullmatch(value)]
+    links = {name: match[1] for name in addresses if (match := LINKED_NAME.fullmatch(name))}
     parts = {
         name
         for name in environment
-        for service in services.values()
+        for service in links.values()
         if name.startswith(service) and LINKED_PART.fullmatch(name.removeprefix(service))
     }
-    return parts | set(services)
+    return parts | set(links)
 
 
 def _listed(text: str | None) -> tuple[str, ...]:

@@ -79,6 +79,7 @@ def test_an_array_of_ids_finds_the_same_rows_as_a_list():
     assert NodeTable(None, POSITIONS).rows_of(np.array(ids)).tolist() == [0, 3, UNKNOWN, UNKNOWN]
     strings = NodeTable(np.array([b"1", b"2", b"3", b"4"]), POSITIONS)
     assert strings.rows_of(np.array([1, 2])).tolist() == [UNKNOWN] * 2
+    assert rows(strings, 1, "1", "2") == [UNKNOWN, 0, 1]
 
 
 def test_row_bounds_whose_differences_overflow_are_refused(tmp_path):

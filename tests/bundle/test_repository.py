@@ -36,6 +36,49 @@ def test_rollback_promotes_the_next_lower_version(repository, tiny_bundle):
     assert repository.current("tiny") == 1
 
 
+def test_where_nothing_is_promoted_the_error_says_what_there_is(repository, tiny_bundle):
+    with pytest.raises(BundleError, match="expected a model named tiny, got models none"):
+        repository.promoted("tiny")
+    repository.publish(tiny_bundle)
+    with pytest.raises(BundleError, match="rbm-models promote tiny 1, got versions 1, none of them promoted"):
+        repository.promoted("tiny")
+    repository.promote("tiny", 1)
+    assert repository.promoted("tiny") == 1
+
+
+@pytest.mark.parametrize("pointer", ["CURRENT", "SHADOW"])
+def test_a_fingerprint_changes_with_the_file_that_names_a_version_and_with_that_version(
+    repository, tiny_bundle, pointer
+):
+    for _ in range(2):
+        repository.publish(tiny_bundle)
+    path, golden = repository.root / "tiny" / pointer, repository.path_of("tiny", 2) / "golden.npz"
+    changes = [
+        lambda: path.write_bytes(b"1"),
+        lambda: path.write_bytes(b"2 0.5\n"),
+        lambda: golden.write_bytes(b"half a copy"),
+        lambda: golden.chmod(0o600),
+        golden.unlink,
+        lambda: golden.parent.rename(golden.parent.with_name("3")),
+        lambda: path.write_bytes(b"1" * 70_000),
+        path.unlink,
+        path.mkdir,
+    ]
+    seen = [repository.fingerprint("tiny", pointer)]
+    for change in changes:
+        change()
+        seen.append(repository.fingerprint("tiny", pointer))
+        assert seen[-1] == repository.fingerprint("tiny", pointer)
+        assert seen[-1] != seen[-2]
+
+
+@pytest.mark.parametrize("pointer", ["CURRENT", "SHADOW"])
+def test_the_fingerprint_of_a_pipe_is_there_at_once(repository, tiny_bundle, pointer):
+    repository.publish(tiny_bundle)
+    os.mkfifo(repository.root / "tiny" / pointer)
+    assert repository.fingerprint("tiny", pointer) == repository.fingerprint("tiny", pointer)
+
+
 def test_a_version_that_is_not_there_is_not_promoted(repository, tiny_bundle):
     repository.publish(tiny_bundle)
     with pytest.raises(BundleError, match="expected version 7, got versions 1"):

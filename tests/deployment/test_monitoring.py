@@ -80,7 +80,7 @@ def test_rules_of_latency_and_availability_watch_every_route_that_classifies_and
     patterns = set(re.findall(r'route=~"([^"]+)"', ALERTS.read_text()))
     middleware = app.request_middleware
     for pattern in patterns:
-        watched = {route for route in middleware.metrics if re.fullmatch(pattern, route)}
+        watched = {route for route in middleware.routes if re.fullmatch(pattern, route)}
         assert watched == middleware.inference_routes
     watching = {query.place for query in rule_queries() if "route=~" in query.expression}
     assert {"RbmSlow", "job:rbm_slo_requests:rate5m", "job:rbm_slo_bad_requests:rate5m"} == watching

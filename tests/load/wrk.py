@@ -96,7 +96,7 @@ def check_machine() -> list[int]:
     if shutil.which("wrk") is None:
         raise HttpBenchError("HTTP benchmark: wrk is not installed (Debian, Ubuntu: apt install wrk)")
     if len(cores := sorted(os.sched_getaffinity(0))) < 2:
-        raise HttpBenchError(f"HTTP benchmark: found {len(cores)} core, wanted one to serve and one to load")
+        raise HttpBenchError(f"HTTP benchmark: expected a core to serve and one to load, got {len(cores)}")
     return cores
 
 

@@ -14,7 +14,6 @@ from rbm_service.inference.batcher import Batcher
 from rbm_service.observability.metrics import Metrics
 from rbm_service.observability.model_metrics import ModelMetrics
 from rbm_service.runtime.engine import Engine
-from rbm_service.runtime.runners import nobody_counts
 from rbm_service.settings import Settings
 from tests.batchers import Gate
 from tests.bundles import TINY
@@ -101,6 +100,6 @@ def make_batcher(
         return batchers[-1]
 
     yield make
-    engine.report_executions(nobody_counts)
+    engine.report_executions(lambda num_rows: None)
     for batcher in batchers:
         batcher.close()

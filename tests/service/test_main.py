@@ -3,9 +3,11 @@ import hashlib
 import json
 import os
 import select
+import shlex
 import signal
 import socket
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 
@@ -14,8 +16,9 @@ import pytest
 from rbm_bundle import ModelRepository
 from rbm_bundle.version import package_version
 from rbm_service.settings import Settings
+from rbm_service.web.api_keys import new_key
 from tests.bundles import TINY
-from tests.servers import SERVE, wait_until_ready
+from tests.servers import SERVE, wait_until, wait_until_ready
 
 pytestmark = pytest.mark.system
 
@@ -34,18 +37,22 @@ def run(env, *arguments):
     return subprocess.run([*SERVE, *arguments], env=env, capture_output=True, text=True, timeout=60)
 
 
-@pytest.fixture
-def server(models_dir, free_port):
-    process = subprocess.Popen(
-        SERVE, env=environment(models_dir, RBM_PORT=str(free_port)), stderr=subprocess.PIPE, text=True
-    )
-    process.url = f"http://127.0.0.1:{free_port}"
+@contextlib.contextmanager
+def started(env, command=SERVE):
+    process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+    process.url = f"http://127.0.0.1:{env['RBM_PORT']}"
     try:
         wait_until_ready(process.url, process)
         yield process
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def server(models_dir, free_port):
+    with started(environment(models_dir, RBM_PORT=str(free_port))) as process:
+        yield process
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -77,6 +84,14 @@ def test_a_missing_model_ends_it_with_one_line_that_says_so(tmp_path):
     assert "expected a published model" in line["reason"]
 
 
+@pytest.mark.parametrize("model", ["", "tiny"])
+def test_a_missing_folder_of_models_is_named_with_its_setting(tmp_path, model):
+    path = tmp_path / "nothing"
+    result = run(environment(path, RBM_MODEL=model))
+    assert result.returncode == 1
+    assert only_line(result)["reason"] == f"{path}: expected a folder of models (RBM_MODELS_DIR), got none"
+
+
 def test_a_flipped_bit_in_the_bundle_ends_it_with_one_line_that_names_the_file(tmp_path):
     repository = ModelRepository(tmp_path)
     repository.promote("tiny", repository.publish(TINY))
@@ -96,13 +111,28 @@ def test_cuda_that_is_not_there_ends_it_with_one_line(models_dir):
     assert result.stdout == ""
 
 
-def test_a_port_that_is_taken_ends_it_without_a_traceback(models_dir):
+def told_not_to_listen(result, host, port):
+    """The reason for it."""
+    line = json.loads(result.stderr.splitlines()[-1])
+    before, _, reason = line["reason"].partition(": ")
+    assert (result.returncode, line["event"]) == (1, "startup failed")
+    assert before == f"cannot listen on RBM_HOST={host}, RBM_PORT={port}"
+    return reason
+
+
+def test_a_port_that_is_taken_ends_it_with_a_line_that_names_the_settings(models_dir):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        result = run(environment(models_dir, RBM_PORT=str(taken.getsockname()[1])))
-    assert result.returncode != 0
-    assert "address already in use" in result.stderr
+        port = str(taken.getsockname()[1])
+        result = run(environment(models_dir, RBM_PORT=port))
+    assert "address already in use" in told_not_to_listen(result, "127.0.0.1", port)
+
+
+@pytest.mark.parametrize("host", ["nowhere.invalid", "a..b", "x" * 80, "192.0.2.1"])
+def test_a_host_that_is_not_ours_ends_it_with_a_line_that_names_the_settings(models_dir, free_port, host):
+    result = run(environment(models_dir, RBM_HOST=host, RBM_PORT=str(free_port)))
+    assert told_not_to_listen(result, host, free_port)
     assert "Traceback" not in result.stderr
 
 
@@ -122,12 +152,60 @@ def test_a_port_for_metrics_that_is_taken_is_named(models_dir):
 def test_keys_that_cannot_be_read_end_it_with_one_line_that_tells_no_secret(models_dir, tmp_path, name):
     path = tmp_path / "keys"
     missing = run(environment(models_dir, **{name: str(path)}))
+    os.mkfifo(path)
+    pipe = run(environment(models_dir, **{name: str(path)}))
+    path.unlink()
     path.write_text("# ours\nopen-sesame\n")
     wrong = run(environment(models_dir, **{name: str(path)}))
-    assert (missing.returncode, wrong.returncode) == (1, 1)
+    assert (missing.returncode, pipe.returncode, wrong.returncode) == (1, 1, 1)
     assert "No such file or directory" in only_line(missing)["reason"]
-    assert only_line(wrong)["reason"].startswith(f"{path}, line 2: wanted ")
+    assert only_line(pipe)["reason"] == f"[Errno 22] not a plain file: '{path}'"
+    assert only_line(wrong)["reason"].startswith(f"{path}, line 2: expected ")
     assert "sesame" not in wrong.stderr + wrong.stdout
+
+
+WITH_A_DISK_THAT_HANGS = """
+import sys, time
+from rbm_service.command import run
+from rbm_service.web import api_keys
+
+def read(path, max_bytes, read=api_keys.read_small_file):
+    while path.with_name("hanging").exists():
+        time.sleep(0.01)
+    return read(path, max_bytes)
+
+api_keys.read_small_file = read
+sys.exit(run([]))
+"""
+
+
+def test_a_disk_that_hangs_while_keys_are_read_anew_stops_nothing(models_dir, tmp_path, free_port):
+    secret, line = new_key("web")
+    keys, hanging = tmp_path / "keys", tmp_path / "hanging"
+    keys.write_text(line)
+    env = environment(
+        models_dir, RBM_PORT=str(free_port), RBM_API_KEYS_FILE=str(keys), RBM_RELOAD_POLL_SECONDS="0"
+    )
+    with started(env, [sys.executable, "-c", WITH_A_DISK_THAT_HANGS]) as server:
+        hanging.touch()
+        keys.write_text("nonsense")
+        ModelRepository(models_dir).promote("tiny", ModelRepository(models_dir).publish(TINY))
+        server.send_signal(signal.SIGHUP)
+        wait_until(lambda: info(server, secret)["model"]["version"] == 2, "the end of the signal's handler")
+        hanging.unlink()
+        while "keys refused, the old ones stay" not in server.stderr.readline():
+            pass
+        assert info(server, secret)["model"]["version"] == 2
+        hanging.touch()
+        server.send_signal(signal.SIGHUP)
+        server.send_signal(signal.SIGTERM)  # nothing waits for the disk
+        assert server.wait(60) == 0
+
+
+def info(server, secret):
+    request = urllib.request.Request(f"{server.url}/info", headers={"X-API-Key": secret})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
 
 
 def test_a_new_key_is_told_on_stderr_and_its_line_on_stdout():
@@ -138,6 +216,22 @@ def test_a_new_key_is_told_on_stderr_and_its_line_on_stdout():
     secret = admin.stderr.splitlines()[1]
     assert admin.stdout == f"{hashlib.sha256(secret.encode()).hexdigest()}\n"
     assert "RBM_ADMIN_KEY_FILE" in admin.stderr
+
+
+@pytest.mark.parametrize("name", ["web", "admin"])
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-", "| :"])
+def test_a_new_key_whose_line_is_lost_is_not_shown(name, redirection):
+    command = f"set -o pipefail; {shlex.join(SERVE)} --new-key {name} {redirection}"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    (told,) = result.stderr.splitlines()
+    assert told.startswith("rbm-serve: the key cannot be written: ")
+
+
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
+def test_a_new_key_that_cannot_be_shown_is_an_error(redirection):
+    command = f"{shlex.join(SERVE)} --new-key web {redirection}"
+    assert subprocess.run(["bash", "-c", command], capture_output=True, timeout=60).returncode == 1
 
 
 @pytest.mark.parametrize("name", ["", "a b", "#", "x" * 33, "caf\xe9"])
@@ -155,6 +249,10 @@ def test_wrong_settings_end_it_with_a_line_for_each(models_dir):
         "RBM_MAX_BATCH_ROWS": ("0", "at least 1"),
         "RBM_REQUEST_TIMEOUT_SECONDS": ("0", "more than 0"),
         "RBM_DRAIN_SECONDS": ("soon", "a number"),
+        "RBM_HEADER_TIMEOUT_SECONDS": ("nan", "a number"),
+        "RBM_ENGINE_TIMEOUT_SECONDS": ("NaN", "a number"),
+        "RBM_RELOAD_POLL_SECONDS": ("inf", "a number"),
+        "RBM_ROOT_PATH": ("rbm", "a prefix as in /rbm"),
         "RBM_OTLP_ENDPOINT": ("collector", "an address as in http://collector:4318"),
     }
     result = run(environment(models_dir, **{name: value for name, (value, _) in wrong.items()}))

@@ -79,3 +79,23 @@ def test_sighup_during_the_imports_changes_nothing(run):
 
 def test_sigterm_while_a_model_is_loaded_does_not_wait_for_it(run):
     assert run(WHILE_A_MODEL_LOADS, "", 15, RBM_METRICS_PORT="")[0] == 0
+
+
+A_SECOND_SIGNAL = """
+import os, signal, sys, time
+from rbm_service.web.server import Server
+import uvicorn
+
+server = Server(uvicorn.Config(None), None, 60)
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, server.handle_exit)
+for number in sys.argv[1:]:
+    os.kill(os.getpid(), int(number))
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize(("first", "second"), [(15, 15), (15, 2), (2, 15), (2, 2)])
+def test_a_second_signal_ends_it_as_the_signal_would(run, first, second):
+    assert run(A_SECOND_SIGNAL, first) == (0, "")
+    assert run(A_SECOND_SIGNAL, first, second) in [(-second, ""), (128 + second, "")]

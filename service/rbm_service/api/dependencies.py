@@ -33,12 +33,9 @@ def app_state_of(request: Request) -> AppState:
     return app_state
 
 
-RouteHandler = Callable[[Request], Coroutine[Any, Any, Response]]
-
-
 class PlainRoute(APIRoute):
     """A route whose function takes the request and gives the response, with nothing to inject or convert."""
 
-    def get_route_handler(self) -> RouteHandler:
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The function itself: what FastAPI would do around it costs as much as reading the body."""
         return self.endpoint

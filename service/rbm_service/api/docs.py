@@ -6,12 +6,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.staticfiles import StaticFiles
 
-from rbm_service.api.dependencies import PlainRoute
-
-router = APIRouter(route_class=PlainRoute)
+router = APIRouter(include_in_schema=False)
 
 
-@router.get("/docs", include_in_schema=False)
+@router.get("/docs")
 async def get_docs(request: Request) -> Response:
     """The page; its links are relative, and so are right behind a proxy that adds a prefix."""
     return get_swagger_ui_html(
@@ -24,7 +22,7 @@ async def get_docs(request: Request) -> Response:
     )
 
 
-@router.get("/docs/{file}", include_in_schema=False)
+@router.get("/docs/{file}")
 async def get_docs_file(request: Request) -> Response:
     """A file of Swagger UI."""
     return await _swagger_ui().get_response(request.path_params["file"], request.scope)

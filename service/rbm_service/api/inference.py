@@ -10,20 +10,20 @@ from typing import Final, TypeVar
 
 from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 
 from rbm_service.api.dependencies import AppState
 from rbm_service.errors import FailureReason, ServiceError, UnknownNodeError
 from rbm_service.inference.batch import RequestOutputs
 from rbm_service.inference.preprocessing import NodeQuery, RequestRows, encode
-from rbm_service.observability.metrics import STAGES, Metrics, Stage
-from rbm_service.observability.timings import RequestTrace
+from rbm_service.observability.metrics import STAGES, Metrics, RequestTrace, Stage
 from rbm_service.serving.model import ServedModel
-from rbm_service.serving.shadow import Answered
 from rbm_service.web.request_context import RequestContext
 
 # Longer bodies are read in a thread. One of 64 kB takes a millisecond, for which a thread may keep the
 # interpreter to itself anyway: for shorter ones, a thread would gain the others nothing.
 MAX_BYTES_ON_LOOP: Final = 64 * 1024
+MAX_VALUES_ON_LOOP: Final = 8192  # names and numbers of an answer: written out in a few milliseconds
 SERVER_TIMING: Final = ", ".join(f"{name};dur=%.3f" for name in (*STAGES, "total"))
 
 T = TypeVar("T")
@@ -32,20 +32,29 @@ T = TypeVar("T")
 _long_work = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rbm-long-work")
 
 
-async def offload(is_long: bool, function: Callable[[], T]) -> T:
-    """Call a function here, or in a thread where it takes so long that others would wait for it."""
-    if not is_long:
-        return function()
-    return await asyncio.get_running_loop().run_in_executor(_long_work, function)
+def offload(function: Callable[[], T]) -> asyncio.Future[T]:
+    """Call a function that takes so long that others would wait for it in a thread."""
+    return asyncio.get_running_loop().run_in_executor(_long_work, function)
+
+
+def count_failure(metrics: Metrics, error: BaseException) -> None:
+    """Count a request that gets no predictions under its reason."""
+    reason: FailureReason = "other"
+    if isinstance(error, ServiceError):
+        reason = error.reason
+    elif isinstance(error, asyncio.CancelledError | ClientDisconnect):
+        reason = "canceled"
+    metrics.rbm_inference_failures_total.labels(reason).inc()
 
 
 @dataclass(slots=True)
 class Computed:
-    """The rows of a request, what the graph said of them, and the seconds of the stages until then.
+    """The rows of a query, what the graph said of them, and the seconds of the stages until then.
 
     `started` is when the body was there, by `time.perf_counter`, and `ended` when the outputs were.
     """
 
+    query: NodeQuery
     rows: RequestRows
     outputs: RequestOutputs
     seconds: dict[Stage, float]
@@ -53,18 +62,12 @@ class Computed:
     ended: float
 
 
-def count_failure(metrics: Metrics, error: BaseException) -> None:
-    """Count a request that gets no predictions under its reason."""
-    metrics.inference_failures.labels(_reason(error)).inc()
-
-
 async def compute(
     context: RequestContext,
     app_state: AppState,
-    query: NodeQuery,
     model: ServedModel,
+    query: NodeQuery,
     started: float,
-    *,
     is_long: bool,
     explain: bool,
     timeout_seconds: float | None,
@@ -82,11 +85,11 @@ async def compute(
     """
     parsed = perf_counter()
     model.batcher.check_room()
-    max_rows = app_state.settings.max_request_rows
+    find_rows = partial(encode, query, model.bundle, app_state.settings.max_request_rows)
     try:
-        rows = await offload(is_long, partial(encode, query, model.bundle, max_rows))
+        rows = await offload(find_rows) if is_long else find_rows()
     except UnknownNodeError as error:
-        model.metrics.count_missing(error.num_unknown)
+        model.metrics.positions["missing"].inc(error.num_unknown)
         raise
     encoded = perf_counter()
     limit = app_state.settings.request_timeout_seconds
@@ -100,49 +103,41 @@ async def compute(
         "queue": outputs.queue_seconds,
         "inference": outputs.inference_seconds,
     }
-    return Computed(rows, outputs, seconds, started, perf_counter())
+    return Computed(query, rows, outputs, seconds, started, perf_counter())
 
 
 def finish(
+    response: Response,
     context: RequestContext,
     app_state: AppState,
     model: ServedModel,
     computed: Computed,
     num_abstained: int = 0,
-) -> str:
-    """Count a request whose answer is written; returns the value of `Server-Timing`: milliseconds."""
+) -> Response:
+    """Count a request whose answer is written, and tell the caller its times, in milliseconds.
+
+    Once the answer is out, the shadow gets the request, if there is a shadow and this is one for it.
+    """
     now, seconds, outputs = perf_counter(), computed.seconds, computed.outputs
     seconds["serialize"] = now - computed.ended
     model.metrics.count_request(seconds, computed.rows.sources, num_abstained)
     if app_state.settings.otlp_endpoint is not None:
-        context.work = RequestTrace(
-            model_name=model.name,
-            model_version=model.version,
-            num_rows=computed.rows.num_rows,
-            batch_number=outputs.batch_number,
-            batch_rows=outputs.batch_rows,
-            started=computed.started,
-            stage_seconds=seconds,
-        )
+        attributes: dict[str, str | int] = {
+            "rbm.model.name": model.name,
+            "rbm.model.version": model.version,
+            "rbm.rows": computed.rows.num_rows,
+            "rbm.batch.id": outputs.batch_number,
+            "rbm.batch.rows": outputs.batch_rows,
+        }
+        context.work = RequestTrace(attributes, computed.started, seconds)
+    shadow = app_state.models.shadows.get(model.name)
+    if shadow is not None and shadow.samples(model.version):
+        labels = [model.bundle.manifest.labels[index] for index in outputs.class_index]
+        response.background = BackgroundTask(shadow.follow, computed.query, labels, model.version)
     parse, lookup, queue, inference, serialize = seconds.values()
-    return SERVER_TIMING % (
+    timing = SERVER_TIMING % (
         *(1e3 * parse, 1e3 * lookup, 1e3 * queue, 1e3 * inference, 1e3 * serialize),
         1e3 * (now - computed.started),
     )
-
-
-def comparison(
-    app_state: AppState, query: NodeQuery, outputs: RequestOutputs, model: ServedModel
-) -> BackgroundTask | None:
-    """What is left to do once the answer is out: let the shadow have the request, if it is one for it."""
-    shadow = app_state.models.shadow_of(model.name)
-    if shadow is None or not shadow.samples(model.version):
-        return None
-    labels = [model.bundle.manifest.labels[index] for index in outputs.class_index]
-    return BackgroundTask(shadow.follow, Answered(query, labels, model.version))
-
-
-def _reason(error: BaseException) -> FailureReason:
-    if isinstance(error, ServiceError):
-        return error.reason
-    return "canceled" if isinstance(error, asyncio.CancelledError | ClientDisconnect) else "other"
+    response.raw_headers.append((b"server-timing", timing.encode()))
+    return response

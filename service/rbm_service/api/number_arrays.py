@@ -6,27 +6,29 @@ out this way can be no text inside of a string, where its quotes would be escape
 """
 
 import re
-from collections.abc import Collection, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import simdjson
 
-from rbm_service.errors import InvalidRequestError
+from rbm_service.api.validation import Schema, parse
+from rbm_service.errors import InvalidJsonError, InvalidRequestError
 
-Kind = Literal["d", "i"]  # float64 and int64, as simdjson calls them
-
+Dtype = type[np.float64] | type[np.int64]
 Rows = npt.NDArray[Any] | list[npt.NDArray[Any]]  # a list where they differ in length
 
+MAX_REST_BYTES: Final = 8 * 2**20  # of a body, beside numbers: as many ids as may come, 120 bytes each
+MAX_ARRAYS: Final = 64  # under one key
 PART_BYTES: Final = 128 * 1024  # read in about half a millisecond
-OPENING: Final = re.compile(rb"[ \t\n\r]*:[ \t\n\r]*\[[ \t\n\r]*(?=[\[\-0-9])")
-ESCAPED_LETTER: Final = re.compile(rb"\\u00[4-7]")
 ARRAY: Final = re.compile(rb"[ \t\n\r]*:[ \t\n\r]*\[[ \t\n\r]*")
-END_OF_ROWS: Final = re.compile(rb"\][ \t\n\r]*\]")
+# A letter of ASCII written as an escape, in a key that would so not be found: a colon follows its string.
+ESCAPED_KEY: Final = re.compile(rb'\\u00[4-7](?:[^"\\]|\\.)*"[ \t\n\r]*:')
+END_OF_ROWS: Final = re.compile(rb"\](?=[ \t\n\r]*\])")
 BETWEEN_ROWS: Final = re.compile(rb"[ \t\n\r]*,[ \t\n\r]*(?=\[)")
-OPEN: Final = ord("[")
-DTYPES: Final[dict[Kind, npt.DTypeLike]] = {"d": np.float64, "i": np.int64}
+STARTS_OF_NUMBERS: Final = b"[-0123456789"
 
 
 class NotNumbersError(ValueError):
@@ -34,139 +36,138 @@ class NotNumbersError(ValueError):
 
     Attributes:
         part: the text that is wrong, without the brackets around it.
-        index: how many rows or numbers come before it.
+        before: how many rows or numbers come before it; of a part of a row, how many of both.
     """
 
-    def __init__(self, part: bytes, index: int) -> None:
+    def __init__(self, part: bytes, *before: int) -> None:
         super().__init__(part[:100])
         self.part = part
-        self.index = index
+        self.before = before
 
 
-class NumberText:
-    """An array in a body: the text between its brackets, of rows of numbers or of numbers."""
-
-    __slots__ = ("is_nested", "text")
-
-    def __init__(self, text: bytes, is_nested: bool) -> None:
-        self.text = text
-        self.is_nested = is_nested
-
-    def numbers(self, kind: Kind) -> npt.NDArray[Any]:
-        """Numbers of one kind.
-
-        Raises:
-            NotNumbersError: they are no numbers, or of the other kind.
-        """
-        arrays, start, num_read = [], 0, 0
-        while start <= len(self.text):
-            comma = self.text.find(b",", start + PART_BYTES)
-            end = len(self.text) if comma < 0 else comma
-            arrays.append(_read_numbers(self.text[start:end], kind, num_read))
-            num_read += len(arrays[-1])
-            start = end + 1
-        return np.concatenate(arrays)
-
-    def rows(self, kind: Kind = "d") -> Rows:
-        """Rows of numbers: as many whole ones at once as a part may have, and of a longer one the numbers.
-
-        Raises:
-            NotNumbersError: they are no rows of numbers, or of the other kind.
-        """
-        lengths: list[int] = []
-        arrays = []
-        start = 0
-        while start < len(self.text):
-            end = self.text.find(b"]", start + PART_BYTES) + 1 or len(self.text)
-            part = self.text[start:end]
-            if len(part) > 2 * PART_BYTES and part.count(b"[") == 1:
-                values = NumberText(part.strip()[1:-1], False).numbers(kind)
-                found = [len(values)]
-            else:
-                found, values = _read_rows(part, kind, len(lengths))
-            lengths += found
-            arrays.append(values)
-            between = BETWEEN_ROWS.match(self.text, end)
-            if between is None and end < len(self.text):
-                raise NotNumbersError(self.text[end : end + PART_BYTES], len(lengths))
-            start = between.end() if between else end
-        return _shaped(np.concatenate(arrays), lengths)
-
-
-def cut_out(body: bytes, keys: Sequence[bytes]) -> tuple[bytes, list[NumberText]]:
+def cut_out(body: bytes, keys: Mapping[bytes, bool | None]) -> tuple[bytes, list[bytes]]:
     """Separate the arrays of numbers under some keys from the rest of a body.
 
     Args:
-        keys: with their quotes.
+        keys: with their quotes; whether rows of numbers stand there, True, or numbers; None: either.
 
     Returns:
-        The body in which the only number of each array is its place among them, and the arrays.
+        The body in which the only number of each array is its place among them, and what stood between the
+        brackets of each: numbers, or rows of numbers.
 
     Raises:
-        InvalidRequestError: there are arrays within rows.
+        InvalidRequestError: something else stands among the numbers of such an array, or there are very many.
     """
-    texts: list[NumberText] = []
+    texts: list[bytes] = []
     spans = []
-    for key in keys:
-        place = body.find(key)
-        while place >= 0:
-            start = end = place + len(key)
-            opening = OPENING.match(body, start)
-            if opening is not None:
-                start = opening.end()
-                is_nested = body[start] == OPEN
-                end = _end_of_rows(body, start) if is_nested else body.find(b"]", start)
-                if end < 0:
-                    break
-                if is_nested and body.count(b"[", start, end) != body.count(b"]", start, end):
-                    raise InvalidRequestError.mismatch(
-                        key.decode().strip('"'), expected="rows of numbers", got="lists within them"
-                    )
-                spans.append((start, end, (b"[%d]" if is_nested else b"%d") % len(texts)))
-                texts.append(NumberText(body[start:end], is_nested))
-            place = body.find(key, end)
-    rest = _with_stand_ins(body, sorted(spans))
-    if ESCAPED_LETTER.search(rest):  # perhaps in one of the keys, which would then not be found
-        return body, []
-    return rest, texts
+    for key, nested in keys.items():
+        place = key.decode().strip('"')
+        for number, (start, end) in enumerate(_arrays(body, key)):
+            if body[start] not in STARTS_OF_NUMBERS:
+                continue
+            is_nested = body.startswith(b"[", start)
+            if nested not in (None, is_nested) or not _is_flat(body, start, end, is_nested):
+                if not is_json(body):
+                    return body, []  # which whoever reads it will say
+                expected = "rows of numbers" if nested or (nested is None and is_nested) else "numbers"
+                raise InvalidRequestError.mismatch(place, expected=expected, got="something else")
+            if number >= MAX_ARRAYS:
+                raise InvalidRequestError.mismatch(place, expected="it once", got=f"it {number} times")
+            spans.append((start, end, (b"[%d]" if is_nested else b"%d") % len(texts)))
+            texts.append(body[start:end])
+    rest, last = [], 0
+    for start, end, stand_in in sorted(spans):
+        rest += [body[last:start], stand_in]
+        last = end
+    shortened = b"".join([*rest, body[last:]])
+    return (body, []) if ESCAPED_KEY.search(shortened) else (shortened, texts)
 
 
-def text_of(column: object, texts: Sequence[NumberText]) -> NumberText | None:
-    """The array for which a column stands in, None where it is no such column."""
+def _is_flat(body: bytes, start: int, end: int, is_nested: bool) -> bool:
+    """Whether no list stands among numbers or in a row of them."""
+    opened = body.count(b"[", start, end)
+    return opened == body.count(b"]", start, end) and (is_nested or not opened)
+
+
+def text_of(column: object, texts: Sequence[bytes]) -> bytes | None:
+    """The text for which a column stands in, None where it is no such column."""
     while isinstance(column, list):
-        if len(column) != 1:
-            return None
-        column = column[0]
-    is_place = isinstance(column, int | float) and 0 <= column < len(texts)
-    return texts[int(column)] if is_place else None  # type: ignore[call-overload]
+        column = column[0] if len(column) == 1 else None
+    if isinstance(column, int | float) and 0 <= column < len(texts):
+        return texts[int(column)]
+    return None
 
 
 def least_number_of_items(body: bytes, key: bytes) -> int:
-    """How many items an array in a body has at least, without reading it; 0 where there is none.
+    """How many items the longest array under a key has at least, without reading it; 0 where there is none.
 
     Commas count them, and where there are strings, their quotes: a backslash stands before each quote within.
     """
-    place = body.find(key)
-    opening = ARRAY.match(body, place + len(key)) if place >= 0 else None
-    if opening is None:
-        return 0
-    start = opening.end()
-    end = _end_of_rows(body, start) if body[start : start + 1] == b"[" else body.find(b"]", start)
-    if end < 0:
-        return 0
-    num_quotes = body.count(b'"', start, end)
-    if num_quotes:
-        return (num_quotes - body.count(b"\\", start, end)) // 2
-    return body.count(b",", start, end) + 1
+    most = 0
+    for start, end in _arrays(body, key):
+        num_quotes, num_escapes = body.count(b'"', start, end), body.count(b"\\", start, end)
+        num_items = (num_quotes - num_escapes) // 2 if num_quotes else body.count(b",", start, end) + 1
+        most = max(most, num_items)
+    return most
+
+
+def read_array(text: bytes, dtype: Dtype) -> Rows:
+    """Read numbers, or rows of numbers: as many whole ones at once as a part may have, and of a longer one
+    the numbers.
+
+    Raises:
+        NotNumbersError: they are no numbers, or of the other kind.
+    """
+    if not text.startswith(b"["):
+        return _read_numbers(text, dtype)
+    lengths: list[int] = []
+    arrays = []
+    start = 0
+    while start < len(text):
+        end = text.find(b"]", start + PART_BYTES) + 1 or len(text)
+        part = text[start:end]
+        if len(part) > 2 * PART_BYTES and part.count(b"[") == 1:
+            try:
+                values = _read_numbers(part.strip()[1:-1], dtype)
+            except NotNumbersError as error:
+                raise NotNumbersError(b"[%b]" % error.part, len(lengths), *error.before) from None
+            found = [len(values)]
+        else:
+            found, values = _read_part(part, dtype, len(lengths), are_rows=True)
+        lengths += found
+        arrays.append(values)
+        between = BETWEEN_ROWS.match(text, end)
+        if between is None and end < len(text):
+            raise NotNumbersError(text[end : end + PART_BYTES], len(lengths))
+        start = between.end() if between else end
+    return _shaped(np.concatenate(arrays), lengths)
+
+
+def parse_rest(rest: bytes, body: bytes, schema: type[Schema]) -> Schema:
+    """Read what is left of a body in one go.
+
+    Raises:
+        InvalidJsonError: the body is no JSON.
+        InvalidRequestError: it does not fit the schema, or more is left than can stand beside numbers.
+    """
+    if len(rest) > MAX_REST_BYTES and not ESCAPED_KEY.search(rest) and is_json(rest):
+        expected = f"at most {MAX_REST_BYTES} bytes beside numbers"
+        raise InvalidRequestError.mismatch(expected=expected, got=len(rest))
+    try:
+        return parse(rest, schema)
+    except InvalidJsonError:
+        if rest == body or not is_json(body):
+            raise
+        got = "strings with brackets among them"
+        raise InvalidRequestError.mismatch(expected="numbers", got=got) from None
 
 
 def is_json(body: bytes) -> bool:
     """Whether a body is JSON, of a depth that anybody reads: found out many times faster than read."""
-    try:
+    with suppress(ValueError, RuntimeError):
         simdjson.Parser().parse(body)
-    except (ValueError, RuntimeError):
-        return False
-    return True
+        return True
+    return False
 
 
 def read_document(body: bytes, keys: Collection[str]) -> tuple[dict[str, Any], dict[str, Rows]] | None:
@@ -200,41 +201,50 @@ def read_document(body: bytes, keys: Collection[str]) -> tuple[dict[str, Any], d
 def _shaped(values: npt.NDArray[Any], lengths: list[int]) -> Rows:
     """Numbers, one row behind the other, as a matrix; as a list of rows where they differ in length."""
     B, F = len(lengths), lengths[0]
-    if B == 1 or lengths.count(F) == B:
+    if lengths.count(F) == B:
         return values.reshape(B, F)
     return np.split(values, np.cumsum(lengths)[:-1])
 
 
-def _end_of_rows(body: bytes, start: int) -> int:
-    closing = END_OF_ROWS.search(body, start)
-    return closing.end() - 1 if closing else -1
+def _arrays(body: bytes, key: bytes) -> Iterator[tuple[int, int]]:
+    """Where the text between the brackets of each array under a key starts and ends."""
+    end = 0
+    while (place := body.find(key, end)) >= 0:
+        end = place + len(key)
+        opening = ARRAY.match(body, end)
+        if opening is not None:
+            start = opening.end()
+            if body.startswith(b"[", start):
+                closing = END_OF_ROWS.search(body, start)
+                end = closing.end() if closing else -1
+            else:
+                end = body.find(b"]", start)
+            if end < 0:
+                return
+            yield start, end
 
 
-def _with_stand_ins(body: bytes, spans: Sequence[tuple[int, int, bytes]]) -> bytes:
-    rest, last = [], 0
-    for start, end, stand_in in spans:
-        rest += [body[last:start], stand_in]
-        last = end
-    return b"".join([*rest, body[last:]])
+def _read_numbers(text: bytes, dtype: Dtype) -> npt.NDArray[Any]:
+    arrays, start, num_read = [], 0, 0
+    while start <= len(text):
+        comma = text.find(b",", start + PART_BYTES)
+        end = len(text) if comma < 0 else comma
+        arrays.append(_read_part(text[start:end], dtype, num_read, are_rows=False)[1])
+        num_read += len(arrays[-1])
+        start = end + 1
+    return np.concatenate(arrays)
 
 
-def _read_rows(part: bytes, kind: Kind, num_before: int) -> tuple[list[int], npt.NDArray[Any]]:
-    """The lengths of some rows, and their numbers one row behind the other."""
+def _read_part(
+    part: bytes, dtype: Dtype, num_before: int, *, are_rows: bool
+) -> tuple[list[int], npt.NDArray[Any]]:
+    """The lengths of rows, if there are any, and all numbers one behind the other."""
     try:
         document: Any = simdjson.Parser().parse(b"[%b]" % part)
-        lengths = [len(row) for row in document]
-        if part.count(b"[") == len(lengths):  # or rows within rows would be read as one
-            return lengths, np.frombuffer(document.as_buffer(of_type=kind), DTYPES[kind])
-    except (ValueError, TypeError, RuntimeError):
-        pass
-    raise NotNumbersError(part, num_before)
-
-
-def _read_numbers(part: bytes, kind: Kind, num_before: int) -> npt.NDArray[Any]:
-    try:
-        document: Any = simdjson.Parser().parse(b"[%b]" % part)
-        if part.strip() and b"[" not in part:
-            return np.frombuffer(document.as_buffer(of_type=kind), DTYPES[kind])
+        lengths = [len(row) for row in document] if are_rows else []
+        if part.strip() and part.count(b"[") == len(lengths):  # or rows within rows would be read as one
+            buffer = document.as_buffer(of_type="d" if dtype is np.float64 else "i")
+            return lengths, np.frombuffer(buffer, dtype)
     except (ValueError, TypeError, RuntimeError):
         pass
     raise NotNumbersError(part, num_before)

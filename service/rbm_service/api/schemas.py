@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from rbm_bundle.manifest import Architecture, FeatureSpec, Metrics, NodesSpec, Provider
-from rbm_service.inference.features import CsrRows
-from rbm_service.inference.preprocessing import NodeQuery, PositionSource
+from rbm_service.inference.preprocessing import PositionSource
 
 NodeId = int | str
 # One error says enough: a million wrong numbers are not answered with a million errors.
@@ -32,16 +31,9 @@ class SparseFeatures(Body):
 
     indptr: Annotated[Offsets, Field(min_length=1)]
     """[B+1] row b is `indices[indptr[b]:indptr[b+1]]`: the first 0, none less than the one before it."""
-
-    indices: Offsets
-    """Columns, 0 to F-1, strictly rising within a row."""
-
+    indices: Offsets = Field(description="Columns, 0 to F-1, strictly rising within a row")
     values: Numbers | None = None
     """The features at those columns; when left out, every one is 1."""
-
-    def rows(self) -> CsrRows:
-        """The rows, as yet unchecked against each other."""
-        return CsrRows(self.indptr, self.indices, self.values)
 
 
 class ClassifyRequest(Body):
@@ -49,43 +41,28 @@ class ClassifyRequest(Body):
 
     node_ids: NodeIds | None = None
     """[B] ids of nodes, all integers or all strings; optional when `neighbors` or `positions` are given."""
-
     features: Annotated[list[Numbers], FIRST_ERROR_ONLY] | SparseFeatures | None = None
     """[B][F] raw node features, or the same in compressed sparse rows; every model takes both forms.
     Optional when the model caches them for all of these ids."""
-
     neighbors: Annotated[list[NodeIds | None], FIRST_ERROR_ONLY] | None = None
     """[B] ids of each node's neighbours: its position is the mean of theirs, unknown ones left out. With null
     instead of a list, the position is looked up by the node's own id."""
-
     positions: Annotated[list[Numbers], FIRST_ERROR_ONLY] | None = None
     """[B][P] positional encodings, for callers who have them; they win over `neighbors` and `node_ids`."""
-
     model: str | None = None
     """Name of a model in service; when left out, the default model answers."""
-
     version: int | None = Field(default=None, ge=1)
     """The version that has to answer; the request is refused with 404 when another one is in service."""
-
     top_k: int = Field(default=1, ge=1, lt=2**31)
     """How many classes to list for each node, the most probable first."""
-
     explain: bool = False
     """Whether to name the experts that each node was routed to."""
-
     return_probabilities: bool = False
     """Whether to give the probability of every class."""
-
     min_confidence: float | None = Field(default=None, ge=0, le=1)
     """When the most probable class has a probability below this, the answer abstains: its label is null."""
-
     timeout_seconds: float | None = Field(default=None, gt=0)
     """How long the caller waits for the answer; can only shorten the time limit of the service."""
-
-    def query(self) -> NodeQuery:
-        """The columns."""
-        features = self.features.rows() if isinstance(self.features, SparseFeatures) else self.features
-        return NodeQuery(self.node_ids, features, self.neighbors, self.positions)
 
 
 class ModelRef(Body):
@@ -129,8 +106,7 @@ class ChosenExpert(Body):
 
     layer: int = Field(description="The layer, from 0")
     expert: int = Field(description="The expert of this layer, from 0")
-    weight: float
-    """The share of the expert in the output of the layer."""
+    weight: float = Field(description="The share of the expert in the output of the layer")
     similarity: float = Field(description="How similar the node is to what the expert remembers")
 
 

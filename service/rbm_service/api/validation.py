@@ -3,8 +3,7 @@
 import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, TypeVar, get_args
+from typing import Any, Final, NamedTuple, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -71,10 +70,11 @@ def parse(raw: bytes, schema: type[Schema]) -> Schema:
         body: Schema = schema.__pydantic_validator__.validate_json(raw)  # as `model_validate_json` does
         return body
     except ValidationError as error:
-        raise _refusal(error, schema) from None
+        raise refusal_of(error, schema) from None
 
 
-def _refusal(error: ValidationError, schema: type[BaseModel]) -> ServiceError:
+def refusal_of(error: ValidationError, schema: type[BaseModel]) -> ServiceError:
+    """What pydantic says of a body, in the words of the service."""
     if error.error_count() > MAX_LISTED_ERRORS:
         return InvalidRequestError(f"{error.error_count()} things are wrong with the body")
     found = error.errors(include_url=False)
@@ -84,8 +84,7 @@ def _refusal(error: ValidationError, schema: type[BaseModel]) -> ServiceError:
     return InvalidRequestError("; ".join(map(str, listed)), errors=listed)
 
 
-@dataclass(frozen=True, slots=True)
-class _Mismatch:
+class _Mismatch(NamedTuple):
     """One error of pydantic's.
 
     Where a value may have one of several forms, pydantic tries each and reports what is wrong with each: the
@@ -95,8 +94,8 @@ class _Mismatch:
     place: Loc  # without pydantic's names of forms
     fork: Loc  # the part of `place` that leads to the value with several forms
     branch: Loc
-    expected: str  # empty where `found` says it all
-    found: str
+    expected: str  # empty where `got` says it all
+    got: str
 
 
 def _mismatch(item: ErrorDetails, schema: type[BaseModel]) -> _Mismatch:
@@ -113,11 +112,12 @@ def _mismatch(item: ErrorDetails, schema: type[BaseModel]) -> _Mismatch:
             fork, branch = place, loc[:depth]
         if fields:
             models = [model for field in fields for model in _models_in(field.annotation)]
-    if is_unknown_key:
-        shown = str(item["loc"][-1])[:MAX_SHOWN]
-        names = [name for model in models for name in model.model_fields]
-        return _Mismatch((*place, shown), fork, branch, "", f"unknown key{_hint(shown, names)}")
-    return _Mismatch(place, fork, branch, *_wording(item))
+    if not is_unknown_key:
+        return _Mismatch(place, fork, branch, *_wording(item))
+    key = str(item["loc"][-1])[:MAX_SHOWN]
+    meant = difflib.get_close_matches(key, [name for model in models for name in model.model_fields], n=1)
+    hint = f" (did you mean {meant[0]}?)" if meant else ""
+    return _Mismatch((*place, key), fork, branch, "", f"unknown key{hint}")
 
 
 def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
@@ -126,11 +126,6 @@ def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
         yield annotation
     for part in get_args(annotation):
         yield from _models_in(part)
-
-
-def _hint(key: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(key, names, n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _wording(item: ErrorDetails) -> tuple[str, str]:
@@ -147,14 +142,15 @@ def _wording(item: ErrorDetails) -> tuple[str, str]:
 
 def _shown(value: object) -> str:
     """A value from a body in a few words; a number, if it is short."""
-    if isinstance(value, str):
-        return "a string"
-    if isinstance(value, list):
-        return f"a list of {len(value)}"
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, int) and value.bit_length() > 64:
-        return "an integer beyond 64 bits"
+    match value:
+        case str():
+            return "a string"
+        case list():
+            return f"a list of {len(value)}"
+        case dict():
+            return "an object"
+        case int() if value.bit_length() > 64:
+            return "an integer beyond 64 bits"
     return json.dumps(value)
 
 
@@ -173,4 +169,4 @@ def _listed(found: Sequence[_Mismatch]) -> list[FieldError]:
 
 def _message(items: Sequence[_Mismatch]) -> str:
     expected = " or ".join(dict.fromkeys(item.expected for item in items if item.expected))
-    return f"expected {expected}, got {items[0].found}" if expected else items[0].found
+    return f"expected {expected}, got {items[0].got}" if expected else items[0].got

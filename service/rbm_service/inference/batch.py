@@ -5,46 +5,26 @@ Dimension letters: B batch, C classes, L layers, K experts per row.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from rbm_bundle import Bundle
-from rbm_bundle.nodes import Integers
+from rbm_bundle.nodes import Floats, Integers
 from rbm_service.errors import DeadlineExceededError, ServiceError
-from rbm_service.inference.features import graph_features, in_form
+from rbm_service.inference.features import graph_inputs
 from rbm_service.inference.preprocessing import RequestRows, TableRows
 from rbm_service.observability.model_metrics import ModelMetrics
 from rbm_service.runtime.shapes import padding
-from rbm_service.runtime.tensors import ALWAYS, EXPLAINED, Tensors, stack
+from rbm_service.runtime.tensors import ALWAYS, EXPLAINED, FEW_NUMBERS, Tensors, cut, stack
 
 Run = Callable[[Tensors, Sequence[str]], Tensors]
 
 INLINE_ROWS: Final = 32  # up to here, handing over to a thread costs more than the forward pass
 INLINE_NONZEROS: Final = 4096  # the same for sparse rows, padding included
-
-
-class BatchSlice(Mapping[str, npt.NDArray[Any]]):
-    """The rows of one request among the tensors of its batch: views, made when they are asked for."""
-
-    __slots__ = ("_span", "_tensors")
-
-    def __init__(self, tensors: Tensors, span: slice) -> None:
-        self._tensors = tensors
-        self._span = span
-
-    def __getitem__(self, name: str) -> npt.NDArray[Any]:
-        return self._tensors[name][self._span]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
-
-    def __len__(self) -> int:
-        return len(self._tensors)
 
 
 @dataclass(slots=True)
@@ -72,14 +52,10 @@ class Job:
     future: asyncio.Future[RequestOutputs]
 
     @property
-    def num_rows(self) -> int:
-        """B."""
-        return self.rows.num_rows
-
-    @property
     def is_small(self) -> bool:
         """Whether the forward pass is short enough to keep everyone else waiting."""
-        return self.num_rows <= INLINE_ROWS and self.num_rows * self.rows.width <= INLINE_NONZEROS
+        num_rows = self.rows.num_rows
+        return num_rows <= INLINE_ROWS and num_rows * self.rows.width <= INLINE_NONZEROS
 
     def refuse(self, error: ServiceError) -> None:
         """Answer with an error, unless there is an answer or nobody to read it."""
@@ -109,12 +85,11 @@ class InputGatherer:
         if len(requests) > 1:
             features = self._column(requests, self._feature_names, self._features_of)
             return {**features, **self._column(requests, ("positions",), self._positions_of)}
-        (request,) = requests
-        inputs = dict(request.overrides)
+        inputs, rows = requests[0].overrides, requests[0].table_rows
         if self._feature_names[0] not in inputs:
-            inputs.update(self._features_of(request.table_rows))
+            inputs = {**inputs, **self._features_of(rows)}
         if "positions" not in inputs:
-            inputs.update(self._positions_of(request.table_rows))
+            inputs = {**inputs, **self._positions_of(rows)}
         return inputs
 
     def _column(
@@ -125,21 +100,24 @@ class InputGatherer:
         found = look_up(_joined([request.table_rows for request in asking])) if asking else {}
         if len(asking) == len(requests):
             return found
-        parts, end = [], 0
+        parts: list[Tensors] = []
+        end = 0
         for request in requests:
             if names[0] in request.overrides:
                 parts.append({name: request.overrides[name] for name in names})
             else:
                 start, end = end, end + request.num_rows
-                parts.append({name: found[name][start:end] for name in names})
+                parts.append(cut(found, slice(start, end)))
         return stack(parts, self._padding)
 
     def _features_of(self, rows: TableRows) -> Tensors:
-        features = self._nodes.features_of(rows)
-        return graph_features(in_form(features, self._form))
+        cached = self._nodes.features
+        if self._form == "dense" and isinstance(cached, np.ndarray):  # as the graph takes them
+            return {"features": cached.take(rows, axis=0)}
+        return graph_inputs(self._nodes.features_of(rows), self._form)
 
     def _positions_of(self, rows: TableRows) -> Tensors:
-        return {"positions": self._nodes.positions_of(rows)}
+        return {"positions": self._nodes.positions.take(rows, axis=0)}
 
 
 def _joined(parts: Sequence[TableRows]) -> Integers:
@@ -149,7 +127,7 @@ def _joined(parts: Sequence[TableRows]) -> Integers:
     return np.concatenate(parts, dtype=np.int64)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ComputedBatch:
     """Requests whose rows went through the engine, the outputs for all of them, when that began, by
     `time.perf_counter`, and how long it took."""
@@ -159,55 +137,59 @@ class ComputedBatch:
     started: float
     seconds: float
 
+    def answer(self, metrics: ModelMetrics, number: int) -> None:
+        """Give each request its outputs, and count what was computed, in the batch of this number."""
+        if not self.jobs:
+            return
+        classes, confidences = _most_probable(self.outputs["probabilities"])  # B each
+        metrics.count_batch(len(self.jobs), self.outputs["experts"], classes, confidences)
+        end = 0
+        for job in self.jobs:
+            start, end = end, end + job.rows.num_rows
+            if not job.future.done():
+                outputs = RequestOutputs(
+                    self.outputs if len(self.jobs) == 1 else cut(self.outputs, slice(start, end)),
+                    classes[start:end],
+                    confidences[start:end],
+                    self.started - job.submitted,
+                    self.seconds,
+                    batch_number=number,
+                    batch_rows=len(classes),
+                )
+                job.future.set_result(outputs)
 
-class BatchRunner:
-    """Computes batches in whatever thread, never two at a time; the event loop then takes them apart, while
-    the thread computes the next one.
+
+def compute(
+    run: Run, gather: InputGatherer, batch: Sequence[Job], about_to_run: Callable[[], object] | None = None
+) -> ComputedBatch:
+    """Run the rows of a batch, in whatever thread; those whose caller has gone meanwhile are left out.
 
     Args:
         run: the engine's.
-        gather: finds what the bundle holds of known nodes.
+        about_to_run: called when the rows are ready; while they run, other threads have the interpreter.
     """
+    started = time.perf_counter()
+    jobs: list[Job] = []
+    requests: list[RequestRows] = []
+    names: Sequence[str] = ALWAYS
+    for job in batch:
+        if not job.future.done():
+            jobs.append(job)
+            requests.append(job.rows)
+            names = EXPLAINED if job.explain else names
+    if not jobs:
+        return ComputedBatch((), {}, started, 0.0)
+    model_inputs = gather.inputs_of(requests)
+    if about_to_run is not None:
+        about_to_run()
+    outputs = run(model_inputs, names)
+    return ComputedBatch(jobs, outputs, started, time.perf_counter() - started)
 
-    def __init__(self, run: Run, gather: InputGatherer, metrics: ModelMetrics) -> None:
-        self._run = run
-        self._gather = gather
-        self._metrics = metrics
-        self._num_batches = 0
 
-    def compute(
-        self, batch: Sequence[Job], about_to_run: Callable[[], object] | None = None
-    ) -> ComputedBatch:
-        """Run the rows of a batch; those whose caller has gone meanwhile are left out.
-
-        Args:
-            about_to_run: called when the rows are ready; while they run, other threads have the interpreter.
-        """
-        started = time.perf_counter()
-        jobs = [job for job in batch if not job.future.done()]
-        if not jobs:
-            return ComputedBatch((), {}, started, 0.0)
-        names = EXPLAINED if True in [job.explain for job in jobs] else ALWAYS
-        model_inputs = self._gather.inputs_of([job.rows for job in jobs])
-        if about_to_run is not None:
-            about_to_run()
-        outputs = self._run(model_inputs, names)
-        return ComputedBatch(jobs, outputs, started, time.perf_counter() - started)
-
-    def take_apart(self, computed: ComputedBatch) -> list[RequestOutputs]:
-        """The outputs of each request, in order; what was computed is counted."""
-        if not computed.jobs:
-            return []
-        jobs, probabilities = computed.jobs, computed.outputs["probabilities"]
-        class_index, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)  # both (B,)
-        self._metrics.count_batch(len(jobs), computed.outputs["experts"], class_index, confidence)
-        self._num_batches += 1
-        of_batch = (computed.seconds, self._num_batches, len(class_index))
-        classes, confidences = class_index.tolist(), confidence.tolist()
-        found, end = [], 0
-        for job in jobs:
-            start, end = end, end + job.rows.num_rows
-            share = BatchSlice(computed.outputs, slice(start, end))
-            queued = computed.started - job.submitted
-            found.append(RequestOutputs(share, classes[start:end], confidences[start:end], queued, *of_batch))
-        return found
+def _most_probable(probabilities: Floats) -> tuple[list[int], list[float]]:
+    """The class of highest probability in each row, the first of several, and that probability."""
+    if probabilities.size <= FEW_NUMBERS:
+        rows = probabilities.tolist()
+        highest = list(map(max, rows))
+        return list(map(list.index, rows, highest)), highest
+    return probabilities.argmax(axis=1).tolist(), probabilities.max(axis=1).tolist()

@@ -12,10 +12,10 @@ known to give and has none, is down: the batcher refuses everything until anothe
 import asyncio
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
-from itertools import chain
 from typing import Final
 
 import structlog
@@ -25,19 +25,15 @@ from rbm_service.errors import (
     DeadlineExceededError,
     DrainingError,
     OverloadedError,
-    ServiceError,
     UnhealthyError,
 )
-from rbm_service.inference.batch import BatchRunner, ComputedBatch, InputGatherer, Job, RequestOutputs, Run
-from rbm_service.inference.engine_thread import EngineThread, Outcome, T, Work
+from rbm_service.inference.batch import ComputedBatch, InputGatherer, Job, RequestOutputs, Run, compute
+from rbm_service.inference.engine_thread import EngineThread, T, Then, Work
 from rbm_service.inference.preprocessing import RequestRows
 from rbm_service.inference.queue import RequestQueue
-from rbm_service.inference.throughput import ThroughputEstimator
+from rbm_service.inference.throughput import UNMEASURED, ThroughputEstimator
 from rbm_service.observability.metrics import Queue
 from rbm_service.observability.model_metrics import ModelMetrics
-from rbm_service.runtime.tensors import UNMEASURED, LatencyTable
-
-Probe = Callable[[], None]  # raises unless the engine computes what it is known to compute
 
 MAX_RETRY_AFTER_SECONDS: Final = 60.0
 FAILURES_UNTIL_PROBE: Final = 3  # in a row; they may be the engine's fault, or that of what it was given
@@ -53,9 +49,10 @@ class Batcher:
     Args:
         gather: finds what the bundle holds of known nodes.
         runs_inline: whether small batches may run on the event loop; not where a run may wait for a device.
-        table: what batches took when the engine was warm.
+        table: the seconds of batches by their rows, when the engine was warm.
         timeout_seconds: the longest time for one batch.
-        probe: asks the engine for what it is known to compute, when several batches in a row have failed.
+        probe: raises unless the engine computes what it is known to compute; called when several batches in
+            a row have failed.
     """
 
     def __init__(
@@ -67,9 +64,9 @@ class Batcher:
         max_batch_rows: int,
         max_queued_rows: int,
         runs_inline: bool = True,
-        table: LatencyTable = UNMEASURED,
+        table: Mapping[int, float] = UNMEASURED,
         timeout_seconds: float = math.inf,
-        probe: Probe | None = None,
+        probe: Callable[[], None] | None = None,
     ) -> None:
         self._metrics = metrics
         self._max_batch_rows = max_batch_rows
@@ -77,15 +74,14 @@ class Batcher:
         self._runs_inline = runs_inline
         self._probe = probe
         self._throughput = ThroughputEstimator(table)
-        self._runner = BatchRunner(run, gather, metrics)
-        self._queue = RequestQueue(self._drop_late)
-        self._in_flight: deque[Sequence[Job]] = deque()  # the batch that runs and the prefetched one
-        self._prefetched_rows = 0  # they wait as well
+        self._compute = partial(compute, run, gather)
+        self._num_batches = 0
+        self._queue = RequestQueue()
         self._num_failures = 0  # in a row
         self._begins_soon = False
         self._refusal: type[DrainingError | UnhealthyError] | None = None  # what everyone gets from now on
         self._engine_thread = EngineThread(timeout_seconds, partial(self._go_down, "a run does not end"))
-        metrics.open_queue(self.queue)
+        metrics.queues.append(self.queue)
 
     @property
     def is_down(self) -> bool:
@@ -94,16 +90,10 @@ class Batcher:
 
     def queue(self) -> Queue:
         """What waits, and how fast it is computed."""
-        num_rows = self._queue.num_rows + self._prefetched_rows
-        num_requests = len(self._queue.jobs) + len(self._prefetched)
+        num_rows = self._queue.num_rows + self._queue.prefetched_rows
+        num_requests = len(self._queue.jobs) + len(self._queue.prefetched)
         seconds, rows_per_second = self._throughput.seconds_for(num_rows), self._throughput.rows_per_second
         return Queue(num_rows, num_requests, seconds, self._max_queued_rows, rows_per_second)
-
-    @property
-    def _prefetched(self) -> Sequence[Job]:
-        """The batch behind the one that runs."""
-        behind = [*self._in_flight][1:]  # at once: a scrape may ask in another thread
-        return behind[0] if behind else ()
 
     def submit(
         self, rows: RequestRows, *, explain: bool = False, deadline: float = math.inf
@@ -140,10 +130,10 @@ class Batcher:
     def close(self) -> None:
         """Take nothing more and refuse what has no answer yet; a batch that runs ends by itself, unheard."""
         self._refusal = self._refusal or DrainingError  # an engine that is down stays so
-        self._refuse_all(DrainingError(), DrainingError())
-        self._queue.close()
+        self._queue.refuse_all(DrainingError(), DrainingError())
         self._engine_thread.close()
-        self._metrics.close_queue(self.queue)
+        with suppress(ValueError):  # closed before
+            self._metrics.queues.remove(self.queue)
 
     def check_room(self, num_rows: int = 1) -> int:
         """Refuse where `submit` would, before any work goes into the rows.
@@ -156,39 +146,27 @@ class Batcher:
         """
         if self._refusal is not None:
             raise self._refusal
-        waiting_rows = self._queue.num_rows + self._prefetched_rows
+        waiting_rows = self._queue.num_rows + self._queue.prefetched_rows
         if waiting_rows + num_rows > self._max_queued_rows:
             seconds = self._throughput.seconds_for(waiting_rows)
             raise OverloadedError(min(seconds, MAX_RETRY_AFTER_SECONDS))
         return waiting_rows
 
-    def _refuse_all(self, running: ServiceError, waiting: ServiceError) -> None:
-        self._queue.refuse_all(waiting)
-        for job in self._prefetched:
-            job.refuse(waiting)
-        for job in chain(*self._in_flight):  # of which none is left but those that run
-            job.refuse(running)
-        self._prefetched_rows = 0
-
-    def _drop_late(self) -> None:
-        self._queue.drop_late(chain(*self._in_flight))
-        self._count_prefetched()
-
     def _schedule(self) -> None:
         """Let the next batch begin: a full one now, any other when the loop has come to everyone else."""
-        if self._queue.num_rows >= self._max_batch_rows and len(self._in_flight) < MAX_IN_FLIGHT:
+        if self._queue.num_rows >= self._max_batch_rows and len(self._queue.in_flight) < MAX_IN_FLIGHT:
             self._begin()
-        elif not self._begins_soon and not self._in_flight:
+        elif not self._begins_soon and not self._queue.in_flight:
             self._begins_soon = True
             asyncio.get_running_loop().call_soon(self._begin_unless_growing, 0)
 
     def _begin_unless_growing(self, seen_rows: int) -> None:
         """Let a small batch wait for whatever the loop reads next, if it has grown since the turn before."""
-        if seen_rows < self._queue.num_rows < SMALL_ROWS and not self._in_flight:
+        if seen_rows < self._queue.num_rows < SMALL_ROWS and not self._queue.in_flight:
             asyncio.get_running_loop().call_soon(self._begin_unless_growing, self._queue.num_rows)
             return
         self._begins_soon = False
-        if not self._in_flight:
+        if not self._queue.in_flight:
             self._begin()
 
     def _begin(self) -> None:
@@ -196,69 +174,61 @@ class Batcher:
         batch = self._queue.take(self._max_batch_rows, time.perf_counter())
         if not batch:
             return
-        is_alone = len(batch) == 1 and not (self._queue.jobs or self._in_flight)
+        work = partial(self._compute, batch)
+        is_alone = len(batch) == 1 and not (self._queue.jobs or self._queue.in_flight)
         if self._runs_inline and is_alone and batch[0].is_small:
-            self._settle(batch, partial(self._runner.compute, batch))
+            self._settle(batch, work)
         else:
-            self._start(batch, partial(self._runner.compute, batch), partial(self._on_computed, batch))
+            self._start(batch, work, partial(self._on_computed, batch))
 
-    def _start(self, batch: Sequence[Job], work: Work[T], then: Callable[[Outcome[T]], None]) -> None:
+    def _start(self, batch: Sequence[Job], work: Work[T], then: Then[T]) -> None:
         try:
-            self._engine_thread.run(work, then)
+            self._engine_thread.run(work, partial(self._finish, then))
         except RuntimeError as error:  # the system gives no thread
             self._fail(batch, error)
             return
-        self._in_flight.append(batch)
-        self._count_prefetched()
+        self._queue.begin(batch)
 
-    def _finish(self) -> None:
-        self._in_flight.popleft()
-        self._count_prefetched()
-
-    def _on_computed(self, batch: Sequence[Job], outcome: Outcome[ComputedBatch]) -> None:
-        self._finish()
-        if outcome.error is None:
-            computed = outcome.result()
-            self._throughput.observe(sum([job.num_rows for job in computed.jobs]), computed.seconds)
-        self._settle(batch, outcome.result)
+    def _finish(self, then: Then[T], outcome: Future[T]) -> None:
+        self._queue.end()
+        then(outcome)
         self._schedule()
 
-    def _count_prefetched(self) -> None:
-        self._prefetched_rows = sum([job.num_rows for job in self._prefetched if not job.future.done()])
+    def _on_computed(self, batch: Sequence[Job], outcome: Future[ComputedBatch]) -> None:
+        if outcome.exception() is None:
+            computed = outcome.result()
+            num_rows = sum([job.rows.num_rows for job in computed.jobs])
+            self._throughput.observe(num_rows, computed.seconds)
+        self._settle(batch, outcome.result)
 
-    def _settle(self, batch: Sequence[Job], compute: Callable[[], ComputedBatch]) -> None:
+    def _settle(self, batch: Sequence[Job], computed_batch: Callable[[], ComputedBatch]) -> None:
         """Give each request its outputs."""
         try:
-            computed = compute()
-            found = self._runner.take_apart(computed)
+            computed = computed_batch()
+            self._num_batches += 1
+            computed.answer(self._metrics, self._num_batches)
+            self._num_failures = 0
         except Exception as error:  # noqa: BLE001 - the unit of work is this batch
             self._fail(batch, error)
-            return
-        self._num_failures = 0
-        for job, outputs in zip(computed.jobs, found, strict=True):
-            if not job.future.done():
-                job.future.set_result(outputs)
 
     def _fail(self, batch: Sequence[Job], error: Exception) -> None:
         for job in batch:
             job.refuse(BackendError())
-        num_rows = sum(job.num_rows for job in batch)
+        num_rows = sum(job.rows.num_rows for job in batch)
         log.error("batch failed", num_requests=len(batch), num_rows=num_rows, exc_info=error)
         self._num_failures += 1
         if self._num_failures == FAILURES_UNTIL_PROBE and self._probe and not self._refusal:
             probe = self._probe
             self._start((), lambda _: probe(), self._on_probed)
 
-    def _on_probed(self, outcome: Outcome[None]) -> None:
-        self._finish()
+    def _on_probed(self, outcome: Future[None]) -> None:
         self._num_failures = 0
-        if outcome.error is not None:
-            self._go_down(f"the golden rows fail as well: {outcome.error}")
-        self._schedule()
+        if error := outcome.exception():
+            self._go_down(f"the golden rows fail as well: {error}")
 
     def _go_down(self, reason: str) -> None:
         """Refuse everything from now on; what the engine still computes is not heard."""
         self._refusal = UnhealthyError
-        num_requests = sum(map(len, (*self._in_flight, self._queue.jobs)))
-        self._refuse_all(BackendError(), UnhealthyError())
+        num_requests = sum(map(len, (*self._queue.in_flight, self._queue.jobs)))
+        self._queue.refuse_all(BackendError(), UnhealthyError())
         log.error("engine down", reason=reason, num_requests=num_requests)

@@ -7,43 +7,17 @@ small batch take longer than the engine.
 import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Final, TypeVar
 
 T = TypeVar("T")
 Work = Callable[[Callable[[], None]], T]
+Then = Callable[[Future[T]], None]
 
 CHECKS: Final = 4  # within a time limit
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome(Generic[T]):
-    """What became of a piece of work: its result, or what it raised."""
-
-    value: T | None
-    error: Exception | None = None
-
-    def result(self) -> T:
-        """The result; raises what the work raised."""
-        if self.error is not None:
-            raise self.error
-        return cast(T, self.value)
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A piece of work, and whom to tell its outcome on which event loop."""
-
-    work: Work[Any]
-    then: Callable[[Outcome[Any]], None]
-    loop: asyncio.AbstractEventLoop
-
-
-def nobody_minds() -> None:
-    """Do nothing."""
 
 
 class EngineThread:
@@ -66,18 +40,18 @@ class EngineThread:
         self._timeout_seconds = timeout_seconds
         self._on_overdue = on_overdue
         self._timer: asyncio.TimerHandle | None = None
-        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._announcement: Callable[[], object] | None = None  # of what was done last
         self._thread: threading.Thread | None = None
 
-    def run(self, work: Work[T], then: Callable[[Outcome[T]], None]) -> None:
+    def run(self, work: Work[T], then: Then[T]) -> None:
         """Begin something, now or when everything before it is done.
 
         Args:
             work: gets something to call when it is about to leave the interpreter to other threads: the loop
                 is told only then what was done before, or it would hold the work up at once with all that
                 follows from it.
-            then: gets the outcome, on the event loop that runs.
+            then: gets the outcome, which is there, on the event loop that runs.
 
         Raises:
             RuntimeError: there is no thread yet, and the system gives none.
@@ -89,18 +63,18 @@ class EngineThread:
         self.num_tasks += 1
         if self.num_tasks == 1:
             self._check_later(CHECKS)
-        self._tasks.put(Task(work, partial(self._on_done, then), asyncio.get_running_loop()))
+        self._tasks.put(partial(self._do, work, then, asyncio.get_running_loop()))
 
     def close(self) -> None:
         """Begin nothing more; what is being done ends by itself, and nobody minds how long it takes."""
         if self._timer is not None:
             self._timer.cancel()
-        self._on_overdue = nobody_minds
+        self._on_overdue = lambda: None
         self._tasks.put(None)
         if self._thread is not None and not self.num_tasks:
             self._thread.join()
 
-    def _on_done(self, then: Callable[[Outcome[T]], None], outcome: Outcome[T]) -> None:
+    def _on_done(self, then: Then[T], outcome: Future[T]) -> None:
         self.num_tasks -= 1
         if self._timer is not None:
             self._timer.cancel()
@@ -121,19 +95,20 @@ class EngineThread:
     def _work(self) -> None:
         """Do all that the thread is for."""
         while (task := self._tasks.get()) is not None:
-            self._do(task)
+            task()
             del task  # or what a request is made of would live until the next one comes
             if self._tasks.empty():
                 self._announce()
         self._announce()
 
-    def _do(self, task: Task) -> None:
+    def _do(self, work: Work[T], then: Then[T], loop: asyncio.AbstractEventLoop) -> None:
+        outcome: Future[T] = Future()
         try:
-            outcome = Outcome(task.work(self._announce))
+            outcome.set_result(work(self._announce))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is for the one who waits
-            outcome = Outcome(None, error)
+            outcome.set_exception(error)
         self._announce()
-        self._announcement = partial(task.loop.call_soon_threadsafe, task.then, outcome)
+        self._announcement = partial(loop.call_soon_threadsafe, self._on_done, then, outcome)
 
     def _announce(self) -> None:
         announcement, self._announcement = self._announcement, None

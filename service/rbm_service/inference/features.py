@@ -25,7 +25,10 @@ SURELY_SMALL: Final = 1e28  # sum of squares: then each is far below the square 
 
 Numbers = npt.NDArray[np.floating[Any]]
 Matrix = list[list[float]] | list[npt.NDArray[np.float64]] | Numbers  # a list where rows may differ in length
+Mask = npt.NDArray[np.bool_]
 Features = Floats | CsrFeatures | PaddedRows
+
+mismatch = InvalidRequestError.mismatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,35 @@ class CsrRows:
     def __len__(self) -> int:
         return len(self.indptr) - 1
 
+    def read(self, F: int) -> CsrFeatures:
+        """The rows of `F` features, checked.
+
+        Raises:
+            InvalidRequestError: parts that do not fit each other or the `F` columns.
+        """
+        indptr, indices = np.array(self.indptr, np.int64), np.array(self.indices, np.int64)
+        last, nnz = len(indptr) - 1, len(indices)
+        if indptr[0] != 0:
+            raise mismatch("features", "indptr", 0, expected=0, got=indptr[0])
+        falls = indptr[1:] < indptr[:-1]  # a difference of such bounds may overflow
+        _refuse(falls, indptr, "features", "indptr", expected="no less than before", step=1)
+        if indptr[last] != nnz:
+            expected = f"{nnz}, the length of indices"
+            raise mismatch("features", "indptr", last, expected=expected, got=indptr[last])
+        outside = (indices < 0) | (indices >= F)
+        _refuse(outside, indices, "features", "indices", expected=f"a column from 0 to {F - 1}")
+        starts_row = np.zeros(nnz + 1, np.bool_)
+        starts_row[indptr] = True
+        stalls = (np.diff(indices) <= 0) & ~starts_row[1:-1]
+        _refuse(stalls, indices, "features", "indices", expected="columns that rise within a row", step=1)
+        if self.values is None:
+            return CsrFeatures(indptr, indices, np.ones(nnz, np.float32), F)
+        if len(self.values) != nnz:
+            expected = f"{nnz} numbers, one for each of indices"
+            raise mismatch("features", "values", expected=expected, got=len(self.values))
+        values = _float32(np.array(self.values, np.float64), "features", "values")
+        return CsrFeatures(indptr, indices, values, F)
+
 
 @dataclass(frozen=True, slots=True)
 class PaddedPair:
@@ -51,6 +83,27 @@ class PaddedPair:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def read(self, F: int) -> PaddedRows:
+        """The rows of `F` features, checked; padded to the longest of them and no further.
+
+        Raises:
+            InvalidRequestError: tensors that do not fit each other, the `F` columns or the padding.
+        """
+        ids, values = self.ids, self.values
+        if values.shape != ids.shape:
+            expected = f"shape {list(ids.shape)} as feature_ids"
+            raise mismatch("feature_values", expected=expected, got=list(values.shape))
+        if ids.shape[1] == 0:
+            raise mismatch("feature_ids", expected="at least one entry a row", got="none")
+        outside = (ids < 0) | (ids > F)
+        _refuse(outside, ids, "feature_ids", expected=f"a column from 0 to {F - 1}, or {F} as padding")
+        stalls = (ids[:, 1:] <= ids[:, :-1]) & (ids[:, 1:] != F)
+        _refuse(stalls, ids, "feature_ids", expected="columns that rise, then padding", step=1)
+        numbers = _float32(values, "feature_values")
+        _refuse((ids == F) & (values != 0), values, "feature_values", expected="0 beside padding")
+        width = max(int((ids != F).sum(axis=1).max(initial=0)), 1)
+        return PaddedRows(ids[:, :width], numbers[:, :width], F)
+
 
 def read_matrix(name: str, rows: Matrix, width: int) -> Floats:
     """Rows of `width` numbers each, as float32.
@@ -58,74 +111,12 @@ def read_matrix(name: str, rows: Matrix, width: int) -> Floats:
     Raises:
         InvalidRequestError: a row of another length, or a number that float32 cannot work with.
     """
-    for index, row in enumerate(rows if isinstance(rows, list) else rows[:1]):
-        if len(row) != width:
-            raise InvalidRequestError.at(name, index, msg=f"found {len(row)} numbers, wanted {width}")
+    lengths = map(len, rows) if isinstance(rows, list) else rows.shape[1:]
+    for index, length in enumerate(lengths):
+        if length != width:
+            raise mismatch(name, index, expected=f"{width} numbers", got=length)
     matrix = rows if isinstance(rows, np.ndarray) else np.array(rows, np.float64).reshape(len(rows), width)
-    _check_magnitude(matrix, name)
-    return matrix.astype(np.float32, copy=False)
-
-
-def read_features(features: Matrix | CsrRows | PaddedPair, F: int) -> Features:
-    """Features of any form that a caller may send, checked: rows of `F`.
-
-    Raises:
-        InvalidRequestError: as `read_matrix`, `read_csr` and `read_padded`.
-    """
-    if isinstance(features, CsrRows):
-        return read_csr(features, F)
-    if isinstance(features, PaddedPair):
-        return read_padded(features, F)
-    return read_matrix("features", features, F)
-
-
-def read_csr(rows: CsrRows, F: int) -> CsrFeatures:
-    """Rows of `F` features, checked.
-
-    Raises:
-        InvalidRequestError: parts that do not fit each other or the `F` columns.
-    """
-    nnz = len(rows.indices)
-    indptr, indices = np.array(rows.indptr, np.int64), np.array(rows.indices, np.int64)
-    _check_bounds(indptr, nnz)
-    _check_columns(indptr, indices, F)
-    if rows.values is None:
-        return CsrFeatures(indptr, indices, np.ones(nnz, np.float32), F)
-    if len(rows.values) != nnz:
-        msg = f"found {len(rows.values)} numbers, wanted {nnz}, one for each of indices"
-        raise InvalidRequestError.at("features", "values", msg=msg)
-    values = np.array(rows.values, np.float64)
-    _check_magnitude(values, "features", "values")
-    return CsrFeatures(indptr, indices, values.astype(np.float32), F)
-
-
-def read_padded(pair: PaddedPair, F: int) -> PaddedRows:
-    """Padded rows of `F` features, checked; padded to the longest of them and no further.
-
-    Raises:
-        InvalidRequestError: tensors that do not fit each other, the `F` columns or the padding.
-    """
-    if pair.values.shape != pair.ids.shape:
-        msg = f"found shape {list(pair.values.shape)}, wanted {list(pair.ids.shape)} as feature_ids"
-        raise InvalidRequestError.at("feature_values", msg=msg)
-    _check_padded_ids(pair.ids, F)
-    _check_magnitude(pair.values, "feature_values")
-    stray = np.argwhere((pair.ids == F) & (pair.values != 0))
-    if len(stray):
-        msg = "found a value beside padding, wanted 0"
-        raise InvalidRequestError.at("feature_values", *stray[0].tolist(), msg=msg)
-    rows = PaddedRows(pair.ids, pair.values.astype(np.float32, copy=False), F)
-    width = max(int(rows.lengths.max(initial=0)), 1)
-    return PaddedRows(rows.ids[:, :width], rows.values[:, :width], F)
-
-
-def in_form(features: Features, form: FeatureForm) -> Features:
-    """Features (B, F), however they came, in the form that a graph takes."""
-    if form == "sparse":
-        return csr_from_dense(features) if isinstance(features, np.ndarray) else features
-    if isinstance(features, PaddedRows):
-        features = features.to_csr()
-    return features.to_dense() if isinstance(features, CsrFeatures) else features
+    return _float32(matrix, name)
 
 
 def check_lengths(lengths: Integers, manifest: Manifest) -> int:
@@ -142,72 +133,42 @@ def check_lengths(lengths: Integers, manifest: Manifest) -> int:
     """
     most, longest = max_nonzeros(manifest), int(lengths.max(initial=0))
     if longest > most:
-        row = int(lengths.argmax())
-        msg = f"found {longest} non-zeros in row {row}, wanted at most {most}"
-        raise InvalidRequestError.at("features", msg=msg)
+        got = f"{longest} in row {lengths.argmax()}"
+        raise mismatch("features", expected=f"at most {most} non-zeros a row", got=got)
     if len(lengths) * longest > MAX_PADDED:
-        msg = (
-            f"found {len(lengths)} rows, the longest of {longest} non-zeros, wanted at most "
-            f"{MAX_PADDED // longest} rows together with one as long"
-        )
-        raise InvalidRequestError.at("features", msg=msg)
+        expected = f"at most {MAX_PADDED // longest} rows together with one of {longest} non-zeros"
+        raise mismatch("features", expected=expected, got=len(lengths))
     return max(longest, 1)
 
 
-def graph_features(features: Features) -> dict[str, npt.NDArray[Any]]:
-    """Features in the form of a graph, as its inputs."""
+def graph_inputs(features: Features, form: FeatureForm) -> dict[str, npt.NDArray[Any]]:
+    """Features (B, F), however they came, as inputs of a graph that takes them in some form."""
+    if form == "dense":
+        if isinstance(features, PaddedRows):
+            features = features.to_csr()
+        return {"features": features.to_dense() if isinstance(features, CsrFeatures) else features}
     if isinstance(features, np.ndarray):
-        return {"features": features}
+        features = csr_from_dense(features)
     padded = features.to_padded() if isinstance(features, CsrFeatures) else features
     return {"feature_ids": padded.ids, "feature_values": padded.values}
 
 
-def _check_bounds(indptr: Integers, nnz: int) -> None:
-    last = len(indptr) - 1
-    if indptr[0] != 0:
-        raise InvalidRequestError.at("features", "indptr", 0, msg=f"found {indptr[0]}, wanted 0")
-    if len(falls := np.flatnonzero(np.diff(indptr) < 0)):
-        place = int(falls[0]) + 1
-        msg = f"found {indptr[place]} after {indptr[place - 1]}, wanted no less"
-        raise InvalidRequestError.at("features", "indptr", place, msg=msg)
-    if indptr[last] != nnz:
-        msg = f"found {indptr[last]}, wanted {nnz}, the length of indices"
-        raise InvalidRequestError.at("features", "indptr", last, msg=msg)
+def _refuse(wrong: Mask, numbers: npt.NDArray[Any], *loc: str, expected: str, step: int = 0) -> None:
+    """Refuse the first number that is wrong; with a step of 1, the first that is wrong after another."""
+    if wrong.any():
+        *row, place = np.argwhere(wrong)[0].tolist()
+        got = str(numbers[(*row, place + step)])
+        if step:
+            got += f" after {numbers[(*row, place)]}"
+        raise mismatch(*loc, *row, place + step, expected=expected, got=got)
 
 
-def _check_columns(indptr: Integers, indices: Integers, F: int) -> None:
-    if len(outside := np.flatnonzero((indices < 0) | (indices >= F))):
-        place = int(outside[0])
-        msg = f"found {indices[place]}, wanted a column from 0 to {F - 1}"
-        raise InvalidRequestError.at("features", "indices", place, msg=msg)
-    starts_row = np.zeros(len(indices) + 1, np.bool_)
-    starts_row[indptr] = True
-    if len(stalls := np.flatnonzero((np.diff(indices) <= 0) & ~starts_row[1:-1])):
-        place = int(stalls[0]) + 1
-        msg = f"found {indices[place]} after {indices[place - 1]}, wanted columns that rise within a row"
-        raise InvalidRequestError.at("features", "indices", place, msg=msg)
-
-
-def _check_padded_ids(ids: Integers, F: int) -> None:
-    if ids.shape[1] == 0:
-        raise InvalidRequestError.at("feature_ids", msg="found rows of no entries, wanted at least one")
-    if len(outside := np.argwhere((ids < 0) | (ids > F))):
-        row, place = outside[0].tolist()
-        msg = f"found {ids[row, place]}, wanted a column from 0 to {F - 1}, or {F} as padding"
-        raise InvalidRequestError.at("feature_ids", row, place, msg=msg)
-    if len(stalls := np.argwhere((ids[:, 1:] <= ids[:, :-1]) & (ids[:, 1:] != F))):
-        row, place = stalls[0].tolist()
-        msg = f"found {ids[row, place + 1]} after {ids[row, place]}, wanted columns that rise, then padding"
-        raise InvalidRequestError.at("feature_ids", row, place + 1, msg=msg)
-
-
-def _check_magnitude(numbers: Numbers, *loc: str | int) -> None:
+def _float32(numbers: Numbers, *loc: str) -> Floats:
+    """Numbers as float32, if they are finite and none is too large."""
     flat = numbers.ravel()
-    if flat.dot(flat) <= SURELY_SMALL:  # one step for nearly every request
-        return
-    if not numbers.size or -MAX_MAGNITUDE <= numbers.min() <= numbers.max() <= MAX_MAGNITUDE:
-        return
-    outside = np.argwhere(~(np.abs(numbers) <= MAX_MAGNITUDE))  # a NaN is outside as well
-    if len(outside):
-        msg = f"not a finite number within ±{MAX_MAGNITUDE:.0e}"
-        raise InvalidRequestError.at(*loc, *outside[0].tolist(), msg=msg)
+    if not flat.dot(flat) <= SURELY_SMALL:  # one step for nearly every request
+        outside = np.argwhere(~(np.abs(numbers) <= MAX_MAGNITUDE))  # a NaN is outside as well
+        if len(outside):
+            msg = f"not a finite number within ±{MAX_MAGNITUDE:.0e}"
+            raise InvalidRequestError.at(*loc, *outside[0].tolist(), msg=msg)
+    return numbers.astype(np.float32, copy=False)

@@ -11,30 +11,17 @@ from pydantic_core import to_json
 
 from rbm_bundle.manifest import NO_EXPERT
 from rbm_bundle.nodes import Floats, Integers, NodeId
-from rbm_service.inference.batch import BatchSlice, RequestOutputs
-from rbm_service.runtime.tensors import Tensors
-
-Column = Sequence[Any]
+from rbm_service.inference.batch import RequestOutputs
+from rbm_service.runtime.tensors import Tensors, cut
 
 
 class AnswerOptions(Protocol):
     """What a caller wants to read about each row: fields of its request."""
 
-    @property
-    def top_k(self) -> int:
-        """How many classes to list."""
-
-    @property
-    def return_probabilities(self) -> bool:
-        """Whether to give the probability of every class."""
-
-    @property
-    def explain(self) -> bool:
-        """Whether to name the experts."""
-
-    @property
-    def min_confidence(self) -> float | None:
-        """Below this probability the answer abstains."""
+    top_k: int  # classes to list
+    return_probabilities: bool  # of every class
+    explain: bool  # by which experts
+    min_confidence: float | None  # below this probability, an answer abstains
 
 
 def values_per_row(options: AnswerOptions, outputs: RequestOutputs) -> int:
@@ -43,8 +30,7 @@ def values_per_row(options: AnswerOptions, outputs: RequestOutputs) -> int:
     if options.return_probabilities:
         num_values += outputs.outputs["probabilities"].shape[1]
     if options.explain:
-        _, L, K = outputs.outputs["experts"].shape
-        num_values += 4 * L * K
+        num_values += 4 * outputs.outputs["experts"][0].size
     return num_values
 
 
@@ -64,17 +50,18 @@ def write_answer(
         sources: where the position of each row came from, (B,).
         rows_at_once: written out in one go; between two such pieces, other threads have their turn.
     """
-    parts, num_abstained, B = [], 0, len(sources)
-    ids = [None] * B if node_ids is None else node_ids
+    B, ids = len(sources), node_ids or [None] * len(sources)
+    parts = []
     for start in range(0, B, rows_at_once):
-        predictions = decode(outputs, ids, sources, options, labels, slice(start, start + rows_at_once))
-        if options.min_confidence is not None:
-            num_abstained += _abstain(predictions, options.min_confidence)
+        span = slice(start, start + rows_at_once)
+        predictions = _predictions(outputs, ids, sources, options, labels, span)
         parts.append(to_json(predictions)[1:-1])
-    return b'{"model":%b,"predictions":[%b]}' % (to_json(model), b",".join(parts)), num_abstained
+    content = b'{"model":%b,"predictions":[%b]}' % (to_json(model), b",".join(parts))
+    least = options.min_confidence
+    return content, 0 if least is None else sum(p < least for p in outputs.confidence)
 
 
-def decode(
+def _predictions(
     outputs: RequestOutputs,
     node_ids: Sequence[NodeId | None],
     sources: Sequence[str],
@@ -82,38 +69,32 @@ def decode(
     labels: Sequence[str],
     span: slice,
 ) -> list[dict[str, Any]]:
-    """Predictions for some of the rows of a request."""
+    """What is said of some of the rows; of one that abstains, no label."""
+    tensors, least = outputs.outputs, options.min_confidence or 0.0
     classes, confidences = outputs.class_index[span], outputs.confidence[span]
     predictions: list[dict[str, Any]] = [
-        {"node_id": i, "label": labels[index], "class_index": index, "confidence": p, "position": source}
-        for i, index, p, source in zip(node_ids[span], classes, confidences, sources[span], strict=True)
+        {
+            "node_id": node_id,
+            "label": None if p < least else labels[index],
+            "class_index": index,
+            "confidence": p,
+            "position": source,
+        }
+        for node_id, index, p, source in zip(node_ids[span], classes, confidences, sources[span], strict=True)
     ]
-    if options.top_k > 1 or options.return_probabilities or options.explain:
-        for name, column in _columns(BatchSlice(outputs.outputs, span), options, labels).items():
-            for prediction, value in zip(predictions, column, strict=True):
-                prediction[name] = value
-    return predictions
-
-
-def _columns(outputs: Tensors, options: AnswerOptions, labels: Sequence[str]) -> dict[str, Column]:
-    """What a caller asked for besides."""
-    columns: dict[str, Column] = {}
+    columns: dict[str, Sequence[Any]] = {}  # what was asked for besides
     if options.top_k > 1:
-        columns["top_k"] = _top_k(outputs["probabilities"], options.top_k, labels)
+        columns["top_k"] = _top_k(tensors["probabilities"][span], options.top_k, labels)
     if options.return_probabilities:
-        columns["probabilities"] = outputs["probabilities"].tolist()
+        columns["probabilities"] = tensors["probabilities"][span].tolist()
     if options.explain:
-        columns["experts"] = _experts(outputs)
-    return columns
-
-
-def _abstain(predictions: Sequence[dict[str, Any]], min_confidence: float) -> int:
-    """Take the label from those that are not sure enough, and say so of each; returns how many they are."""
-    for prediction in predictions:
-        prediction["abstained"] = prediction["confidence"] < min_confidence
-        if prediction["abstained"]:
-            prediction["label"] = None
-    return sum(prediction["abstained"] for prediction in predictions)
+        columns["experts"] = _experts(cut(tensors, span))
+    if options.min_confidence is not None:
+        columns["abstained"] = [p < least for p in confidences]
+    for name, column in columns.items():
+        for prediction, value in zip(predictions, column, strict=True):
+            prediction[name] = value
+    return predictions
 
 
 def ranking(scores: Floats, k: int) -> Integers:
@@ -121,7 +102,7 @@ def ranking(scores: Floats, k: int) -> Integers:
     return np.argsort(-scores, axis=1, kind="stable")[:, :k]
 
 
-def _top_k(probabilities: Floats, k: int, labels: Sequence[str]) -> Column:
+def _top_k(probabilities: Floats, k: int, labels: Sequence[str]) -> Sequence[Any]:
     order = ranking(probabilities, k)
     chosen = np.take_along_axis(probabilities, order, axis=1)  # (B, k)
     return [
@@ -133,7 +114,7 @@ def _top_k(probabilities: Floats, k: int, labels: Sequence[str]) -> Column:
     ]
 
 
-def _experts(outputs: Tensors) -> Column:
+def _experts(outputs: Tensors) -> Sequence[Any]:
     parts = [outputs[name].tolist() for name in ("experts", "weights", "similarity")]  # (B, L, K) each
     return [
         [

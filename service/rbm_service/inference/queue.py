@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from itertools import chain
 
 from rbm_service.errors import ServiceError
@@ -12,26 +12,29 @@ from rbm_service.inference.batch import Job
 from rbm_service.inference.features import MAX_PADDED
 
 
-def nobody_looks() -> None:
-    """Look for nobody."""
-
-
 class RequestQueue:
-    """Waiting requests, and one timer for all deadlines, set for the earliest.
-
-    Args:
-        on_late: called when somebody has left or a deadline has passed; answers with `drop_late`.
+    """Requests that wait or run, and one timer for all deadlines, set for the earliest.
 
     Attributes:
-        num_rows: the rows of all that wait.
+        jobs: those that are in no batch yet.
+        num_rows: the rows of `jobs`.
+        in_flight: the batch that runs, and the prefetched one, which waits as well.
+        prefetched_rows: the rows of the prefetched one for which somebody waits.
     """
 
-    def __init__(self, on_late: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         self.jobs: deque[Job] = deque()
         self.num_rows = 0
-        self._on_late = on_late
+        self.in_flight: deque[Sequence[Job]] = deque()
+        self.prefetched_rows = 0
         self._timer: asyncio.TimerHandle | None = None
         self._next_deadline = math.inf  # when the timer goes off
+
+    @property
+    def prefetched(self) -> Sequence[Job]:
+        """The batch behind the one that runs."""
+        behind = [*self.in_flight][1:]  # at once: a scrape may ask in another thread
+        return behind[0] if behind else ()
 
     def push(self, job: Job) -> None:
         """Let a request wait behind all others."""
@@ -60,30 +63,42 @@ class RequestQueue:
             self.num_rows -= job.rows.num_rows
         return batch
 
+    def begin(self, batch: Sequence[Job]) -> None:
+        """Note a batch that was handed to the engine's thread."""
+        self.in_flight.append(batch)
+        self._count_prefetched()
+
+    def end(self) -> None:
+        """Note that the batch that ran is done."""
+        self.in_flight.popleft()
+        self._count_prefetched()
+
     def notice_leaving(self) -> None:
         """Look for those who have left, once for all who leave in this turn of the loop."""
         if self._next_deadline > -math.inf:
             self._wake_at(-math.inf)
 
-    def drop_late(self, running: Iterable[Job]) -> None:
+    def refuse_all(self, running: ServiceError, waiting: ServiceError) -> None:
+        """Answer everyone with an error: those that run with one, all others with another."""
+        for job in (*self.jobs, *self.prefetched):
+            job.refuse(waiting)
+        for job in chain(*self.in_flight):  # of which none is left but those that run
+            job.refuse(running)
+        self.jobs.clear()
+        self.num_rows = self.prefetched_rows = 0
+        self._wake_at(math.inf)
+
+    def _drop_late(self) -> None:
         """Drop everyone who has left or whose deadline has passed, also among those that run."""
         now = time.perf_counter()
         self.jobs = deque(job for job in self.jobs if not job.is_over(now))
         self.num_rows = sum(job.rows.num_rows for job in self.jobs)
-        still_running = [job for job in running if not job.is_over(now)]
+        still_running = [job for job in chain(*self.in_flight) if not job.is_over(now)]
+        self._count_prefetched()
         self._wake_at(min((job.deadline for job in chain(still_running, self.jobs)), default=math.inf))
 
-    def refuse_all(self, error: ServiceError) -> None:
-        """Answer everyone with an error."""
-        for job in self.jobs:
-            job.refuse(error)
-        self.jobs.clear()
-        self.num_rows = 0
-
-    def close(self) -> None:
-        """Look for nobody any more, and keep nothing of whoever looked."""
-        self._wake_at(math.inf)
-        self._on_late = nobody_looks
+    def _count_prefetched(self) -> None:
+        self.prefetched_rows = sum([job.rows.num_rows for job in self.prefetched if not job.future.done()])
 
     def _wake_at(self, moment: float) -> None:
         if self._timer is not None:
@@ -91,4 +106,4 @@ class RequestQueue:
         self._next_deadline, self._timer = moment, None
         if moment < math.inf:
             seconds = max(0.0, moment - time.perf_counter())
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._on_late)
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._drop_late)

@@ -1,20 +1,26 @@
 """How fast rows are computed: measured when a model is warm, then corrected by what batches really take."""
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
-from rbm_service.runtime.tensors import LatencyTable
+import numpy as np
 
 CORRECTION: Final = 0.2  # how far the estimate follows one batch that is as large as those measured
+UNMEASURED: Final = {1: 0.0}
 
 
 class ThroughputEstimator:
-    """How long rows that wait will take: the table's word, times how much longer batches took lately."""
+    """How long rows that wait will take: by what was measured, times how much longer batches took lately.
 
-    def __init__(self, table: LatencyTable) -> None:
-        self._table = table
+    Args:
+        measured: seconds of a batch by its rows, at every power of two up to some largest.
+    """
+
+    def __init__(self, measured: Mapping[int, float]) -> None:
+        self._sizes, self._seconds = sorted(measured), [measured[size] for size in sorted(measured)]
         self._slowdown = 1.0
-        self._fastest = table.seconds_per_row
+        self._fastest = min(seconds / size for size, seconds in measured.items())  # a row of the best batch
 
     @property
     def rows_per_second(self) -> float:
@@ -25,11 +31,19 @@ class ThroughputEstimator:
         """Until so many rows are computed, in batches as large as they like; at best, that is."""
         return num_rows * self._fastest * self._slowdown
 
+    def seconds_of(self, num_rows: int) -> float:
+        """What one batch takes: between two measured ones, on the line through both; beyond, in passes."""
+        passes, rest = divmod(num_rows, self._sizes[-1])
+        seconds = passes * self._seconds[-1]
+        if rest:
+            seconds += float(np.interp(rest, self._sizes, self._seconds))
+        return seconds * self._slowdown
+
     def observe(self, num_rows: int, seconds: float) -> None:
         """Learn from what a batch took. It counts by how full it was, as most of a small batch's time is not
         its rows'; by ratio, so that a batch that was held up once by a thousandfold does not count for a
         thousand."""
-        expected = self._table.seconds_of(num_rows) * self._slowdown
+        expected = self.seconds_of(num_rows)
         if expected and seconds:
-            weight = CORRECTION * min(1.0, num_rows / self._table.most_rows)
+            weight = CORRECTION * min(1.0, num_rows / self._sizes[-1])
             self._slowdown *= (seconds / expected) ** weight

@@ -1,45 +1,140 @@
 """Logging: one structured line per event on stderr, the web server's own lines included.
 
-No write of the log may change what the service does, so all of them go through a `LogWriter`.
+No write of the log may change what the service does: whoever logs never waits, and never learns that a write
+went wrong. So lines wait in a bounded queue for one thread that writes them. When nobody reads stderr, that
+thread stands still, the queue fills, and further lines are lost and counted; the same where a write fails, as
+on a full disk or when the reader has gone.
 """
 
 import atexit
 import faulthandler
+import io
 import json
 import logging
 import os
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import lru_cache, partial
-from typing import Any, Final, Literal, TextIO, cast
+from functools import partial
+from queue import SimpleQueue
+from typing import Final, Literal, TextIO, cast
 
 import structlog
 from pydantic_core import to_json
+from structlog.dev import ConsoleRenderer
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from rbm_service.observability.log_writer import LogWriter
-
-LogFormat = Literal["json", "console"]
+from rbm_service.observability.families import Number
 
 STDERR: Final = 2
-FLUSH_SECONDS: Final = 1.0  # that the end of the process waits for the last lines
-
-_writer: LogWriter | None = None  # as soon as the log is set up
-_writes_access_lines = False
+MAX_WAITING: Final = 10_000  # lines
+num_dropped: Final = Number()  # lines of this process that were lost
 
 log = structlog.get_logger(__name__)
 
 
-def configure_logging(log_format: LogFormat, level: str) -> None:
+class LogWriter(io.TextIOBase):
+    """Takes the place of `sys.stderr`.
+
+    Args:
+        write: writes bytes, or the first of them, and says how many; `os.write` of a descriptor.
+        render: makes a line of what was given to `put`, in the writer's thread.
+        descriptor: of stderr, for whoever asks.
+    """
+
+    def __init__(
+        self, write: Callable[[memoryview], int], render: Callable[[EventDict], str], descriptor: int = STDERR
+    ) -> None:
+        self._write_some = write
+        self._render = render
+        self._descriptor = descriptor
+        self._queue: SimpleQueue[str | EventDict | threading.Event] = SimpleQueue()  # events: see `drain`
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._is_torn = False  # the last write ended within a line
+
+    def put(self, item: str | EventDict) -> None:
+        """Have a text written, or a line made of some fields."""
+        if self._queue.qsize() >= MAX_WAITING:
+            num_dropped.inc(item.count("\n") if isinstance(item, str) else 1)
+            return
+        self._queue.put(item)
+        if self._thread is None:
+            self._start()
+
+    def write(self, text: str, /) -> int:
+        """Have a text written."""
+        self.put(text)
+        return len(text)
+
+    def fileno(self) -> int:
+        """Return the descriptor of stderr."""
+        return self._descriptor
+
+    def drain(self, seconds: float) -> None:
+        """Wait until everything so far is written, but no longer than this."""
+        written = threading.Event()
+        self._queue.put(written)
+        if self._thread is not None:
+            written.wait(seconds)
+
+    def _start(self) -> None:
+        """Begin to write; where no thread can be had at the moment, the next line tries again."""
+        with self._starting, suppress(RuntimeError):
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="rbm-log", daemon=True)
+                thread.start()
+                self._thread = thread
+
+    def _run(self) -> None:
+        while True:
+            items = [self._queue.get()]
+            time.sleep(0.01)  # lines that come so close together are one write
+            items += [self._queue.get_nowait() for _ in range(self._queue.qsize())]
+            texts = [self._text_of(item) for item in items if not isinstance(item, threading.Event)]
+            self._write_all("".join(texts).encode("utf-8", "backslashreplace"))
+            for item in items:
+                if isinstance(item, threading.Event):
+                    item.set()
+
+    def _text_of(self, item: str | EventDict) -> str:
+        try:
+            return item if isinstance(item, str) else self._render(item) + "\n"
+        except Exception:  # noqa: BLE001 - the unit of work is this line
+            num_dropped.inc()
+            return ""
+
+    def _write_all(self, text: bytes) -> None:
+        """Write a text; what cannot be written is lost. A line that was cut off is ended before the next."""
+        rest = memoryview(b"\n" + text if self._is_torn and text else text)
+        while rest:
+            try:
+                written = self._write_some(rest)
+            except BlockingIOError:
+                time.sleep(0.05)  # stderr does not block, and has no room at the moment
+            except Exception:  # noqa: BLE001 - the unit of work is this text
+                num_dropped.inc(min(bytes(rest).count(b"\n"), text.count(b"\n")))
+                return
+            else:
+                self._is_torn = rest[written - 1] != ord("\n")
+                rest = rest[written:]
+
+
+_writer: LogWriter | None = None  # as soon as the log is set up
+_access_writer: LogWriter | None = None  # the same, at a level that has access lines
+
+
+def configure_logging(log_format: Literal["json", "console"], level: str) -> None:
     """Set up structlog, the standard library's root logger and `sys.stderr`; called once, at start."""
-    global _writer, _writes_access_lines
+    global _writer, _access_writer
     descriptor = _stderr_descriptor()
-    render = _Renderer([_as_json] if log_format == "json" else _for_humans(descriptor))
+    as_text = _as_json if log_format == "json" else ConsoleRenderer(colors=os.isatty(descriptor))
+    render = partial(_render, as_text)
     _writer = LogWriter(partial(os.write, descriptor), partial(render, None, "info"), descriptor)
-    _writes_access_lines = logging.getLevelNamesMapping()[level.upper()] <= logging.INFO
+    _access_writer = _writer if logging.getLevelNamesMapping()[level.upper()] <= logging.INFO else None
     structlog.configure(
         processors=[render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -47,8 +142,7 @@ def configure_logging(log_format: LogFormat, level: str) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(_writer)
-    meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[meta, render]))
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(render))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     sys.stderr = _writer  # warnings, tracebacks of threads, and whatever else Python itself has to say
     _unblock_faulthandler(descriptor)
@@ -56,66 +150,36 @@ def configure_logging(log_format: LogFormat, level: str) -> None:
 
 
 def flush_logs() -> None:
-    """Wait until the lines so far are written, for a moment at most: before the process ends."""
+    """Wait until the lines so far are written, for a second at most: before the process ends."""
     if _writer is not None:
-        _writer.drain(FLUSH_SECONDS)
+        _writer.drain(seconds=1.0)
 
 
 def log_access(**fields: object) -> None:
-    """Write the access line of a request that is over."""
-    if _writer is None:
-        log.info("request", **fields)
-    elif _writes_access_lines:
-        fields["event"] = "request"
-        fields["timestamp"] = time.time_ns()
-        _writer.put(fields)
+    """Write the access line of a request that is over; the writer's thread makes it."""
+    if _access_writer is None:
+        log.info("request", **fields)  # a call of nothing, where the level leaves it out
+    else:
+        fields.update(event="request", timestamp=datetime.now(UTC))
+        _access_writer.put(fields)
 
 
-class _Renderer:
-    """Makes a line of an event, whatever its fields hold; the only processor of structlog."""
-
-    def __init__(self, processors: Sequence[Processor]) -> None:
-        self._processors = processors
-
-    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
-        """Return the line of an event at level `method`."""
-        try:
-            rendered: Any = dict(event)  # which processors take apart
-            for processor in self._processors:
-                rendered = processor(logger, method, rendered)
-            return str(rendered)
-        except Exception as error:  # noqa: BLE001 - the unit of work is this line
-            shown = {name: value for name, value in event.items() if isinstance(value, str | int)}
-            shown["timestamp"] = _timestamp(time.time_ns())
-            return json.dumps({**shown, "level": method, "not_rendered": ascii(error)})
+def _render(as_text: Processor, logger: WrappedLogger, method: str, event: EventDict) -> str:
+    """Make a line of an event at level `method`, whatever its fields hold; structlog's only processor."""
+    given = event.get("timestamp")  # of an access line
+    moment = given if isinstance(given, datetime) else datetime.now(UTC)
+    try:
+        return str(as_text(logger, method, {**event, "timestamp": moment, "level": method}))
+    except Exception as error:  # noqa: BLE001 - the unit of work is this line
+        shown = {name: value for name, value in event.items() if isinstance(value, str | int)}
+        more = {"timestamp": f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}", "level": method, "not_rendered": ascii(error)}
+        return json.dumps(shown | more)
 
 
 def _as_json(logger: WrappedLogger, method: str, event: EventDict) -> str:
-    """Render all at once, where structlog would have a chain of processors."""
-    event["level"] = method
-    event["timestamp"] = _timestamp(event.get("timestamp") or time.time_ns())
     if event.get("exc_info"):
         structlog.processors.format_exc_info(logger, method, event)
     return to_json(event, fallback=repr).decode()
-
-
-def _timestamp(time_ns: int) -> str:
-    seconds, nanoseconds = divmod(time_ns, 10**9)
-    return f"{_to_the_second(seconds)}.{nanoseconds // 1000:06d}Z"
-
-
-@lru_cache(maxsize=1)
-def _to_the_second(seconds: int) -> str:
-    """Return a moment since 1970, in UTC: the same for hundreds of lines."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def _for_humans(descriptor: int) -> list[Processor]:
-    return [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.dev.ConsoleRenderer(colors=os.isatty(descriptor)),
-    ]
 
 
 def _stderr_descriptor() -> int:

@@ -1,42 +1,40 @@
 """Every metric of the service, on a registry of its own."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Final, Literal, NamedTuple, get_args
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from rbm_service.observability.families import Family, Kind, Number
-from rbm_service.observability.histogram import Histogram
-from rbm_service.observability.log_writer import num_dropped
+from rbm_service.errors import FailureReason
+from rbm_service.observability.families import Family, Histogram, Number
+from rbm_service.observability.logging import num_dropped
 
 Stage = Literal["parse", "position_lookup", "queue", "inference", "serialize"]
-STAGES: tuple[Stage, ...] = ("parse", "position_lookup", "queue", "inference", "serialize")
-POSITION_RESULTS = ("cached", "neighbors", "supplied", "default", "missing")
-FAILURE_REASONS = (
-    *("rejected", "canceled", "backend", "validation"),
-    *("unauthorized", "too_large", "deadline", "other"),
-)
-LOAD_OUTCOMES = ("loaded", "refused")
-
-# fmt: off
-REQUEST_BUCKETS = (.0005, .001, .002, .003, .005, .0075, .01, .015, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)
-STAGE_BUCKETS = (.000005, .00001, .00002, .00005, .0001, .0002, .0005, .001, .002, .005,
-                 .01, .02, .05, .1, .25, 1, 5)
-# fmt: on
-LOAD_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
-ROW_BUCKETS = tuple(2**power for power in range(14))  # 1..8192
-CONFIDENCE_BUCKETS = tuple(tenths / 10 for tenths in range(1, 11))
+STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
 
 NAME: Final = "model_name"
-MODEL: Final = (NAME, "model_version")
+VERSION: Final = "model_version"
+MODEL: Final = (NAME, VERSION)
 SHADOW: Final = (NAME, "shadow_version")
 
+MILLISECONDS = (0.5, 1, 2, 3, 5, 7.5, 10, 15, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000)
+MICROSECONDS = (5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2.5e5, 1e6, 5e6)
+REQUEST_SECONDS = partial(Histogram, [milliseconds / 1e3 for milliseconds in MILLISECONDS])
+STAGE_SECONDS = partial(Histogram, [microseconds / 1e6 for microseconds in MICROSECONDS])
+LOAD_SECONDS = partial(Histogram, (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300))
+ROWS = partial(Histogram, [2**power for power in range(14)])  # 1..8192
+PROBABILITIES = partial(Histogram, [tenths / 10 for tenths in range(1, 11)])
 
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
+counter = partial(Family, CounterMetricFamily, Number)
+gauge = partial(Family, GaugeMetricFamily, Number)
+histogram = partial(Family[Histogram], HistogramMetricFamily)
+
+
+class ModelInfo(NamedTuple):
     """The labels of `rbm_model_info`."""
 
     model_name: str
@@ -47,8 +45,16 @@ class ModelInfo:
     onnxruntime_version: str
 
 
-@dataclass(frozen=True, slots=True)
-class Queue:
+class RequestTrace(NamedTuple):
+    """What a trace tells of a request that was computed: attributes of its span, the beginning of the first
+    stage by `time.perf_counter`, and the seconds of each stage in order."""
+
+    attributes: Mapping[str, str | int]
+    started: float
+    stage_seconds: Mapping[Stage, float]
+
+
+class Queue(NamedTuple):
     """What waits for one version of a model, the time until it is computed, how many rows may wait, and how
     many a second the engine computes."""
 
@@ -59,145 +65,95 @@ class Queue:
     rows_per_second: float
 
 
-ReadQueue = Callable[[], Queue]
-
-
-def no_queue() -> Queue:
-    """Read the queue of a model that takes nothing."""
-    return Queue(0, 0, 0.0, 0, 0.0)
-
-
 class Metrics(Collector):
-    """The metrics of one service. What belongs to one model is counted through its `ModelMetrics`."""
+    """The metrics of one service; what belongs to one model is counted through its `ModelMetrics`.
+
+    The class declares every metric under its own name; each service has copies, to count in.
+    """
+
+    rbm_http_requests_total = counter("Requests answered", "route", "method", "code")
+    rbm_http_request_duration_seconds = histogram(REQUEST_SECONDS, "From request to answer", "route")
+    rbm_http_requests_in_progress = gauge("Requests being answered", "route")
+    rbm_http_buffered_body_bytes = gauge("Bytes of request bodies that are held")
+    rbm_stage_duration_seconds = histogram(
+        STAGE_SECONDS, "Time a request spends in each stage", "stage", *MODEL
+    )
+    rbm_inference_requests_total = counter("Requests computed", *MODEL)
+    rbm_inference_rows_total = counter("Rows computed", *MODEL)
+    rbm_inference_executions_total = counter("Forward passes", *MODEL)
+    rbm_inference_failures_total = counter("Requests that got no predictions", "reason")
+    rbm_batch_rows = histogram(ROWS, "Rows in one forward pass", NAME)
+    rbm_queue_rows = gauge("Rows waiting", NAME)
+    rbm_queue_requests = gauge("Requests waiting", NAME)
+    rbm_queue_capacity_rows = gauge("Rows that may wait", NAME)
+    rbm_estimated_wait_seconds = gauge("Time until what waits now is computed", NAME)
+    rbm_capacity_rows_per_second = gauge("Rows a second in the batches that suit the engine best", NAME)
+    rbm_engine_healthy = gauge("0 from a failure of the engine until it is rebuilt, else 1", NAME)
+    rbm_engine_restarts_total = counter("Engines rebuilt after a failure", NAME)
+    rbm_position_lookups_total = counter("Rows by the origin of their position", NAME, "result")
+    rbm_expert_selected_total = counter("Rows routed to an expert", NAME, "layer", "expert")
+    rbm_prediction_class_total = counter(
+        "Rows by most probable class, abstained ones included", NAME, "label"
+    )
+    rbm_confidence = histogram(PROBABILITIES, "Probability of the most probable class", NAME, "label")
+    rbm_abstained_total = counter("Rows under the caller's min_confidence", *MODEL)
+    rbm_model_info = gauge("1 for each model in service", *ModelInfo._fields)
+    rbm_model_ready = gauge("1 while the model is in service and will stay there", NAME)
+    rbm_model_loads_total = counter("Versions that were put in service (loaded) or refused", NAME, "outcome")
+    rbm_model_load_duration_seconds = histogram(
+        LOAD_SECONDS, "Time from the first byte verified to the last warm-up batch", NAME
+    )
+    rbm_shadow_requests_total = counter(
+        "Sampled requests that a shadow scored, dropped or failed to answer", *SHADOW, "outcome"
+    )
+    rbm_shadow_rows_total = counter(
+        "Rows for which the classes of shadow and answer agree or differ", *SHADOW, VERSION, "outcome"
+    )
+    rbm_shadow_duration_seconds = histogram(
+        REQUEST_SECONDS, "Time the shadow takes for a request, after its answer is out", *SHADOW
+    )
+    rbm_log_lines_dropped_total = counter("Log lines of this process that could not be written in time")
 
     def __init__(self) -> None:
-        self._families: list[Family[Any]] = []
-        self._queues: dict[str, list[ReadQueue]] = {}
-        self._declare_requests()
-        self._declare_models()
-        self._declare_shadows()
+        self._families = {name: copy(it) for name, it in vars(Metrics).items() if isinstance(it, Family)}
+        vars(self).update(self._families)
+        self._queues: dict[str, list[Callable[[], Queue]]] = {}
+        self.rbm_log_lines_dropped_total[()] = num_dropped
+        for reason in get_args(FailureReason):  # a rate sees the first only if the series was there before
+            self.rbm_inference_failures_total.labels(reason)
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every metric as it is now, for a scrape."""
-        for family in self._families:
-            yield family.collect()
+        """Return every metric as it is now, for a scrape."""
+        return map(Family.collect, self._families.values())
 
     describe = collect  # from which a registry has the names
 
-    # fmt: off
-    def _declare_requests(self) -> None:
-        counter, gauge = partial(self._number, "counter"), partial(self._number, "gauge")
-        self.http_requests = counter(
-            "rbm_http_requests_total", "Requests answered", "route", "method", "code")
-        self.http_duration = self._histogram(
-            "rbm_http_request_duration_seconds", "From request to answer", REQUEST_BUCKETS, "route")
-        self.http_in_progress = gauge("rbm_http_requests_in_progress", "Requests being answered", "route")
-        self.http_buffered_bytes = gauge(
-            "rbm_http_buffered_body_bytes", "Bytes of request bodies that are held")
-        self.stage_duration = self._histogram(
-            "rbm_stage_duration_seconds", "Time a request spends in each stage",
-            STAGE_BUCKETS, "stage", *MODEL)
-        self.inference_requests = counter("rbm_inference_requests_total", "Requests computed", *MODEL)
-        self.inference_rows = counter("rbm_inference_rows_total", "Rows computed", *MODEL)
-        self.inference_executions = counter("rbm_inference_executions_total", "Forward passes", *MODEL)
-        self.inference_failures = counter(
-            "rbm_inference_failures_total", "Requests that got no predictions", "reason")
-        self.batch_rows = self._histogram("rbm_batch_rows", "Rows in one forward pass", ROW_BUCKETS, NAME)
-        self.queue_rows = gauge("rbm_queue_rows", "Rows waiting", NAME)
-        self.queue_requests = gauge("rbm_queue_requests", "Requests waiting", NAME)
-        self.queue_capacity_rows = gauge("rbm_queue_capacity_rows", "Rows that may wait", NAME)
-        self.estimated_wait = gauge(
-            "rbm_estimated_wait_seconds", "Time until what waits now is computed", NAME)
-        self.capacity = gauge(
-            "rbm_capacity_rows_per_second", "Rows a second in the batches that suit the engine best", NAME)
-        for reason in FAILURE_REASONS:  # a rate sees the first failure only if the series was there before
-            self.inference_failures.labels(reason)
-
-    def _declare_models(self) -> None:
-        counter, gauge = partial(self._number, "counter"), partial(self._number, "gauge")
-        self.engine_healthy = gauge(
-            "rbm_engine_healthy", "0 from a failure of the engine until it is rebuilt, else 1", NAME)
-        self.engine_restarts = counter("rbm_engine_restarts_total", "Engines rebuilt after a failure", NAME)
-        self.position_lookups = counter(
-            "rbm_position_lookups_total", "Rows by the origin of their position", NAME, "result")
-        self.expert_selected = counter(
-            "rbm_expert_selected_total", "Rows routed to an expert", NAME, "layer", "expert")
-        self.prediction_class = counter(
-            "rbm_prediction_class_total", "Rows by most probable class, abstained ones included",
-            NAME, "label")
-        self.confidence = self._histogram(
-            "rbm_confidence", "Probability of the most probable class", CONFIDENCE_BUCKETS, NAME, "label")
-        self.abstained = counter("rbm_abstained_total", "Rows under the caller's min_confidence", *MODEL)
-        self.model_info = gauge(
-            "rbm_model_info", "1 for each model in service", *(field.name for field in fields(ModelInfo)))
-        self.model_ready = gauge(
-            "rbm_model_ready", "1 while the model is in service and will stay there", NAME)
-        self.model_loads = counter(
-            "rbm_model_loads_total", "Versions that were put in service (loaded) or refused",
-            NAME, "outcome")
-        self.model_load_duration = self._histogram(
-            "rbm_model_load_duration_seconds", "Time from the first byte verified to the last warm-up batch",
-            LOAD_BUCKETS, NAME)
-
-    def _declare_shadows(self) -> None:
-        counter = partial(self._number, "counter")
-        self.shadow_requests = counter(
-            "rbm_shadow_requests_total", "Sampled requests that a shadow scored, dropped or failed to answer",
-            *SHADOW, "outcome")
-        self.shadow_rows = counter(
-            "rbm_shadow_rows_total", "Rows for which the classes of shadow and answer agree or differ",
-            *SHADOW, "model_version", "outcome")
-        self.shadow_duration = self._histogram(
-            "rbm_shadow_duration_seconds", "Time the shadow takes for a request, after its answer is out",
-            REQUEST_BUCKETS, *SHADOW)
-        counter(
-            "rbm_log_lines_dropped_total", "Log lines of this process that could not be written in time",
-        ).labels().set(lambda: num_dropped.value)
-    # fmt: on
-
-    def _number(self, kind: Kind, name: str, documentation: str, *labels: str) -> Family[Number]:
-        family = Family(kind, name, documentation, labels, Number)
-        self._families.append(family)
-        return family
-
-    def _histogram(
-        self, name: str, documentation: str, edges: Sequence[float], *labels: str
-    ) -> Family[Histogram]:
-        family = Family("histogram", name, documentation, labels, partial(Histogram, edges))
-        self._families.append(family)
-        return family
-
-    def expect_model(self, name: str) -> None:
-        """Show a model that is not there yet: not ready, and nothing of it loaded or refused so far."""
-        self.model_ready.labels(name).set(0)
-        for outcome in LOAD_OUTCOMES:  # a rate sees the first refusal only if the series was there before
-            self.model_loads.labels(name, outcome)
-
-    def queues_of(self, name: str) -> list[ReadQueue]:
+    def queues_of(self, name: str) -> list[Callable[[], Queue]]:
         """Return the queues that the gauges of a model ask, the newest last: while one version replaces
-        another, each has a queue."""
-        if name not in self._queues:
+        another, each has a queue. What waits adds up; the newest says how much may, and how fast it goes."""
+        if (name,) not in self.rbm_queue_rows:
             queues = self._queues[name] = []
-            self.queue_rows.labels(name).set(lambda: sum(queue().num_rows for queue in [*queues]))
-            self.queue_requests.labels(name).set(lambda: sum(queue().num_requests for queue in [*queues]))
-            self.estimated_wait.labels(name).set(lambda: sum(queue().wait_seconds for queue in [*queues]))
-            self.queue_capacity_rows.labels(name).set(lambda: [no_queue, *queues][-1]().capacity_rows)
-            self.capacity.labels(name).set(lambda: [no_queue, *queues][-1]().rows_per_second)
+            # Slices are copies: queues come and go while a scrape in another thread asks them.
+            for family, value in (
+                (self.rbm_queue_rows, lambda: sum(it().num_rows for it in queues[:])),
+                (self.rbm_queue_requests, lambda: sum(it().num_requests for it in queues[:])),
+                (self.rbm_estimated_wait_seconds, lambda: sum(it().wait_seconds for it in queues[:])),
+                (self.rbm_queue_capacity_rows, lambda: sum(it().capacity_rows for it in queues[-1:])),
+                (self.rbm_capacity_rows_per_second, lambda: sum(it().rows_per_second for it in queues[-1:])),
+            ):
+                family.labels(name).value = value
         return self._queues[name]
 
     def show_model(self, info: ModelInfo) -> None:
         """Let `rbm_model_info` say this and nothing else of the model."""
-        shown = self.model_info.labels(*astuple(info))
-        shown.set(1)
-        self.model_info.remove([shown], model_name=info.model_name)
+        self.rbm_model_info[info].value = 1
+        self.rbm_model_info.remove([self.rbm_model_info[info]], model_name=info.model_name)
 
     def forget(self, **labels: object) -> None:
         """Drop every series that has all of these labels, or the scrape would grow with every version that
         was ever served. For a whole model, its name is enough."""
-        if labels.keys() == {NAME}:
-            self._queues.pop(str(labels[NAME]), None)
-        for family in self._families:
+        for family in self._families.values():
             family.remove(**labels)

@@ -7,35 +7,36 @@ import contextlib
 import ctypes
 import io
 import re
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import onnxruntime as ort
 
 from rbm_bundle import Bundle, BundleError
 from rbm_bundle.golden import check_parity, measure_parity
-from rbm_bundle.manifest import Provider, TensorSpec
+from rbm_bundle.manifest import GraphEntry, Manifest, Provider, TensorSpec
 from rbm_service.errors import EngineError
-from rbm_service.runtime.runners import BucketRunner, PlainRunner, Runner
+from rbm_service.runtime.runners import BucketRunner, Runner
 from rbm_service.runtime.shapes import BatchShape, blank, plain_shapes
-from rbm_service.runtime.tensors import ALWAYS, LatencyTable
+from rbm_service.runtime.tensors import ALWAYS, Tensors
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An execution provider and its options; `bound_to` is the device that holds tensors of fixed address."""
+    """An execution provider, its options, and how sessions are run there."""
 
     provider: str
     options: Mapping[str, str]
-    bound_to: str | None
+    runner: Callable[[ort.InferenceSession, Manifest, GraphEntry], Runner]
 
 
 TARGETS: Final[Mapping[Provider, Target]] = {
-    "cpu": Target("CPUExecutionProvider", {}, None),
+    "cpu": Target("CPUExecutionProvider", {}, Runner),
     "cuda": Target(
         "CUDAExecutionProvider",
         {
@@ -46,7 +47,7 @@ TARGETS: Final[Mapping[Provider, Target]] = {
             # The shapes are known and warmed largest first: doubling would claim memory nothing needs.
             "arena_extend_strategy": "kSameAsRequested",
         },
-        bound_to="cuda",
+        partial(BucketRunner, device_type="cuda"),
     ),
 }
 MEASURED_RUNS: Final = 3  # of which the median counts
@@ -60,10 +61,16 @@ class Engine:
     Args:
         gpu_memory_limit_bytes: most memory the CUDA provider's arena may take; unset, no limit.
 
+    Attributes:
+        provider: the execution provider that really runs the graph.
+        may_wait: whether a run may wait for a device, perhaps for ever.
+
     Raises:
         BundleError: the graph cannot be read, or is not what the manifest says.
         EngineError: the device is not there.
     """
+
+    runtime_version: Final = str(ort.__version__)
 
     def __init__(
         self,
@@ -78,23 +85,10 @@ class Engine:
         self._session = _open_session(self._path, device, intra_op_threads, gpu_memory_limit_bytes)
         _check_tensors(self._path, "input", self._session.get_inputs(), self._entry.inputs)
         _check_tensors(self._path, "output", self._session.get_outputs(), self._entry.outputs)
-        self._runner = self._runner_on(TARGETS[device].bound_to)
+        self._runner = TARGETS[device].runner(self._session, self._manifest, self._entry)
         self.run = self._runner.run  # see `Runner.run`
-
-    @property
-    def provider(self) -> str:
-        """The execution provider that really runs the graph."""
-        return str(self._session.get_providers()[0])
-
-    @property
-    def may_wait(self) -> bool:
-        """Whether a run may wait for a device, perhaps for ever."""
-        return self.provider != TARGETS["cpu"].provider
-
-    @property
-    def runtime_version(self) -> str:
-        """Version of ONNX Runtime."""
-        return str(ort.__version__)
+        self.provider = str(self._session.get_providers()[0])
+        self.may_wait = self.provider != TARGETS["cpu"].provider
 
     def report_executions(self, on_execution: Callable[[int], object]) -> None:
         """Tell of each pass from now on, just before it, how many rows it has."""
@@ -121,31 +115,27 @@ class Engine:
         outputs = [spec.name for spec in self._entry.outputs]
         try:
             for shape in self._runner.prepare(max_rows):
-                inputs = {spec.name: blank(self._manifest, spec, shape) for spec in self._entry.inputs}
-                self.run(inputs, outputs)
+                self.run(self._blank_inputs(shape), outputs)
         except Exception as error:  # the unit of work is this warm-up; see `_open_session`
             raise EngineError(f"the warm-up on {self.provider} failed: {_reason(error)}") from error
 
-    def measure(self, max_rows: int) -> LatencyTable:
-        """What every power-of-two batch up to `max_rows` takes, its rows as long as the longest known node's;
-        to be asked when the engine is warm."""
-        shapes = list(plain_shapes(self._manifest, max_rows))
-        widest = [shape for shape in shapes if shape.num_nonzeros == shapes[0].num_nonzeros]
-        return LatencyTable({shape.num_rows: self._median_seconds(shape) for shape in widest})
+    def measure(self, max_rows: int) -> dict[int, float]:
+        """The seconds that every power-of-two batch up to `max_rows` takes, its rows as long as the longest
+        known node's; to be asked when the engine is warm."""
+        shapes = plain_shapes(self._manifest, max_rows)
+        longest = shapes[0].num_nonzeros
+        return {each.num_rows: self._seconds(each) for each in shapes if each.num_nonzeros == longest}
 
-    def _median_seconds(self, shape: BatchShape) -> float:
-        inputs = {spec.name: blank(self._manifest, spec, shape) for spec in self._entry.inputs}
-        seconds = []
+    def _seconds(self, shape: BatchShape) -> float:
+        """The median of several runs."""
+        inputs, moments = self._blank_inputs(shape), [time.perf_counter()]
         for _ in range(MEASURED_RUNS):
-            started = time.perf_counter()
             self.run(inputs, ALWAYS)
-            seconds.append(time.perf_counter() - started)
-        return statistics.median(seconds)
+            moments.append(time.perf_counter())
+        return float(np.median(np.diff(moments)))
 
-    def _runner_on(self, bound_to: str | None) -> Runner:
-        if bound_to is None:
-            return PlainRunner(self._session, self._manifest, self._entry)
-        return BucketRunner(self._session, self._manifest, self._entry, bound_to)
+    def _blank_inputs(self, shape: BatchShape) -> Tensors:
+        return {spec.name: blank(self._manifest, spec, shape) for spec in self._entry.inputs}
 
 
 def _open_session(
@@ -183,8 +173,6 @@ def _open_session(
 def _session_options(intra_op_threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = intra_op_threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = FATAL_ONLY
     if intra_op_threads > 1:
         # Threads that spin while they wait take the processor from everyone else on a shared machine.
@@ -210,9 +198,9 @@ def _why_no_cuda() -> str:
     return "RBM_DEVICE=cuda, but no GPU can be used here: look at its driver, or set RBM_DEVICE=cpu"
 
 
-def _check_tensors(path: Path, kind: str, found: Sequence[ort.NodeArg], wanted: Sequence[TensorSpec]) -> None:
-    has = [_described(tensor.name, tensor.type, tensor.shape) for tensor in found]
-    promised = [_described(spec.name, ONNX_TYPES[spec.dtype], spec.shape) for spec in wanted]
+def _check_tensors(path: Path, kind: str, got: Sequence[ort.NodeArg], expected: Sequence[TensorSpec]) -> None:
+    has = [_described(tensor.name, tensor.type, tensor.shape) for tensor in got]
+    promised = [_described(spec.name, ONNX_TYPES[spec.dtype], spec.shape) for spec in expected]
     if sorted(has) != sorted(promised):
         raise BundleError(path, f"{kind}s {', '.join(has)}", ", ".join(promised))
 

@@ -1,20 +1,21 @@
 """How a session is run: plainly, or through device memory that keeps its addresses.
 
-`PlainRunner` serves the CPU provider, where binding brings nothing. `BucketRunner` serves CUDA: for every
-shape in use it holds tensors on the device, pads a batch up to the next such shape, and replays the CUDA
-graph that was captured from those tensors. It runs on the CPU provider as well, which is how it is tested.
+`Runner` serves the CPU provider, where binding brings nothing. `BucketRunner` serves CUDA: for every shape in
+use it holds tensors on the device, pads a batch up to the next such shape, and replays the CUDA graph that
+was captured from those tensors. It runs on the CPU provider as well, which is how it is tested.
 
 Dimension letters: B batch, S non-zeros of the longest row.
 """
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import count
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime as ort
 
 from rbm_bundle.manifest import GraphEntry, Manifest, TensorSpec
@@ -28,9 +29,12 @@ from rbm_service.runtime.shapes import (
     padded_nonzeros,
     padding,
     plain_shapes,
+    powers_up_to,
     trimmed,
 )
-from rbm_service.runtime.tensors import Tensors, floor_power, num_rows_of, padded_width, stack
+from rbm_service.runtime.tensors import FEW_NUMBERS, Tensors, cut, num_rows_of, padded_width, stack
+
+Arrays = Sequence[npt.NDArray[Any]]
 
 NO_CAPTURE: Final = -1
 # A CUDA graph exists only for the thread that captured it, and while one is being captured no other thread
@@ -39,19 +43,16 @@ NO_CAPTURE: Final = -1
 _device_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rbm-device")
 
 
-def nobody_counts(num_rows: int) -> None:
-    """Count no pass."""
-
-
-class Runner(ABC):
-    """Computes outputs of any number of rows. This is the one place where rows are split into passes.
+class Runner:
+    """Computes outputs of any number of rows. This is the one place where rows are split into passes; each
+    hands its arrays to the session as they are.
 
     Attributes:
         on_execution: told the rows of each pass, just before it runs.
     """
 
     def __init__(self, session: ort.InferenceSession, manifest: Manifest, graph: GraphEntry) -> None:
-        self.on_execution: Callable[[int], object] = nobody_counts
+        self.on_execution: Callable[[int], object] = lambda num_rows: None
         self._session = session
         self._manifest = manifest
         self._input_names = {spec.name for spec in graph.inputs}
@@ -63,7 +64,7 @@ class Runner(ABC):
         """Make ready for passes of up to `most_rows`; returns what should now run once, in order."""
         self._most_rows = most_rows
         self._row_limits.clear()
-        return self._shapes(most_rows)
+        return plain_shapes(self._manifest, most_rows)
 
     def run(self, model_inputs: Tensors, outputs: Sequence[str], *, is_counted: bool = True) -> Tensors:
         """The named outputs of all rows; inputs that the graph does not take are left out.
@@ -82,48 +83,36 @@ class Runner(ABC):
         num_rows = len(next(iter(model_inputs.values())))
         if num_rows <= limit:
             return self._run_pass(model_inputs, outputs, num_rows, is_counted)
-        parts = self._parts(model_inputs, num_rows, limit)
+        spans = [slice(start, start + limit) for start in range(0, num_rows, limit)]
+        # Each pass is padded no wider than its own longest row.
+        parts = [trimmed(cut(model_inputs, span), self._manifest) for span in spans]
         return stack([self._run_pass(part, outputs, num_rows_of(part), is_counted) for part in parts])
 
-    def _parts(self, model_inputs: Tensors, num_rows: int, limit: int) -> Iterator[Tensors]:
-        """Passes that are each padded no wider than their own longest row."""
-        for start in range(0, num_rows, limit):
-            part = {name: rows[start : start + limit] for name, rows in model_inputs.items()}
-            yield trimmed(part, self._manifest)
-
-    def _run_pass(
-        self, model_inputs: Tensors, outputs: Sequence[str], num_rows: int, is_counted: bool
-    ) -> Tensors:
+    def _run_pass(self, inputs: Tensors, outputs: Sequence[str], num_rows: int, is_counted: bool) -> Tensors:
         if is_counted:
             self.on_execution(num_rows)
-        computed = self._execute(model_inputs, outputs)
+        computed = dict(zip(outputs, self._execute(outputs, inputs), strict=True))
         for name, tensor in computed.items():
-            if tensor.shape != (num_rows, *self._row_shapes[name]):
-                promised = (num_rows, *self._row_shapes[name])
-                raise EngineError(f"expected {name} of shape {promised}, got {tensor.shape}")
-            if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+            expected = (num_rows, *self._row_shapes[name])
+            if tensor.shape != expected:
+                raise EngineError(f"expected {name} of shape {expected}, got {tensor.shape}")
+            if tensor.dtype.kind == "f" and not _are_finite(tensor):
                 raise EngineError(f"the model gave {name} that are not finite")
+        return computed
+
+    def _execute(self, outputs: Sequence[str], model_inputs: Tensors) -> Arrays:
+        computed: Arrays = self._session.run(outputs, model_inputs)
         return computed
 
     def _row_limit(self, width: int) -> int:
         """How many rows of S = `width` run at once."""
         return int(min(self._most_rows, max_rows(self._manifest, width)))
 
-    @abstractmethod
-    def _shapes(self, most_rows: int) -> Sequence[BatchShape]: ...
 
-    @abstractmethod
-    def _execute(self, model_inputs: Tensors, outputs: Sequence[str]) -> Tensors: ...
-
-
-class PlainRunner(Runner):
-    """Hands arrays to the session as they come."""
-
-    def _shapes(self, most_rows: int) -> Sequence[BatchShape]:
-        return list(plain_shapes(self._manifest, most_rows))
-
-    def _execute(self, model_inputs: Tensors, outputs: Sequence[str]) -> Tensors:
-        return dict(zip(outputs, self._session.run(outputs, model_inputs), strict=True))
+def _are_finite(tensor: npt.NDArray[Any]) -> bool:
+    if tensor.size <= FEW_NUMBERS:
+        return all(map(math.isfinite, tensor.ravel().tolist()))
+    return bool(np.isfinite(tensor).all())
 
 
 class BucketRunner(Runner):
@@ -137,38 +126,34 @@ class BucketRunner(Runner):
         self, session: ort.InferenceSession, manifest: Manifest, graph: GraphEntry, device_type: str
     ) -> None:
         super().__init__(session, manifest, graph)
-        self._graph = graph
-        self._device_type = device_type
+        self._bucket = partial(Bucket, session, manifest, graph, device_type)
         self._buckets: dict[BatchShape, Bucket] = {}
         # Never used twice: a captured graph keeps the addresses it was captured with.
         self._graph_ids = count(1)
 
-    def _shapes(self, most_rows: int) -> Sequence[BatchShape]:
+    def prepare(self, most_rows: int) -> Sequence[BatchShape]:
         """Claim memory for every bucket; the first run of each captures its graph."""
-        shapes = list(bucket_shapes(self._manifest, most_rows))
+        super().prepare(most_rows)
         self._buckets = {
             shape: _device_thread.submit(self._bucket, shape, next(self._graph_ids)).result()
-            for shape in shapes
+            for shape in bucket_shapes(self._manifest, most_rows)
         }
-        return shapes
+        return list(self._buckets)
 
     def _row_limit(self, width: int) -> int:
         padded = padded_nonzeros(self._manifest, width)
         held = [shape.num_rows for shape in self._buckets if shape.num_nonzeros == padded]
-        return max(held, default=floor_power(super()._row_limit(padded)))
+        return max(held, default=powers_up_to(super()._row_limit(padded))[0])
 
-    def _execute(self, model_inputs: Tensors, outputs: Sequence[str]) -> Tensors:
-        return _device_thread.submit(self._replay, model_inputs, outputs).result()
+    def _execute(self, outputs: Sequence[str], model_inputs: Tensors) -> Arrays:
+        return _device_thread.submit(self._replay, outputs, model_inputs).result()
 
-    def _replay(self, model_inputs: Tensors, outputs: Sequence[str]) -> Tensors:
+    def _replay(self, outputs: Sequence[str], model_inputs: Tensors) -> Arrays:
         width = padded_nonzeros(self._manifest, padded_width(model_inputs))
         shape = BatchShape(ceil_power(num_rows_of(model_inputs)), width)
         # A shape without a bucket is rare, a row longer than any known node's: not worth memory for good.
         bucket = self._buckets.get(shape) or self._bucket(shape, NO_CAPTURE)
-        return bucket.run(model_inputs, outputs)
-
-    def _bucket(self, shape: BatchShape, graph_id: int) -> "Bucket":
-        return Bucket(self._session, self._manifest, self._graph, shape, self._device_type, graph_id)
+        return bucket.run(outputs, model_inputs)
 
 
 class Bucket:
@@ -179,16 +164,20 @@ class Bucket:
         session: ort.InferenceSession,
         manifest: Manifest,
         graph: GraphEntry,
-        shape: BatchShape,
         device_type: str,
+        shape: BatchShape,
         graph_id: int,
     ) -> None:
+        def on_device(spec: TensorSpec) -> ort.OrtValue:
+            sizes, dtype = shape.of(spec), np.dtype(spec.dtype)
+            return ort.OrtValue.ortvalue_from_shape_and_type(sizes, dtype, device_type, 0)
+
         self._session = session
         self._specs = graph.inputs
         self._padding = padding(manifest.features)
         self._staged = {spec.name: blank(manifest, spec, shape) for spec in graph.inputs}
-        self._inputs = {spec.name: _device_tensor(spec, shape, device_type) for spec in graph.inputs}
-        self._outputs = {spec.name: _device_tensor(spec, shape, device_type) for spec in graph.outputs}
+        self._inputs = {spec.name: on_device(spec) for spec in graph.inputs}
+        self._outputs = {spec.name: on_device(spec) for spec in graph.outputs}
         self._binding = session.io_binding()
         for name, tensor in self._inputs.items():
             self._binding.bind_ortvalue_input(name, tensor)
@@ -197,7 +186,7 @@ class Bucket:
         self._options = ort.RunOptions()
         self._options.add_run_config_entry("gpu_graph_id", str(graph_id))
 
-    def run(self, model_inputs: Tensors, outputs: Sequence[str]) -> Tensors:
+    def run(self, outputs: Sequence[str], model_inputs: Tensors) -> Arrays:
         """The named outputs of rows that fit."""
         num_rows = num_rows_of(model_inputs)
         shape = BatchShape(num_rows, padded_width(model_inputs))
@@ -208,8 +197,4 @@ class Bucket:
             self._inputs[spec.name].update_inplace(staged)
         self._session.run_with_iobinding(self._binding, self._options)
         # A copy, since on the CPU provider `numpy()` is a view of memory that the next run overwrites.
-        return {name: self._outputs[name].numpy()[:num_rows].copy() for name in outputs}
-
-
-def _device_tensor(spec: TensorSpec, shape: BatchShape, device_type: str) -> ort.OrtValue:
-    return ort.OrtValue.ortvalue_from_shape_and_type(shape.of(spec), np.dtype(spec.dtype), device_type, 0)
+        return [self._outputs[name].numpy()[:num_rows].copy() for name in outputs]

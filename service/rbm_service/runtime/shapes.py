@@ -5,7 +5,7 @@ room for few of them. Dimension letters: B batch, F features, S non-zeros of the
 row and H output of the first layer, R width of a learnt router.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbm_bundle.manifest import FeatureSpec, Manifest, TensorSpec
-from rbm_service.runtime.tensors import Tensors, floor_power
+from rbm_service.runtime.tensors import Tensors
 
 MAX_FLOATS: Final = 64 * 2**20  # what one forward pass may gather: 256 MiB
 SHORTEST_BUCKET: Final = 16  # non-zeros; padding rows shorter still costs less than one more bucket
@@ -55,9 +55,9 @@ def trimmed(model_inputs: Tensors, manifest: Manifest) -> Tensors:
 def max_rows(manifest: Manifest, num_nonzeros: int) -> int:
     """How many rows may run at once, at least one: B·S·max(K·H, R) floats, or B·F, stay within
     `MAX_FLOATS`."""
-    if manifest.features.form == "dense":
-        return max(1, MAX_FLOATS // manifest.features.num_features)
-    return max(1, MAX_FLOATS // (_gathered_floats(manifest) * max(num_nonzeros, 1)))
+    is_dense = manifest.features.form == "dense"
+    floats = manifest.features.num_features if is_dense else _gathered_floats(manifest) * max(num_nonzeros, 1)
+    return max(1, MAX_FLOATS // floats)
 
 
 def max_nonzeros(manifest: Manifest) -> int:
@@ -65,22 +65,18 @@ def max_nonzeros(manifest: Manifest) -> int:
     return min(manifest.features.num_features, MAX_FLOATS // _gathered_floats(manifest))
 
 
-def plain_shapes(manifest: Manifest, most_rows: int) -> Iterator[BatchShape]:
+def plain_shapes(manifest: Manifest, most_rows: int) -> list[BatchShape]:
     """What to run before any request: powers of two rows, of the longest known node's width and of one
     non-zero, largest first so that memory is claimed once."""
     known = manifest.features.max_nonzeros
-    widths = [0] if known is None else sorted({max(known, 1), 1}, reverse=True)
-    return _every_batch(manifest, most_rows, widths)
+    return _every_batch(manifest, most_rows, {0} if known is None else {max(known, 1), 1})
 
 
-def bucket_shapes(manifest: Manifest, most_rows: int) -> Iterator[BatchShape]:
+def bucket_shapes(manifest: Manifest, most_rows: int) -> list[BatchShape]:
     """The shapes that batches are padded to: powers of two rows by powers of two non-zeros, largest first."""
-    known = manifest.features.max_nonzeros
-    if known is None:
-        return _every_batch(manifest, most_rows, [0])
-    widest = padded_nonzeros(manifest, known)
-    shorter = [2**power for power in reversed(range(widest.bit_length())) if 2**power >= SHORTEST_BUCKET]
-    return _every_batch(manifest, most_rows, sorted({widest, *shorter}, reverse=True))
+    widest = padded_nonzeros(manifest, manifest.features.max_nonzeros or 0)
+    shorter = {width for width in powers_up_to(widest) if width >= SHORTEST_BUCKET}
+    return _every_batch(manifest, most_rows, {widest, *shorter})
 
 
 def padded_nonzeros(manifest: Manifest, num_nonzeros: int) -> int:
@@ -90,16 +86,22 @@ def padded_nonzeros(manifest: Manifest, num_nonzeros: int) -> int:
     return min(max(ceil_power(num_nonzeros), SHORTEST_BUCKET), max_nonzeros(manifest))
 
 
+def powers_up_to(most: int) -> list[int]:
+    """The powers of two that are no more, largest first."""
+    return [2**power for power in reversed(range(most.bit_length()))]
+
+
 def ceil_power(number: int) -> int:
     """The smallest power of two that is no less."""
     return 1 << max(number - 1, 0).bit_length()
 
 
-def _every_batch(manifest: Manifest, most_rows: int, widths: list[int]) -> Iterator[BatchShape]:
-    for width in widths:
-        largest = floor_power(min(most_rows, max_rows(manifest, width)))
-        for power in reversed(range(largest.bit_length())):
-            yield BatchShape(2**power, width)
+def _every_batch(manifest: Manifest, most_rows: int, widths: set[int]) -> list[BatchShape]:
+    return [
+        BatchShape(num_rows, width)
+        for width in sorted(widths, reverse=True)
+        for num_rows in powers_up_to(min(most_rows, max_rows(manifest, width)))
+    ]
 
 
 def _gathered_floats(manifest: Manifest) -> int:

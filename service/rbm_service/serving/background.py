@@ -4,11 +4,11 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-Task = tuple["Future[Any]", Callable[[], Any]]
 
 
 class BackgroundThread:
@@ -16,11 +16,11 @@ class BackgroundThread:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
+        self._tasks: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def submit(self, work: Callable[[], T]) -> "Future[T]":
-        """Queue something.
+    def submit(self, work: Callable[..., T], *arguments: object) -> Future[T]:
+        """Queue a call.
 
         Raises:
             RuntimeError: the thread cannot be started at the moment.
@@ -30,12 +30,12 @@ class BackgroundThread:
             thread.start()
             self._thread = thread
         future: Future[T] = Future()
-        self._tasks.put((future, work))
+        self._tasks.put((future, partial(work, *arguments)))
         return future
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """Queue something, and wait for what it returns or raises."""
-        return await asyncio.wrap_future(self.submit(work))
+    async def run(self, work: Callable[..., T], *arguments: object) -> T:
+        """Queue a call, and wait for what it returns or raises."""
+        return await asyncio.wrap_future(self.submit(work, *arguments))
 
     def close(self) -> None:
         """End the thread when all that was queued is done; nothing waits for that."""
@@ -43,14 +43,10 @@ class BackgroundThread:
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
-            _do(*task)
-            del task  # or its result would live until the next one comes
-
-
-def _do(future: "Future[T]", work: Callable[[], T]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        future.set_result(work())
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it is for the one who waits
-        future.set_exception(error)
+            future, work = task
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(work())
+                except BaseException as error:  # noqa: BLE001 - whatever it is, it is for the one who waits
+                    future.set_exception(error)
+            del task, future, work  # or its result would live until the next one comes

@@ -1,10 +1,9 @@
 """How models come into service, change and leave it: the one lifecycle manager, one change at a time."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import structlog
@@ -20,13 +19,12 @@ from rbm_service.errors import (
 )
 from rbm_service.observability.metrics import Metrics
 from rbm_service.serving.background import BackgroundThread
-from rbm_service.serving.loader import Loader, find_promoted, load_model, names_to_serve
+from rbm_service.serving.loader import Loader
 from rbm_service.serving.model import ServedModel
 from rbm_service.serving.registry import ModelRegistry
 from rbm_service.settings import Settings
 
 State = Literal["READY", "LOADING", "UNLOADING", "UNAVAILABLE"]
-Load = Callable[[str, ServedModel | None], ServedModel | None]
 
 log = structlog.get_logger(__name__)
 
@@ -74,11 +72,10 @@ class ModelManager:
         Raises:
             BundleError, EngineError: one of them cannot be served.
         """
-        names = names_to_serve(self._settings)
+        names = self._loader.names_to_serve()
         self._models.expect(names)
         for name in names:
-            promoted = find_promoted(self._settings.models_dir, name)
-            self._models.swap(load_model(promoted, self._settings, self._metrics))
+            self._models.swap(self._loader.load(name, self._loader.promoted_version(name)))
 
     def close(self) -> None:
         """Load no more; a version that is being loaded is let go when it is done."""
@@ -90,12 +87,11 @@ class ModelManager:
 
     async def poll_loop(self) -> None:
         """Look, every so often and whenever woken, until the service begins to drain."""
-        polls = self._settings.model_control == "poll"
-        seconds = self._settings.reload_poll_seconds if polls else 0
+        seconds = self._settings.reload_poll_seconds if self._settings.model_control == "poll" else 0
         while not self._models.draining:
             self._woken.clear()
             await self.poll_once()
-            with contextlib.suppress(TimeoutError):
+            with suppress(TimeoutError):
                 async with asyncio.timeout(seconds or None):
                     await self._woken.wait()
 
@@ -103,7 +99,11 @@ class ModelManager:
         """Put in service what is promoted, sound and not there yet, with the shadows that are wanted."""
         for name in self._models.names:
             try:
-                await self._poll(name)
+                if await self._thread.run(self._loader.has_news, name):
+                    with suppress(ServiceError):  # the log has told, or it was unloaded meanwhile
+                        await self._change(name, self._loader.promoted_version)
+                async with self._one_at_a_time:
+                    await self._update_shadow(name)
             except Exception as error:  # noqa: BLE001 - the unit of work is one look at one model
                 log.error("promotions not looked for", model=name, reason=reason_of(error))
 
@@ -116,21 +116,20 @@ class ModelManager:
             ConflictError: the repository cannot be written.
             DrainingError: the service is about to end.
         """
-        return await self._change_served(name, partial(self._loader.load_and_promote, version=version))
+        return await self._change(name, lambda _: version, promotes=True)
 
     async def rollback(self, name: str) -> Change:
         """Promote the next lower version; raises what `promote` does, `ConflictError` also where none is."""
-        return await self._change_served(name, self._loader.load_and_promote)
+        return await self._change(name, self._loader.lower_version, promotes=True)
 
     async def reload(self, name: str) -> Change:
         """Look at one model, also at what was refused before; raises what `promote` does."""
-        return await self._change_served(name, self._loader.load_promoted)
+        return await self._change(name, self._loader.promoted_version)
 
     async def load(self, name: str) -> Change:
         """Put the promoted version of any model of the repository in service; raises what `promote` does."""
         self._check_explicit()
-        async with self._one_at_a_time:
-            return await self._change(name, self._loader.load_promoted)
+        return await self._change(name, self._loader.promoted_version, is_new=True)
 
     async def unload(self, name: str) -> None:
         """Take a model out of service; returns when all that it had begun is answered.
@@ -152,20 +151,19 @@ class ModelManager:
         Returns:
             False where that did not succeed; True where it did, or the model has left by another way.
         """
+        name, version = failed.name, failed.version
         async with self._one_at_a_time:
-            if self._models.draining or failed is not self._models.find(failed.name):
+            if self._models.draining or failed is not self._models.find(name):
                 return True
-            log.info("rebuilding model", model=failed.name, version=failed.version)
+            log.info("rebuilding model", model=name, version=version)
             try:
-                rebuilt = await self._thread.run(partial(self._loader.rebuild, failed))
+                rebuilt = await self._thread.run(self._loader.load, name, version)
             except Exception as error:  # noqa: BLE001 - the unit of work is this try
-                log.error(
-                    "rebuild failed", model=failed.name, version=failed.version, reason=reason_of(error)
-                )
+                log.error("rebuild failed", model=name, version=version, reason=reason_of(error))
                 return False
             self._models.swap(rebuilt)
             rebuilt.metrics.engine_restarts.inc()
-            log.info("model rebuilt", model=failed.name, version=failed.version)
+            log.info("model rebuilt", model=name, version=version)
             return True
 
     async def index(self) -> list[IndexRow]:
@@ -173,77 +171,60 @@ class ModelManager:
         rows = [IndexRow(model.name, model.version, "READY") for model in self._models.in_service]
         rows += [IndexRow(model.name, model.version, "UNLOADING") for model in self._models.leaving]
         ready = {(row.name, row.version) for row in rows}
-        if (loading := self._loader.loading) and (loading.name, loading.version) not in ready:
-            rows.append(IndexRow(loading.name, loading.version, "LOADING"))
+        if (loading := self._loader.loading) and loading not in ready:
+            rows.append(IndexRow(*loading, "LOADING"))
         rows += self._refused.values()
-        others = set(await self._names_in_repository()) - {row.name for row in rows}
-        return [*rows, *(IndexRow(name, None, "UNAVAILABLE", "not loaded") for name in sorted(others))]
-
-    async def _names_in_repository(self) -> list[str]:
         try:
-            return await asyncio.to_thread(self._loader.repository.names)
+            others = set(await asyncio.to_thread(self._loader.repository.names))
         except OSError as error:
             log.error("repository cannot be read", reason=reason_of(error))
-            return []
+            return rows
+        others -= {row.name for row in rows}
+        return [*rows, *(IndexRow(name, None, "UNAVAILABLE", "not loaded") for name in sorted(others))]
 
     def _check_explicit(self) -> None:
         if self._settings.model_control != "explicit":
             raise ConflictError("models are loaded and unloaded only with RBM_MODEL_CONTROL=explicit")
 
-    async def _poll(self, name: str) -> None:
+    async def _change(
+        self, name: str, choose: Callable[[str], int], *, promotes: bool = False, is_new: bool = False
+    ) -> Change:
+        """Put the version that is chosen in service, if it is not there, with the shadow that is wanted."""
         async with self._one_at_a_time:
-            if name not in self._models.names:  # it was unloaded meanwhile
-                return
+            former = self._models.find(name) if is_new else self._models.current(name)
+            if self._models.draining:
+                raise DrainingError
             try:
-                await self._change(name, self._loader.load_news)
+                model = await self._thread.run(self._loader.load_chosen, name, former, choose, promotes)
             except ServiceError:
-                await self._update_shadow(name)  # the log has told
-
-    async def _change_served(self, name: str, load: Load) -> Change:
-        async with self._one_at_a_time:
-            self._models.current(name)
-            return await self._change(name, load)
-
-    async def _change(self, name: str, load: Load) -> Change:
-        """Put in service what is loaded, if anything is, with the shadow that is wanted beside it."""
-        if self._models.draining:
-            raise DrainingError
-        former = self._models.find(name)
-        try:
-            model = await self._thread.run(partial(load, name, former))
-        except ServiceError:
-            raise
-        except Exception as error:  # the unit of work is this version
-            raise self._refuse(name, former, error) from error
-        finally:
-            self._loader.loading = None
-        if model is not None:
+                raise
+            except Exception as error:  # the unit of work is this version
+                raise self._refuse(name, former, error) from error
+            finally:
+                self._loader.loading = None
             self._refused.pop(name, None)
-        if model is not None and model is not former:
-            self._models.swap(model)
-        await self._update_shadow(name)
-        now = model or former
-        assert now is not None  # `load` gives a model where there was none
-        return Change(name, now.version, former.version if former else None)
+            if model is not former:
+                self._models.swap(model)
+            await self._update_shadow(name)
+            return Change(name, model.version, former.version if former else None)
 
     async def _update_shadow(self, name: str) -> None:
-        if self._models.draining:
+        served, shadow = self._models.find(name), self._models.shadows.get(name)
+        if self._models.draining or served is None:
             return
-        slot = self._models.slot_of(name)
         try:
-            load = partial(self._loader.load_shadow, slot.current(), slot.shadow)
-            shadow = await self._thread.run(load)
+            shadow = await self._thread.run(self._loader.load_shadow, served, shadow)
         except Exception as error:  # noqa: BLE001 - the unit of work is this shadow
             log.error("shadow refused; the model answers alone", model=name, reason=reason_of(error))
             shadow = None
-        slot.set_shadow(shadow)
+        self._models.set_shadow(name, shadow)
 
     def _refuse(self, name: str, former: ServedModel | None, error: Exception) -> ModelRefusedError:
         is_known = isinstance(error, BundleError | EngineError | OSError)
         reason = reason_of(error) if is_known else "it could not be loaded; the log says why"
-        tried = self._loader.loading.version if self._loader.loading else None
+        _, tried = self._loader.loading or (name, None)
         self._refused[name] = IndexRow(name, tried, "UNAVAILABLE", reason)
-        self._metrics.model_loads.labels(name, "refused").inc()
+        self._metrics.rbm_model_loads_total.labels(name, "refused").inc()
         log.error(
             "promotion refused; the current version stays",
             model=name,

@@ -12,7 +12,6 @@ thread beside it, then ends the process at once.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Final
 
 import structlog
@@ -26,6 +25,7 @@ PAUSES_SECONDS: Final = (0.0, 1.0, 4.0)  # one before each try
 REBUILD_TIMEOUTS: Final = 4  # a try may take as long as so many batches
 
 Rebuild = Callable[[ServedModel], Awaitable[bool]]
+OnLost = Callable[[], None]
 
 log = structlog.get_logger(__name__)
 
@@ -37,58 +37,21 @@ class EngineLostError(Exception):
         super().__init__(f"{model.name} {model.version}: {what}")
 
 
-class Supervisor:
-    """Has every model in service whose engine is down rebuilt, one after the other.
-
-    Args:
-        rebuild: says whether the engine that was down is gone.
-        timeout_seconds: the longest time for one batch.
-    """
-
-    def __init__(self, models: ModelRegistry, rebuild: Rebuild, timeout_seconds: float) -> None:
-        self._models = models
-        self._rebuild = rebuild
-        self._limit_seconds = REBUILD_TIMEOUTS * timeout_seconds
-
-    async def follow(self) -> None:
-        """Look, every so often, until the service begins to drain.
-
-        Raises:
-            EngineLostError: an engine is down for good.
-        """
-        while not self._models.draining:
-            for served in self._models.in_service:
-                if served.batcher.is_down:
-                    await self._recover(served)
-            await asyncio.sleep(TICK_SECONDS)
-
-    async def _recover(self, served: ServedModel) -> None:
-        for pause in PAUSES_SECONDS:
-            await asyncio.sleep(pause)
-            try:
-                # Not `wait_for`, which loses a cancellation that comes together with the result.
-                async with asyncio.timeout(self._limit_seconds):
-                    if await self._rebuild(served):
-                        return
-            except TimeoutError:  # its thread is lost, and what holds it would hold the next
-                raise EngineLostError(served, f"not rebuilt within {self._limit_seconds:g} s") from None
-        raise EngineLostError(served, f"{len(PAUSES_SECONDS)} tries to rebuild it failed")
-
-
 @asynccontextmanager
 async def supervising(
-    models: ModelRegistry, rebuild: Rebuild, timeout_seconds: float, on_lost: Callable[[], None]
+    models: ModelRegistry, rebuild: Rebuild, timeout_seconds: float, on_lost: OnLost
 ) -> AsyncIterator[None]:
     """A supervisor at work for as long as the block runs, and a watchdog.
 
     Args:
+        rebuild: says whether the engine that was down is gone.
+        timeout_seconds: the longest time for one batch.
         on_lost: called once an engine is lost; it has to see to it that the block ends.
 
     Raises:
         EngineLostError: after the block, when an engine was lost or is down.
     """
-    following = asyncio.create_task(Supervisor(models, rebuild, timeout_seconds).follow())
-    following.add_done_callback(partial(_on_ended, on_lost))
+    following = asyncio.create_task(_follow(models, rebuild, REBUILD_TIMEOUTS * timeout_seconds, on_lost))
     watchdog = Watchdog(timeout_seconds)
     watchdog.start()
     try:
@@ -100,16 +63,33 @@ async def supervising(
     if not following.cancelled():
         following.result()
     for model in models.failed:
-        error = EngineLostError(model, "down when the service ended")
-        _log_lost(error)
-        raise error
+        lost = EngineLostError(model, "down when the service ended")
+        log.critical("engine lost", reason=str(lost))
+        raise lost
 
 
-def _on_ended(on_lost: Callable[[], None], following: asyncio.Task[None]) -> None:
-    if not following.cancelled() and (error := following.exception()):
+async def _follow(models: ModelRegistry, rebuild: Rebuild, limit_seconds: float, on_lost: OnLost) -> None:
+    """Have models whose engine is down rebuilt, one after the other, until the service begins to drain."""
+    try:
+        while not models.draining:
+            for served in models.in_service:
+                if served.batcher.is_down:
+                    await _recover(served, rebuild, limit_seconds)
+            await asyncio.sleep(TICK_SECONDS)
+    except Exception as error:
         on_lost()  # first: it depends on no log
-        _log_lost(error)
+        log.critical("engine lost", reason=str(error))
+        raise
 
 
-def _log_lost(error: BaseException) -> None:
-    log.critical("engine lost", reason=str(error))
+async def _recover(served: ServedModel, rebuild: Rebuild, limit_seconds: float) -> None:
+    for pause in PAUSES_SECONDS:
+        await asyncio.sleep(pause)
+        try:
+            # Not `wait_for`, which loses a cancellation that comes together with the result.
+            async with asyncio.timeout(limit_seconds):
+                if await rebuild(served):
+                    return
+        except TimeoutError:  # its thread is lost, and what holds it would hold the next
+            raise EngineLostError(served, f"not rebuilt within {limit_seconds:g} s") from None
+    raise EngineLostError(served, f"{len(PAUSES_SECONDS)} tries to rebuild it failed")

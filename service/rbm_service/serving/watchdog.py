@@ -22,11 +22,9 @@ class Watchdog:
 
     def __init__(self, timeout_seconds: float) -> None:
         self._timeout_seconds = timeout_seconds
-        self._last_words = (
-            b'{"event": "event loop stands still", "level": "critical", "seconds": %g}\n' % timeout_seconds
-        )
+        words = b'{"event": "event loop stands still", "level": "critical", "seconds": %g}\n'
+        self._last_words = words % timeout_seconds
         self._num_heartbeats = 0
-        self._timer: asyncio.TimerHandle | None = None
         self._open = threading.Lock()  # held until the watchdog is closed
         self._thread = threading.Thread(target=self._watch, name="rbm-watchdog", daemon=True)
 
@@ -40,14 +38,12 @@ class Watchdog:
         """Watch no more."""
         self._open.release()
         self._thread.join()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()
 
     def _heartbeat(self) -> None:
         self._num_heartbeats += 1
-        self._timer = asyncio.get_running_loop().call_later(
-            self._timeout_seconds / HEARTBEATS, self._heartbeat
-        )
+        loop, seconds = asyncio.get_running_loop(), self._timeout_seconds / HEARTBEATS
+        self._timer = loop.call_later(seconds, self._heartbeat)
 
     def _watch(self) -> None:
         """Count checks rather than seconds: a process that was stopped for a while does not hang."""

@@ -9,20 +9,19 @@ import hmac
 import re
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from rbm_bundle.folders import read_small_file
 from rbm_service.errors import ForbiddenError, NotFoundError, UnauthorizedError
 
 OPEN_PATHS: Final = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
-ADMIN_PATHS: Final = ("/admin", "/v2/repository")  # these and all below them
-BELOW_ADMIN_PATHS: Final = tuple(path + "/" for path in ADMIN_PATHS)
+ADMIN_PATHS: Final = ("/admin/", "/v2/repository/")  # these, with or without the last slash, and all below
 DOCS_PATHS: Final = ("/docs", "/openapi.json")
-BELOW_DOCS: Final = "/docs/"
 ADMIN_NAME: Final = "admin"
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9._-]{1,32}")  # too short for a secret to pass for a name
 DIGEST_PATTERN: Final = re.compile(r"[0-9a-f]{64}")
+MAX_FILE_BYTES: Final = 2**20
 LINE_PATTERN: Final = re.compile(rf"({NAME_PATTERN.pattern})\s+({DIGEST_PATTERN.pattern})")
 
 Headers = Mapping[bytes, bytes]
@@ -30,14 +29,6 @@ Headers = Mapping[bytes, bytes]
 
 class KeyFileError(Exception):
     """A file holds something else than keys; it is never quoted, for that may be a secret."""
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """The name of a caller, and the SHA-256 of the secret that proves it."""
-
-    name: str
-    digest: bytes
 
 
 class KeyRing:
@@ -51,11 +42,7 @@ class KeyRing:
     """
 
     def __init__(
-        self,
-        api_keys_file: Path | None = None,
-        admin_key_file: Path | None = None,
-        *,
-        open_docs: bool = False,
+        self, api_keys_file: Path | None = None, admin_key_file: Path | None = None, open_docs: bool = False
     ) -> None:
         self._open_docs = open_docs
         self._api_keys_file = api_keys_file
@@ -67,12 +54,11 @@ class KeyRing:
 
         Raises:
             KeyFileError: a file holds something else than keys.
-            OSError: a file cannot be read.
+            OSError: a file is no plain one, or cannot be read.
         """
-        self._api, self._admin = (
-            read_api_keys(self._api_keys_file) if self._api_keys_file else None,
-            read_admin_key(self._admin_key_file) if self._admin_key_file else None,
-        )
+        api = read_api_keys(self._api_keys_file) if self._api_keys_file else {}
+        admin = {read_admin_key(self._admin_key_file): ADMIN_NAME} if self._admin_key_file else {}
+        self._names = {**api, **admin}  # by digest
 
     def needs_key(self, path: str) -> bool:
         """Return whether a path is open to nobody without a key.
@@ -80,9 +66,10 @@ class KeyRing:
         What is neither open to everyone nor the admin's needs an API key, where there are any: so a new route
         is closed until somebody opens it.
         """
-        if self._open_docs and (path in DOCS_PATHS or path.startswith(BELOW_DOCS)):
+        is_docs = path in DOCS_PATHS or path.startswith("/docs/")
+        if path in OPEN_PATHS or (self._open_docs and is_docs):
             return False
-        return path not in OPEN_PATHS and (self._api is not None or is_for_admin(path))
+        return self._api_keys_file is not None or is_for_admin(path)
 
     def authorize(self, headers: Headers, path: str) -> str | None:
         """Return the name of the key with which a request may have a path, or None where it needs no key.
@@ -94,10 +81,10 @@ class KeyRing:
             ForbiddenError: an API key where only the admin key opens.
             NotFoundError: there is no admin key, and so nothing that it would open.
         """
-        for_admin = path.startswith(ADMIN_PATHS) and is_for_admin(path)
-        if for_admin and self._admin is None:
+        for_admin = is_for_admin(path)
+        if for_admin and self._admin_key_file is None:
             raise NotFoundError("no such route")
-        if not for_admin and (self._api is None or not self.needs_key(path)):
+        if not self.needs_key(path):
             return None
         name = self._holder(headers)
         if for_admin and name != ADMIN_NAME:
@@ -109,10 +96,9 @@ class KeyRing:
         secret = secret.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"")
         if not secret:
             raise UnauthorizedError("this needs a key: Authorization: Bearer KEY, or X-API-Key: KEY")
-        digest = _digest(secret)
-        every_key = [*(self._api or ()), *([self._admin] if self._admin else ())]
+        digest = hashlib.sha256(secret).digest()
         # All are compared, and each in constant time: how long it takes tells nothing of any of them.
-        names: list[str] = [key.name for key in every_key if hmac.compare_digest(key.digest, digest)]
+        names = [name for known, name in self._names.items() if hmac.compare_digest(known, digest)]
         if not names:
             raise UnauthorizedError("this key is not known")
         return names[-1]
@@ -120,20 +106,18 @@ class KeyRing:
 
 def is_for_admin(path: str) -> bool:
     """Return whether only the admin key opens a path."""
-    return path in ADMIN_PATHS or path.startswith(BELOW_ADMIN_PATHS)
+    return f"{path}/".startswith(ADMIN_PATHS)
 
 
-def read_api_keys(path: Path) -> tuple[Key, ...]:
-    """Read a file with `NAME SHA256` on each line; `#` begins a comment.
+def read_api_keys(path: Path) -> dict[bytes, str]:
+    """Read a file with `NAME SHA256` on each line, `#` begins a comment; return the names by digest.
 
     Raises:
         KeyFileError: a line that is something else, a name or a key for the second time, no key at all.
         OSError: the file cannot be read.
     """
     keys: dict[bytes, str] = {}
-    for number, line in _lines(path):
-        if not (found := LINE_PATTERN.fullmatch(line)):
-            raise KeyFileError(f"{path}, line {number}: wanted a name and a SHA-256 of 64 hex digits")
+    for number, found in _lines(path, LINE_PATTERN, "a name and a SHA-256 of 64 hex digits"):
         name, digest = found[1], bytes.fromhex(found[2])
         if name in (ADMIN_NAME, *keys.values()):
             raise KeyFileError(f"{path}, line {number}: the name {name} is taken")
@@ -141,39 +125,35 @@ def read_api_keys(path: Path) -> tuple[Key, ...]:
             raise KeyFileError(f"{path}, line {number}: this key has a name already")
         keys[digest] = name
     if not keys:
-        raise KeyFileError(f"{path}: found no key; wanted one at least: rbm-serve --new-key NAME")
-    return tuple(Key(name, digest) for digest, name in keys.items())
+        raise KeyFileError(f"{path}: expected one key at least, got none: rbm-serve --new-key NAME")
+    return keys
 
 
-def read_admin_key(path: Path) -> Key:
+def read_admin_key(path: Path) -> bytes:
     """Read a file with the SHA-256 of the admin key on its only line; `#` begins a comment.
 
     Raises:
         KeyFileError: another number of lines, or something else on it.
         OSError: the file cannot be read.
     """
-    lines = list(_lines(path))
+    lines = list(_lines(path, DIGEST_PATTERN, "a SHA-256 of 64 hex digits and nothing else"))
     if len(lines) != 1:
-        raise KeyFileError(f"{path}: found {len(lines)} lines; wanted one: rbm-serve --new-key {ADMIN_NAME}")
-    number, digest = lines[0]
-    if not DIGEST_PATTERN.fullmatch(digest):
-        raise KeyFileError(f"{path}, line {number}: wanted a SHA-256 of 64 hex digits and nothing else")
-    return Key(ADMIN_NAME, bytes.fromhex(digest))
+        raise KeyFileError(f"{path}: expected one line, got {len(lines)}: rbm-serve --new-key {ADMIN_NAME}")
+    return bytes.fromhex(lines[0][1][0])
 
 
 def new_key(name: str) -> tuple[str, str]:
     """Make a secret that nobody can guess, and the line that lets it in."""
     secret = secrets.token_urlsafe(32)
-    digest = _digest(secret.encode()).hex()
+    digest = hashlib.sha256(secret.encode()).hexdigest()
     return secret, digest if name == ADMIN_NAME else f"{name} {digest}"
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def _lines(path: Path, pattern: re.Pattern[str], wanted: str) -> Iterator[tuple[int, re.Match[str]]]:
     """Yield what is on each line, and its number from 1; without comments and blank lines."""
-    for number, line in enumerate(path.read_text("utf-8", errors="replace").split("\n"), start=1):
+    text = read_small_file(path, MAX_FILE_BYTES).decode("utf-8", "replace")
+    for number, line in enumerate(text.split("\n"), start=1):
         if content := line.partition("#")[0].strip():
-            yield number, content
-
-
-def _digest(secret: bytes) -> bytes:
-    return hashlib.sha256(secret).digest()
+            if not (found := pattern.fullmatch(content)):
+                raise KeyFileError(f"{path}, line {number}: expected {wanted}")
+            yield number, found

@@ -1,5 +1,6 @@
 """Compressed bodies: gzip and deflate, expanded no further than a body may be long."""
 
+import re
 import zlib
 from typing import Final, Literal
 
@@ -10,6 +11,7 @@ Encoding = Literal["gzip", "deflate"]
 # What zlib calls the two frames around the same stream; `deflate` in HTTP is the one of zlib itself.
 WINDOW_BITS: Final[dict[Encoding, int]] = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 COMPRESSION_LEVEL: Final = 1  # numbers hardly shrink any further
+REFUSED: Final = re.compile(r"[^;]*;q=0[0.]*$")  # a choice to stay away from
 
 
 def encoding_of(header: bytes) -> Encoding | None:
@@ -29,9 +31,7 @@ def encoding_of(header: bytes) -> Encoding | None:
 def accepted_encoding(header: bytes) -> Encoding | None:
     """The encoding that `Accept-Encoding` asks for, gzip where it takes both; None: it takes neither."""
     choices = header.decode("latin-1").lower().replace(" ", "").split(",")
-    accepted = {
-        name for name, _, weight in (choice.partition(";") for choice in choices) if not _is_zero(weight)
-    }
+    accepted = {choice.partition(";")[0] for choice in choices if not REFUSED.match(choice)}
     return next((encoding for encoding in WINDOW_BITS if encoding in accepted), None)
 
 
@@ -59,8 +59,3 @@ def compress(body: bytes, encoding: Encoding) -> bytes:
     """A body as its reader asked for it."""
     stream = zlib.compressobj(COMPRESSION_LEVEL, wbits=WINDOW_BITS[encoding])
     return stream.compress(body) + stream.flush()
-
-
-def _is_zero(weight: str) -> bool:
-    """Whether a choice is one to stay away from: `q=0`, with up to three decimals."""
-    return weight.startswith("q=0") and not weight.removeprefix("q=").strip("0.")

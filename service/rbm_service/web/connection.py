@@ -1,4 +1,4 @@
-"""HTTP connections: all that the service knows of uvicorn's insides, in the version that pyproject.toml pins.
+"""HTTP connections: with `exchange`, all that the service knows of uvicorn's insides.
 
 Unlike uvicorn's, they cut off in time who never ends its headers, or goes on with a body that was refused.
 (While a route waits for a body, `RequestContext` keeps the time, and answers.) Headers are bounded, trailers
@@ -7,103 +7,34 @@ dropped, upgrades ignored as RFC 9110 allows; what cannot be read is refused whe
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
-from uvicorn.server import ServerState
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from rbm_service.web.body_limits import BodyBudget
+from rbm_service.web.exchange import BodyLimits, Exchange
 
 MAX_HEADER_BYTES: Final = 64 * 1024
-CONNECTION_CLOSE: Final = (b"connection", b"close")
 TOO_LONG, INVALID = "The headers are too long.", "Invalid HTTP request received."
-DROPPED: Final[Any] = deque(maxlen=0)  # keeps nothing of what is appended
-
-RawHeaders = Sequence[tuple[bytes, bytes]]
 
 
-class Exchange(RequestResponseCycle):
-    """One request and its answer, each in one piece; uvicorn's own methods are the way by messages."""
+class Trailers:
+    """Takes the place of a list of headers, keeps none of them, and has an end."""
 
-    budget: BodyBudget
-    server_state: ServerState
-    on_gone: Callable[[], object] | None = None
-    is_announced = False  # the length of the body
-    num_held = 0  # bytes that the budget counts for it
-    drops_body = False  # as there is no room for it, or nobody reads it any more
+    num_bytes = 0
 
-    def whole_body(self) -> bytes | None:
-        """Return all of the body, so that nothing is left to receive; None if it is not all there."""
-        if self.more_body or self.disconnected:
-            return None
-        body, self.body = bytes(self.body), bytearray()
-        self.flow.resume_reading()  # paused by a long one: nobody would notice that the caller goes
-        return body
-
-    def hold(self, num_bytes: int) -> None:
-        """Count more bytes of the body, or drop it where there is no room for them."""
-        if (
-            self.budget.num_bytes + num_bytes > self.budget.max_bytes
-            and self.budget.num_bytes > self.num_held
-        ):
-            self.release()
-            self.message_event.set()
-        else:
-            self.budget.num_bytes += num_bytes
-            self.num_held += num_bytes
-
-    def release(self) -> None:
-        """Keep nothing of the body any more, whatever still arrives of it."""
-        self.budget.num_bytes -= self.num_held
-        self.num_held, self.drops_body, self.body, self.on_gone = 0, True, bytearray(), None
-
-    def watch(self, on_gone: Callable[[], object]) -> None:
-        """Call this when the caller goes before it has an answer, or now if it has gone."""
-        self.on_gone = on_gone
-        if self.disconnected:
-            on_gone()
-
-    def lose_caller(self) -> None:
-        """Tell whoever works on the request that nobody waits for the answer."""
-        self.disconnected = True
-        self.message_event.set()
-        if self.on_gone is not None:
-            self.on_gone()
-
-    def answer(self, status: int, headers: RawHeaders, body: bytes) -> bool:
-        """Send an answer, if anyone still reads it; False, with nothing sent, if it has to go by messages."""
-        if self.disconnected:
-            return True
-        headers = [*self.server_state.default_headers, *headers]
-        is_whole = (b"content-length", b"%d" % len(body)) in headers and self.scope["method"] != "HEAD"
-        if self.response_started or self.flow.write_paused or not is_whole:
-            return False
-        if CONNECTION_CLOSE in headers:
-            self.keep_alive = False
-        elif not self.keep_alive:
-            headers.append(CONNECTION_CLOSE)
-        lines = b"\r\n".join(map(b": ".join, headers))
-        if lines.count(b"\n") >= len(headers) or lines.count(b"\r") >= len(headers):
-            return False  # a header that is two: refused there
-        # From here on, what uvicorn does when the last message of an answer comes.
-        self.response_started = self.response_complete = True
-        self.waiting_for_100_continue = False
-        self.message_event.set()
-        self.transport.write(b"%b%b\r\n\r\n%b" % (STATUS_LINE[status], lines, body))
-        if not self.keep_alive:
-            self.transport.close()
-        self.on_response()
-        return True
+    def append(self, trailer: tuple[bytes, bytes]) -> None:
+        """Count one more."""
+        self.num_bytes += sum(map(len, trailer)) + len(": \r\n")
+        if self.num_bytes > MAX_HEADER_BYTES:
+            raise OverflowError(TOO_LONG)
 
 
 class Connection(HttpToolsProtocol):
     """One connection. At most one timer runs: for the headers that come next, or for the rest of a body."""
 
     header_seconds: ClassVar[float]
-    rest_seconds: ClassVar[float]
-    body_budget: ClassVar[BodyBudget]
+    body_limits: ClassVar[BodyLimits]
     cycle: Exchange  # of the request that was begun last
     _timer: asyncio.TimerHandle | None = None
     _refusal: str | None = None  # of what cannot be read, once all before it is answered
@@ -114,10 +45,9 @@ class Connection(HttpToolsProtocol):
     _head_without_upgrade = b""
 
     @classmethod
-    def within(cls, header_seconds: float, rest_seconds: float, budget: BodyBudget) -> type["Connection"]:
-        """Return a class with limits for headers, for the rest of an answered body, and for all bodies."""
-        limits = {"header_seconds": header_seconds, "rest_seconds": rest_seconds, "body_budget": budget}
-        return type(cls.__name__, (cls,), limits)
+    def within(cls, header_seconds: float, body_limits: BodyLimits) -> type["Connection"]:
+        """Return a class with these limits; a body that was answered has the time of a body for its rest."""
+        return type(cls.__name__, (cls,), {"header_seconds": header_seconds, "body_limits": body_limits})
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Wait for the first headers."""
@@ -143,10 +73,17 @@ class Connection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._num_arriving = len(data)
         self._num_header_bytes = max(self._num_header_bytes, 0) + len(data)
+        rest = memoryview(data)
         try:
-            self._feed(data)
-        except httptools.HttpParserError:
-            self._refuse(self._refusal or INVALID)
+            while True:
+                try:
+                    self.parser.feed_data(rest)
+                    break
+                except httptools.HttpParserUpgrade as upgrade:  # is not made: go on, as if it was not offered
+                    rest = rest[upgrade.args[0] :]
+                    self.parser.feed_data(self._head_without_upgrade)
+        except httptools.HttpParserError as error:
+            self._refuse(TOO_LONG if isinstance(error.__context__, OverflowError) else INVALID)
             return
         if self._num_header_bytes > MAX_HEADER_BYTES:
             self._refuse(TOO_LONG)
@@ -164,28 +101,26 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin an exchange; what answers begins when the loop comes to it."""
         if self._num_header_bytes + self._num_unsure_bytes > MAX_HEADER_BYTES < len(self._head()):
-            self._refusal = TOO_LONG
-            raise ValueError(TOO_LONG)  # which ends the parser
+            raise OverflowError(TOO_LONG)  # which ends the parser
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
             self._head_without_upgrade = self._head(without=b"upgrade")
             return
         super().on_headers_complete()
         self._stop()
         self._in_headers, self._in_body, self._num_header_bytes = False, True, 0
-        self.headers = DROPPED  # for trailers
+        self.headers = Trailers()  # type: ignore[assignment]  # from here on, uvicorn only appends
         exchange = self.cycle
         exchange.__class__ = Exchange  # which adds methods to what uvicorn has made
-        exchange.budget, exchange.server_state = self.body_budget, self.server_state
+        exchange.limits, exchange.server_state = self.body_limits, self.server_state
         self._unanswered.append(exchange)
-        if num_announced := int(dict(exchange.scope["headers"]).get(b"content-length", 0)):
-            exchange.is_announced = True
-            exchange.hold(min(num_announced, self.body_budget.max_body_bytes))
+        if self.body_limits.num_held and (length := dict(exchange.scope["headers"]).get(b"content-length")):
+            exchange.hold(0, int(length))
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body in, unless there is no room or no need for it."""
         self._num_header_bytes = 0
         exchange = self.cycle
-        if not exchange.is_announced and not exchange.drops_body:
+        if not exchange.drops_body:
             exchange.hold(len(body))
         if not exchange.drops_body:
             super().on_body(body)
@@ -209,16 +144,7 @@ class Connection(HttpToolsProtocol):
         if self._refusal is not None and not self._unanswered and not self.transport.is_closing():
             self.send_400_response(self._refusal)
         elif exchange.more_body:
-            self._start(self.rest_seconds)
-
-    def _feed(self, data: bytes | memoryview) -> None:
-        """Parse; where an upgrade is offered, parse the headers again without it, and go on behind them."""
-        while True:
-            try:
-                return self.parser.feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                data = memoryview(data)[upgrade.args[0] :]
-            self.parser.feed_data(self._head_without_upgrade)
+            self._start(self.body_limits.timeout_seconds)
 
     def _head(self, without: bytes = b"") -> bytes:
         """Return the request line and the headers as they came, but for one."""

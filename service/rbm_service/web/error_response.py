@@ -4,23 +4,30 @@ import json
 from dataclasses import asdict
 from typing import Any, Final
 
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
-from rbm_service.errors import ServiceError
+from rbm_service.errors import MethodNotAllowedError, NotFoundError, ServiceError
 from rbm_service.web.request_context import context_of
 
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
-OPEN_INFERENCE: Final = "/v2"
 
 
 def speaks_protocol(path: str) -> bool:
     """Return whether the clients of a path are those of the Open Inference Protocol."""
-    return path == OPEN_INFERENCE or path.startswith(f"{OPEN_INFERENCE}/")
+    return f"{path}/".startswith("/v2/")
 
 
-def error_response(error: ServiceError, scope: Scope) -> Response:
-    """Make an error the answer to the request of `scope`, in the form that clients of its path read."""
+def error_response(error: ServiceError | HTTPException, scope: Scope) -> Response:
+    """Make an error the answer to the request of `scope`, in the form that clients of its path read.
+
+    Starlette has two of its own: no such route, and not by this method.
+    """
+    if isinstance(error, HTTPException) and error.status_code == MethodNotAllowedError.status:
+        error = MethodNotAllowedError("this route does not take the method", headers=error.headers)
+    elif isinstance(error, HTTPException):
+        error = NotFoundError("no such route")
     context = context_of(scope)
     body, media_type = error_body(error, context.path, context.request_id)
     return Response(body, int(error.status), error.headers, media_type)

@@ -1,23 +1,25 @@
 """Surrounds every request: id, key, metrics, access line, and an answer to what nobody caught. Pure ASGI."""
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from starlette._utils import get_route_path
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from rbm_service.errors import BackendError, ServiceError
-from rbm_service.observability.http_metrics import RouteMetrics
+from rbm_service.errors import BackendError, ServiceError, UnauthorizedError
 from rbm_service.observability.logging import log_access
 from rbm_service.observability.metrics import Metrics
 from rbm_service.web.api_keys import OPEN_PATHS, KeyRing
-from rbm_service.web.body_limits import BodyLimits
 from rbm_service.web.error_response import error_response
+from rbm_service.web.exchange import BodyLimits
 from rbm_service.web.request_context import REQUEST_CONTEXT, RequestContext
 
 if TYPE_CHECKING:  # the extra `tracing` may not be installed
@@ -27,8 +29,6 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 UNMATCHED: Final = "unmatched"
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-NO_STATE: Final[Mapping[str, object]] = {}
-NO_SHORTCUTS: Final[Mapping[tuple[str, str], Endpoint]] = {}
 CLIENT_GONE: Final = 499  # nobody reads it; the access line and the metrics do
 
 log = structlog.get_logger(__name__)
@@ -42,7 +42,7 @@ class RequestMiddleware:
     at before anything of the body is read; the log knows it by its name.
 
     Args:
-        app: everything else that answers.
+        app: everything else that answers; its errors come here.
         state: what every route finds in the state of its request.
         shortcuts: by method and path, what answers in its place: a router and the layers around it would
             cost more than all that a short route does itself.
@@ -58,78 +58,81 @@ class RequestMiddleware:
         routes: Collection[str],
         inference_routes: Collection[str],
         body_limits: BodyLimits,
-        state: Mapping[str, object] = NO_STATE,
-        shortcuts: Mapping[tuple[str, str], Endpoint] = NO_SHORTCUTS,
+        state: Mapping[str, object] | None = None,
+        shortcuts: Mapping[tuple[str, str], Endpoint] | None = None,
         tracer: "Tracer | None" = None,
         root_path: str = "",
     ) -> None:
         self.app = app
-        self.shortcuts = shortcuts
-        self.tracer = tracer
-        self._state = state
+        self.routes = (*routes, UNMATCHED)
+        self._durations = {
+            path: metrics.rbm_http_request_duration_seconds.labels(path) for path in self.routes
+        }
+        self._in_progress = {path: metrics.rbm_http_requests_in_progress.labels(path) for path in self.routes}
+        self._metrics = metrics
+        self._state = state or {}
+        self._shortcuts = shortcuts or {}
+        self._tracer = tracer
         self._root_path = root_path
-        self.metrics = {route: RouteMetrics(metrics, route) for route in (*routes, UNMATCHED)}
-        self.inference_failures = metrics.inference_failures
-        self._templates = [(compile_path(route)[0], route) for route in routes if "{" in route]
-        self.keys = keys
         self.inference_routes = frozenset(inference_routes)
-        self.body_limits = body_limits
+        self._templates = [(compile_path(route)[0], route) for route in routes if "{" in route]
+        self._keys = keys
+        self._open_paths = frozenset(path for path in routes if not keys.needs_key(path))
+        self._body_limits = body_limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        context = RequestContext(scope, receive, send, self.body_limits)
-        context.path = path = self._without_prefix(scope["path"]) if self._root_path else scope["path"]
+        context = RequestContext(scope, receive, send, self._body_limits)
+        scope["root_path"] = self._root_path  # which routers cut off the path as it is done here
+        context.path = path = get_route_path(scope) if self._root_path else scope["path"]
         state = scope.setdefault("state", {})
         state.update(self._state)
         state[REQUEST_CONTEXT] = context
-        route = path if path in self.metrics else self._template_of(path)
-        metrics = self.metrics[route]
-        metrics.in_progress.value += 1
+        route = path if path in self._durations else self._template_of(path)
+        in_progress = self._in_progress[route]
+        in_progress.value += 1
         started = perf_counter()
         try:
-            await self._answer(scope, context)
-        except ClientDisconnect:
-            context.status = CLIENT_GONE
-        except ServiceError as refusal:
-            if refusal.reason == "unauthorized" and route in self.inference_routes:
-                self.inference_failures.labels(refusal.reason).inc()
-            await error_response(refusal, scope)(scope, receive, context.send)
-        except (Exception, asyncio.CancelledError):  # the unit of work is one request
-            log.exception("request failed", request_id=context.request_id, route=route)
-            if not context.status:
-                await error_response(BackendError(), scope)(scope, receive, context.send)
+            if path not in self._open_paths:
+                context.key_name = self._keys.authorize(context.headers, path)
+            endpoint = self._shortcuts.get((scope["method"], path))
+            if endpoint is None:
+                is_probed = scope["method"] == "HEAD" and path in OPEN_PATHS
+                routed = {**scope, "method": "GET"} if is_probed else scope
+                await self.app(routed, context.receive, context.send)
+                return
+            response = await endpoint(Request(scope, context.receive))
+            if not context.answer(response.status_code, response.raw_headers, bytes(response.body)):
+                await response(scope, context.receive, context.send)
+            elif response.background is not None:
+                await response.background()
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the unit of work is one request
+            await self._refuse(error, scope, context, route)
         finally:
-            metrics.in_progress.value -= 1
+            in_progress.value -= 1
             self._record(scope, route, context, started)
-            context.close()
+            if context.exchange is not None and context.exchange.num_held:  # without an answer
+                context.exchange.release()
             del state[REQUEST_CONTEXT]
 
-    async def _answer(self, scope: Scope, context: RequestContext) -> None:
-        """Let in whoever has the key, and pass the request on to what answers it."""
-        context.key_name = self.keys.authorize(context.headers, context.path)
-        endpoint = self.shortcuts.get((scope["method"], context.path))
-        if endpoint is None:
-            await self.app(self._for_router(scope, context.path), context.receive, context.send)
-            return
-        response = await endpoint(Request(scope, context.receive))
-        if not context.answer(response.status_code, response.raw_headers, bytes(response.body)):
-            await response(scope, context.receive, context.send)
-        elif response.background is not None:
-            await response.background()
-
-    def _without_prefix(self, path: str) -> str:
-        """Return a path as it is here, once: what the keys are asked for is what the router is given."""
-        is_below = path.startswith(f"{self._root_path}/") or path == self._root_path
-        return path[len(self._root_path) :] if is_below else path
-
-    def _for_router(self, scope: Scope, path: str) -> Scope:
-        """Return the scope as routers want it: the prefix before the path, and GET for HEAD of a probe."""
-        is_probed = scope["method"] == "HEAD" and path in OPEN_PATHS
-        prefixed = {"path": self._root_path + path, "root_path": self._root_path}
-        return {**scope, **prefixed, "method": "GET" if is_probed else scope["method"]}
+    async def _refuse(self, error: BaseException, scope: Scope, context: RequestContext, route: str) -> None:
+        """Answer a request that ended in an error, unless it has an answer."""
+        try:
+            if isinstance(error, ClientDisconnect):
+                context.status = CLIENT_GONE
+                return
+            if isinstance(error, UnauthorizedError) and route in self.inference_routes:
+                self._metrics.rbm_inference_failures_total.labels(error.reason).inc()
+            if context.status or not isinstance(error, ServiceError | HTTPException):
+                raise error
+            await error_response(error, scope)(scope, context.receive, context.send)
+        except (Exception, asyncio.CancelledError):
+            log.exception("request failed", request_id=context.request_id, route=route)
+            if not context.status:
+                await error_response(BackendError(), scope)(scope, context.receive, context.send)
 
     def _template_of(self, path: str) -> str:
         """Return what the metrics call a path that is no route by itself: a template, or `unmatched`."""
@@ -142,9 +145,12 @@ class RequestMiddleware:
         status = context.status or CLIENT_GONE
         traced = {}
         try:
-            self.metrics[route].count(method, status, seconds)
-            if self.tracer is not None:
-                traced["trace_id"] = self.tracer.record(
+            self._metrics.rbm_http_requests_total[route, method, str(status)].value += 1
+            duration = self._durations[route]  # observed in place: a call would cost as much again
+            duration.counts[bisect_left(duration.edges, seconds)] += 1
+            duration.total += seconds
+            if self._tracer is not None:
+                traced["trace_id"] = self._tracer.record(
                     scope, context.work, context.request_id, method, route, status, started, seconds
                 )
             log_access(

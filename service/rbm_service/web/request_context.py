@@ -2,21 +2,21 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Callable
 from typing import Final
 
-from starlette.requests import ClientDisconnect
+from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from rbm_service.errors import OverloadedError, PayloadTooLargeError, RequestTimeoutError
-from rbm_service.observability.timings import RequestTrace
+from rbm_service.observability.metrics import RequestTrace
 from rbm_service.web.api_keys import Headers
-from rbm_service.web.body_limits import BodyLimits
 from rbm_service.web.compression import encoding_of, expand
-from rbm_service.web.connection import Exchange, RawHeaders
+from rbm_service.web.exchange import BodyLimits, Exchange, RawHeaders
 
 REQUEST_CONTEXT: Final = "context"  # where it lies in the state of a request
-MAX_REQUEST_ID_LENGTH: Final = 128
+USABLE_ID: Final = re.compile(rb"[ -~]{1,128}")
 
 _random = random.Random()  # an id has to be new, not hard to guess
 
@@ -29,17 +29,12 @@ class RequestContext:
     the garbage collector costs a short request as much as its node's lookup.
     """
 
-    __slots__ = (
-        *("_announced_bytes", "_answers_whole", "_body_is_complete", "_deadline", "_exchange", "_head"),
-        *("_id_header", "_limits", "_num_bytes", "_receive_next", "_send_on"),
-        *("headers", "key_name", "path", "request_id", "status", "work"),
-    )
-
     def __init__(self, scope: Scope, receive: Receive, send: Send, limits: BodyLimits) -> None:
         headers: Headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id")
-        self.request_id = (given and _usable_id(given)) or f"{_random.getrandbits(128):032x}"
-        self._id_header = (b"x-request-id", self.request_id.encode())
+        given = headers.get(b"x-request-id", b"")
+        request_id = given if USABLE_ID.fullmatch(given) else b"%032x" % _random.getrandbits(128)
+        self.request_id = request_id.decode()
+        self._id_header = (b"x-request-id", request_id)
         self.headers = headers
         self.path = ""  # without the prefix under which a proxy offers the service
         self.key_name: str | None = None
@@ -50,11 +45,10 @@ class RequestContext:
         self._limits = limits
         self._deadline: float | None = None  # from when the body is waited for
         server = getattr(receive, "__self__", None)
-        self._exchange = server if isinstance(server, Exchange) else None
+        self.exchange = server if isinstance(server, Exchange) else None
         # Whoever stands between the server and this sees every message of the answer.
-        self._answers_whole = getattr(send, "__self__", None) is server
-        self._receive_next = receive
-        self._send_on = send
+        self._answers_whole = self.exchange is not None and getattr(send, "__self__", None) is server
+        self._receive_next, self._send_on = receive, send
         self._head: Message | None = None
         self._body_is_complete = False
         self._num_bytes = 0
@@ -66,17 +60,11 @@ class RequestContext:
             ClientDisconnect: the client has gone before the end of it.
             PayloadTooLargeError, OverloadedError, RequestTimeoutError: as `receive`.
         """
-        if self._exchange is not None and (whole := self._exchange.whole_body()) is not None:
+        if self.exchange is not None and (whole := self.exchange.whole_body()) is not None:
             self._take(len(whole))
             self._body_is_complete = True
             return whole
-        chunks = []
-        while not self._body_is_complete:
-            message = await self.receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            chunks.append(message.get("body", b""))
-        return b"".join(chunks)
+        return await Request({"type": "http"}, self.receive).body()
 
     async def expand(self, body: bytes) -> bytes:
         """Return a body without its `Content-Encoding`; both forms count as held.
@@ -89,15 +77,18 @@ class RequestContext:
         if encoding is None:
             return body
         expanded = await asyncio.to_thread(expand, body, encoding, self._limits.max_bytes)
-        if self._exchange is not None:
-            self._exchange.hold(len(expanded))
+        if self.exchange is not None:
+            self.exchange.hold(len(expanded))
             self._take(0)
         return expanded
 
     def watch(self, on_gone: Callable[[], object]) -> None:
-        """Call this as soon as nobody waits for the answer any more; only the service's own server knows."""
-        if self._exchange is not None:
-            self._exchange.watch(on_gone)
+        """Call this when the caller goes before it has an answer, or now if it has gone; only the service's
+        own server knows."""
+        if self.exchange is not None:
+            self.exchange.on_gone = on_gone
+            if self.exchange.disconnected:
+                on_gone()
 
     async def receive(self) -> Message:
         """Return the next message; a body is refused as soon as it is known to be too much.
@@ -112,7 +103,12 @@ class RequestContext:
         if self._body_is_complete:  # what comes now is that the caller hangs up, whenever that is
             return await self._receive_next()
         self._take(0)
-        message = await self._receive_in_time()
+        self._deadline = self._deadline or asyncio.get_running_loop().time() + self._limits.timeout_seconds
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive_next()
+        except TimeoutError:
+            raise RequestTimeoutError(self._limits.timeout_seconds) from None
         if message["type"] == "http.request":
             self._take(len(message.get("body", b"")))
             self._body_is_complete = not message.get("more_body", False)
@@ -124,8 +120,8 @@ class RequestContext:
         if message["type"] == "http.response.start":
             self._head = message
             return
-        if (head := self._head) is not None:
-            self._head = None
+        head, self._head = self._head, None
+        if head is not None:
             is_all = not message.get("more_body", False)
             if is_all and self.answer(head["status"], head["headers"], message.get("body", b"")):
                 return
@@ -135,42 +131,21 @@ class RequestContext:
 
     def answer(self, status: int, headers: RawHeaders, body: bytes) -> bool:
         """Send a whole answer at once, or do nothing if it has to be sent by messages: then False."""
-        if self._exchange is None or not self._answers_whole:
-            return False
-        if not self._exchange.answer(status, [*headers, self._id_header], body):
+        whole = self.exchange if self._answers_whole else None
+        if whole is None or not whole.answer(status, [*headers, self._id_header], body):
             return False
         self.status = status
         return True
-
-    def close(self) -> None:
-        """Give back what a body still holds: its caller has gone without an answer."""
-        if self._exchange is not None and self._exchange.num_held:
-            self._exchange.release()
 
     def _take(self, num_bytes: int) -> None:
         self._num_bytes += num_bytes
         if max(self._num_bytes, self._announced_bytes) > self._limits.max_bytes:
             raise PayloadTooLargeError(self._limits.max_bytes)
-        if self._exchange is not None and self._exchange.drops_body:
+        if self.exchange is not None and self.exchange.drops_body:
             raise OverloadedError(1, "too many bytes of other requests are held")
-
-    async def _receive_in_time(self) -> Message:
-        if self._deadline is None:
-            self._deadline = asyncio.get_running_loop().time() + self._limits.timeout_seconds
-        try:
-            async with asyncio.timeout_at(self._deadline):
-                return await self._receive_next()
-        except TimeoutError:
-            raise RequestTimeoutError(self._limits.timeout_seconds) from None
 
 
 def context_of(scope: Scope) -> RequestContext:
     """Return the context of a request."""
     context: RequestContext = scope["state"][REQUEST_CONTEXT]
     return context
-
-
-def _usable_id(value: bytes) -> str | None:
-    given = value.decode("latin-1")
-    usable = len(given) <= MAX_REQUEST_ID_LENGTH and given.isascii() and given.isprintable()
-    return given if usable else None

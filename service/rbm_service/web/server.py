@@ -1,4 +1,4 @@
-"""The web server, and how it ends: nothing that it accepted is lost.
+"""The web server, and how it ends: nothing that it accepted is lost. And a small one, for /metrics alone.
 
 uvicorn by itself closes its listener first, so that a load balancer learns of the end from refused
 connections. Here, the first SIGTERM or SIGINT begins this:
@@ -17,21 +17,43 @@ A second signal ends the process at once, as if it had never caught one.
 
 import asyncio
 import math
+import os
 import signal
+import socket
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
 import structlog
 import uvicorn
+from prometheus_client import CollectorRegistry, make_asgi_app
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rbm_service.serving.registry import ModelRegistry
-from rbm_service.web.connection import CONNECTION_CLOSE
+from rbm_service.web.connection import Connection
+from rbm_service.web.exchange import CONNECTION_CLOSE, BodyLimits
 
 QUIET_SECONDS: Final = 1.0
 TICK_SECONDS: Final = 0.05
+SCRAPE_SECONDS: Final = 5.0  # that a caller of /metrics may be silent
 
 log = structlog.get_logger(__name__)
+
+
+def server_config(app: ASGIApp, header_seconds: float, body_limits: BodyLimits) -> uvicorn.Config:
+    """Return how uvicorn is to serve an application: over `Connection`, with nothing of its own around it."""
+    return uvicorn.Config(
+        app,
+        http=Connection.within(header_seconds, body_limits),
+        ws="none",
+        lifespan="off",
+        proxy_headers=False,  # nothing here asks who the client is
+        access_log=False,
+        log_config=None,
+    )
 
 
 class Server(uvicorn.Server):
@@ -48,10 +70,22 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take the first signal; a second one meets the system's own way to handle it."""
+        """Take the first signal; a second one ends the process, in the system's way where it has one."""
         self.drain_and_exit()
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, _end_at_once if os.getpid() == 1 else signal.SIG_DFL)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the port.
+
+        Raises:
+            OSError: it cannot be opened, or the host is no name; uvicorn alone would end the process.
+        """
+        try:
+            await super().startup(sockets)
+        except (SystemExit, UnicodeError) as error:
+            address = f"RBM_HOST={self.config.host}, RBM_PORT={self.config.port}"
+            raise OSError(f"cannot listen on {address}: {error.__context__}") from None
 
     async def main_loop(self) -> None:
         """Serve until told to stop, then drain; uvicorn closes what is left."""
@@ -80,3 +114,49 @@ class Server(uvicorn.Server):
             if not self._models.is_busy and time.monotonic() - self._last_arrival >= QUIET_SECONDS:
                 return
             await asyncio.sleep(TICK_SECONDS)
+
+
+def _end_at_once(signal_number: int, frame: FrameType | None) -> None:
+    """End as if by the signal: without a handler, process 1 of a container would ignore it."""
+    os._exit(128 + signal_number)
+
+
+@contextmanager
+def serving_metrics(registry: CollectorRegistry, host: str, port: int) -> Iterator[None]:
+    """Serve /metrics on a port of its own for as long as the block runs, at once and whatever the path.
+
+    One thread does it beside the event loop of the API, so that a scrape is answered while models are loaded
+    and when that loop stands still. Connections that send nothing, or read nothing, are closed in time.
+
+    Raises:
+        OSError: the port cannot be opened.
+    """
+    try:
+        listener = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
+    except OSError as error:
+        raise OSError(f"/metrics cannot listen on {host}:{port}: {error}") from error
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # inherited by connections: what is not read in time closes them
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * SCRAPE_SECONDS))
+    render = make_asgi_app(registry)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await render(scope, _nothing_more, send)
+
+    server = uvicorn.Server(server_config(app, SCRAPE_SECONDS, BodyLimits(timeout_seconds=SCRAPE_SECONDS)))
+    server.config.timeout_graceful_shutdown = 1
+    serving = threading.Thread(
+        target=asyncio.run, args=[server.serve([listener])], name="rbm-metrics", daemon=True
+    )
+    serving.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        serving.join()
+
+
+async def _nothing_more() -> Message:
+    """Wait for no body: a caller that announces one would never be answered."""
+    return {"type": "http.request", "body": b"", "more_body": False}

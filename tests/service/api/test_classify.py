@@ -97,7 +97,7 @@ def test_while_a_long_body_is_read_others_are_answered(settings, monkeypatch):
 def test_an_answer_of_many_values_is_written_off_the_event_loop_in_parts(
     client, monkeypatch, num_rows, options, elsewhere
 ):
-    monkeypatch.setattr(classify_route, "VALUES_AT_ONCE", 512)
+    monkeypatch.setattr(classify_route, "MAX_VALUES_ON_LOOP", 512)
     threads, write_answer = [], classify_route.write_answer
 
     def watched(*arguments):

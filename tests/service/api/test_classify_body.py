@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbm_service.api import classify_body, number_arrays
-from rbm_service.api.classify_body import MAX_OTHER_BYTES, read_long, read_short
+from rbm_service.api import classify, number_arrays
+from rbm_service.api.classify import query_of, read_long, read_short
+from rbm_service.api.number_arrays import MAX_REST_BYTES
 from rbm_service.api.schemas import ClassifyRequest
 from rbm_service.api.validation import parse
 from rbm_service.errors import InvalidJsonError, InvalidRequestError, ServiceError
@@ -78,7 +79,7 @@ def outcome(read, raw):
 
 def read_by_pydantic(raw):
     options = parse(raw, ClassifyRequest)
-    query = options.query()
+    query = query_of(options)
     for name in ("features", "positions"):
         column = getattr(query, name)
         if isinstance(column, list):  # as arrays hold them
@@ -144,11 +145,15 @@ def refusal(raw, max_rows=MAX_ROWS):
     ("raw", "detail"),
     [
         (b'{"features":[[0.5,1],[1,2],[3,"4"]]}', "features[2][1]: expected a finite number, got a string"),
+        (
+            b'{"features":[[1.5,2.5,3.5,4.5,5.5,6.5,7.5,8.5,9.5,true]]}',
+            "features[0][9]: expected a finite number, got true",
+        ),
         (b'{"positions":[[0.5,1],[1,2],[3,NaN]]}', "positions[2][1]: expected a finite number, got NaN"),
         (b'{"features":[[1.5,2.5,3.5,4.5,true]]}', "features[0][4]: expected a finite number, got true"),
         (
             b'{"features":[[0.5,1],[1,2],[3,[4]]]}',
-            "features: expected rows of numbers, got lists within them",
+            "features: expected rows of numbers, got something else",
         ),
         (
             b'{"features":{"indptr":[0,4],"indices":[10,20,30,40.5]}}',
@@ -185,17 +190,17 @@ def test_a_long_body_that_is_no_json_is_refused_as_such(raw):
             {"neighbors": [[1] * (MAX_NEIGHBORS + 5)]},
             "neighbors: expected at most 65540 ids, got 65541 or more",
         ),
-        ({"model": "x" * MAX_OTHER_BYTES}, f"expected at most {MAX_OTHER_BYTES} bytes beside features and"),
+        ({"model": "x" * MAX_REST_BYTES}, f"expected at most {MAX_REST_BYTES} bytes beside numbers"),
     ],
 )
 def test_a_list_that_is_too_long_is_refused_before_it_is_read(monkeypatch, body, detail):
-    monkeypatch.setattr(classify_body, "parse", None)
+    monkeypatch.setattr(classify, "parse", None)
     assert refusal(json.dumps(body).encode(), max_rows=4).startswith(detail)
 
 
 def test_more_rows_than_a_request_may_have_are_refused_before_they_are_read(monkeypatch):
     monkeypatch.setattr(number_arrays.simdjson, "Parser", None)
-    assert refusal(b'{"features":[[1],[2],[3]]}', max_rows=2) == "features: found 3 rows, wanted 1 to 2"
+    assert refusal(b'{"features":[[1],[2],[3]]}', max_rows=2) == "features: expected 1 to 2 rows, got 3"
 
 
 @pytest.mark.parametrize("node_ids", [["a,b", "c,,d"], ['\\"', '","'], [1, 2]])
@@ -216,3 +221,30 @@ def test_ids_that_look_like_more_than_they_are_are_not_refused(node_ids):
 def test_keys_mean_what_they_mean_in_json(read, raw, positions):
     _, query = read(raw)
     assert [list(row) for row in query.positions] == positions
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"node_ids":[100],"features":[1,[2],3]}',
+        b'{"features":[["]]", 1]]}',
+        b'{"features":[1,2]}',
+        b'{"features":{"indptr":[[0,1]],"indices":[0]}}',
+        b'{"positions":[[1],["]"]]}',
+        b"{" + b",".join([b'"positions":[[1]]'] * 100) + b"}",
+    ],
+)
+def test_json_that_is_no_request_is_not_said_to_be_no_json(raw):
+    with pytest.raises(InvalidRequestError) as refused:
+        read_long(raw, MAX_ROWS)
+    assert "got" in refused.value.detail
+
+
+def test_an_escaped_letter_in_a_value_changes_nothing(monkeypatch):
+    monkeypatch.setattr(number_arrays, "MAX_REST_BYTES", 40)
+    raw = b'{"model":"\\u0074iny","positions":[[' + b"1," * 100 + b"1]]}"
+    options, query = read_long(raw, MAX_ROWS)
+    assert options.model == "tiny"
+    assert query.positions.shape == (1, 101)
+    escaped = raw.replace(b'"positions"', b'"posi\\u0074ions"')
+    assert len(read_long(escaped, MAX_ROWS)[1].positions[0]) == 101

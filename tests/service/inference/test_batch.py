@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from rbm_service.inference.batch import BatchSlice, InputGatherer, Job
+from rbm_service.inference.batch import InputGatherer, Job
 from rbm_service.inference.preprocessing import RequestRows
-from rbm_service.runtime.tensors import stack
+from rbm_service.runtime.tensors import cut, stack
 from tests.model_inputs import brought, feeds_of, known
 
 
@@ -15,10 +15,10 @@ def test_long_rows_do_not_run_where_everyone_else_waits(num_rows, S, small):
     assert Job(rows, False, 0.0, 0.0, None).is_small == small
 
 
-def test_a_slice_is_the_rows_of_one_request():
+def test_what_is_cut_out_of_a_batch_is_the_rows_of_one_request():
     parts = [{"x": np.arange(3)}, {"x": np.arange(1)}, {"x": np.arange(2)}]
     stacked = stack(parts)
-    again = [BatchSlice(stacked, slice(start, end)) for start, end in ((0, 3), (3, 4), (4, 6))]
+    again = [cut(stacked, slice(start, end)) for start, end in ((0, 3), (3, 4), (4, 6))]
     assert [part["x"].tolist() for part in again] == [[0, 1, 2], [0], [0, 1]]
     assert [list(part) for part in again] == [["x"]] * 3
 

@@ -34,7 +34,7 @@ def test_work_is_done_in_a_thread_and_its_outcome_told_on_the_loop():
 def test_work_that_raises_has_an_outcome_too():
     async def scenario():
         thread, errors = EngineThread(60, never), []
-        thread.run(lambda _: 1 / 0, lambda done: errors.append(done.error))
+        thread.run(lambda _: 1 / 0, lambda done: errors.append(done.exception()))
         await until(lambda: errors)
         thread.close()
         return errors

@@ -8,7 +8,7 @@ import pytest
 from rbm_bundle import ModelRepository
 from rbm_service.runtime.engine import Engine
 from rbm_service.runtime.tensors import padded_width
-from rbm_service.serving.loader import find_promoted, load_model
+from rbm_service.serving.loader import Loader
 from rbm_service.settings import Settings
 from tests.model_inputs import brought, feeds_of, known, random_feeds
 
@@ -22,7 +22,7 @@ def model(any_bundle, tmp_path, metrics):
     repository = ModelRepository(tmp_path)
     name = any_bundle.manifest.name
     repository.promote(name, repository.publish(any_bundle.path))
-    model = load_model(find_promoted(tmp_path, name), Settings(models_dir=tmp_path, device="cpu"), metrics)
+    model = Loader(Settings(models_dir=tmp_path, device="cpu"), metrics).load(name, 1)
     yield model
     model.batcher.close()
 
@@ -47,11 +47,11 @@ def test_a_row_gets_the_same_answer_whoever_shares_its_batch(model, seed):
     rng = np.random.default_rng(seed)
     num_nodes = model.bundle.nodes.num_nodes
     alone = np.concatenate([answers_of(model, [[row]]) for row in range(num_nodes)])
-    before = model.metrics.totals().num_executions
+    before = model.metrics.executions.value
     rows = rng.integers(0, num_nodes, NUM_ROWS)
     groups = np.split(rows, np.sort(rng.choice(np.arange(1, NUM_ROWS), 20, replace=False)))
     together = answers_of(model, groups)
-    assert model.metrics.totals().num_executions == before + 1  # they did share a batch
+    assert model.metrics.executions.value == before + 1  # they did share a batch
     np.testing.assert_allclose(together, alone[rows], rtol=0, atol=CLOSE)
 
 

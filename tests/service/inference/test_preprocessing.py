@@ -132,7 +132,7 @@ def test_an_empty_query_is_refused(bundle):
 @pytest.mark.parametrize("num_rows", [0, MAX_ROWS + 1])
 def test_the_number_of_rows_is_bounded(bundle, num_rows):
     found = refusal(NodeQuery(node_ids=[100] * num_rows), bundle)
-    assert found == f"node_ids: found {num_rows} rows, wanted 1 to {MAX_ROWS}"
+    assert found == f"node_ids: expected 1 to {MAX_ROWS} rows, got {num_rows}"
 
 
 def test_as_many_rows_as_allowed_are_taken(bundle):
@@ -141,14 +141,14 @@ def test_as_many_rows_as_allowed_are_taken(bundle):
 
 def test_columns_of_different_lengths_are_refused(bundle):
     query = NodeQuery(node_ids=[100, 105], features=[FEATURES])
-    assert refusal(query, bundle) == "columns of one length wanted, found node_ids 2, features 1"
+    assert refusal(query, bundle) == "expected columns of one length, got node_ids of 2, features of 1"
 
 
 def test_rows_of_the_wrong_width_are_refused(bundle):
     narrow = NodeQuery(node_ids=[100, 105], features=[FEATURES, [0.5] * 11])
-    assert refusal(narrow, bundle) == "features[1]: found 11 numbers, wanted 12"
+    assert refusal(narrow, bundle) == "features[1]: expected 12 numbers, got 11"
     wide = NodeQuery(positions=[[*POSITION, 0.0]], features=[FEATURES])
-    assert refusal(wide, bundle) == "positions[0]: found 5 numbers, wanted 4"
+    assert refusal(wide, bundle) == "positions[0]: expected 4 numbers, got 5"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1.1e15, -1e39])
@@ -181,7 +181,7 @@ def test_a_model_with_string_ids_looks_them_up_and_refuses_integers(bundle, tmp_
 def test_the_number_of_neighbours_is_bounded(bundle):
     query = NodeQuery(neighbors=[[100] * (MAX_NEIGHBORS + 1)], features=[FEATURES])
     assert (
-        refusal(query, bundle) == f"neighbors: found {MAX_NEIGHBORS + 1} ids, wanted at most {MAX_NEIGHBORS}"
+        refusal(query, bundle) == f"neighbors: expected at most {MAX_NEIGHBORS} ids, got {MAX_NEIGHBORS + 1}"
     )
 
 
@@ -198,7 +198,7 @@ def test_a_model_without_positions_needs_features_alone(bundle, tmp_path):
         assert model_inputs["positions"].shape == (1, 0)
     assert "required" in refusal(NodeQuery(node_ids=[7]), linear)
     supplied = NodeQuery(features=[FEATURES], positions=[POSITION])
-    assert refusal(supplied, linear) == "positions[0]: found 4 numbers, wanted 0"
+    assert refusal(supplied, linear) == "positions[0]: expected 0 numbers, got 4"
 
 
 def test_compressed_rows_count_as_rows(bundle):
@@ -207,9 +207,9 @@ def test_compressed_rows_count_as_rows(bundle):
     expected[0, 3] = 0.5
     assert (rows.overrides["features"] == expected).all()
     found = refusal(NodeQuery(node_ids=[100], features=CsrRows([0, 0, 0], [])), bundle)
-    assert found == "columns of one length wanted, found node_ids 1, features 2"
+    assert found == "expected columns of one length, got node_ids of 1, features of 2"
     found = refusal(NodeQuery(features=CsrRows([0], [])), bundle)
-    assert found == f"features: found 0 rows, wanted 1 to {MAX_ROWS}"
+    assert found == f"features: expected 1 to {MAX_ROWS} rows, got 0"
 
 
 def test_a_sparse_model_is_fed_padded_rows_of_cached_and_of_supplied_features(bundle, tmp_path):
@@ -243,10 +243,10 @@ def test_a_row_longer_than_a_sparse_model_gathers_at_once_is_refused(sparse_bund
     monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 50)
     row = CsrRows([0, 51], list(range(51)))
     assert refusal(NodeQuery(node_ids=[0], features=row), sparse_bundle) == (
-        "features: found 51 non-zeros in row 0, wanted at most 50"
+        "features: expected at most 50 non-zeros a row, got 51 in row 0"
     )
     dense = [[1.0] * 51 + [0.0] * 149]
-    assert "found 51 non-zeros" in refusal(NodeQuery(node_ids=[0], features=dense), sparse_bundle)
+    assert "got 51 in row 0" in refusal(NodeQuery(node_ids=[0], features=dense), sparse_bundle)
 
 
 def test_arrays_are_as_good_as_lists(bundle, sparse_bundle):
@@ -274,12 +274,12 @@ def test_unknown_ids_of_an_array_are_named_as_those_of_a_list(bundle):
 
 def test_an_array_of_ids_is_refused_by_a_model_with_string_ids(bundle, tmp_path):
     strings = with_string_ids(bundle, tmp_path / "strings")
-    assert refusal(NodeQuery(np.array([100])), strings) == "node_ids: ids of this model are strings"
+    assert refusal(NodeQuery(np.array([100])), strings) == "node_ids[0]: ids of this model are strings"
 
 
 def test_padded_rows_longer_than_a_sparse_model_gathers_at_once_are_refused(sparse_bundle, monkeypatch):
     monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 50)
     row = PaddedPair(np.arange(51)[None], np.ones((1, 51), np.float32))
     assert refusal(NodeQuery(np.array([0]), row), sparse_bundle) == (
-        "features: found 51 non-zeros in row 0, wanted at most 50"
+        "features: expected at most 50 non-zeros a row, got 51 in row 0"
     )

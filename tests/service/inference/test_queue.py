@@ -17,18 +17,13 @@ def job_of(num_rows, width=0, deadline=100.0):
 
 
 def sizes_of(batch):
-    return [job.num_rows for job in batch]
+    return [job.rows.num_rows for job in batch]
 
 
 def in_loop(scenario):
-    """Runs a test of jobs, which belong to a loop, with a queue that nobody watches."""
+    """Runs a test of jobs, which belong to a loop, with a queue of their own."""
 
-    async def run():
-        queue = RequestQueue(lambda: None)
-        await scenario(queue)
-        queue.close()
-
-    return lambda: asyncio.run(run())
+    return lambda: asyncio.run(scenario(RequestQueue()))
 
 
 @in_loop
@@ -87,13 +82,12 @@ async def test_a_request_past_its_deadline_is_not_taken_and_its_caller_is_told(q
 @pytest.mark.parametrize("deadlines", [(3.0, 1.0, 2.0), (1.0, 1.0, 1.0)])
 def test_one_timer_goes_off_at_the_earliest_deadline(deadlines):
     async def scenario():
-        called = asyncio.Event()
-        queue = RequestQueue(called.set)
-        for deadline in deadlines:
-            queue.push(job_of(1, deadline=deadline))  # all of them long past
-        await asyncio.wait_for(called.wait(), 30)
-        queue.drop_late(())
+        queue = RequestQueue()
+        jobs = [job_of(1, deadline=deadline) for deadline in deadlines]  # all of them long past
+        for job in jobs:
+            queue.push(job)
+        await asyncio.wait([job.future for job in jobs], timeout=30)
+        assert [type(job.future.exception()) for job in jobs] == [DeadlineExceededError] * len(jobs)
         assert not queue.jobs
-        queue.close()
 
     asyncio.run(scenario())

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 import pytest
 from prometheus_client import CollectorRegistry
 
-from rbm_service.observability.families import Family, Number
-from rbm_service.observability.histogram import Histogram
+from rbm_service.observability.families import Histogram
+from rbm_service.observability.metrics import counter, gauge
 
 NUM_THREADS, NUM_STEPS = 4, 20_000
 
@@ -37,7 +37,10 @@ def in_threads(step):
 
 @pytest.fixture
 def counters():
-    return Family("counter", "things_total", "Things", ("model_name", "version"), Number)
+    class Declared:
+        things_total = counter("Things", "model_name", "version")
+
+    return Declared.things_total
 
 
 def values_of(family):
@@ -58,10 +61,14 @@ def test_what_was_counted_under_the_same_labels_before_goes_on(counters):
 
 
 def test_a_gauge_may_be_a_function_that_is_asked_when_somebody_reads():
-    family, waiting = Family("gauge", "waiting", "Waiting", (), Number), []
-    family.labels().set(lambda: len(waiting))
+    class Declared:
+        waiting = gauge("Waiting")
+
+    waiting = []
+    Declared.waiting.labels().value = lambda: len(waiting)
     waiting.append("a request")
-    assert values_of(family) == {(): 1}
+    assert values_of(Declared.waiting) == {(): 1}
+    assert Declared.waiting.collect().type == "gauge"
 
 
 def test_series_are_removed_by_some_of_their_labels_but_those_to_keep(counters):

@@ -1,11 +1,12 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client import Histogram as TheirHistogram
 
-from rbm_service.observability.families import Family
-from rbm_service.observability.histogram import Histogram, observe_each
-from rbm_service.observability.metrics import Metrics
+from rbm_service.observability.families import Histogram, observe_each
+from rbm_service.observability.metrics import Metrics, histogram
 
 NAME, TEXT, LABELS = "sureness", "How sure", ("model_name", "label")
 EDGES = [tenths / 10 for tenths in range(1, 11)]
@@ -24,7 +25,10 @@ class OneFamily:
 
 @pytest.fixture
 def family():
-    return Family("histogram", NAME, TEXT, LABELS, lambda: Histogram(EDGES))
+    class Declared:
+        sureness = histogram(partial(Histogram, EDGES), TEXT, *LABELS)
+
+    return Declared.sureness
 
 
 def lines_of(registry):
@@ -57,8 +61,8 @@ def test_numbers_are_told_as_the_histogram_of_the_library_would_tell_them(family
 def test_the_count_is_that_of_the_buckets_even_while_a_number_is_being_added(family):
     histogram = family.labels("tiny", "red")
     histogram.counts[3] += 1  # its sum has not been added yet
-    samples = {suffix + more.get("le", ""): value for suffix, more, value in histogram.samples()}
-    assert (samples["_count"], samples["_bucket+Inf"], samples["_sum"]) == (1, 1, 0)
+    samples = {sample.name + sample.labels.get("le", ""): sample.value for sample in family.collect().samples}
+    assert (samples["sureness_count"], samples["sureness_bucket+Inf"], samples["sureness_sum"]) == (1, 1, 0)
 
 
 def test_every_histogram_of_the_service_has_buckets_that_rise():

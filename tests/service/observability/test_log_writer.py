@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from rbm_service.observability.log_writer import MAX_WAITING, LogWriter, num_dropped
+from rbm_service.observability.logging import MAX_WAITING, LogWriter, num_dropped
 
 
 class Stderr:

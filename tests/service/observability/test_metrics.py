@@ -1,6 +1,5 @@
 from prometheus_client import generate_latest
 
-from rbm_service.observability.http_metrics import RouteMetrics
 from rbm_service.observability.metrics import Metrics, ModelInfo
 from rbm_service.observability.model_metrics import ModelMetrics
 
@@ -15,7 +14,7 @@ def series_of(metrics, **labels):
 
 def test_two_services_in_one_process_count_apart():
     one, other = Metrics(), Metrics()
-    one.http_requests.labels("/classify", "POST", 200).inc()
+    one.rbm_http_requests_total.labels("/classify", "POST", 200).inc()
     assert b'rbm_http_requests_total{code="200"' in generate_latest(one.registry)
     assert b'rbm_http_requests_total{code="200"' not in generate_latest(other.registry)
 
@@ -27,30 +26,11 @@ def test_failures_and_lookups_and_lost_log_lines_start_at_zero(metrics, model_me
     assert value("rbm_log_lines_dropped_total") is not None
 
 
-def test_an_answer_is_counted_under_its_route_method_and_status(metrics):
-    route = RouteMetrics(metrics, "/classify")
-    route.in_progress.value += 1
-    for status in (200, 200, 429):
-        route.count("POST", status, 0.004)
-    value = metrics.registry.get_sample_value
-    labels = {"route": "/classify", "method": "POST"}
-    assert value("rbm_http_requests_total", labels | {"code": "200"}) == 2
-    assert value("rbm_http_requests_total", labels | {"code": "429"}) == 1
-    assert value("rbm_http_request_duration_seconds_count", {"route": "/classify"}) == 3
-    assert value("rbm_http_request_duration_seconds_bucket", {"route": "/classify", "le": "0.003"}) == 0
-    assert value("rbm_http_request_duration_seconds_bucket", {"route": "/classify", "le": "0.005"}) == 3
-    assert value("rbm_http_requests_in_progress", {"route": "/classify"}) == 1
-
-
 def test_one_version_at_a_time_is_shown_as_the_one_in_service(metrics):
     metrics.show_model(INFO)
-    metrics.show_model(ModelInfo("tiny", "2", *list(vars_of(INFO))[2:]))
+    metrics.show_model(INFO._replace(model_version="2"))
     (shown,) = [sample for sample in series_of(metrics, model_name="tiny") if "bundle_id" in sample.labels]
     assert (shown.labels["model_version"], shown.value) == ("2", 1)
-
-
-def vars_of(info):
-    return (getattr(info, name) for name in info.__slots__)
 
 
 def test_of_a_version_that_is_forgotten_no_series_is_left_and_of_the_others_every_one(metrics, bundle):
@@ -66,7 +46,8 @@ def test_of_a_version_that_is_forgotten_no_series_is_left_and_of_the_others_ever
 
 
 def test_of_a_model_that_is_forgotten_no_series_is_left(metrics, model_metrics):
-    metrics.expect_model("tiny")
+    metrics.rbm_model_loads_total.labels("tiny", "refused")
+    metrics.rbm_model_ready.labels("tiny")
     metrics.show_model(INFO)
     metrics.forget(model_name="tiny")
     assert series_of(metrics, model_name="tiny") == []

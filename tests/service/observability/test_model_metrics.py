@@ -37,7 +37,7 @@ def make(metrics):
 
 def test_positions_are_counted_by_where_they_came_from(metrics, model_metrics):
     model_metrics.count_request(dict.fromkeys(STAGES, 0.5), ["cached", "neighbors", "cached"], 1)
-    model_metrics.count_missing(4)
+    model_metrics.positions["missing"].inc(4)
     value = metrics.registry.get_sample_value
     counts = {
         result: value("rbm_position_lookups_total", {"model_name": "tiny", "result": result})
@@ -52,7 +52,7 @@ def test_a_request_has_its_stages_and_what_was_abstained_from(metrics, model_met
     sums = [value("rbm_stage_duration_seconds_sum", model | {"stage": stage}) for stage in STAGES]
     assert sums == [0, 0.25, 0.5, 0.75, 1]
     assert value("rbm_abstained_total", model) == 1
-    assert model_metrics.totals().stages["queue"].count == 1
+    assert sum(model_metrics.stages["queue"].counts) == 1
 
 
 @pytest.mark.parametrize("num_rows", SIZES)
@@ -92,13 +92,13 @@ def test_executions_are_counted_with_their_rows(metrics, model_metrics):
     value = metrics.registry.get_sample_value
     assert value("rbm_inference_executions_total", {"model_name": "tiny", "model_version": "1"}) == 2
     assert value("rbm_batch_rows_sum", {"model_name": "tiny"}) == 8
-    assert model_metrics.totals().num_executions == 2
+    assert model_metrics.executions.value == 2
 
 
 def test_a_version_that_is_not_in_service_is_not_seen(metrics, make):
     candidate = make(2)
     candidate.load_seconds = 1.0
-    candidate.open_queue(lambda: Queue(1, 1, 1.0, 1, 1.0))
+    candidate.queues.append(lambda: Queue(1, 1, 1.0, 1, 1.0))
     candidate.count_execution(1)
     assert series_of(metrics, model_name="tiny") == []
     candidate.show()
@@ -147,9 +147,9 @@ def test_queues_of_two_versions_add_up_and_the_newest_says_how_many_rows_may_wai
     metrics, model_metrics, make
 ):
     queues = [lambda: Queue(3, 2, 0.5, 10, 6.0), lambda: Queue(4, 1, 1.0, 20, 4.0)]
-    model_metrics.open_queue(queues[0])
+    model_metrics.queues.append(queues[0])
     successor = make(2)
-    successor.open_queue(queues[1])
+    successor.queues.append(queues[1])
     value, name = metrics.registry.get_sample_value, {"model_name": "tiny"}
 
     def gauges():
@@ -160,9 +160,9 @@ def test_queues_of_two_versions_add_up_and_the_newest_says_how_many_rows_may_wai
     assert gauges() == [3, 2, 0.5, 10, 6]
     successor.show()
     assert gauges() == [7, 3, 1.5, 20, 4]
-    model_metrics.close_queue(queues[0])
+    model_metrics.queues.remove(queues[0])
     assert gauges() == [4, 1, 1, 20, 4]
-    successor.close_queue(queues[1])
+    successor.queues.remove(queues[1])
     assert gauges() == [0] * 5
 
 

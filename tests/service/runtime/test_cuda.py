@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 
 from rbm_service.runtime.engine import TARGETS, Engine, EngineError
-from rbm_service.runtime.runners import PlainRunner
+from rbm_service.runtime.runners import Runner
 from tests.bundles import TINY
 from tests.model_inputs import assert_same_answers, random_feeds, row_of_every_word
 
@@ -36,7 +36,7 @@ def plain_cuda(any_bundle):
         enable_fallback=0,
     )
     assert session.get_providers()[0] == "CUDAExecutionProvider"
-    return PlainRunner(session, any_bundle.manifest, any_bundle.manifest.graphs["cuda"])
+    return Runner(session, any_bundle.manifest, any_bundle.manifest.graphs["cuda"])
 
 
 def test_the_session_runs_on_cuda_with_the_options_that_were_asked_for(cuda_engine):

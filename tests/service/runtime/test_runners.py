@@ -7,7 +7,7 @@ import pytest
 
 from rbm_service.errors import EngineError
 from rbm_service.runtime import runners, shapes
-from rbm_service.runtime.runners import NO_CAPTURE, Bucket, BucketRunner, PlainRunner
+from rbm_service.runtime.runners import NO_CAPTURE, Bucket, BucketRunner, Runner
 from rbm_service.runtime.shapes import BatchShape, padding
 from rbm_service.runtime.tensors import num_rows_of, padded_width, stack
 from tests.model_inputs import assert_same_answers, feeds_of, random_feeds, row_of_every_word
@@ -32,7 +32,7 @@ def buckets_of(bundle, most_rows=64):
 
 
 def plain_of(bundle):
-    return PlainRunner(session_of(bundle), bundle.manifest, bundle.manifest.graphs["cuda"])
+    return Runner(session_of(bundle), bundle.manifest, bundle.manifest.graphs["cuda"])
 
 
 class CountingSession:
@@ -57,9 +57,9 @@ class RecordedBucket(Bucket):
         self.graph_ids.append(args[-1])
         super().__init__(*args)
 
-    def run(self, model_inputs, outputs):
+    def run(self, outputs, model_inputs):
         self.threads.add(threading.current_thread().name)
-        return super().run(model_inputs, outputs)
+        return super().run(outputs, model_inputs)
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_a_batch_of_long_rows_runs_in_parts_within_the_bound(sparse_bundle, monk
     monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 40 * 3)  # three rows of 40 words
     session = CountingSession(session_of(sparse_bundle))
     assert_same_answers(
-        PlainRunner(session, sparse_bundle.manifest, sparse_bundle.manifest.graphs["cuda"]).run(
+        Runner(session, sparse_bundle.manifest, sparse_bundle.manifest.graphs["cuda"]).run(
             model_inputs, OUTPUTS
         ),
         wanted,
@@ -159,7 +159,7 @@ def test_a_part_is_as_wide_as_its_own_longest_row(sparse_bundle, monkeypatch):
     monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 200 * 2)  # two rows of 200 words
     session = CountingSession(session_of(sparse_bundle))
     assert_same_answers(
-        PlainRunner(session, sparse_bundle.manifest, sparse_bundle.manifest.graphs["cuda"]).run(
+        Runner(session, sparse_bundle.manifest, sparse_bundle.manifest.graphs["cuda"]).run(
             model_inputs, OUTPUTS
         ),
         wanted,

@@ -8,12 +8,12 @@ from rbm_service.runtime.shapes import (
     blank,
     bucket_shapes,
     ceil_power,
-    floor_power,
     max_nonzeros,
     max_rows,
     padded_nonzeros,
     padding,
     plain_shapes,
+    powers_up_to,
     trimmed,
 )
 from rbm_service.runtime.tensors import num_rows_of, padded_width
@@ -110,7 +110,7 @@ def test_a_row_is_padded_to_a_power_of_two_and_to_no_more_than_all_features(spar
 
 @pytest.mark.parametrize(("number", "floor", "ceiling"), [(1, 1, 1), (2, 2, 2), (3, 2, 4), (1023, 512, 1024)])
 def test_powers_of_two(number, floor, ceiling):
-    assert (floor_power(number), ceil_power(number)) == (floor, ceiling)
+    assert (powers_up_to(number)[0], ceil_power(number)) == (floor, ceiling)
 
 
 def test_padding_names_the_column_that_is_none(sparse_bundle):

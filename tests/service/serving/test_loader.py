@@ -7,7 +7,7 @@ from onnxruntime import InferenceSession
 
 from rbm_bundle import BundleError, ModelRepository
 from rbm_service.runtime import shapes
-from rbm_service.serving.loader import Loader, find_promoted, load_model, names_to_serve
+from rbm_service.serving.loader import Loader
 from rbm_service.settings import Settings
 from tests.batchers import answer_of
 from tests.bundles import TINY
@@ -15,9 +15,9 @@ from tests.model_inputs import brought, feeds_of, row_of_every_word
 
 
 def load(root, metrics, **settings):
-    settings = Settings(models_dir=root, device="cpu", max_batch_rows=4, **settings)
-    (name,) = names_to_serve(settings)
-    return load_model(find_promoted(root, name), settings, metrics)
+    loader = Loader(Settings(models_dir=root, device="cpu", max_batch_rows=4, **settings), metrics)
+    (name,) = loader.names_to_serve()
+    return loader.load(name, loader.promoted_version(name))
 
 
 def test_the_only_model_is_found_by_itself(models_dir, metrics):
@@ -37,9 +37,7 @@ def test_a_loaded_model_answers(models_dir, metrics, bundle):
 def test_the_batches_of_a_sparse_model_fit_one_forward_pass(sparse_bundle, tmp_path, metrics, monkeypatch):
     repository = ModelRepository(tmp_path)
     repository.promote("sparse", repository.publish(sparse_bundle.path))
-    model = load_model(
-        find_promoted(tmp_path, "sparse"), Settings(models_dir=tmp_path, device="cpu"), metrics
-    )
+    model = Loader(Settings(models_dir=tmp_path, device="cpu"), metrics).load("sparse", 1)
     model.metrics.show()
     monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 200 * 2)  # two rows of 200 words, ten of 40
     requests = [row_of_every_word(sparse_bundle), *(feeds_of(sparse_bundle, [row]) for row in (1, 2, 3))]
@@ -49,7 +47,7 @@ def test_the_batches_of_a_sparse_model_fit_one_forward_pass(sparse_bundle, tmp_p
 
     asyncio.run(ask())
     assert metrics.registry.get_sample_value("rbm_batch_rows_sum", {"model_name": "sparse"}) == 4
-    assert model.metrics.totals().num_executions == 2
+    assert model.metrics.executions.value == 2
     model.batcher.close()
 
 
@@ -97,7 +95,7 @@ def test_a_rebuilt_model_is_another_one_of_the_same_version_whatever_is_promoted
     repository.promote("tiny", repository.publish(TINY))
     former = load(tmp_path, metrics)
     repository.promote("tiny", repository.publish(TINY))
-    rebuilt = Loader(Settings(models_dir=tmp_path, device="cpu"), metrics).rebuild(former)
+    rebuilt = Loader(Settings(models_dir=tmp_path, device="cpu"), metrics).load("tiny", 1)
     assert rebuilt.version == former.version == 1
     assert rebuilt.engine is not former.engine
     for model in (former, rebuilt):
@@ -107,7 +105,7 @@ def test_a_rebuilt_model_is_another_one_of_the_same_version_whatever_is_promoted
 def test_a_version_that_is_loaded_and_not_in_service_has_no_series(tmp_path, metrics):
     repository = ModelRepository(tmp_path)
     repository.promote("tiny", repository.publish(TINY))
-    model = load_model(find_promoted(tmp_path, "tiny"), Settings(models_dir=tmp_path, device="cpu"), metrics)
+    model = Loader(Settings(models_dir=tmp_path, device="cpu"), metrics).load("tiny", 1)
     samples = [sample for family in metrics.registry.collect() for sample in family.samples]
     assert [sample for sample in samples if "model_name" in sample.labels] == []
     model.batcher.close()
@@ -121,7 +119,7 @@ def test_executions_are_the_runs_of_the_session_that_requests_have_led_to(
     repository.promote("sparse", repository.publish(sparse_bundle.path))
     settings = Settings(models_dir=tmp_path, device="cpu", max_batch_rows=max_batch_rows)
     monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 200 * 2)  # two rows of 200 words, ten of 40
-    model = load_model(find_promoted(tmp_path, "sparse"), settings, metrics)
+    model = Loader(settings, metrics).load("sparse", 1)
     model.metrics.show()
     sizes, run = [], InferenceSession.run
 
@@ -135,7 +133,7 @@ def test_executions_are_the_runs_of_the_session_that_requests_have_led_to(
     num_runs = len(sizes)
     model.engine.self_test(model.bundle)  # for no request
     assert num_runs > 1
-    assert model.metrics.totals().num_executions == num_runs
+    assert model.metrics.executions.value == num_runs
     value = metrics.registry.get_sample_value
     assert value("rbm_batch_rows_sum", {"model_name": "sparse"}) == 15
     assert value("rbm_batch_rows_count", {"model_name": "sparse"}) == num_runs

@@ -2,10 +2,9 @@ import asyncio
 
 import pytest
 
-from rbm_bundle import ModelRepository
 from rbm_service.errors import DrainingError, UnknownModelError, WarmingError
 from rbm_service.inference.batch import INLINE_ROWS
-from rbm_service.serving.loader import find_version, load_model
+from rbm_service.serving.loader import Loader
 from rbm_service.serving.registry import ModelRegistry
 from rbm_service.settings import Settings
 from tests.batchers import answer_of
@@ -16,11 +15,10 @@ from tests.model_inputs import brought
 @pytest.fixture
 def load(tmp_path, metrics):
     """Loads the next version of a name each time."""
-    repository = ModelRepository(tmp_path)
+    loader = Loader(Settings(models_dir=tmp_path, device="cpu", max_batch_rows=4), metrics)
 
     def load(name):
-        published = find_version(tmp_path, name, repository.publish(TINY, name))
-        return load_model(published, Settings(device="cpu", max_batch_rows=4), metrics)
+        return loader.load(name, loader.repository.publish(TINY, name))
 
     return load
 
@@ -70,7 +68,7 @@ def test_without_the_default_requests_that_name_none_are_told_what_is_in_service
     models.swap(load("one"))
     models.swap(load("other"))
     asyncio.run(models.remove("one"))
-    for ask in (models.current, models.lease, models.slot_of):
+    for ask in (models.current, models.lease):
         with pytest.raises(UnknownModelError, match=r"default model 'one' is not in service; .* other 1"):
             ask()
     models.check_ready()
@@ -114,6 +112,16 @@ def test_a_name_that_a_caller_made_up_is_shown_in_short(models, load):
     with pytest.raises(UnknownModelError) as refusal:
         models.lease("x" * 10_000)
     assert len(str(refusal.value)) < 200
+
+
+def test_a_version_that_a_caller_made_up_is_shown_in_short(models, load):
+    models.swap(load("one"))
+    for ask in (models.current, models.lease):
+        with pytest.raises(
+            UnknownModelError, match=r"version 1{50}\.\.\. of one is not in service"
+        ) as refusal:
+            ask("one", int("1" * 4300))
+        assert len(str(refusal.value)) < 200
 
 
 def test_a_removed_model_answers_what_it_has_begun_and_leaves_no_series(models, load, metrics):

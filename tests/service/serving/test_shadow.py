@@ -4,8 +4,9 @@ import threading
 import pytest
 from structlog.testing import capture_logs
 
+from rbm_bundle import ShadowSpec
 from rbm_service.inference.preprocessing import NodeQuery
-from rbm_service.serving.shadow import MAX_WAITING, Answered, Shadow
+from rbm_service.serving.shadow import MAX_WAITING, Shadow
 from tests.servers import wait_until
 
 IDS = [100, 105, 110]
@@ -29,7 +30,7 @@ def shadow_of(bundle, metrics):
     shadows = []
 
     def shadow_of(engine, share=1.0):
-        shadows.append(Shadow("tiny", 2, share, bundle, engine, metrics, 1024))
+        shadows.append(Shadow("tiny", ShadowSpec(2, share), bundle, engine, metrics, 1024))
         return shadows[-1]
 
     yield shadow_of
@@ -40,7 +41,7 @@ def shadow_of(bundle, metrics):
 def follow(shadow, *answered):
     """Let the shadow have these requests, and wait until it has done with those it took."""
     for request in answered:
-        asyncio.run(shadow.follow(request))
+        asyncio.run(shadow.follow(*request))
     shadow._thread.submit(lambda: None).result(30)
 
 
@@ -53,7 +54,7 @@ def labels_of(engine, bundle):
 def test_rows_are_counted_by_whether_both_versions_say_the_same(shadow_of, engine, bundle, metrics):
     labels = labels_of(engine, bundle)
     other = [next(label for label in bundle.manifest.labels if label != labels[0]), *labels[1:]]
-    follow(shadow_of(engine), Answered(NodeQuery(IDS), labels, 1), Answered(NodeQuery(IDS), other, 1))
+    follow(shadow_of(engine), (NodeQuery(IDS), labels, 1), (NodeQuery(IDS), other, 1))
     value = metrics.registry.get_sample_value
     both = {"model_name": "tiny", "shadow_version": "2"}
     rows = {**both, "model_version": "1"}
@@ -65,9 +66,7 @@ def test_rows_are_counted_by_whether_both_versions_say_the_same(shadow_of, engin
 
 def test_a_request_that_the_shadow_cannot_answer_is_counted_and_told(shadow_of, engine, metrics):
     with capture_logs() as lines:
-        follow(
-            shadow_of(engine), Answered(NodeQuery([7]), ["red"], 1), Answered(NodeQuery(IDS), ["red"] * 3, 1)
-        )
+        follow(shadow_of(engine), (NodeQuery([7]), ["red"], 1), (NodeQuery(IDS), ["red"] * 3, 1))
     outcomes = {"model_name": "tiny", "shadow_version": "2"}
     value = metrics.registry.get_sample_value
     assert value("rbm_shadow_requests_total", {**outcomes, "outcome": "failed"}) == 1
@@ -79,7 +78,7 @@ def test_what_finds_no_place_is_dropped_and_counted(shadow_of, engine, metrics):
     gate = Gate(engine)
     shadow = shadow_of(gate)
     for _ in range(MAX_WAITING + 3):
-        asyncio.run(shadow.follow(Answered(NodeQuery(IDS), ["red"] * 3, 1)))
+        asyncio.run(shadow.follow(NodeQuery(IDS), ["red"] * 3, 1))
     gate.opened.set()
     shadow._thread.submit(lambda: None).result(30)
     labels = {"model_name": "tiny", "shadow_version": "2"}
@@ -93,7 +92,7 @@ def test_a_request_that_is_done_with_makes_room_for_another(shadow_of, engine, m
     value = metrics.registry.get_sample_value
     labels = {"model_name": "tiny", "shadow_version": "2", "outcome": "scored"}
     for number in range(1, MAX_WAITING + 3):
-        asyncio.run(shadow.follow(Answered(NodeQuery(IDS), ["red"] * 3, 1)))
+        asyncio.run(shadow.follow(NodeQuery(IDS), ["red"] * 3, 1))
         wait_until(lambda: value("rbm_shadow_requests_total", labels) == number, "it scored")  # noqa: B023
 
 
@@ -103,11 +102,11 @@ def test_a_closed_shadow_lets_go_of_what_waits_takes_nothing_more_and_counts_not
     gate = Gate(engine)
     shadow = shadow_of(gate)
     for _ in range(3):
-        asyncio.run(shadow.follow(Answered(NodeQuery(IDS), ["red"] * 3, 1)))
+        asyncio.run(shadow.follow(NodeQuery(IDS), ["red"] * 3, 1))
     assert gate.entered.wait(30)
     shadow.close()
     gate.opened.set()
-    asyncio.run(shadow.follow(Answered(NodeQuery(IDS), ["red"] * 3, 1)))
+    asyncio.run(shadow.follow(NodeQuery(IDS), ["red"] * 3, 1))
     shadow._thread._thread.join(30)
     labels = {"model_name": "tiny", "shadow_version": "2", "outcome": "scored"}
     assert metrics.registry.get_sample_value("rbm_shadow_requests_total", labels) is None
@@ -121,8 +120,8 @@ def test_while_no_thread_can_be_started_requests_are_dropped(shadow_of, engine, 
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)
         for _ in range(MAX_WAITING + 1):
-            asyncio.run(shadow.follow(Answered(NodeQuery(IDS), ["red"] * 3, 1)))
-    follow(shadow, Answered(NodeQuery(IDS), ["red"] * 3, 1))
+            asyncio.run(shadow.follow(NodeQuery(IDS), ["red"] * 3, 1))
+    follow(shadow, (NodeQuery(IDS), ["red"] * 3, 1))
     both = {"model_name": "tiny", "shadow_version": "2"}
     value = metrics.registry.get_sample_value
     assert value("rbm_shadow_requests_total", {**both, "outcome": "dropped"}) == MAX_WAITING + 1

@@ -50,12 +50,19 @@ def supervised(manager, models):
 
 
 @pytest.fixture
-def rebuild(manager, monkeypatch):
+def rebuild(manager, model, monkeypatch):
     """Every try to rebuild calls what is given, with the model and what would rebuild it."""
-    really = manager._loader.rebuild
+    load = manager._loader.load
+
+    def really(served):
+        return load(served.name, served.version)
 
     def rebuild(function):
-        monkeypatch.setattr(manager._loader, "rebuild", lambda served: function(served, really))
+        def load_anew(name, version):
+            is_rebuild = (name, version) == (model.name, model.version)
+            return function(model, really) if is_rebuild else load(name, version)
+
+        monkeypatch.setattr(manager._loader, "load", load_anew)
         monkeypatch.setattr("rbm_service.serving.supervisor.PAUSES_SECONDS", (0, 0, 0))
 
     return rebuild
@@ -69,7 +76,7 @@ def fail(model, monkeypatch):
         raise RuntimeError("the context is lost")
 
     async def take_down():
-        monkeypatch.setattr(model.batcher._runner, "_run", fail)
+        monkeypatch.setattr(model.batcher, "_compute", fail)
         monkeypatch.setattr(model.batcher, "_probe", fail)
         for _ in range(FAILURES_UNTIL_PROBE):
             with capture_logs(), pytest.raises(BackendError):
@@ -190,7 +197,7 @@ def test_a_load_that_hangs_does_not_keep_a_failed_engine_from_ending_the_process
     manager, fail, monkeypatch, supervised
 ):
     opened = threading.Event()
-    monkeypatch.setattr(manager._loader, "load_promoted", lambda *_: opened.wait(30))
+    monkeypatch.setattr(manager._loader, "promoted_version", lambda *_: opened.wait(30))
     monkeypatch.setattr("rbm_service.serving.supervisor.REBUILD_TIMEOUTS", 0.001)
 
     async def scenario():

@@ -1,5 +1,6 @@
 import hashlib
 import hmac
+import os
 
 import pytest
 
@@ -115,9 +116,8 @@ def test_a_secret_is_compared_with_every_key_in_constant_time(ring, monkeypatch,
 
 def test_comments_and_blank_lines_hold_no_keys(write):
     path = write("api", f"# ours\n\n  web\t{digest_of('a')}  # since May\r\n#old {digest_of('b')}\n")
-    (key,) = read_api_keys(path)
-    assert (key.name, key.digest.hex()) == ("web", digest_of("a"))
-    assert read_admin_key(write("admin", f"# ours\n\n{digest_of('c')}\n")).digest.hex() == digest_of("c")
+    assert read_api_keys(path) == {bytes.fromhex(digest_of("a")): "web"}
+    assert read_admin_key(write("admin", f"# ours\n\n{digest_of('c')}\n")).hex() == digest_of("c")
 
 
 LINE = f"web {digest_of('a')}\n"
@@ -127,15 +127,15 @@ SECRET = new_key("web")[0]
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", "found no key"),
-        ("# nobody\n\n", "found no key"),
-        (f"{LINE}{SECRET}\n", "line 2: wanted a name and a SHA-256"),
-        (f"web {SECRET}\n", "line 1: wanted a name and a SHA-256"),
-        (f"{SECRET} {digest_of('a')}\n", "line 1: wanted a name and a SHA-256"),
-        (f"web {digest_of('a')} {SECRET}\n", "line 1: wanted a name and a SHA-256"),
-        (f"{LINE}\nmobile {digest_of('b')[1:]}\n", "line 3: wanted a name and a SHA-256"),
-        (f"{LINE}mobile {digest_of('b').upper()}\n", "line 2: wanted a name and a SHA-256"),
-        (f"caf\xe9 {digest_of('b')}\n", "line 1: wanted a name and a SHA-256"),
+        ("", "expected one key at least, got none"),
+        ("# nobody\n\n", "expected one key at least, got none"),
+        (f"{LINE}{SECRET}\n", "line 2: expected a name and a SHA-256"),
+        (f"web {SECRET}\n", "line 1: expected a name and a SHA-256"),
+        (f"{SECRET} {digest_of('a')}\n", "line 1: expected a name and a SHA-256"),
+        (f"web {digest_of('a')} {SECRET}\n", "line 1: expected a name and a SHA-256"),
+        (f"{LINE}\nmobile {digest_of('b')[1:]}\n", "line 3: expected a name and a SHA-256"),
+        (f"{LINE}mobile {digest_of('b').upper()}\n", "line 2: expected a name and a SHA-256"),
+        (f"caf\xe9 {digest_of('b')}\n", "line 1: expected a name and a SHA-256"),
         (f"{LINE}web {digest_of('b')}\n", "line 2: the name web is taken"),
         (f"admin {digest_of('b')}\n", "line 1: the name admin is taken"),
         (f"{LINE}mobile {digest_of('a')}\n", "line 2: this key has a name already"),
@@ -154,17 +154,17 @@ def test_a_file_that_is_not_right_is_refused_by_line_and_not_quoted(write, text,
 def test_bytes_that_are_no_text_are_a_malformed_line(tmp_path):
     path = tmp_path / "api"
     path.write_bytes(LINE.encode() + b"\xff\xfe\x00\n")
-    with pytest.raises(KeyFileError, match="line 2: wanted"):
+    with pytest.raises(KeyFileError, match="line 2: expected"):
         read_api_keys(path)
 
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", "found 0 lines; wanted one"),
-        (f"{digest_of('a')}\n{digest_of('b')}\n", "found 2 lines; wanted one"),
-        (f"admin {digest_of('a')}\n", "line 1: wanted a SHA-256"),
-        (f"# the secret, by mistake\n{SECRET}\n", "line 2: wanted a SHA-256"),
+        ("", "expected one line, got 0"),
+        (f"{digest_of('a')}\n{digest_of('b')}\n", "expected one line, got 2"),
+        (f"admin {digest_of('a')}\n", "line 1: expected a SHA-256"),
+        (f"# the secret, by mistake\n{SECRET}\n", "line 2: expected a SHA-256"),
     ],
 )
 def test_an_admin_key_file_holds_one_digest_and_nothing_else(write, text, complaint):
@@ -196,3 +196,14 @@ def test_keys_are_read_anew_and_stay_as_they_were_when_the_file_is_not_right(wri
     with pytest.raises(KeyFileError):
         ring.read()
     assert ring.authorize(bearer("b"), "/classify") == "mobile"
+
+
+@pytest.mark.parametrize("read", [read_api_keys, read_admin_key])
+def test_what_is_no_plain_file_or_has_no_end_is_refused_and_waited_for_by_nobody(tmp_path, read):
+    pipe, endless = tmp_path / "pipe", tmp_path / "endless"
+    os.mkfifo(pipe)
+    endless.touch()
+    os.truncate(endless, 2**30)
+    for path, complaint in [(pipe, "not a plain file"), (tmp_path, "not a plain"), (endless, "more than")]:
+        with pytest.raises(OSError, match=complaint):
+            read(path)

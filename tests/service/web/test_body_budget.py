@@ -11,24 +11,29 @@ from rbm_service.settings import Settings
 from tests.connections import InMemoryConnection
 
 LIMIT = 1000
+FULL = b'{"node_ids": [100]' + b" " * (LIMIT - 19) + b"}"
 HEAD = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n%b\r\n"
 INFER = b"/v2/models/tiny/infer"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
-FULL = b'{"node_ids": [100]' + b" " * (LIMIT - 19) + b"}"
 
 
 def head(num_bytes, path=b"/classify", headers=b""):
     return HEAD % (path, headers + b"Content-Length: %d\r\n" % num_bytes)
 
 
+def begun(num_bytes):
+    """A body of which only the last byte is missing."""
+    return head(num_bytes + 1) + FULL[:num_bytes]
+
+
 class Service:
     """An application whose connections share one budget."""
 
     def __init__(self, app):
-        self.app, self.budget = app, app.body_budget
+        self.app, self.limits = app, app.body_limits
 
     def connect(self, *chunks):
-        connection = InMemoryConnection(self.app.request_middleware, body_budget=self.budget)
+        connection = InMemoryConnection(self.app.request_middleware, body_limits=self.limits)
         for chunk in chunks:
             connection.receive(chunk)
         return connection
@@ -40,7 +45,7 @@ class Service:
         return connection
 
     async def until_held(self, num_bytes):
-        while self.budget.num_bytes != num_bytes:
+        while self.limits.num_held != num_bytes:
             await asyncio.sleep(0.001)
 
     @property
@@ -59,7 +64,7 @@ def served(models_dir):
             async with app.router.lifespan_context(app):
                 service = Service(app)
                 result = await scenario(service)
-                assert service.budget.num_bytes == 0
+                assert service.limits.num_held == 0
                 return result
 
         return asyncio.run(within())
@@ -67,15 +72,15 @@ def served(models_dir):
     return run
 
 
-def test_an_announced_length_counts_at_once_and_what_does_not_fit_is_refused_before_it_is_read(served):
+def test_a_body_counts_as_it_arrives_and_one_that_does_not_fit_beside_is_refused_before_it_is_read(served):
     async def scenario(service):
-        holding = [service.connect(head(LIMIT)) for _ in range(2)]
-        assert (service.budget.num_bytes, service.gauge) == (2 * LIMIT, 2 * LIMIT)
+        holding = [service.connect(begun(LIMIT - 1)) for _ in range(2)]
+        assert (service.limits.num_held, service.gauge) == (2 * LIMIT - 2, 2 * LIMIT - 2)
         refused = await service.asked(head(LIMIT))
-        small = await service.asked(head(20) + FULL[:20])
-        assert service.budget.num_bytes == 2 * LIMIT
+        small = await service.asked(head(20))
+        assert service.limits.num_held == 2 * LIMIT - 2
         for connection in holding:
-            connection.receive(FULL)
+            connection.receive(FULL[-1:])
             await connection.answered()
         again = await service.asked(head(LIMIT) + FULL)
         return refused, small, *holding, again
@@ -89,18 +94,46 @@ def test_an_announced_length_counts_at_once_and_what_does_not_fit_is_refused_bef
     ]
 
 
+def test_what_is_only_announced_holds_nothing_and_costs_nobody_anything(served):
+    async def scenario(service):
+        silent = [service.connect(head(LIMIT)) for _ in range(5)]
+        await asyncio.sleep(0.01)
+        assert (service.limits.num_held, service.gauge) == (0, 0)
+        asked = await service.asked(head(LIMIT) + FULL)
+        for connection in silent:
+            connection.protocol.connection_lost(None)
+        return asked.statuses
+
+    assert served(scenario) == [b"200"]
+
+
+def test_of_bodies_that_were_let_in_the_one_that_goes_beyond_the_limit_is_refused(served):
+    async def scenario(service):
+        connections = [service.connect(head(LIMIT)) for _ in range(3)]
+        for connection in connections:
+            connection.receive(FULL[:-1])
+        await connections[-1].answered()
+        assert service.limits.num_held == 2 * LIMIT - 2
+        for connection in connections[:2]:
+            connection.receive(FULL[-1:])
+            await connection.answered()
+        return [connection.statuses for connection in connections]
+
+    assert served(scenario) == [[b"200"], [b"200"], [b"429"]]
+
+
 @pytest.mark.parametrize("path", [b"/classify", INFER])
 def test_a_body_without_a_length_counts_as_it_arrives_and_is_refused_when_it_is_too_much(served, path):
     async def scenario(service):
-        first = service.connect(head(LIMIT))
+        first = service.connect(begun(LIMIT - 1))
         second = service.connect(HEAD % (path, CHUNKED) + b"1f4\r\n" + b" " * 500 + b"\r\n")
         await asyncio.sleep(0.01)
-        assert service.budget.num_bytes == LIMIT + 500
+        assert service.limits.num_held == LIMIT + 499
         third = service.connect(HEAD % (path, CHUNKED) + b"258\r\n" + b" " * 600 + b"\r\n")
         await third.answered()
-        assert service.budget.num_bytes == LIMIT + 500
+        assert service.limits.num_held == LIMIT + 499
         third.receive(b"258\r\n" + b" " * 600 + b"\r\n0\r\n\r\n")  # what still comes is read by nobody
-        assert service.budget.num_bytes == LIMIT + 500
+        assert service.limits.num_held == LIMIT + 499
         first.protocol.connection_lost(None)
         second.protocol.connection_lost(None)
         await service.until_held(0)
@@ -109,12 +142,11 @@ def test_a_body_without_a_length_counts_as_it_arrives_and_is_refused_when_it_is_
     assert served(scenario) == [b"429"]
 
 
-@pytest.mark.parametrize("sent", [b"", FULL[:500]])
-def test_a_caller_that_goes_holds_nothing(served, sent):
+def test_a_caller_that_goes_holds_nothing(served):
     async def scenario(service):
-        connection = service.connect(head(LIMIT) + sent)
+        connection = service.connect(begun(500))
         await asyncio.sleep(0.01)
-        assert service.budget.num_bytes == LIMIT
+        assert service.limits.num_held == 500
         connection.protocol.connection_lost(None)
         await service.until_held(0)
 
@@ -123,8 +155,8 @@ def test_a_caller_that_goes_holds_nothing(served, sent):
 
 def test_a_request_behind_another_counts_before_it_begins_and_is_given_back_when_it_never_does(served):
     async def scenario(service):
-        connection = service.connect(head(LIMIT) + FULL + head(LIMIT) + FULL[:10])
-        assert service.budget.num_bytes == 2 * LIMIT
+        connection = service.connect(head(LIMIT) + FULL + begun(10))
+        assert service.limits.num_held == LIMIT + 10
         connection.protocol.connection_lost(None)
         await service.until_held(0)
         both = await service.asked((head(LIMIT) + FULL) * 2)
@@ -139,7 +171,7 @@ def test_a_body_that_comes_too_late_holds_nothing(served):
     async def scenario(service):
         late = service.connect(head(LIMIT) + FULL[:500])
         await late.answered()
-        assert service.budget.num_bytes == 0
+        assert service.limits.num_held == 0
         return late.statuses
 
     assert served(scenario, body_timeout_seconds=0.05) == [b"408"]
@@ -170,7 +202,7 @@ def test_whatever_is_answered_holds_nothing(served, sent, status):
 
 def test_probes_are_answered_while_there_is_no_room(served):
     async def scenario(service):
-        holding = [service.connect(head(LIMIT)) for _ in range(2)]
+        holding = [service.connect(begun(LIMIT - 1)) for _ in range(2)]
         probe = await service.asked(b"GET /readyz HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello")
         for connection in holding:
             connection.protocol.connection_lost(None)
@@ -187,7 +219,7 @@ def test_what_a_compressed_body_expands_to_counts_as_well(served, num_held, stat
     assert len(sent) < 150
 
     async def scenario(service):
-        holding = [service.connect(head(size)) for size in (LIMIT, num_held - LIMIT)]
+        holding = [service.connect(begun(size)) for size in (LIMIT - 1, num_held - LIMIT)]
         asked = await service.asked(head(len(sent), INFER, b"Content-Encoding: gzip\r\n") + sent)
         for connection in holding:
             connection.protocol.connection_lost(None)

@@ -6,8 +6,8 @@ import contextlib
 import pytest
 import uvicorn
 
-from rbm_service.web.body_limits import BodyBudget
 from rbm_service.web.connection import MAX_HEADER_BYTES, Connection
+from rbm_service.web.exchange import BodyLimits
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -41,7 +41,7 @@ async def serving(app, port, *, header_seconds=LONG, rest_seconds=LONG, keep_ali
     config = uvicorn.Config(
         app,
         port=port,
-        http=Connection.within(header_seconds, rest_seconds, BodyBudget()),
+        http=Connection.within(header_seconds, BodyLimits(timeout_seconds=rest_seconds)),
         lifespan="off",
         log_config=None,
         timeout_keep_alive=keep_alive_seconds,

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from rbm_service.web.connection import CONNECTION_CLOSE
+from rbm_service.web.exchange import CONNECTION_CLOSE, BodyLimits
+from rbm_service.web.request_context import RequestContext
 from tests.connections import InMemoryConnection
 
 POST = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n"
@@ -178,7 +179,7 @@ def test_whoever_watches_learns_once_that_the_caller_goes_unless_it_has_its_answ
         exchange = receive.__self__
         if goes == "before":
             protocols[0].connection_lost(None)
-        exchange.watch(lambda: told.append("gone"))
+        RequestContext(scope, receive, send, BodyLimits()).watch(lambda: told.append("gone"))
         if goes == "while":
             protocols[0].connection_lost(None)
         exchange.answer(200, HEADERS, b"ok")
@@ -191,8 +192,7 @@ def test_of_two_requests_at_once_the_one_that_is_being_answered_learns_that_the_
     told, protocols = [], []
 
     async def app(scope, receive, send):
-        exchange = receive.__self__
-        exchange.watch(lambda: told.append(len(told)))
+        RequestContext(scope, receive, send, BodyLimits()).watch(lambda: told.append(len(told)))
         await asyncio.sleep(0.01)
         protocols[0].connection_lost(None)
 

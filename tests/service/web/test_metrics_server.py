@@ -8,8 +8,8 @@ from contextlib import ExitStack
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from rbm_service.web import metrics_server
-from rbm_service.web.metrics_server import serving_metrics
+from rbm_service.web import server
+from rbm_service.web.server import serving_metrics
 
 NUM_IDLE = 100
 BEGINNINGS = [
@@ -81,4 +81,4 @@ def test_it_has_an_address_of_ipv6_as_well(metrics, free_port):
 
 
 def test_patience_is_short():
-    assert metrics_server.PATIENCE_SECONDS <= 5
+    assert server.SCRAPE_SECONDS <= 5

@@ -2,13 +2,14 @@ import asyncio
 import json
 
 import pytest
+from starlette.responses import Response
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
 from rbm_service.app import create_app
 from rbm_service.settings import Settings
 from rbm_service.web.api_keys import KeyRing, new_key
-from rbm_service.web.body_limits import BodyLimits
+from rbm_service.web.exchange import BodyLimits
 from rbm_service.web.middleware import RequestMiddleware
 from tests.classifying import lines_of
 
@@ -214,6 +215,29 @@ def test_once_the_body_is_there_a_caller_may_wait_as_long_as_it_likes(metrics):
     assert [line["event"] for line in logs] == ["request"]
 
 
+def test_an_answer_is_counted_under_its_route_method_and_status(metrics):
+    value, route = metrics.registry.get_sample_value, {"route": "/classify"}
+    statuses, in_progress, counts_before = iter([200, 200, 429]), [], []
+
+    async def app(scope, receive, send):
+        in_progress.append(value("rbm_http_requests_in_progress", route))
+        counts_before.append(value("rbm_http_request_duration_seconds_count", route))
+        await asyncio.sleep(0.004)
+        await Response(status_code=next(statuses))(scope, receive, send)
+
+    layer = RequestMiddleware(app, metrics, KeyRing(), ["/classify"], ["/classify"], BodyLimits(LIMIT, 0.1))
+    for _ in range(3):
+        Call(layer, never).run()
+    labels = route | {"method": "POST"}
+    assert value("rbm_http_requests_total", labels | {"code": "200"}) == 2
+    assert value("rbm_http_requests_total", labels | {"code": "429"}) == 1
+    assert (in_progress, value("rbm_http_requests_in_progress", route)) == ([1, 1, 1], 0)
+    assert counts_before == [0, 1, 2]  # there from the start
+    assert value("rbm_http_request_duration_seconds_count", route) == 3
+    assert value("rbm_http_request_duration_seconds_bucket", route | {"le": "0.003"}) == 0
+    assert value("rbm_http_request_duration_seconds_bucket", route | {"le": "+Inf"}) == 3
+
+
 def test_neither_a_key_that_is_missing_nor_an_announced_length_lets_the_body_be_read(models_dir, tmp_path):
     keys, (_, line) = tmp_path / "keys", new_key("web")
     keys.write_text(line)
@@ -224,3 +248,22 @@ def test_neither_a_key_that_is_missing_nor_an_announced_length_lets_the_body_be_
     with TestClient(create_app(Settings(**limits))) as limited:
         call = Call(limited.app, never, **{"content-length": str(LIMIT + 1)}).run()
     assert (call.status, call.num_received) == (413, 0)
+
+
+def test_a_path_that_is_open_to_everyone_asks_for_no_key(client, models_dir, tmp_path, monkeypatch):
+    keys, (_, line) = tmp_path / "keys", new_key("web")
+    keys.write_text(line)
+    settings = Settings(models_dir=models_dir, device="cpu", max_batch_rows=4, api_keys_file=keys)
+    asked, authorize = [], KeyRing.authorize
+
+    def watch(ring, headers, path):
+        asked.append(path)
+        return authorize(ring, headers, path)
+
+    monkeypatch.setattr(KeyRing, "authorize", watch)
+    assert client.post("/classify", json={"node_ids": [100]}).status_code == 200
+    assert client.get("/admin/nothing").status_code == 404
+    with TestClient(create_app(settings)) as guarded:
+        assert guarded.get("/livez").status_code == 200
+        assert guarded.post("/classify", json={"node_ids": [100]}).status_code == 401
+    assert asked == ["/admin/nothing", "/classify"]

@@ -167,6 +167,21 @@ def test_trailers_have_an_end(filler):
     assert (connection.statuses, connection.transport.closed) == ([b"400"], True)
 
 
+@pytest.mark.parametrize("trailers", [b"X-A: b\r\n" * 15_000, b"X-A: " + b"x" * 120_000 + b"\r\n"])
+@pytest.mark.parametrize("before", [b"", GET])
+def test_trailers_have_an_end_also_where_all_of_it_arrives_at_once(trailers, before):
+    echo, connection = exchanged(before + CHUNKED + trailers + b"\r\n" + GET)
+    assert connection.statuses == [*([b"200"] if before else []), b"400"]
+    assert ("/a", 3) not in echo.seen
+    assert connection.transport.closed
+    assert connection.transport.written[-1].endswith(b"The headers are too long.")
+
+
+def test_each_request_may_have_trailers_of_its_own():
+    echo, _ = exchanged((CHUNKED + b"X-A: " + b"x" * 60_000 + b"\r\n\r\n") * 3)
+    assert echo.seen == [("/a", 3)] * 3
+
+
 def test_a_chunk_whose_extension_has_no_end_is_refused():
     _, connection = exchanged(CHUNKED[:-3] + b"5;a=", b"x" * 50_000, b"x" * 50_000)
     assert connection.statuses == [b"400"]

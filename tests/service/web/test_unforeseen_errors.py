@@ -27,7 +27,7 @@ ERRORS = [
 
 BREAKABLE = {
     ("GET", "/readyz"): "rbm_service.serving.registry.ModelRegistry.check_ready",
-    ("GET", "/info"): "rbm_service.serving.registry.ModelRegistry.slot_of",
+    ("GET", "/info"): "rbm_service.serving.registry.ModelRegistry.current",
     ("GET", "/openapi.json"): "rbm_service.app.Service.openapi",
     ("POST", "/classify"): "rbm_service.api.classify.write_answer",
     ("POST", "/admin/models/tiny/reload"): "rbm_service.serving.manager.ModelManager.reload",
@@ -86,7 +86,7 @@ def test_an_error_while_an_error_is_answered_has_the_form_of_the_route(client, m
         return error_response(*args)
 
     failed = []
-    monkeypatch.setattr("rbm_service.app.error_response", fail)
+    monkeypatch.setattr("rbm_service.web.middleware.error_response", fail)
     assert_is_backend_error(ask(client, "POST" if "admin" in path else "GET", path), path)
 
 

@@ -1,4 +1,4 @@
-"""`web/connection.py` is written against one version of uvicorn; another one has to be read first."""
+"""Connections are written against one version of uvicorn; another one has to be read first."""
 
 import re
 import tomllib
@@ -8,8 +8,8 @@ import uvicorn
 
 ROOT = Path(__file__).parents[3]
 ADVICE = (
-    "connection.py and server.py build on uvicorn {pinned}, got {found}: compare its httptools_impl.py and "
-    "server.py with what they override, then pin it in pyproject.toml and constraints.txt"
+    "connection.py, exchange.py and server.py build on uvicorn {pinned}, got {found}: compare its "
+    "httptools_impl.py and server.py with what they override, then pin it, in constraints.txt, too"
 )
 
 

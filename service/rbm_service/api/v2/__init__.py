@@ -4,7 +4,5 @@ from typing import Final
 
 from rbm_service.api.v2.infer import router as infer_router
 from rbm_service.api.v2.models import router as models_router
-from rbm_service.api.v2.routes import absent_router
-from rbm_service.api.v2.server import router as server_router
 
-ROUTERS: Final = (server_router, models_router, infer_router, absent_router)
+ROUTERS: Final = (models_router, infer_router)

@@ -35,7 +35,6 @@ class _Input(Body):
     name: str = Field(description="Name of the input, as the model's metadata list it")
     shape: Annotated[list[Size], Field(min_length=1, max_length=2)]
     """Rows, and where the tensor has columns, columns."""
-
     parameters: InputParameters = Field(default=InputParameters(), description="How the data come")
 
 
@@ -71,7 +70,6 @@ class OutputParameters(_Parameters):
 
     classification: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     """How many classes to give for each row as strings `score:index:label`, instead of every score."""
-
     binary_data: bool | None = None
     """Whether it comes as bytes behind the JSON; unset, `binary_data_output` of the request decides."""
 
@@ -89,7 +87,6 @@ class RequestParameters(_Parameters):
     timeout: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     """How many microseconds the caller waits for the answer; can only shorten the time limit of the service.
     0: no limit of the caller's."""
-
     binary_data_output: bool = False
     """Whether outputs come as bytes behind the JSON, unless `binary_data` of an output says otherwise."""
 
@@ -100,12 +97,10 @@ class InferRequest(Body):
     id: str | None = Field(default=None, description="Any text; it comes back with the answer")
     parameters: RequestParameters = RequestParameters()
     """Parameters of the request."""
-
     inputs: Annotated[
         list[Annotated[Input, Field(discriminator="datatype")]], Field(min_length=1), FIRST_ERROR_ONLY
     ]
     """The tensors that are sent."""
-
     outputs: Annotated[list[RequestedOutput], FIRST_ERROR_ONLY] = Field(default=[])
     """The tensors that are wanted; when left out, `probabilities`."""
 

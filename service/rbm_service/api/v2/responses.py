@@ -1,12 +1,14 @@
 """The bodies of the protocol's answers."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, RootModel
+from pydantic import Field
 
 from rbm_service.api.schemas import Body
 from rbm_service.api.v2.requests import Datatype
 from rbm_service.serving.manager import State
+
+VersionText = Annotated[str, Field(strict=False, coerce_numbers_to_str=True)]
 
 
 class InferenceError(Body):
@@ -128,13 +130,9 @@ class ModelIndexRow(Body):
     """How things are with a model of the repository."""
 
     name: str = Field(description="Name of the model")
-    version: str | None = Field(default=None, description="Its version; none where none was tried")
+    version: VersionText | None = Field(default=None, description="Its version; none where none was tried")
     state: State = Field(description="`READY`: in service")
     reason: str = Field(description="Why it is not in service; empty where there is nothing to say")
-
-
-class ModelIndex(RootModel[list[ModelIndexRow]]):
-    """A row for each model in service, on its way, refused or not loaded."""
 
 
 class Done(Body):

@@ -6,16 +6,15 @@ Dimension letters: B rows, F features, P position width, S non-zeros of the long
 
 import math
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
-from itertools import accumulate, chain
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from rbm_bundle.manifest import Manifest, Provider
-from rbm_service.api.number_arrays import Kind, NotNumbersError, NumberText, text_of
+from rbm_service.api.number_arrays import Dtype, NotNumbersError, read_array, text_of
 from rbm_service.api.v2.requests import Datatype, Input
 from rbm_service.api.v2.responses import TensorMetadata
 from rbm_service.api.validation import MAX_SHOWN
@@ -26,8 +25,7 @@ from rbm_service.inference.preprocessing import NodeQuery, check_num_rows
 FREE: Final = -1
 DATATYPES: Final[Mapping[str, Datatype]] = {"float32": "FP32", "int64": "INT64"}
 BINARY_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8")}
-JSON_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {"FP32": np.dtype("f8"), "INT64": np.dtype("i8")}
-KINDS: Final[Mapping[str, Kind]] = {"FP32": "d", "INT64": "i"}
+JSON_DTYPES: Final[Mapping[str, Dtype]] = {"FP32": np.float64, "INT64": np.int64}
 LENGTH: Final = struct.Struct("<I")  # before each string
 
 Array = npt.NDArray[Any]
@@ -59,7 +57,7 @@ def read_query(
     binary: memoryview,
     manifest: Manifest,
     max_rows: int,
-    texts: Sequence[NumberText] = (),
+    texts: Sequence[bytes] = (),
 ) -> NodeQuery:
     """The query that the tensors of a request ask.
 
@@ -72,14 +70,28 @@ def read_query(
     """
     known = _inputs(manifest)
     columns: dict[str, Any] = {}
-    for tensor, share in zip(tensors, _shares(tensors, binary), strict=True):
-        if tensor.name not in known or tensor.name in columns:
-            got = f"{tensor.name} twice" if tensor.name in columns else repr(tensor.name[:MAX_SHOWN])
-            expected = f"each of {', '.join(known)} at most once"
-            raise InvalidRequestError.mismatch("inputs", expected=expected, got=got)
+    sizes = [tensor.parameters.binary_data_size for tensor in tensors]
+    total = sum(size or 0 for size in sizes)
+    if total != len(binary):
+        expected = f"{total} bytes behind the JSON, the sum of binary_data_size"
+        raise InvalidRequestError.mismatch(expected=expected, got=len(binary))
+    for tensor, size in zip(tensors, sizes, strict=True):
+        check_name("inputs", tensor.name, known, columns)
         _check(tensor, known[tensor.name], max_rows)
-        columns[tensor.name] = _from_json(tensor, texts) if share is None else _from_bytes(tensor, share)
+        if size is None:
+            columns[tensor.name] = _from_json(tensor, texts)
+        else:
+            columns[tensor.name] = _from_bytes(tensor, binary[:size])
+            binary = binary[size:]
     return NodeQuery(columns.get("node_ids"), _features(columns), None, columns.get("positions"))
+
+
+def check_name(place: str, name: str, known: Collection[str], taken: Collection[str]) -> None:
+    """Refuse the name of a tensor that there is not, or that is named already."""
+    if name not in known or name in taken:
+        got = f"{name} twice" if name in known else repr(name[:MAX_SHOWN])
+        expected = f"each of {', '.join(known)} at most once"
+        raise InvalidRequestError.mismatch(place, expected=expected, got=got)
 
 
 def _inputs(manifest: Manifest) -> Mapping[str, TensorMetadata]:
@@ -111,17 +123,6 @@ def _features(columns: Mapping[str, Any]) -> Array | PaddedPair | None:
     return PaddedPair(columns["feature_ids"], columns["feature_values"])
 
 
-def _shares(tensors: Sequence[Input], binary: memoryview) -> Iterator[memoryview | None]:
-    """For each tensor its bytes, None where its data are in the JSON."""
-    sizes = [tensor.parameters.binary_data_size for tensor in tensors]
-    ends = list(accumulate(size or 0 for size in sizes))
-    if ends[-1] != len(binary):
-        expected = f"{ends[-1]} bytes behind the JSON, the sum of binary_data_size"
-        raise InvalidRequestError.mismatch(expected=expected, got=len(binary))
-    for size, end in zip(sizes, ends, strict=True):
-        yield None if size is None else binary[end - size : end]
-
-
 def _check(tensor: Input, expected: TensorMetadata, max_rows: int) -> None:
     mismatch = partial(InvalidRequestError.mismatch, tensor.name)
     if tensor.parameters.shared_memory_region is not None:
@@ -138,34 +139,26 @@ def _check(tensor: Input, expected: TensorMetadata, max_rows: int) -> None:
         raise mismatch(expected="data or binary_data_size", got=got)
 
 
-def _from_json(tensor: Input, texts: Sequence[NumberText]) -> Column:
-    text = text_of(tensor.data, texts)
-    if text is not None and tensor.datatype != "BYTES":
-        return _from_text(tensor, text)
-    data: list[Any] = tensor.data or []
-    if data and isinstance(data[0], list):
-        lengths = [len(row) for row in data]
-        if lengths != tensor.shape[1:] * tensor.shape[0]:
+def _from_json(tensor: Input, texts: Sequence[bytes]) -> Column:
+    mismatch = partial(InvalidRequestError.mismatch, tensor.name, "data")
+    data: Any = tensor.data
+    text = text_of(data, texts)
+    if text is not None:
+        try:
+            data = read_array(text, JSON_DTYPES[tensor.datatype])
+        except NotNumbersError as error:
+            got = error.part[:MAX_SHOWN].decode(errors="replace")
+            expected = "integers" if tensor.datatype == "INT64" else "numbers"
+            raise mismatch(expected=expected, got=got) from None
+    if len(data) and isinstance(data[0], list | np.ndarray):
+        if [len(row) for row in data] != tensor.shape[1:] * tensor.shape[0]:
             got = "rows of other lengths or another number of them"
-            raise InvalidRequestError.mismatch(tensor.name, "data", expected=f"shape {tensor.shape}", got=got)
-        data = list(chain.from_iterable(data))
-    _check_count(tensor, len(data), "values")
+            raise mismatch(expected=f"shape {tensor.shape}", got=got)
+    else:
+        _check_count(tensor, len(data), "values")
     if tensor.datatype == "BYTES":
-        return data
-    return np.array(data, JSON_DTYPES[tensor.datatype]).reshape(tensor.shape)
-
-
-def _from_text(tensor: Input, text: NumberText) -> Column:
-    try:
-        values = text.rows(KINDS[tensor.datatype]) if text.is_nested else text.numbers(KINDS[tensor.datatype])
-    except NotNumbersError as error:
-        got = error.part[:MAX_SHOWN].decode(errors="replace")
-        raise InvalidRequestError.mismatch(tensor.name, "data", expected="numbers", got=got) from None
-    if isinstance(values, list) or (text.is_nested and list(values.shape) != tensor.shape):
-        got = "rows of other lengths or another number of them"
-        raise InvalidRequestError.mismatch(tensor.name, "data", expected=f"shape {tensor.shape}", got=got)
-    _check_count(tensor, values.size, "values")
-    return values.reshape(tensor.shape)
+        return list(data)
+    return np.asarray(data, JSON_DTYPES[tensor.datatype]).reshape(tensor.shape)
 
 
 def _from_bytes(tensor: Input, share: memoryview) -> Column:

@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from tritonclient.http import InferResult
 
-from rbm_service.api.v2.outputs import AnsweringModel, Wanted, answer_body, needs_explanation, wanted_outputs
+from rbm_service.api.v2.outputs import Wanted, answer_body, needs_explanation, wanted_outputs
 from rbm_service.api.v2.requests import InferRequest
 from rbm_service.api.validation import parse
 from rbm_service.errors import InvalidRequestError
 
-MODEL = AnsweringModel("tiny", 3, ("red", "green", "blue"))
+HEAD = {"model_name": "tiny", "model_version": "3"}
+LABELS = ("red", "green", "blue")
 OUTPUTS = arrays.arrays(
     np.float32, st.tuples(st.integers(1, 5), st.integers(1, 4)), elements=st.floats(0, 1, width=32)
 ) | arrays.arrays(np.int64, st.tuples(st.integers(1, 5), st.integers(1, 2), st.integers(1, 3)))
@@ -31,13 +32,15 @@ def refusal(*outputs):
 
 
 def received(body):
-    return InferResult.from_response_body(body.content, header_length=body.header_length)
+    content, json_length = body
+    return InferResult.from_response_body(content, header_length=json_length)
 
 
 @given(array=OUTPUTS, other=OUTPUTS, binary=st.booleans())
 def test_the_client_reads_the_outputs_to_the_bit(array, other, binary):
     asked = [Wanted("logits", None, binary), Wanted("experts", None, not binary)]
-    result = received(answer_body("a", MODEL, asked, {"experts": other, "logits": array, "weights": array}))
+    tensors = {"experts": other, "logits": array, "weights": array}
+    result = received(answer_body({**HEAD, "id": "a"}, LABELS, asked, tensors))
     assert result.as_numpy("logits").tobytes() == array.tobytes()
     assert result.as_numpy("experts").tobytes() == other.tobytes()
     assert result.as_numpy("weights") is None
@@ -46,7 +49,7 @@ def test_the_client_reads_the_outputs_to_the_bit(array, other, binary):
 
 def test_outputs_are_taken_from_their_memory_also_where_it_has_gaps():
     array = np.arange(12, dtype=np.float32).reshape(4, 3)[:, ::2]
-    body = answer_body(None, MODEL, [Wanted("logits", None, True)], {"logits": array})
+    body = answer_body(HEAD, LABELS, [Wanted("logits", None, True)], {"logits": array})
     assert (received(body).as_numpy("logits") == array).all()
     assert "id" not in received(body).get_response()
 
@@ -54,7 +57,7 @@ def test_outputs_are_taken_from_their_memory_also_where_it_has_gaps():
 @pytest.mark.parametrize("binary", [True, False])
 def test_a_classification_names_score_index_and_label_highest_first(binary):
     scores = np.array([[0.25, 0.5, 0.25], [0.125, 0.125, 0.75]], np.float32)
-    body = answer_body(None, MODEL, [Wanted("probabilities", 2, binary)], {"probabilities": scores})
+    body = answer_body(HEAD, LABELS, [Wanted("probabilities", 2, binary)], {"probabilities": scores})
     texts = [
         [str(item, "utf-8") if binary else item for item in row]
         for row in received(body).as_numpy("probabilities")

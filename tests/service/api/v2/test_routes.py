@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from rbm_service.api.v2 import infer
-from rbm_service.api.v2.routes import ABSENT
+from rbm_service.api.v2.models import ABSENT
 from rbm_service.app import create_app
 from tests.classifying import asking, replace_run
 

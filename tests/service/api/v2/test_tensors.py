@@ -140,8 +140,8 @@ def test_several_tensors_share_the_bytes_in_order(bundle):
             b"",
             "features: expected shape [-1, 12] (-1: any size), got [12]",
         ),
-        (tensor("node_ids", "INT64", [0], []), b"", "node_ids: found 0 rows, wanted 1 to 8"),
-        (tensor("node_ids", "INT64", [9], [1] * 9), b"", "node_ids: found 9 rows, wanted 1 to 8"),
+        (tensor("node_ids", "INT64", [0], []), b"", "node_ids: expected 1 to 8 rows, got 0"),
+        (tensor("node_ids", "INT64", [9], [1] * 9), b"", "node_ids: expected 1 to 8 rows, got 9"),
         (tensor("node_ids", "INT64", [2], [1]), b"", "node_ids: expected 2 values for shape [2], got 1"),
         (tensor("node_ids", "INT64", [1], [[1]]), b"", "node_ids.data: expected shape [1], got rows"),
         (

@@ -11,8 +11,8 @@ LOADED = ["loading model", "model loaded"]
 
 
 def shadow_in(following):
-    shadow = following.models.shadow_of("tiny")
-    return shadow and (shadow.version, shadow.share)
+    shadow = following.models.shadows.get("tiny")
+    return shadow and (shadow.spec.version, shadow.spec.share)
 
 
 def test_a_shadow_is_cast_changed_and_taken_away_by_a_file(following):
@@ -25,7 +25,7 @@ def test_a_shadow_is_cast_changed_and_taken_away_by_a_file(following):
         assert following.look() == ["shadow loaded"]
         assert shadow_in(following) == (shadow.version, shadow.share)
         assert following.look() == []
-        cast.append(following.models.shadow_of("tiny"))
+        cast.append(following.models.shadows.get("tiny"))
         assert [shadow._closed for shadow in cast] == [True] * (len(cast) - 1) + [False]
     following.repository.clear_shadow("tiny")
     assert (following.look(), shadow_in(following)) == ([], None)
@@ -46,10 +46,10 @@ def test_a_shadow_stays_with_the_next_version_in_service(following):
     following.publish()
     following.repository.set_shadow("tiny", ShadowSpec(2, 1.0))
     following.look()
-    shadow = following.models.shadow_of("tiny")
+    shadow = following.models.shadows.get("tiny")
     following.publish(promote=True)
     assert following.look() == LOADED
-    assert following.models.shadow_of("tiny") is shadow
+    assert following.models.shadows.get("tiny") is shadow
 
 
 @pytest.mark.parametrize("content", [b"2 0", b"9 0.5", b"2"])
@@ -84,16 +84,16 @@ def test_a_shadow_that_is_taken_away_or_replaced_or_whose_model_is_unloaded_leav
     for version in (2, 3):
         following.repository.set_shadow("tiny", ShadowSpec(version, 1.0))
         following.look()
-        following.models.shadow_of("tiny").metrics.count("dropped")
+        following.models.shadows.get("tiny").metrics.count("dropped")
         assert shadow_series() == {str(version)}
-    shadow = following.models.shadow_of("tiny")
+    shadow = following.models.shadows.get("tiny")
     following.repository.clear_shadow("tiny")
     following.look()
     shadow.metrics.count_scored(0.1, 1, 1, 0)  # it was still at it
     assert shadow_series() == set()
     following.repository.set_shadow("tiny", ShadowSpec(2, 1.0))
     following.look()
-    following.models.shadow_of("tiny").metrics.count("dropped")
+    following.models.shadows.get("tiny").metrics.count("dropped")
     asyncio.run(following.models.remove("tiny"))
     assert shadow_series() == set()
 

@@ -11,6 +11,7 @@ from pydantic_core import to_json
 from structlog.testing import capture_logs
 
 from rbm_bundle import ShadowSpec
+from rbm_bundle.repository import MAX_TEXT_BYTES
 from rbm_service.errors import ModelRefusedError
 from rbm_service.serving import loader
 from tests.bundles import TINY
@@ -27,7 +28,7 @@ def spoil(following, version):
 def look_as_lines(following):
     """The refusals of one look, as JSON."""
     with capture_logs() as lines:
-        asyncio.run(following.manager.poll_once())
+        asyncio.run(asyncio.wait_for(following.manager.poll_once(), 60))
     return [to_json(line).decode() for line in lines if line["log_level"] == "error"]
 
 
@@ -72,6 +73,30 @@ def test_a_folder_in_the_place_of_a_pointer_is_refused_once(following, pointer):
     assert_later_promotions_are_taken_up(following)
 
 
+@pytest.mark.parametrize("pointer", ["CURRENT", "SHADOW"])
+def test_a_pipe_in_the_place_of_a_pointer_is_refused_once_and_not_waited_for(following, pointer):
+    (following.folder / pointer).unlink(missing_ok=True)
+    os.mkfifo(following.folder / pointer)
+    (line,) = look_as_lines(following)
+    assert "not a plain file" in line
+    assert look_as_lines(following) == []
+    (following.folder / pointer).unlink()
+    assert_later_promotions_are_taken_up(following)
+
+
+@pytest.mark.parametrize("pointer", ["CURRENT", "SHADOW"])
+def test_a_change_behind_many_spaces_in_a_pointer_is_seen(following, pointer):
+    version = following.publish()
+    content = {"CURRENT": b"%d", "SHADOW": b"%d 1.0"}[pointer] % version
+    padding = b" " * (MAX_TEXT_BYTES - len(content))
+    (following.folder / pointer).write_bytes(padding + content)
+    assert look_as_lines(following) == []
+    if pointer == "CURRENT":
+        assert following.version == version
+    else:
+        assert following.models.shadows["tiny"].spec == ShadowSpec(version, 1.0)
+
+
 def test_a_repository_that_vanishes_and_comes_back_changes_nothing(following, tmp_path):
     root = following.repository.root
     root.rename(tmp_path / "away")
@@ -94,15 +119,24 @@ def test_a_model_that_vanishes_and_comes_back_changes_nothing(following):
 
 
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied", "/x"), ValueError("\udcff")])
-@pytest.mark.parametrize("name", ["fingerprint_of", "find_promoted", "load_model", "find_version"])
-def test_no_error_ends_the_following(following, monkeypatch, error, name):
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        (loader.ModelRepository, "fingerprint"),
+        (loader.Loader, "promoted_version"),
+        (loader.Loader, "load"),
+        (loader.Loader, "load_shadow"),
+        (loader.ModelRepository, "path_of"),
+    ],
+)
+def test_no_error_ends_the_following(following, monkeypatch, error, where, name):
     def fail(*arguments):
         raise error
 
     version = following.publish(promote=True)
     following.repository.set_shadow("tiny", ShadowSpec(1, 1.0))
     with monkeypatch.context() as patched, capture_logs():
-        patched.setattr(loader, name, fail)
+        patched.setattr(where, name, fail)
         asyncio.run(following.manager.poll_once())
     assert_later_promotions_are_taken_up(following)
     assert version == following.version - 1
@@ -171,7 +205,7 @@ async def main():
     manager = ModelManager(settings, metrics, ModelRegistry(metrics))
     manager.start()
     entered = threading.Event()
-    loader.verify_and_warm = lambda *_: (entered.set(), threading.Event().wait())
+    loader.Loader._verify_and_warm = lambda *_: (entered.set(), threading.Event().wait())
     repository.promote("tiny", repository.publish(bundle))
     polling = asyncio.create_task(manager.poll_once())
     await asyncio.to_thread(entered.wait)
