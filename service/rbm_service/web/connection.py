@@ -113,7 +113,7 @@ class Connection(HttpToolsProtocol):
         exchange.__class__ = Exchange  # which adds methods to what uvicorn has made
         exchange.limits, exchange.server_state = self.body_limits, self.server_state
         self._unanswered.append(exchange)
-        if self.body_limits.num_held and (length := dict(exchange.scope["headers"]).get(b"content-length")):
+        if exchange.limits.may_run_out and (length := dict(exchange.scope["headers"]).get(b"content-length")):
             exchange.hold(0, int(length))
 
     def on_body(self, body: bytes) -> None:

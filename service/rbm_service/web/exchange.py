@@ -27,6 +27,11 @@ class BodyLimits:
     max_bytes_of_all: int = 2**63
     num_held: int = 0  # bytes of all
 
+    @property
+    def may_run_out(self) -> bool:
+        """Whether one more body, at its longest, would have no room."""
+        return self.num_held + self.max_bytes > self.max_bytes_of_all
+
 
 class Exchange(RequestResponseCycle):
     """One request and its answer, each in one piece; uvicorn's own methods are the way by messages."""
