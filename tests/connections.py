@@ -8,7 +8,7 @@ from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 from rbm_service.web.connection import Connection
-from rbm_service.web.exchange import BodyLimits
+from rbm_service.web.request_context import BodyLimits
 
 
 class Transport(asyncio.Transport):

@@ -1,4 +1,4 @@
-"""HTTP connections: with `exchange`, all that the service knows of uvicorn's insides.
+"""HTTP connections: with `Exchange`, all that the service knows of uvicorn's insides.
 
 Unlike uvicorn's, they cut off in time who never ends its headers, or goes on with a body that was refused.
 (While a route waits for a body, `RequestContext` keeps the time, and answers.) Headers are bounded, trailers
@@ -12,7 +12,7 @@ from typing import ClassVar, Final
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from rbm_service.web.exchange import BodyLimits, Exchange
+from rbm_service.web.request_context import BodyLimits, Exchange
 
 MAX_HEADER_BYTES: Final = 64 * 1024
 TOO_LONG, INVALID = "The headers are too long.", "Invalid HTTP request received."

@@ -34,7 +34,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rbm_service.serving.registry import ModelRegistry
 from rbm_service.web.connection import Connection
-from rbm_service.web.exchange import CONNECTION_CLOSE, BodyLimits
+from rbm_service.web.request_context import CONNECTION_CLOSE, BodyLimits
 
 QUIET_SECONDS: Final = 1.0
 TICK_SECONDS: Final = 0.05

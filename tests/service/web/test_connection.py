@@ -7,7 +7,7 @@ import pytest
 import uvicorn
 
 from rbm_service.web.connection import MAX_HEADER_BYTES, Connection
-from rbm_service.web.exchange import BodyLimits
+from rbm_service.web.request_context import BodyLimits
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from rbm_service.web.exchange import CONNECTION_CLOSE, BodyLimits
-from rbm_service.web.request_context import RequestContext
+from rbm_service.web.request_context import CONNECTION_CLOSE, BodyLimits, RequestContext
 from tests.connections import InMemoryConnection
 
 POST = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n"

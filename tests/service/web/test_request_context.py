@@ -4,8 +4,7 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 from rbm_service.errors import PayloadTooLargeError, RequestTimeoutError
-from rbm_service.web.exchange import BodyLimits, Exchange
-from rbm_service.web.request_context import RequestContext
+from rbm_service.web.request_context import BodyLimits, Exchange, RequestContext
 
 LAST = {"type": "http.request", "body": b"abc", "more_body": False}
 

@@ -8,7 +8,7 @@ import uvicorn
 
 ROOT = Path(__file__).parents[3]
 ADVICE = (
-    "connection.py, exchange.py and server.py build on uvicorn {pinned}, got {found}: compare its "
+    "connection.py, request_context.py and server.py build on uvicorn {pinned}, got {found}: compare its "
     "httptools_impl.py and server.py with what they override, then pin it, in constraints.txt, too"
 )
 
