@@ -24,6 +24,16 @@ def cuda_on_the_cpu(monkeypatch):
     monkeypatch.setitem(engine_module.TARGETS, "cuda", target)
 
 
+def recorded_runs(engine, monkeypatch):
+    """The inputs of every run from now on."""
+    runs = []
+    run = engine.run
+    monkeypatch.setattr(
+        engine, "run", lambda model_inputs, names: runs.append(model_inputs) or run(model_inputs, names)
+    )
+    return runs
+
+
 def test_it_gives_the_outputs_that_are_asked_for_and_no_others(engine, bundle):
     outputs = engine.run(feeds_of(bundle, range(3)), ("probabilities", "experts"))
     assert list(outputs) == ["probabilities", "experts"]
@@ -45,14 +55,9 @@ def test_other_golden_rows_are_refused(bundle, tmp_path):
 @pytest.mark.parametrize("max_rows", [1, 6, 8])
 def test_the_warm_up_runs_every_power_of_two_that_fits(bundle, monkeypatch, max_rows):
     engine = Engine(bundle, "cpu", 1)  # of its own: this bounds the passes
-    sizes = []
-    run = engine.run
-    monkeypatch.setattr(
-        engine,
-        "run",
-        lambda model_inputs, names: sizes.append(len(model_inputs["features"])) or run(model_inputs, names),
-    )
+    runs = recorded_runs(engine, monkeypatch)
     engine.warm_up(max_rows)
+    sizes = [len(model_inputs["features"]) for model_inputs in runs]
     assert sizes == [size for size in (8, 4, 2, 1) if size <= max_rows]
 
 
@@ -66,16 +71,9 @@ def test_a_sparse_bundle_proves_itself_and_runs(sparse_bundle):
 
 def test_the_warm_up_runs_long_sparse_rows_first(sparse_bundle, monkeypatch):
     engine = Engine(sparse_bundle, "cpu", 1)
-    shapes = []
-    run = engine.run
-    monkeypatch.setattr(
-        engine,
-        "run",
-        lambda model_inputs, names: (
-            shapes.append(model_inputs["feature_ids"].shape) or run(model_inputs, names)
-        ),
-    )
+    runs = recorded_runs(engine, monkeypatch)
     engine.warm_up(2)
+    shapes = [model_inputs["feature_ids"].shape for model_inputs in runs]
     assert shapes == [(2, 40), (1, 40), (2, 1), (1, 1)]
 
 
@@ -172,17 +170,9 @@ def test_it_measures_every_power_of_two_that_fits(any_bundle):
 
 def test_it_measures_rows_as_long_as_the_longest_known_one(sparse_bundle, monkeypatch):
     engine = Engine(sparse_bundle, "cpu", 1)
-    widths = []
-    run = engine.run
-    monkeypatch.setattr(
-        engine,
-        "run",
-        lambda model_inputs, names: (
-            widths.append(model_inputs["feature_ids"].shape[1]) or run(model_inputs, names)
-        ),
-    )
+    runs = recorded_runs(engine, monkeypatch)
     engine.measure(4)
-    assert set(widths) == {40}
+    assert {model_inputs["feature_ids"].shape[1] for model_inputs in runs} == {40}
 
 
 def test_on_the_cpu_it_waits_for_no_device(engine):
