@@ -179,17 +179,19 @@ sys.exit(run([]))
 """
 
 
-def test_a_disk_that_hangs_while_keys_are_read_anew_stops_nothing(models_dir, tmp_path, free_port):
+def test_a_disk_that_hangs_while_keys_are_read_anew_stops_nothing(tmp_path, free_port):
+    repository = ModelRepository(tmp_path / "models")  # of its own: it is written to
+    repository.promote("tiny", repository.publish(TINY))
     secret, line = new_key("web")
     keys, hanging = tmp_path / "keys", tmp_path / "hanging"
     keys.write_text(line)
     env = environment(
-        models_dir, RBM_PORT=str(free_port), RBM_API_KEYS_FILE=str(keys), RBM_RELOAD_POLL_SECONDS="0"
+        repository.root, RBM_PORT=str(free_port), RBM_API_KEYS_FILE=str(keys), RBM_RELOAD_POLL_SECONDS="0"
     )
     with started(env, [sys.executable, "-c", WITH_A_DISK_THAT_HANGS]) as server:
         hanging.touch()
         keys.write_text("nonsense")
-        ModelRepository(models_dir).promote("tiny", ModelRepository(models_dir).publish(TINY))
+        repository.promote("tiny", repository.publish(TINY))
         server.send_signal(signal.SIGHUP)
         wait_until(lambda: info(server, secret)["model"]["version"] == 2, "the end of the signal's handler")
         hanging.unlink()
