@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 from rbm_service.web.connection import Connection
-from rbm_service.web.request_context import BodyLimits
+from rbm_service.web.limits import BodyLimits
 
 
 class Transport(asyncio.Transport):
@@ -45,7 +46,7 @@ class InMemoryConnection:
         default_headers: Iterable[tuple[bytes, bytes]] = (),
         body_limits: BodyLimits | None = None,
     ) -> None:
-        protocol = Connection.within(60, body_limits or BodyLimits())
+        protocol = partial(Connection, 60, body_limits or BodyLimits())
         config = uvicorn.Config(app, http=protocol, lifespan="off", log_config=None)
         config.load()
         self._state = ServerState()

@@ -26,8 +26,8 @@ from rbm_service.serving.registry import ModelRegistry
 from rbm_service.serving.supervisor import supervising
 from rbm_service.settings import Settings
 from rbm_service.web.api_keys import KeyRing
+from rbm_service.web.limits import BodyLimits
 from rbm_service.web.middleware import RequestMiddleware
-from rbm_service.web.request_context import BodyLimits
 from rbm_service.web.server import serving_metrics
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from rbm_service.observability.logging import configure_logging
 from rbm_service.observability.metrics import Metrics
 from rbm_service.settings import Settings
 from rbm_service.web.api_keys import KeyRing
+from rbm_service.web.limits import BodyLimits
 from rbm_service.web.middleware import RequestMiddleware
-from rbm_service.web.request_context import BodyLimits
 from tests.load.yardsticks import serve
 
 

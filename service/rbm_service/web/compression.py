@@ -1,10 +1,14 @@
 """Compressed bodies: gzip and deflate, expanded no further than a body may be long."""
 
+import asyncio
 import re
 import zlib
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from rbm_service.errors import InvalidRequestError, PayloadTooLargeError, UnsupportedMediaTypeError
+
+if TYPE_CHECKING:
+    from rbm_service.web.request_context import RequestContext
 
 Encoding = Literal["gzip", "deflate"]
 
@@ -52,6 +56,22 @@ def expand(body: bytes, encoding: Encoding, max_bytes: int) -> bytes:
     if not stream.eof or stream.unused_data:
         found = "goes on after its end" if stream.eof else "is cut off"
         raise InvalidRequestError(f"the body is not valid {encoding}: it {found}")
+    return expanded
+
+
+async def expand_body(body: bytes, context: "RequestContext") -> bytes:
+    """Return the body of a request without its `Content-Encoding`; both forms count as held.
+
+    Raises:
+        UnsupportedMediaTypeError: an encoding that nobody here reads.
+        PayloadTooLargeError, InvalidRequestError: as `expand`.
+        OverloadedError: there is no room for it.
+    """
+    encoding = encoding_of(context.headers.get(b"content-encoding", b""))
+    if encoding is None:
+        return body
+    expanded = await asyncio.to_thread(expand, body, encoding, context.limits.max_bytes)
+    context.hold(len(expanded))
     return expanded
 
 

@@ -1,176 +1,244 @@
-"""HTTP connections: with `Exchange`, all that the service knows of uvicorn's insides.
+"""HTTP connections: requests are read with httptools, bounded in bytes and time, and answered in order.
 
-Unlike uvicorn's, they cut off in time who never ends its headers, or goes on with a body that was refused.
-(While a route waits for a body, `RequestContext` keeps the time, and answers.) Headers are bounded, trailers
-dropped, upgrades ignored as RFC 9110 allows; what cannot be read is refused when all before it is answered.
+They take the place of uvicorn's own, which would wait for ever for who never ends its headers, or goes on
+with a body that was refused. (While a route waits for a body, `RequestContext` keeps the time, and answers.)
+Headers are bounded, trailers dropped, upgrades ignored as RFC 9110 allows; what cannot be read is refused
+when all before it is answered.
 """
 
 import asyncio
+import urllib.parse
 from collections import deque
-from typing import ClassVar, Final
+from typing import Any, Final
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import structlog
+from uvicorn import Config
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr
+from uvicorn.server import ServerState
 
-from rbm_service.web.request_context import BodyLimits, Exchange
+from rbm_service.web.limits import (
+    MAX_HEADER_BYTES,
+    TOO_LONG,
+    BodyLimits,
+    Trailers,
+    head_of_request,
+)
+from rbm_service.web.request_context import Exchange
+from rbm_service.web.timed_connection import NEVER, TimedConnection
 
-MAX_HEADER_BYTES: Final = 64 * 1024
-TOO_LONG, INVALID = "The headers are too long.", "Invalid HTTP request received."
+INVALID: Final = "Invalid HTTP request received."
+REFUSAL: Final = (
+    b"HTTP/1.1 400 Bad Request\r\n%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
+    b"connection: close\r\n\r\n%b"
+)
+ASGI_VERSION: Final = {"version": "3.0", "spec_version": "2.3"}
+
+log = structlog.get_logger(__name__)
 
 
-class Trailers:
-    """Takes the place of a list of headers, keeps none of them, and has an end."""
+class Connection(TimedConnection):
+    """One connection: its requests, as they arrive, and whose turn it is to be answered."""
 
-    num_bytes = 0
-
-    def append(self, trailer: tuple[bytes, bytes]) -> None:
-        """Count one more."""
-        self.num_bytes += sum(map(len, trailer)) + len(": \r\n")
-        if self.num_bytes > MAX_HEADER_BYTES:
-            raise OverflowError(TOO_LONG)
-
-
-class Connection(HttpToolsProtocol):
-    """One connection. At most one timer runs: for the headers that come next, or for the rest of a body."""
-
-    header_seconds: ClassVar[float]
-    body_limits: ClassVar[BodyLimits]
-    cycle: Exchange  # of the request that was begun last
-    _timer: asyncio.TimerHandle | None = None
-    _refusal: str | None = None  # of what cannot be read, once all before it is answered
-    _in_headers = _in_body = False
-    _num_arriving = 0  # bytes that are being read now
-    _num_header_bytes = 0  # at least; trailers count too, -1 between two requests
-    _num_unsure_bytes = 0  # read together with the end of the request before
-    _head_without_upgrade = b""
-
-    @classmethod
-    def within(cls, header_seconds: float, body_limits: BodyLimits) -> type["Connection"]:
-        """Return a class with these limits; a body that was answered has the time of a body for its rest."""
-        return type(cls.__name__, (cls,), {"header_seconds": header_seconds, "body_limits": body_limits})
+    def __init__(
+        self,
+        header_seconds: float,
+        body_limits: BodyLimits,
+        config: Config,
+        server_state: ServerState,
+        app_state: object = None,
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(server_state, _loop or asyncio.get_running_loop())
+        self.body_limits = body_limits
+        self.exchange: Exchange | None = None  # of the last request whose headers are read
+        self._app = config.loaded_app
+        self._header_seconds = header_seconds
+        self._idle_seconds = config.timeout_keep_alive
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)  # what comes last has an answer
+        self._url, self._head_without_upgrade = b"", b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._unanswered: deque[Exchange] = deque()  # in the order of the requests; only the first has begun
+        self._refusal: str | None = None  # of what cannot be read, once all before it is answered
+        self._in_headers = self._in_body = False
+        self._num_arriving = 0  # bytes that are being read now
+        self._num_header_bytes = 0  # at least; trailers count too, -1 between two requests
+        self._num_unsure_bytes = 0  # read together with the end of the request before
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Wait for the first headers."""
         super().connection_made(transport)
-        self._unanswered: deque[Exchange] = deque()  # in the order of the requests
-        self._start(self.header_seconds)
+        self._server, self._client = get_local_addr(transport), get_remote_addr(transport)
+        self.start(self._header_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing more; a request that nobody has begun to answer is over."""
-        self._stop()
         super().connection_lost(exc)
         for exchange in self._unanswered:
             exchange.lose_caller()
         for exchange in list(self._unanswered)[1:]:  # the first keeps its body until its route has ended
             exchange.release()
         self._unanswered.clear()
+        self.exchange = self._parser = None  # each holds the connection, as it does them
+
+    def shutdown(self) -> None:
+        """Close, as soon as what was asked has its answers."""
+        if self._unanswered:
+            self._unanswered[-1].keep_alive = False
+        else:
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Take in what has arrived; the first byte after a pause begins the next request."""
         if self._refusal is not None:
             return
-        was_idle, last = self.timeout_keep_alive_task is not None, self.cycle
-        self._unset_keepalive_if_required()
+        was_idle, last = self.is_idle, self.exchange
+        if was_idle:
+            self.is_idle, self.deadline = False, NEVER
         self._num_arriving = len(data)
-        self._num_header_bytes = max(self._num_header_bytes, 0) + len(data)
-        rest = memoryview(data)
+        self._num_header_bytes = max(self._num_header_bytes, 0) + self._num_arriving
         try:
-            while True:
-                try:
-                    self.parser.feed_data(rest)
-                    break
-                except httptools.HttpParserUpgrade as upgrade:  # is not made: go on, as if it was not offered
-                    rest = rest[upgrade.args[0] :]
-                    self.parser.feed_data(self._head_without_upgrade)
+            self._parse(data)
         except httptools.HttpParserError as error:
             self._refuse(TOO_LONG if isinstance(error.__context__, OverflowError) else INVALID)
             return
         if self._num_header_bytes > MAX_HEADER_BYTES:
             self._refuse(TOO_LONG)
-        elif self._in_headers or (was_idle and self.cycle is last):  # uvicorn waits no more
-            self._start(self.header_seconds)
+        elif self._in_headers or (was_idle and self.exchange is last):
+            self.start(self._header_seconds)
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        while True:
+            try:
+                self._parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:  # is not made: go on, as if it was not offered
+                data = memoryview(data)[upgrade.args[0] :]
+                self._parser.feed_data(self._head_without_upgrade)
 
     def on_message_begin(self) -> None:
         """Count the bytes of headers that begin, be it while the request before is answered."""
-        super().on_message_begin()
-        self._in_headers = True
+        self._url, self._headers, self._in_headers = b"", [], True
         is_first = self._num_header_bytes == self._num_arriving  # of what is being read
         self._num_unsure_bytes = 0 if is_first else self._num_arriving
         self._num_header_bytes = self._num_arriving if is_first else 0
 
+    def on_url(self, url: bytes) -> None:
+        """Take in a part of the URL."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take in a header, or count a trailer."""
+        self._headers.append((name.lower(), value))
+
     def on_headers_complete(self) -> None:
-        """Begin an exchange; what answers begins when the loop comes to it."""
-        if self._num_header_bytes + self._num_unsure_bytes > MAX_HEADER_BYTES < len(self._head()):
+        """Begin an exchange, or let it wait for those before it."""
+        parser, limits = self._parser, self.body_limits
+        may_be_long = self._num_header_bytes + self._num_unsure_bytes > MAX_HEADER_BYTES
+        if may_be_long and len(head_of_request(parser, self._url, self._headers)) > MAX_HEADER_BYTES:
             raise OverflowError(TOO_LONG)  # which ends the parser
-        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
-            self._head_without_upgrade = self._head(without=b"upgrade")
+        if parser.should_upgrade() and parser.get_method() != b"CONNECT":
+            self._head_without_upgrade = head_of_request(parser, self._url, self._headers, without=b"upgrade")
             return
-        super().on_headers_complete()
-        self._stop()
+        exchange = self.exchange = Exchange(self, self._scope(), parser.should_keep_alive())
+        self._headers = Trailers()
         self._in_headers, self._in_body, self._num_header_bytes = False, True, 0
-        self.headers = Trailers()  # type: ignore[assignment]  # from here on, uvicorn only appends
-        exchange = self.cycle
-        exchange.__class__ = Exchange  # which adds methods to what uvicorn has made
-        exchange.limits, exchange.server_state = self.body_limits, self.server_state
+        self.deadline = NEVER
+        if limits.num_held + limits.max_bytes > limits.max_bytes_of_all:  # there may be no room for it
+            exchange.hold(0, int(exchange.headers.get(b"content-length", 0)))
         self._unanswered.append(exchange)
-        if exchange.limits.may_run_out and (length := dict(exchange.scope["headers"]).get(b"content-length")):
-            exchange.hold(0, int(length))
+        if len(self._unanswered) == 1:
+            self._begin(exchange)
+        else:
+            self.pause_reading()
+
+    def _scope(self) -> dict[str, Any]:
+        """Return what ASGI says of a request whose headers are there."""
+        url = httptools.parse_url(self._url)
+        path = url.path.decode("ascii")
+        return {
+            "type": "http",
+            "asgi": ASGI_VERSION,
+            "http_version": self._parser.get_http_version(),
+            "server": self._server,
+            "client": self._client,
+            "scheme": "http",
+            "method": self._parser.get_method().decode("ascii"),
+            "root_path": "",
+            "path": urllib.parse.unquote(path) if "%" in path else path,
+            "raw_path": url.path,
+            "query_string": url.query or b"",
+            "headers": self._headers,
+        }
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of a body in, unless there is no room or no need for it."""
+        """Take in a part of a body, unless there is no room or no need for it."""
         self._num_header_bytes = 0
-        exchange = self.cycle
-        if not exchange.drops_body:
-            exchange.hold(len(body))
-        if not exchange.drops_body:
-            super().on_body(body)
+        exchange = self.exchange
+        if exchange is not None and not exchange.drops_body:
+            exchange.take(body)
 
     def on_message_complete(self) -> None:
         """All of the request is there; if it was answered before that, the next one is waited for."""
-        if self.parser.should_upgrade():
+        exchange = self.exchange
+        if self._parser.should_upgrade() or exchange is None:
             return
         self._in_body = False
         self._num_header_bytes = -1
-        if self.cycle.response_complete:
-            self._stop()
-            self._start(self.header_seconds)
-        super().on_message_complete()
+        exchange.more_body = False
+        if exchange.response_complete:
+            self.deadline = NEVER
+            self.start(self._header_seconds)
+        elif exchange.event is not None:
+            exchange.event.set()
 
-    def on_response_complete(self) -> None:
-        """The answer is out; if not all of the body is in by now, nobody reads the rest of it."""
-        exchange = self._unanswered.popleft()
+    def end(self, exchange: Exchange) -> None:
+        """Go on behind an answer; if not all of the body is in by now, nobody reads the rest of it."""
+        self._unanswered.popleft()
         exchange.release()
-        super().on_response_complete()
-        if self._refusal is not None and not self._unanswered and not self.transport.is_closing():
-            self.send_400_response(self._refusal)
-        elif exchange.more_body:
-            self._start(self.body_limits.timeout_seconds)
+        if exchange.event is not None:
+            exchange.event.set()
+        if not exchange.keep_alive:
+            self.transport.close()
+        if not self.transport.is_closing():
+            self.resume_reading()
+            self._go_on(exchange)
 
-    def _head(self, without: bytes = b"") -> bytes:
-        """Return the request line and the headers as they came, but for one."""
-        lines = [b"%b: %b\r\n" % header for header in self.headers if header[0] != without]
-        version = self.parser.get_http_version().encode()
-        return b"%b %b HTTP/%b\r\n%b\r\n" % (self.parser.get_method(), self.url, version, b"".join(lines))
+    def _go_on(self, answered: Exchange) -> None:
+        """Begin what comes next: another request, the rest of a body, or a pause."""
+        if self._unanswered:
+            self._begin(self._unanswered[0])
+        elif self._refusal is not None:
+            self._answer_refusal()
+        elif answered.more_body:
+            self.start(self.body_limits.timeout_seconds)
+        elif not self._in_headers:
+            self.is_idle, self.deadline = True, self.loop.time() + self._idle_seconds
+            if self.timer is None:
+                self.set_timer()
+
+    def _begin(self, exchange: Exchange) -> None:
+        task = self.loop.create_task(exchange.run_asgi(self._app))
+        self.server_state.tasks.add(task)
+        task.add_done_callback(self.server_state.tasks.discard)
 
     def _refuse(self, message: str) -> None:
         """Answer 400 and close, as soon as all requests before this one have their answers."""
-        self._stop()
+        self.deadline = NEVER
         self._refusal = message
-        self.logger.warning(message)
-        if self._in_body and not self.cycle.response_complete:  # it never will be all there
-            self._unanswered.pop().lose_caller()
-            if self.pipeline:
-                self.pipeline.popleft()
-                self.cycle.release()
-        if not self._unanswered and not self.transport.is_closing():
-            self.send_400_response(message)
+        log.warning(message)
+        if self._in_body and self.exchange in self._unanswered:  # it never will be all there
+            exchange = self._unanswered.pop()
+            exchange.lose_caller()
+            if self._unanswered:  # nobody has begun it
+                exchange.release()
+        if not self._unanswered:
+            self._answer_refusal()
 
-    def _start(self, seconds: float) -> None:
-        """Start the timer, unless it runs: whatever arrives meanwhile gains no time."""
-        if self._timer is None and not self.transport.is_closing():
-            self._timer = self.loop.call_later(seconds, self.shutdown)
-
-    def _stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _answer_refusal(self) -> None:
+        if not self.transport.is_closing():
+            added = map(b"%b: %b\r\n".__mod__, self.server_state.default_headers)
+            text = (self._refusal or INVALID).encode()
+            self.transport.write(REFUSAL % (b"".join(added), len(text), text))
+            self.transport.close()

@@ -19,7 +19,8 @@ from rbm_service.observability.logging import log_access
 from rbm_service.observability.metrics import Metrics
 from rbm_service.web.api_keys import OPEN_PATHS, KeyRing
 from rbm_service.web.error_response import error_response
-from rbm_service.web.request_context import REQUEST_CONTEXT, BodyLimits, RequestContext
+from rbm_service.web.limits import BodyLimits
+from rbm_service.web.request_context import REQUEST_CONTEXT, RequestContext
 
 if TYPE_CHECKING:  # the extra `tracing` may not be installed
     from rbm_service.observability.tracing import Tracer

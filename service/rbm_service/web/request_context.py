@@ -1,64 +1,88 @@
 """One request and its answer, as the server holds them and as routes meet them: an id, a key, a bounded body.
 
-With `connection`, this is all that the service knows of uvicorn's insides, of the version that is pinned.
+With `connection` and `timed_connection`, this is all that the service knows of uvicorn's insides.
 """
 
 import asyncio
+import logging
 import random
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
-from uvicorn.server import ServerState
 
 from rbm_service.errors import OverloadedError, PayloadTooLargeError, RequestTimeoutError
 from rbm_service.observability.metrics import RequestTrace
 from rbm_service.web.api_keys import Headers
-from rbm_service.web.compression import encoding_of, expand
+from rbm_service.web.limits import BodyLimits, RawHeaders
+
+if TYPE_CHECKING:  # which is built on this
+    from rbm_service.web.connection import Connection
 
 REQUEST_CONTEXT: Final = "context"  # where it lies in the state of a request
 CONNECTION_CLOSE: Final = (b"connection", b"close")
+CLOSE_LINE: Final = b": ".join(CONNECTION_CLOSE)
 USABLE_ID: Final = re.compile(rb"[ -~]{1,128}")
 
-RawHeaders = Sequence[tuple[bytes, bytes]]
-
 _random = random.Random()  # an id has to be new, not hard to guess
-
-
-@dataclass(slots=True)
-class BodyLimits:
-    """Bounds each body in length and in time, and the bytes of all bodies in memory together.
-
-    A body that is alone may grow beyond that sum.
-    """
-
-    max_bytes: int = 2**63
-    timeout_seconds: float = 60.0
-    max_bytes_of_all: int = 2**63
-    num_held: int = 0  # bytes of all
-
-    @property
-    def may_run_out(self) -> bool:
-        """Whether one more body, at its longest, would have no room."""
-        return self.num_held + self.max_bytes > self.max_bytes_of_all
 
 
 class Exchange(RequestResponseCycle):
     """One request and its answer, each in one piece; uvicorn's own methods are the way by messages."""
 
-    limits: BodyLimits
-    server_state: ServerState
-    on_gone: Callable[[], object] | None = None
-    num_held = 0  # bytes that are counted for it
-    drops_body = False  # as there is no room for it, or nobody reads it any more
+    logger = logging.getLogger("uvicorn.error")
+    access_log = False  # of uvicorn
+    chunked_encoding: bool | None = None
+    expected_content_length = 0
+
+    def __init__(self, connection: "Connection", scope: Scope, keep_alive: bool) -> None:
+        self.connection = connection
+        self.scope = scope  # type: ignore[assignment]  # the same for uvicorn and Starlette
+        self.headers: Headers = dict(scope["headers"])
+        self.limits = connection.body_limits
+        self.flow = connection
+        self.transport = connection.transport
+        self.default_headers = connection.server_state.default_headers
+        self.keep_alive = keep_alive
+        self.body = bytearray()
+        self.num_held = 0  # bytes that are counted for it
+        self.more_body = True
+        self.drops_body = False  # as there is no room for it, or nobody reads it any more
+        self.disconnected = self.response_started = self.response_complete = False
+        self.waiting_for_100_continue = self.headers.get(b"expect", b"").lower() == b"100-continue"
+        self.on_gone: Callable[[], object] | None = None
+        self.event: asyncio.Event | None = None  # most requests need none
+
+    @property
+    def message_event(self) -> asyncio.Event:  # type: ignore[override]  # where uvicorn has an attribute
+        """Set when there is something to receive: more of the body, its end, or that the caller has gone."""
+        if self.event is None:
+            self.event = asyncio.Event()
+            if self.body or not self.more_body or self.disconnected:
+                self.event.set()
+        return self.event
+
+    def on_response(self) -> None:
+        """Go on behind the answer."""
+        self.connection.end(self)
+
+    def take(self, body: bytes) -> None:
+        """Take in a part of the body, if there is room for it."""
+        self.hold(len(body))
+        if not self.drops_body:
+            self.body += body
+            if len(self.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            if self.event is not None:
+                self.event.set()
 
     def whole_body(self) -> bytes | None:
         """Return all of the body, so that nothing is left to receive; None if it is not all there."""
-        if self.more_body or self.disconnected:
+        if self.more_body or self.disconnected or self.drops_body:
             return None
         body, self.body = bytes(self.body), bytearray()
         self.flow.resume_reading()  # paused by a long one: nobody would notice that the caller goes
@@ -91,25 +115,21 @@ class Exchange(RequestResponseCycle):
         """Send an answer, if anyone still reads it; False, with nothing sent, if it has to go by messages."""
         if self.disconnected:
             return True
-        headers = [*self.server_state.default_headers, *headers]
         is_whole = (b"content-length", b"%d" % len(body)) in headers and self.scope["method"] != "HEAD"
         if self.response_started or self.flow.write_paused or not is_whole:
             return False
-        if CONNECTION_CLOSE in headers:
+        lines = list(map(b": ".join, self.connection.server_state.default_headers))
+        lines += map(b": ".join, headers)
+        if CLOSE_LINE in lines:
             self.keep_alive = False
         elif not self.keep_alive:
-            headers.append(CONNECTION_CLOSE)
-        lines = b"\r\n".join(map(b": ".join, headers))
-        if lines.count(b"\n") >= len(headers) or lines.count(b"\r") >= len(headers):
+            lines.append(CLOSE_LINE)
+        text = b"".join(lines)
+        if b"\n" in text or b"\r" in text:
             return False  # a header that is two: refused there
-        # From here on, what uvicorn does when the last message of an answer comes.
         self.response_started = self.response_complete = True
-        self.waiting_for_100_continue = False
-        self.message_event.set()
-        self.transport.write(b"%b%b\r\n\r\n%b" % (STATUS_LINE[status], lines, body))
-        if not self.keep_alive:
-            self.transport.close()
-        self.on_response()
+        self.transport.write(b"%b%b\r\n\r\n%b" % (STATUS_LINE[status], b"\r\n".join(lines), body))
+        self.connection.end(self)
         return True
 
 
@@ -122,9 +142,14 @@ class RequestContext:
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, limits: BodyLimits) -> None:
-        headers: Headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"")
-        request_id = given if USABLE_ID.fullmatch(given) else b"%032x" % _random.getrandbits(128)
+        server = getattr(receive, "__self__", None)
+        self.exchange = server if isinstance(server, Exchange) else None
+        # Whoever stands between the server and this sees every message of the answer.
+        self._answers_whole = self.exchange is not None and getattr(send, "__self__", None) is server
+        headers = self.exchange.headers if self.exchange is not None else dict(scope["headers"])
+        request_id = headers.get(b"x-request-id")
+        if request_id is None or not USABLE_ID.fullmatch(request_id):
+            request_id = b"%032x" % _random.getrandbits(128)
         self.request_id = request_id.decode()
         self._id_header = (b"x-request-id", request_id)
         self.headers = headers
@@ -132,14 +157,8 @@ class RequestContext:
         self.key_name: str | None = None
         self.status = 0  # nothing sent yet
         self.work: RequestTrace | None = None  # for its trace, where there are traces
-        announced = headers.get(b"content-length", b"")
-        self._announced_bytes = int(announced[:19]) if announced.isdigit() else 0  # longer: as much too long
-        self._limits = limits
+        self.limits = limits
         self._deadline: float | None = None  # from when the body is waited for
-        server = getattr(receive, "__self__", None)
-        self.exchange = server if isinstance(server, Exchange) else None
-        # Whoever stands between the server and this sees every message of the answer.
-        self._answers_whole = self.exchange is not None and getattr(send, "__self__", None) is server
         self._receive_next, self._send_on = receive, send
         self._head: Message | None = None
         self._body_is_complete = False
@@ -153,26 +172,17 @@ class RequestContext:
             PayloadTooLargeError, OverloadedError, RequestTimeoutError: as `receive`.
         """
         if self.exchange is not None and (whole := self.exchange.whole_body()) is not None:
-            self._take(len(whole))
+            if len(whole) > self.limits.max_bytes:
+                raise PayloadTooLargeError(self.limits.max_bytes)
             self._body_is_complete = True
             return whole
         return await Request({"type": "http"}, self.receive).body()
 
-    async def expand(self, body: bytes) -> bytes:
-        """Return a body without its `Content-Encoding`; both forms count as held.
-
-        Raises:
-            UnsupportedMediaTypeError, InvalidRequestError: of another encoding, or damaged.
-            PayloadTooLargeError, OverloadedError: it would be too long, or there is no room for it.
-        """
-        encoding = encoding_of(self.headers.get(b"content-encoding", b""))
-        if encoding is None:
-            return body
-        expanded = await asyncio.to_thread(expand, body, encoding, self._limits.max_bytes)
+    def hold(self, num_bytes: int) -> None:
+        """Count what the body takes in memory beside what has arrived; raises what `receive` does."""
         if self.exchange is not None:
-            self.exchange.hold(len(expanded))
+            self.exchange.hold(num_bytes)
             self._take(0)
-        return expanded
 
     def watch(self, on_gone: Callable[[], object]) -> None:
         """Call this when the caller goes before it has an answer, or now if it has gone; only the service's
@@ -194,13 +204,14 @@ class RequestContext:
         """
         if self._body_is_complete:  # what comes now is that the caller hangs up, whenever that is
             return await self._receive_next()
-        self._take(0)
-        self._deadline = self._deadline or asyncio.get_running_loop().time() + self._limits.timeout_seconds
+        announced = self.headers.get(b"content-length", b"")
+        self._take(0, int(announced[:19]) if announced.isdigit() else 0)  # if longer: as much too long
+        self._deadline = self._deadline or asyncio.get_running_loop().time() + self.limits.timeout_seconds
         try:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive_next()
         except TimeoutError:
-            raise RequestTimeoutError(self._limits.timeout_seconds) from None
+            raise RequestTimeoutError(self.limits.timeout_seconds) from None
         if message["type"] == "http.request":
             self._take(len(message.get("body", b"")))
             self._body_is_complete = not message.get("more_body", False)
@@ -229,10 +240,10 @@ class RequestContext:
         self.status = status
         return True
 
-    def _take(self, num_bytes: int) -> None:
+    def _take(self, num_bytes: int, num_announced: int = 0) -> None:
         self._num_bytes += num_bytes
-        if max(self._num_bytes, self._announced_bytes) > self._limits.max_bytes:
-            raise PayloadTooLargeError(self._limits.max_bytes)
+        if max(self._num_bytes, num_announced) > self.limits.max_bytes:
+            raise PayloadTooLargeError(self.limits.max_bytes)
         if self.exchange is not None and self.exchange.drops_body:
             raise OverloadedError(1, "too many bytes of other requests are held")
 

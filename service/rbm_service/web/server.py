@@ -24,6 +24,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Final
 
@@ -34,7 +35,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rbm_service.serving.registry import ModelRegistry
 from rbm_service.web.connection import Connection
-from rbm_service.web.request_context import CONNECTION_CLOSE, BodyLimits
+from rbm_service.web.limits import BodyLimits
+from rbm_service.web.request_context import CONNECTION_CLOSE
 
 QUIET_SECONDS: Final = 1.0
 TICK_SECONDS: Final = 0.05
@@ -47,7 +49,7 @@ def server_config(app: ASGIApp, header_seconds: float, body_limits: BodyLimits) 
     """Return how uvicorn is to serve an application: over `Connection`, with nothing of its own around it."""
     return uvicorn.Config(
         app,
-        http=Connection.within(header_seconds, body_limits),
+        http=partial(Connection, header_seconds, body_limits),  # type: ignore[arg-type]  # which makes them
         ws="none",
         lifespan="off",
         proxy_headers=False,  # nothing here asks who the client is

@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
+from functools import partial
 
 import pytest
 import uvicorn
 
-from rbm_service.web.connection import MAX_HEADER_BYTES, Connection
-from rbm_service.web.request_context import BodyLimits
+from rbm_service.web.connection import Connection
+from rbm_service.web.limits import MAX_HEADER_BYTES, BodyLimits
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -41,7 +42,7 @@ async def serving(app, port, *, header_seconds=LONG, rest_seconds=LONG, keep_ali
     config = uvicorn.Config(
         app,
         port=port,
-        http=Connection.within(header_seconds, BodyLimits(timeout_seconds=rest_seconds)),
+        http=partial(Connection, header_seconds, BodyLimits(timeout_seconds=rest_seconds)),
         lifespan="off",
         log_config=None,
         timeout_keep_alive=keep_alive_seconds,
@@ -204,12 +205,12 @@ def test_a_connection_that_ends_leaves_no_timer(free_port):
             async with connected(free_port) as connection:
                 assert await connection.ask(GET) == (b"200", b"0")
                 connection.writer.write(HEAD)
-                while not all(protocol._timer for protocol in server.server_state.connections):
+                while not all(protocol.timer for protocol in server.server_state.connections):
                     await asyncio.sleep(0.01)
                 (protocol,) = server.server_state.connections
             while server.server_state.connections:
                 await asyncio.sleep(0.01)
-            return protocol._timer
+            return protocol.timer
 
     assert asyncio.run(scenario()) is None
 

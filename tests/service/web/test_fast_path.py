@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from rbm_service.web.request_context import CONNECTION_CLOSE, BodyLimits, RequestContext
+from rbm_service.web.limits import BodyLimits
+from rbm_service.web.request_context import CONNECTION_CLOSE, RequestContext
 from tests.connections import InMemoryConnection
 
 POST = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n"

@@ -47,7 +47,7 @@ def test_what_a_request_is_made_of_goes_with_it(settings, request_bytes, status)
             connection, cycles = InMemoryConnection(app.request_middleware), []
             for _ in range(NUM_REQUESTS):
                 connection.protocol.data_received(request_bytes)
-                cycles.append(weakref.ref(connection.protocol.cycle))
+                cycles.append(weakref.ref(connection.protocol.exchange))
                 await connection.answered()
         return connection.transport.written, [cycle() is not None for cycle in cycles]
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from rbm_service.web.connection import MAX_HEADER_BYTES
+from rbm_service.web.limits import MAX_HEADER_BYTES
 from tests.connections import InMemoryConnection
 
 POST = b"POST /%b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n"

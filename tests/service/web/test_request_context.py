@@ -4,7 +4,8 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 from rbm_service.errors import PayloadTooLargeError, RequestTimeoutError
-from rbm_service.web.request_context import BodyLimits, Exchange, RequestContext
+from rbm_service.web.limits import BodyLimits
+from rbm_service.web.request_context import Exchange, RequestContext
 
 LAST = {"type": "http.request", "body": b"abc", "more_body": False}
 
@@ -20,6 +21,8 @@ class Whole(Exchange):
         self.whole = body
         self.takes_answers = takes_answers
         self.answers = []
+        self.headers = {b"x-request-id": b"abc"}
+        self.drops_body = False
 
     def whole_body(self):
         return self.whole

@@ -32,7 +32,7 @@ from rbm_service.runtime.tensors import Tensors
 from rbm_service.serving.model import ServedModel
 from rbm_service.settings import Settings
 from rbm_service.web.api_keys import Headers
-from rbm_service.web.compression import accepted_encoding, compress
+from rbm_service.web.compression import accepted_encoding, compress, expand_body
 from rbm_service.web.request_context import RequestContext, context_of
 
 DATA: Final = b'"data"'
@@ -59,7 +59,7 @@ async def infer_model(request: Request) -> Response:
 
 async def _answer(context: RequestContext, app_state: AppState, model: ServedModel, raw: bytes) -> Response:
     started, headers, manifest = perf_counter(), context.headers, model.bundle.manifest
-    body = await context.expand(raw)
+    body = await expand_body(raw, context)
     is_long = len(body) > MAX_BYTES_ON_LOOP or b"content-encoding" in headers
     read = partial(read_question, body, headers, manifest, app_state.settings)
     asked, query, wanted = await offload(read) if is_long else read()
