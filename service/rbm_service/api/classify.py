@@ -90,10 +90,9 @@ async def classify(request: Request) -> Response:
                 context, app_state, model, query, started, is_long, options.explain, options.timeout_seconds
             )
             sources, outputs = computed.rows.sources, computed.outputs
-            head = {"name": model.name, "version": model.version}
             rows_at_once = max(1, MAX_VALUES_ON_LOOP // values_per_row(options, outputs))
             write = partial(
-                write_answer, head, outputs, options.node_ids, sources, options, labels, rows_at_once
+                write_answer, model.as_json, outputs, options.node_ids, sources, options, labels, rows_at_once
             )
             content, num_abstained = await offload(write) if len(sources) > rows_at_once else write()
             return finish(JsonResponse(content), context, app_state, model, computed, num_abstained)

@@ -16,7 +16,7 @@ from rbm_service.api.dependencies import AppState
 from rbm_service.errors import FailureReason, ServiceError, UnknownNodeError
 from rbm_service.inference.batch import RequestOutputs
 from rbm_service.inference.preprocessing import NodeQuery, RequestRows, encode
-from rbm_service.observability.metrics import STAGES, Metrics, RequestTrace, Stage
+from rbm_service.observability.metrics import STAGES, Metrics, RequestTrace
 from rbm_service.serving.model import ServedModel
 from rbm_service.web.request_context import RequestContext
 
@@ -49,7 +49,7 @@ def count_failure(metrics: Metrics, error: BaseException) -> None:
 
 @dataclass(slots=True)
 class Computed:
-    """The rows of a query, what the graph said of them, and the seconds of the stages until then.
+    """The rows of a query, what the graph said of them, and the seconds of the stages until then, in order.
 
     `started` is when the body was there, by `time.perf_counter`, and `ended` when the outputs were.
     """
@@ -57,7 +57,7 @@ class Computed:
     query: NodeQuery
     rows: RequestRows
     outputs: RequestOutputs
-    seconds: dict[Stage, float]
+    seconds: tuple[float, ...]
     started: float
     ended: float
 
@@ -85,9 +85,12 @@ async def compute(
     """
     parsed = perf_counter()
     model.batcher.check_room()
-    find_rows = partial(encode, query, model.bundle, app_state.settings.max_request_rows)
+    most = app_state.settings.max_request_rows
     try:
-        rows = await offload(find_rows) if is_long else find_rows()
+        if is_long:
+            rows = await offload(partial(encode, query, model.bundle, most))
+        else:
+            rows = encode(query, model.bundle, most)
     except UnknownNodeError as error:
         model.metrics.positions["missing"].inc(error.num_unknown)
         raise
@@ -97,12 +100,7 @@ async def compute(
     future = model.batcher.submit(rows, explain=explain, deadline=deadline)
     context.watch(partial(model.batcher.give_up, future, ClientDisconnect))
     outputs = await future
-    seconds: dict[Stage, float] = {
-        "parse": parsed - started,
-        "position_lookup": encoded - parsed,
-        "queue": outputs.queue_seconds,
-        "inference": outputs.inference_seconds,
-    }
+    seconds = (parsed - started, encoded - parsed, outputs.queue_seconds, outputs.batch.seconds)
     return Computed(query, rows, outputs, seconds, started, perf_counter())
 
 
@@ -118,26 +116,23 @@ def finish(
 
     Once the answer is out, the shadow gets the request, if there is a shadow and this is one for it.
     """
-    now, seconds, outputs = perf_counter(), computed.seconds, computed.outputs
-    seconds["serialize"] = now - computed.ended
+    now, outputs = perf_counter(), computed.outputs
+    seconds = (*computed.seconds, now - computed.ended)
     model.metrics.count_request(seconds, computed.rows.sources, num_abstained)
     if app_state.settings.otlp_endpoint is not None:
         attributes: dict[str, str | int] = {
             "rbm.model.name": model.name,
             "rbm.model.version": model.version,
             "rbm.rows": computed.rows.num_rows,
-            "rbm.batch.id": outputs.batch_number,
-            "rbm.batch.rows": outputs.batch_rows,
+            "rbm.batch.id": outputs.batch.number,
+            "rbm.batch.rows": outputs.batch.num_rows,
         }
         context.work = RequestTrace(attributes, computed.started, seconds)
     shadow = app_state.models.shadows.get(model.name)
     if shadow is not None and shadow.samples(model.version):
         labels = [model.bundle.manifest.labels[index] for index in outputs.class_index]
         response.background = BackgroundTask(shadow.follow, computed.query, labels, model.version)
-    parse, lookup, queue, inference, serialize = seconds.values()
-    timing = SERVER_TIMING % (
-        *(1e3 * parse, 1e3 * lookup, 1e3 * queue, 1e3 * inference, 1e3 * serialize),
-        1e3 * (now - computed.started),
-    )
+    milliseconds = tuple([1e3 * each for each in (*seconds, now - computed.started)])
+    timing = SERVER_TIMING % milliseconds
     response.raw_headers.append((b"server-timing", timing.encode()))
     return response

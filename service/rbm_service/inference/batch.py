@@ -29,16 +29,19 @@ INLINE_NONZEROS: Final = 4096  # the same for sparse rows, padding included
 
 @dataclass(slots=True)
 class RequestOutputs:
-    """The outputs for the rows of one request, the most probable class of each and its probability, how long
-    they took, and the batch they were in: its number and all its rows."""
+    """What a request has of its batch: the most probable class of each row and its probability, which is all
+    that most answers need, and the place of its rows in all outputs."""
 
-    outputs: Tensors
+    batch: "ComputedBatch"
+    rows: slice
     class_index: list[int]
     confidence: list[float]
     queue_seconds: float
-    inference_seconds: float
-    batch_number: int
-    batch_rows: int
+
+    @property
+    def outputs(self) -> Tensors:
+        """The outputs for the rows of the request."""
+        return cut(self.batch.outputs, self.rows)
 
 
 @dataclass(slots=True, eq=False)
@@ -130,15 +133,21 @@ def _joined(parts: Sequence[TableRows]) -> Integers:
 @dataclass(slots=True)
 class ComputedBatch:
     """Requests whose rows went through the engine, the outputs for all of them, when that began, by
-    `time.perf_counter`, and how long it took."""
+    `time.perf_counter`, and how long it took; its number, once it is answered."""
 
     jobs: Sequence[Job]
     outputs: Tensors
     started: float
     seconds: float
+    number: int = 0
 
-    def answer(self, metrics: ModelMetrics, number: int) -> None:
-        """Give each request its outputs, and count what was computed, in the batch of this number."""
+    @property
+    def num_rows(self) -> int:
+        """The rows of all requests."""
+        return len(self.outputs["probabilities"])
+
+    def answer(self, metrics: ModelMetrics) -> None:
+        """Give each request its outputs, and count what was computed."""
         if not self.jobs:
             return
         classes, confidences = _most_probable(self.outputs["probabilities"])  # B each
@@ -147,15 +156,8 @@ class ComputedBatch:
         for job in self.jobs:
             start, end = end, end + job.rows.num_rows
             if not job.future.done():
-                outputs = RequestOutputs(
-                    self.outputs if len(self.jobs) == 1 else cut(self.outputs, slice(start, end)),
-                    classes[start:end],
-                    confidences[start:end],
-                    self.started - job.submitted,
-                    self.seconds,
-                    batch_number=number,
-                    batch_rows=len(classes),
-                )
+                rows, queue_seconds = slice(start, end), self.started - job.submitted
+                outputs = RequestOutputs(self, rows, classes[rows], confidences[rows], queue_seconds)
                 job.future.set_result(outputs)
 
 

@@ -205,8 +205,8 @@ class Batcher:
         """Give each request its outputs."""
         try:
             computed = computed_batch()
-            self._num_batches += 1
-            computed.answer(self._metrics, self._num_batches)
+            self._num_batches = computed.number = self._num_batches + 1
+            computed.answer(self._metrics)
             self._num_failures = 0
         except Exception as error:  # noqa: BLE001 - the unit of work is this batch
             self._fail(batch, error)

@@ -3,7 +3,7 @@
 Dimension letters: B rows, C classes, L layers, K experts per row.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -35,7 +35,7 @@ def values_per_row(options: AnswerOptions, outputs: RequestOutputs) -> int:
 
 
 def write_answer(
-    model: Mapping[str, object],
+    model: bytes,
     outputs: RequestOutputs,
     node_ids: Sequence[NodeId | None] | None,
     sources: Sequence[str],
@@ -46,7 +46,7 @@ def write_answer(
     """The answer as JSON, one prediction per row with everything that was asked for, and how many abstain.
 
     Args:
-        model: which answers.
+        model: which answers, as JSON.
         sources: where the position of each row came from, (B,).
         rows_at_once: written out in one go; between two such pieces, other threads have their turn.
     """
@@ -56,7 +56,7 @@ def write_answer(
         span = slice(start, start + rows_at_once)
         predictions = _predictions(outputs, ids, sources, options, labels, span)
         parts.append(to_json(predictions)[1:-1])
-    content = b'{"model":%b,"predictions":[%b]}' % (to_json(model), b",".join(parts))
+    content = b'{"model":%b,"predictions":[%b]}' % (model, b",".join(parts))
     least = options.min_confidence
     return content, 0 if least is None else sum(p < least for p in outputs.confidence)
 
@@ -70,7 +70,7 @@ def _predictions(
     span: slice,
 ) -> list[dict[str, Any]]:
     """What is said of some of the rows; of one that abstains, no label."""
-    tensors, least = outputs.outputs, options.min_confidence or 0.0
+    least = options.min_confidence or 0.0
     classes, confidences = outputs.class_index[span], outputs.confidence[span]
     predictions: list[dict[str, Any]] = [
         {
@@ -84,11 +84,11 @@ def _predictions(
     ]
     columns: dict[str, Sequence[Any]] = {}  # what was asked for besides
     if options.top_k > 1:
-        columns["top_k"] = _top_k(tensors["probabilities"][span], options.top_k, labels)
+        columns["top_k"] = _top_k(outputs.outputs["probabilities"][span], options.top_k, labels)
     if options.return_probabilities:
-        columns["probabilities"] = tensors["probabilities"][span].tolist()
+        columns["probabilities"] = outputs.outputs["probabilities"][span].tolist()
     if options.explain:
-        columns["experts"] = _experts(cut(tensors, span))
+        columns["experts"] = _experts(cut(outputs.outputs, span))
     if options.min_confidence is not None:
         columns["abstained"] = [p < least for p in confidences]
     for name, column in columns.items():

@@ -84,9 +84,10 @@ def encode(query: NodeQuery, bundle: Bundle, max_rows: int) -> RequestRows:
         UnknownNodeError: ids without a position, and nothing to compute one from.
     """
     B, nodes = _num_rows(query, max_rows), bundle.nodes
-    table_rows: TableRows = [UNKNOWN] * B
-    unknown = [*range(B)]
-    if query.node_ids is not None:
+    table_rows: TableRows
+    if query.node_ids is None:
+        table_rows, unknown = [UNKNOWN] * B, [*range(B)]
+    else:
         table_rows, unknown = nodes.find(query.node_ids), []
         if UNKNOWN in table_rows:
             unknown = np.flatnonzero(np.asarray(table_rows) == UNKNOWN).tolist()
@@ -100,14 +101,17 @@ def encode(query: NodeQuery, bundle: Bundle, max_rows: int) -> RequestRows:
 
 def _num_rows(query: NodeQuery, max_rows: int) -> int:
     """B, the length of every column that there is."""
-    lengths = {name: len(column) for name in COLUMNS if (column := getattr(query, name)) is not None}
+    columns = (query.node_ids, query.features, query.neighbors, query.positions)
+    lengths = [len(column) for column in columns if column is not None]
     if not lengths:
         raise InvalidRequestError(f"give at least one of {', '.join(COLUMNS)}")
-    name, B = next(iter(lengths.items()))
-    if [*lengths.values()].count(B) < len(lengths):
-        got = ", ".join(f"{name} of {length}" for name, length in lengths.items())
-        raise InvalidRequestError.mismatch(expected="columns of one length", got=got)
-    check_num_rows(name, B, max_rows)
+    B = lengths[0]
+    if not 1 <= B <= max_rows or lengths.count(B) < len(lengths):
+        present = [name for name, column in zip(COLUMNS, columns, strict=True) if column is not None]
+        if lengths.count(B) < len(lengths):
+            got = ", ".join(f"{name} of {length}" for name, length in zip(present, lengths, strict=True))
+            raise InvalidRequestError.mismatch(expected="columns of one length", got=got)
+        check_num_rows(present[0], B, max_rows)
     return B
 
 

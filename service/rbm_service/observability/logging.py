@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from queue import SimpleQueue
 from typing import Final, Literal, TextIO, cast
 
@@ -155,25 +155,35 @@ def flush_logs() -> None:
         _writer.drain(seconds=1.0)
 
 
-def log_access(**fields: object) -> None:
+def log_access(fields: EventDict) -> None:
     """Write the access line of a request that is over; the writer's thread makes it."""
     if _access_writer is None:
         log.info("request", **fields)  # a call of nothing, where the level leaves it out
     else:
-        fields.update(event="request", timestamp=datetime.now(UTC))
+        fields["event"], fields["timestamp"] = "request", time.time()
         _access_writer.put(fields)
 
 
 def _render(as_text: Processor, logger: WrappedLogger, method: str, event: EventDict) -> str:
     """Make a line of an event at level `method`, whatever its fields hold; structlog's only processor."""
     given = event.get("timestamp")  # of an access line
-    moment = given if isinstance(given, datetime) else datetime.now(UTC)
+    more = {"timestamp": _as_text(given if isinstance(given, float) else time.time()), "level": method}
     try:
-        return str(as_text(logger, method, {**event, "timestamp": moment, "level": method}))
+        return str(as_text(logger, method, {**event, **more}))
     except Exception as error:  # noqa: BLE001 - the unit of work is this line
         shown = {name: value for name, value in event.items() if isinstance(value, str | int)}
-        more = {"timestamp": f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}", "level": method, "not_rendered": ascii(error)}
-        return json.dumps(shown | more)
+        return json.dumps(shown | more | {"not_rendered": ascii(error)})
+
+
+def _as_text(seconds: float) -> str:
+    """Return a moment of the system's clock as a log has it."""
+    second = int(seconds)
+    return f"{_second_as_text(second)}.{int(1e6 * (seconds - second)):06d}Z"
+
+
+@lru_cache(maxsize=1)
+def _second_as_text(second: int) -> str:
+    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def _as_json(logger: WrappedLogger, method: str, event: EventDict) -> str:

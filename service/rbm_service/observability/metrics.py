@@ -1,6 +1,6 @@
 """Every metric of the service, on a registry of its own."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import partial
 from typing import Final, Literal, NamedTuple, get_args
@@ -47,11 +47,11 @@ class ModelInfo(NamedTuple):
 
 class RequestTrace(NamedTuple):
     """What a trace tells of a request that was computed: attributes of its span, the beginning of the first
-    stage by `time.perf_counter`, and the seconds of each stage in order."""
+    stage by `time.perf_counter`, and the seconds of each of `STAGES`."""
 
     attributes: Mapping[str, str | int]
     started: float
-    stage_seconds: Mapping[Stage, float]
+    stage_seconds: Sequence[float]
 
 
 class Queue(NamedTuple):

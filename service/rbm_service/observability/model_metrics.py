@@ -5,7 +5,7 @@ Dimension letters: B rows, C classes, L layers, E experts, K experts per row.
 
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Final
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from rbm_bundle.manifest import NO_EXPERT
 from rbm_service.observability.families import observe_each
-from rbm_service.observability.metrics import STAGES, Metrics, Queue, Stage
+from rbm_service.observability.metrics import STAGES, Metrics, Queue
 
 Indices = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.floating]
@@ -31,7 +31,7 @@ class ModelMetrics:
     Attributes:
         load_seconds: from the first byte verified to the last warm-up batch, where it was loaded.
         rows, executions: how many were computed for this version since it was put in service.
-        stages: the times that its requests spent in each stage.
+        stages: the times that its requests spent in each stage, in their order.
         queues: what the gauges of the model ask, the newest last; those of other versions too, once shown.
         positions: rows by the origin of their position, `missing` where an id is unknown and has none.
     """
@@ -93,23 +93,23 @@ class ModelMetrics:
         histogram.total += num_rows
 
     def count_request(
-        self, stage_seconds: Mapping[Stage, float], sources: Sequence[str], num_abstained: int = 0
+        self, stage_seconds: Sequence[float], sources: Sequence[str], num_abstained: int = 0
     ) -> None:
         """Count a request that has its answer.
 
         Args:
-            stage_seconds: the time that it spent in each stage.
+            stage_seconds: the time that it spent in each of `STAGES`.
             sources: where the position of each row came from, shape (B,).
             num_abstained: rows whose confidence is below what the caller asked for.
         """
-        for stage, histogram in self.stages.items():
-            seconds = stage_seconds[stage]
+        for histogram, seconds in zip(self.stages.values(), stage_seconds, strict=True):
             histogram.counts[bisect_left(histogram.edges, seconds)] += 1
             histogram.total += seconds
         positions = self.positions
         for source in sources:
             positions[source].value += 1
-        self._abstained.value += num_abstained
+        if num_abstained:
+            self._abstained.value += num_abstained
 
     def count_batch(
         self, num_requests: int, experts: Indices, class_index: Sequence[int], confidence: Sequence[float]

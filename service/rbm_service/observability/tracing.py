@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode, format_trace_id, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from rbm_service.observability.metrics import RequestTrace
+from rbm_service.observability.metrics import STAGES, RequestTrace
 
 
 class Tracer:
@@ -73,7 +73,7 @@ class Tracer:
             span.set_status(Status(StatusCode.ERROR))
         if work is not None:
             parent, stage_started = set_span_in_context(span), work.started
-            for stage, stage_seconds in work.stage_seconds.items():
+            for stage, stage_seconds in zip(STAGES, work.stage_seconds, strict=True):
                 child = self._tracer.start_span(stage, parent, start_time=self._time_ns(stage_started))
                 stage_started += stage_seconds
                 child.end(self._time_ns(stage_started))

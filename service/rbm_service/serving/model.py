@@ -1,6 +1,8 @@
 """A model in service, with everything that belongs to it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from pydantic_core import to_json
 
 from rbm_bundle import Bundle
 from rbm_bundle.manifest import Provider
@@ -21,6 +23,10 @@ class ServedModel:
     engine: Engine
     batcher: Batcher
     metrics: ModelMetrics
+    as_json: bytes = field(init=False)  # its name and version, as answers have them
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "as_json", to_json({"name": self.name, "version": self.version}))
 
     @property
     def info(self) -> ModelInfo:

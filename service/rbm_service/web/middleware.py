@@ -143,24 +143,23 @@ class RequestMiddleware:
         seconds = perf_counter() - started
         method = scope["method"] if scope["method"] in METHODS else "other"
         status = context.status or CLIENT_GONE
-        traced = {}
+        line = {
+            "request_id": context.request_id,
+            "key": context.key_name,
+            "method": method,
+            "route": route,
+            "status": status,
+            "duration_ms": round(1000 * seconds, 3),
+        }
         try:
             self._metrics.rbm_http_requests_total[route, method, str(status)].value += 1
             duration = self._durations[route]  # observed in place: a call would cost as much again
             duration.counts[bisect_left(duration.edges, seconds)] += 1
             duration.total += seconds
             if self._tracer is not None:
-                traced["trace_id"] = self._tracer.record(
+                line["trace_id"] = self._tracer.record(
                     scope, context.work, context.request_id, method, route, status, started, seconds
                 )
-            log_access(
-                request_id=context.request_id,
-                key=context.key_name,
-                method=method,
-                route=route,
-                status=status,
-                duration_ms=round(1000 * seconds, 3),
-                **traced,
-            )
+            log_access(line)
         except Exception:  # the unit of work is one record
             log.exception("request not recorded", request_id=context.request_id, route=route)

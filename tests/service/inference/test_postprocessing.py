@@ -7,7 +7,7 @@ import pytest
 
 from rbm_bundle.manifest import NO_EXPERT
 from rbm_service.api.schemas import ClassifyRequest
-from rbm_service.inference.batch import RequestOutputs
+from rbm_service.inference.batch import ComputedBatch, RequestOutputs
 from rbm_service.inference.postprocessing import write_answer
 
 OUTPUTS = {
@@ -16,7 +16,7 @@ OUTPUTS = {
     "weights": np.full((2, 2, 2), 0.5, np.float32),
     "similarity": np.full((2, 2, 2), -0.25, np.float32),
 }
-ANSWER = RequestOutputs(OUTPUTS, [1, 2], [0.5, 0.75], 0.0, 0.0, 1, 2)
+ANSWER = RequestOutputs(ComputedBatch((), OUTPUTS, 0.0, 0.0), slice(0, 2), [1, 2], [0.5, 0.75], 0.0)
 LABELS = ("red", "green", "blue")
 
 
@@ -27,7 +27,7 @@ def answered(node_ids=(100, 105), rows_at_once=2, **options):
     """The answer as its caller reads it, and how many of it abstain."""
     ids = None if node_ids is None else list(node_ids)
     content, num_abstained = write_answer(
-        {"name": "tiny", "version": 3}, ANSWER, ids, SOURCES, ClassifyRequest(**options), LABELS, rows_at_once
+        b'{"name":"tiny","version":3}', ANSWER, ids, SOURCES, ClassifyRequest(**options), LABELS, rows_at_once
     )
     answer = json.loads(content)
     assert answer["model"] == {"name": "tiny", "version": 3}

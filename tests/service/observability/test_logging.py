@@ -15,7 +15,7 @@ PROGRAM = """
 log.debug("hidden")
 log.info("loaded", model="tiny")
 for status in (200, 404):
-    log_access(status=status)
+    log_access({"status": status})
 logging.getLogger("uvicorn.error").info("running on port %d", 8000)
 try:
     1 / 0

@@ -178,8 +178,8 @@ def test_requests_that_share_a_batch_name_it_alike(models_dir, collector):
 
         first, second = client.portal.call(together)
         later = client.portal.call(batcher.submit, model_inputs)
-    assert (first.batch_number, first.batch_rows) == (second.batch_number, second.batch_rows) == (1, 4)
-    assert (later.batch_number, later.batch_rows) == (2, 2)
+    assert first.batch is second.batch
+    assert [(each.number, each.num_rows) for each in (first.batch, later.batch)] == [(1, 4), (2, 2)]
 
 
 def test_a_collector_that_is_not_there_disturbs_no_request_and_no_end(models_dir):
