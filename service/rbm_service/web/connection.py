@@ -215,7 +215,7 @@ class Connection(TimedConnection):
             self.start(self.body_limits.timeout_seconds)
         elif not self._in_headers:
             self.is_idle, self.deadline = True, self.loop.time() + self._idle_seconds
-            if self.timer is None:
+            if self.deadline < self.timer_at:
                 self.set_timer()
 
     def _begin(self, exchange: Exchange) -> None:

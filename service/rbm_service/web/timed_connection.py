@@ -21,7 +21,7 @@ class TimedConnection(FlowControl, asyncio.Protocol):
     Attributes:
         deadline: by the clock of the loop. Most move on long before they are reached, which is less work than
             a timer each.
-        timer: looks at the deadline, perhaps too early.
+        timer_at: when somebody looks at the deadline, perhaps too early.
         is_idle: whether nothing has come since the last answer.
     """
 
@@ -30,8 +30,8 @@ class TimedConnection(FlowControl, asyncio.Protocol):
     def __init__(self, server_state: ServerState, loop: asyncio.AbstractEventLoop) -> None:
         self.server_state = server_state
         self.loop = loop
-        self.deadline = NEVER
-        self.timer: asyncio.TimerHandle | None = None
+        self.deadline = self.timer_at = NEVER
+        self._timer: asyncio.TimerHandle | None = None
         self.is_idle = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
@@ -43,9 +43,7 @@ class TimedConnection(FlowControl, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing more."""
         self.server_state.connections.discard(self)
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+        self._cancel_timer()
         self.resume_writing()
 
     def shutdown(self) -> None:
@@ -56,18 +54,22 @@ class TimedConnection(FlowControl, asyncio.Protocol):
         """Set a deadline, unless there is one: whatever arrives meanwhile gains no time."""
         if self.deadline == NEVER and not self.transport.is_closing():
             self.deadline = self.loop.time() + seconds
-            if self.timer is not None and self.timer.when() > self.deadline:
-                self.timer.cancel()
-                self.timer = None
-            if self.timer is None:
+            if self.deadline < self.timer_at:
                 self.set_timer()
 
     def set_timer(self) -> None:
-        """Look at the deadline when it is there."""
-        self.timer = self.loop.call_at(self.deadline, self._look)
+        """Look at the deadline when it is there, and not later."""
+        self._cancel_timer()
+        self.timer_at = self.deadline
+        self._timer = self.loop.call_at(self.deadline, self._look)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self.timer_at = None, NEVER
 
     def _look(self) -> None:
-        self.timer = None
+        self._cancel_timer()
         if self.deadline <= self.loop.time():
             self.deadline = NEVER
             self.shutdown()

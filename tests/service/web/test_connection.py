@@ -165,6 +165,16 @@ def test_an_idle_connection_is_closed_by_uvicorn_and_not_by_the_limit_on_headers
     assert asyncio.run(scenario()) == (b"200", b"0")
 
 
+def test_an_idle_connection_is_closed_in_time_whatever_it_waited_for_before(free_port):
+    async def scenario():
+        limits = {"header_seconds": LONG, "keep_alive_seconds": SHORT}
+        async with serving(read_all, free_port, **limits), connected(free_port) as connection:
+            answers = [await connection.ask(GET) for _ in range(3)]
+            return answers, await connection.is_closed_by_the_server()
+
+    assert asyncio.run(scenario()) == ([(b"200", b"0")] * 3, True)
+
+
 def test_half_a_request_behind_another_one_does_not_cost_that_one_its_answer(free_port):
     async def slow(scope, receive, send):
         await asyncio.sleep(3 * SHORT)
@@ -205,12 +215,12 @@ def test_a_connection_that_ends_leaves_no_timer(free_port):
             async with connected(free_port) as connection:
                 assert await connection.ask(GET) == (b"200", b"0")
                 connection.writer.write(HEAD)
-                while not all(protocol.timer for protocol in server.server_state.connections):
+                while not all(protocol._timer for protocol in server.server_state.connections):
                     await asyncio.sleep(0.01)
                 (protocol,) = server.server_state.connections
             while server.server_state.connections:
                 await asyncio.sleep(0.01)
-            return protocol.timer
+            return protocol._timer
 
     assert asyncio.run(scenario()) is None
 
