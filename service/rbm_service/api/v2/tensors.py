@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from rbm_bundle.manifest import Manifest, Provider
+from rbm_bundle.manifest import Manifest, Provider, TensorSpec
 from rbm_service.api.number_arrays import Dtype, NotNumbersError, read_array, text_of
 from rbm_service.api.v2.requests import Datatype, Input
 from rbm_service.api.v2.responses import TensorMetadata
@@ -34,22 +34,12 @@ Column = Array | list[Any]
 
 def listed_inputs(manifest: Manifest) -> list[TensorMetadata]:
     """What a model takes: `node_ids`, features in the form of its graph, and positions if it has any."""
-    native = {*manifest.features.inputs(), "node_ids"}
-    if manifest.nodes.position_width:
-        native.add("positions")
-    return [tensor for name, tensor in _inputs(manifest).items() if name in native]
+    return [_inputs(manifest)["node_ids"], *map(_metadata, manifest.inputs().values())]
 
 
 def listed_outputs(manifest: Manifest, device: Provider) -> list[TensorMetadata]:
     """What a model gives, by name of the graph's outputs."""
-    return [
-        TensorMetadata(
-            name=spec.name,
-            datatype=DATATYPES[spec.dtype],
-            shape=tuple(FREE if size is None else size for size in spec.shape),
-        )
-        for spec in manifest.graphs[device].outputs
-    ]
+    return [*map(_metadata, manifest.graphs[device].outputs)]
 
 
 def read_query(
@@ -70,14 +60,14 @@ def read_query(
     """
     known = _inputs(manifest)
     columns: dict[str, Any] = {}
-    sizes = [tensor.parameters.binary_data_size for tensor in tensors]
-    total = sum(size or 0 for size in sizes)
+    total = sum(tensor.parameters.binary_data_size or 0 for tensor in tensors)
     if total != len(binary):
         expected = f"{total} bytes behind the JSON, the sum of binary_data_size"
         raise InvalidRequestError.mismatch(expected=expected, got=len(binary))
-    for tensor, size in zip(tensors, sizes, strict=True):
+    for tensor in tensors:
         check_name("inputs", tensor.name, known, columns)
         _check(tensor, known[tensor.name], max_rows)
+        size = tensor.parameters.binary_data_size
         if size is None:
             columns[tensor.name] = _from_json(tensor, texts)
         else:
@@ -92,6 +82,11 @@ def check_name(place: str, name: str, known: Collection[str], taken: Collection[
         got = f"{name} twice" if name in known else repr(name[:MAX_SHOWN])
         expected = f"each of {', '.join(known)} at most once"
         raise InvalidRequestError.mismatch(place, expected=expected, got=got)
+
+
+def _metadata(spec: TensorSpec) -> TensorMetadata:
+    shape = tuple(FREE if size is None else size for size in spec.shape)
+    return TensorMetadata(name=spec.name, datatype=DATATYPES[spec.dtype], shape=shape)
 
 
 def _inputs(manifest: Manifest) -> Mapping[str, TensorMetadata]:
@@ -113,14 +108,14 @@ def _inputs_of(has_string_ids: bool, F: int, P: int) -> Mapping[str, TensorMetad
 
 
 def _features(columns: Mapping[str, Any]) -> Array | PaddedPair | None:
-    pair = [name for name in ("feature_ids", "feature_values") if name in columns]
-    if not pair:
-        return columns.get("features")
-    if len(pair) == 1 or "features" in columns:
-        got = ", ".join(name for name in ("features", *pair) if name in columns)
-        expected = "features, or feature_ids and feature_values"
-        raise InvalidRequestError.mismatch("inputs", expected=expected, got=got)
-    return PaddedPair(columns["feature_ids"], columns["feature_values"])
+    match [name for name in ("features", "feature_ids", "feature_values") if name in columns]:
+        case [] | ["features"]:
+            return columns.get("features")
+        case ["feature_ids", "feature_values"]:
+            return PaddedPair(columns["feature_ids"], columns["feature_values"])
+        case names:
+            expected = "features, or feature_ids and feature_values"
+            raise InvalidRequestError.mismatch("inputs", expected=expected, got=", ".join(names))
 
 
 def _check(tensor: Input, expected: TensorMetadata, max_rows: int) -> None:
