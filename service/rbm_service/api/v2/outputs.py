@@ -40,7 +40,7 @@ def wanted_outputs(request: InferRequest, num_classes: int) -> list[Wanted]:
     requested = request.outputs or [RequestedOutput(name="probabilities")]
     names = [output.name for output in requested]
     for output in requested:
-        check_name("outputs", output.name, OUTPUTS, [name for name in names if names.count(name) > 1])
+        check_name("outputs", output.name, OUTPUTS, names if names.count(output.name) > 1 else ())
         mismatch = partial(InvalidRequestError.mismatch, output.name)
         if output.parameters.shared_memory_region is not None:
             raise mismatch(expected="no region of shared memory", got="one")
