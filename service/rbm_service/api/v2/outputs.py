@@ -89,12 +89,11 @@ def answer_body(
 
 def _classification(scores: npt.NDArray[np.float32], k: int, labels: Sequence[str]) -> npt.NDArray[Any]:
     """The k highest as `score:index:label`, best first, shape (B, k)."""
-    order = ranking(scores, k)
-    chosen = np.take_along_axis(scores, order, axis=1)
-    texts = np.empty(order.shape, np.object_)
-    for place, index in np.ndenumerate(order):
-        texts[place] = f"{chosen[place]:f}:{index}:{labels[int(index)]}"
-    return texts
+    texts = [
+        [f"{scores[row, index]:f}:{index}:{labels[index]}" for index in ranked]
+        for row, ranked in enumerate(ranking(scores, k).tolist())
+    ]
+    return np.array(texts, np.object_)
 
 
 def _as_json(tensor: npt.NDArray[Any]) -> bytes:
