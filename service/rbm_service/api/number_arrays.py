@@ -120,7 +120,7 @@ def read_array(text: bytes, dtype: Dtype) -> Rows:
         num_before = len(lengths) if are_rows else sum(lengths)
         if are_rows and len(part) > 2 * PART_BYTES and part.count(b"[") == 1:
             try:
-                values: Any = read_array(part[1:-1], dtype)
+                values: Any = read_array(part.strip()[1:-1], dtype)
             except NotNumbersError as error:
                 raise NotNumbersError(b"[%b]" % error.part, num_before, *error.before) from None
             lengths.append(len(values))
@@ -221,7 +221,7 @@ def _parts(text: bytes, are_rows: bool) -> Iterator[bytes]:
         closing = text.find(b"]", least) if are_rows else least
         comma = text.find(b",", closing) if closing >= 0 else -1
         end = comma if comma >= 0 else len(text)
-        yield text[start:end].strip()
+        yield text[start:end]
         start = end + 1
 
 
@@ -233,9 +233,9 @@ def _read_part(
         document: Any = simdjson.Parser().parse(b"[%b]" % part)
         lengths = [len(row) for row in document] if are_rows else [len(document)]
         num_rows = len(lengths) if are_rows else 0
-        if part and part.count(b"[") == num_rows:  # or rows within rows would be read as one
+        if part.strip() and part.count(b"[") == num_rows:  # or rows within rows would be read as one
             buffer = document.as_buffer(of_type="d" if dtype is np.float64 else "i")
             return lengths, np.frombuffer(buffer, dtype)
     except (ValueError, TypeError, RuntimeError):
         pass
-    raise NotNumbersError(part or b",", num_before)
+    raise NotNumbersError(part if part.strip() else b",", num_before)

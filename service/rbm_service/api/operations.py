@@ -31,7 +31,7 @@ async def get_info(request: Request) -> Info:
     served = app_state.models.current(request.query_params.get("model"))
     shadow = app_state.models.shadows.get(served.name)
     return Info(
-        **served.bundle.manifest.model_dump(include=set(Info.model_fields)),
+        **served.bundle.manifest.model_dump(include=set(Info.model_fields)),  # as the bundle says it
         model=ModelRef(name=served.name, version=served.version),
         models=[ModelRef(name=each.name, version=each.version) for each in app_state.models.in_service],
         shadow=ShadowRef(version=shadow.spec.version, share=shadow.spec.share) if shadow else None,
