@@ -14,12 +14,11 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rbm_bundle.version import package_version
-from rbm_service.api import admin, classify, docs, operations, v2
+from rbm_service.api import admin, classify, docs, operations
 from rbm_service.api.dependencies import APP_STATE, AppState
 from rbm_service.api.document import complete
-from rbm_service.api.v2 import repository
-from rbm_service.api.v2.infer import JSON_LENGTH
-from rbm_service.api.v2.infer import router as infer_router
+from rbm_service.api.v2 import infer, repository
+from rbm_service.api.v2 import models as v2_models
 from rbm_service.observability.metrics import Metrics
 from rbm_service.serving.manager import ModelManager
 from rbm_service.serving.registry import ModelRegistry
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = "Classifies the nodes of a graph without the graph, by a distilled Routing-by-Memory student."
 OPENAPI_URL = "/openapi.json"
-EXPOSED_HEADERS = ("Server-Timing", "X-Request-ID", "Retry-After", JSON_LENGTH)
+EXPOSED_HEADERS = ("Server-Timing", "X-Request-ID", "Retry-After", infer.JSON_LENGTH)
 
 
 class Service(FastAPI):
@@ -99,7 +98,7 @@ def create_app(settings: Settings) -> Service:
         metrics=metrics,
         keys=keys,
         routes=[*([OPENAPI_URL] if has_docs else []), *_paths(routes)],
-        inference_routes=_paths([*classify.router.routes, *infer_router.routes]),
+        inference_routes=_paths([*classify.router.routes, *infer.router.routes]),
         body_limits=app.body_limits,
         state={APP_STATE: app.app_state},
         shortcuts={("POST", "/classify"): classify.classify},
@@ -121,7 +120,7 @@ def create_app(settings: Settings) -> Service:
 def _routes(settings: Settings) -> list[BaseRoute]:
     has_admin = settings.admin_key_file is not None
     routers = [
-        *(classify.router, operations.router, *v2.ROUTERS),
+        *(classify.router, operations.router, v2_models.router, infer.router),
         *([admin.router, repository.router] if has_admin else []),
         *([operations.metrics_router] if settings.metrics_port is None else []),
         *([docs.router] if settings.docs != "off" else []),

@@ -1,12 +1,11 @@
 """`/docs`: the interface to read and to try out, in a browser that reaches nothing but this service."""
 
-from functools import cache
-
 from fastapi import APIRouter, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.staticfiles import StaticFiles
 
 router = APIRouter(include_in_schema=False)
+swagger_ui = StaticFiles(packages=[("fastapi_swagger", "resources")])
 
 
 @router.get("/docs")
@@ -25,9 +24,4 @@ async def get_docs(request: Request) -> Response:
 @router.get("/docs/{file}")
 async def get_docs_file(request: Request) -> Response:
     """A file of Swagger UI."""
-    return await _swagger_ui().get_response(request.path_params["file"], request.scope)
-
-
-@cache
-def _swagger_ui() -> StaticFiles:
-    return StaticFiles(packages=[("fastapi_swagger", "resources")])
+    return await swagger_ui.get_response(request.path_params["file"], request.scope)

@@ -27,7 +27,6 @@ ARRAY: Final = re.compile(rb"[ \t\n\r]*:[ \t\n\r]*\[[ \t\n\r]*")
 # A letter of ASCII written as an escape, in a key that would so not be found: a colon follows its string.
 ESCAPED_KEY: Final = re.compile(rb'\\u00[4-7](?:[^"\\]|\\.)*"[ \t\n\r]*:')
 END_OF_ROWS: Final = re.compile(rb"\](?=[ \t\n\r]*\])")
-BETWEEN_ROWS: Final = re.compile(rb"[ \t\n\r]*,[ \t\n\r]*(?=\[)")
 STARTS_OF_NUMBERS: Final = b"[-0123456789"
 
 
@@ -66,10 +65,13 @@ def cut_out(body: bytes, keys: Mapping[bytes, bool | None]) -> tuple[bytes, list
             if body[start] not in STARTS_OF_NUMBERS:
                 continue
             is_nested = body.startswith(b"[", start)
-            if nested not in (None, is_nested) or not _is_flat(body, start, end, is_nested):
+            wants_rows = is_nested if nested is None else nested
+            opened, closed = body.count(b"[", start, end), body.count(b"]", start, end)
+            # A list among numbers or in a row of them is none of these.
+            if not wants_rows == is_nested == (opened > 0) or opened != closed:
                 if not is_json(body):
                     return body, []  # which whoever reads it will say
-                expected = "rows of numbers" if nested or (nested is None and is_nested) else "numbers"
+                expected = "rows of numbers" if wants_rows else "numbers"
                 raise InvalidRequestError.mismatch(place, expected=expected, got="something else")
             if number >= MAX_ARRAYS:
                 raise InvalidRequestError.mismatch(place, expected="it once", got=f"it {number} times")
@@ -81,12 +83,6 @@ def cut_out(body: bytes, keys: Mapping[bytes, bool | None]) -> tuple[bytes, list
         last = end
     shortened = b"".join([*rest, body[last:]])
     return (body, []) if ESCAPED_KEY.search(shortened) else (shortened, texts)
-
-
-def _is_flat(body: bytes, start: int, end: int, is_nested: bool) -> bool:
-    """Whether no list stands among numbers or in a row of them."""
-    opened = body.count(b"[", start, end)
-    return opened == body.count(b"]", start, end) and (is_nested or not opened)
 
 
 def text_of(column: object, texts: Sequence[bytes]) -> bytes | None:
@@ -112,35 +108,28 @@ def least_number_of_items(body: bytes, key: bytes) -> int:
 
 
 def read_array(text: bytes, dtype: Dtype) -> Rows:
-    """Read numbers, or rows of numbers: as many whole ones at once as a part may have, and of a longer one
-    the numbers.
+    """Read numbers, or rows of numbers, in parts: of a row that is longer than a part, the numbers.
 
     Raises:
         NotNumbersError: they are no numbers, or of the other kind.
     """
-    if not text.startswith(b"["):
-        return _read_numbers(text, dtype)
+    are_rows = text.startswith(b"[")
     lengths: list[int] = []
     arrays = []
-    start = 0
-    while start < len(text):
-        end = text.find(b"]", start + PART_BYTES) + 1 or len(text)
-        part = text[start:end]
-        if len(part) > 2 * PART_BYTES and part.count(b"[") == 1:
+    for part in _parts(text, are_rows):
+        num_before = len(lengths) if are_rows else sum(lengths)
+        if are_rows and len(part) > 2 * PART_BYTES and part.count(b"[") == 1:
             try:
-                values = _read_numbers(part.strip()[1:-1], dtype)
+                values: Any = read_array(part.strip()[1:-1], dtype)
             except NotNumbersError as error:
-                raise NotNumbersError(b"[%b]" % error.part, len(lengths), *error.before) from None
-            found = [len(values)]
+                raise NotNumbersError(b"[%b]" % error.part, num_before, *error.before) from None
+            lengths.append(len(values))
         else:
-            found, values = _read_part(part, dtype, len(lengths), are_rows=True)
-        lengths += found
+            found, values = _read_part(part, dtype, num_before, are_rows)
+            lengths += found
         arrays.append(values)
-        between = BETWEEN_ROWS.match(text, end)
-        if between is None and end < len(text):
-            raise NotNumbersError(text[end : end + PART_BYTES], len(lengths))
-        start = between.end() if between else end
-    return _shaped(np.concatenate(arrays), lengths)
+    joined = np.concatenate(arrays)
+    return _shaped(joined, lengths) if are_rows else joined
 
 
 def parse_rest(rest: bytes, body: bytes, schema: type[Schema]) -> Schema:
@@ -224,27 +213,29 @@ def _arrays(body: bytes, key: bytes) -> Iterator[tuple[int, int]]:
             yield start, end
 
 
-def _read_numbers(text: bytes, dtype: Dtype) -> npt.NDArray[Any]:
-    arrays, start, num_read = [], 0, 0
+def _parts(text: bytes, are_rows: bool) -> Iterator[bytes]:
+    """The text cut at commas, of which those between rows stand behind a bracket."""
+    start = 0
     while start <= len(text):
-        comma = text.find(b",", start + PART_BYTES)
-        end = len(text) if comma < 0 else comma
-        arrays.append(_read_part(text[start:end], dtype, num_read, are_rows=False)[1])
-        num_read += len(arrays[-1])
+        least = start + PART_BYTES
+        closing = text.find(b"]", least) if are_rows else least
+        comma = text.find(b",", closing) if closing >= 0 else -1
+        end = comma if comma >= 0 else len(text)
+        yield text[start:end]
         start = end + 1
-    return np.concatenate(arrays)
 
 
 def _read_part(
-    part: bytes, dtype: Dtype, num_before: int, *, are_rows: bool
+    part: bytes, dtype: Dtype, num_before: int, are_rows: bool
 ) -> tuple[list[int], npt.NDArray[Any]]:
-    """The lengths of rows, if there are any, and all numbers one behind the other."""
+    """The lengths of its rows, or its own if it has none, and all numbers one behind the other."""
     try:
         document: Any = simdjson.Parser().parse(b"[%b]" % part)
-        lengths = [len(row) for row in document] if are_rows else []
-        if part.strip() and part.count(b"[") == len(lengths):  # or rows within rows would be read as one
+        lengths = [len(row) for row in document] if are_rows else [len(document)]
+        num_rows = len(lengths) if are_rows else 0
+        if part.strip() and part.count(b"[") == num_rows:  # or rows within rows would be read as one
             buffer = document.as_buffer(of_type="d" if dtype is np.float64 else "i")
             return lengths, np.frombuffer(buffer, dtype)
     except (ValueError, TypeError, RuntimeError):
         pass
-    raise NotNumbersError(part, num_before)
+    raise NotNumbersError(part if part.strip() else b",", num_before)

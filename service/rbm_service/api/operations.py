@@ -30,18 +30,11 @@ async def get_info(request: Request) -> Info:
     app_state = app_state_of(request)
     served = app_state.models.current(request.query_params.get("model"))
     shadow = app_state.models.shadows.get(served.name)
-    manifest = served.bundle.manifest
     return Info(
+        **served.bundle.manifest.model_dump(include=set(Info.model_fields)),  # as the bundle says it
         model=ModelRef(name=served.name, version=served.version),
         models=[ModelRef(name=each.name, version=each.version) for each in app_state.models.in_service],
         shadow=ShadowRef(version=shadow.spec.version, share=shadow.spec.share) if shadow else None,
-        bundle_id=manifest.bundle_id,
-        created_at=manifest.created_at,
-        labels=manifest.labels,
-        features=manifest.features,
-        nodes=manifest.nodes,
-        architecture=manifest.architecture,
-        metrics=manifest.metrics,
         device=served.device,
         provider=served.engine.provider,
         onnxruntime_version=served.engine.runtime_version,

@@ -3,19 +3,19 @@
 Dimension letters: B rows, F features, P position width, C classes, L layers, K experts per row.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from rbm_bundle.manifest import Architecture, FeatureSpec, Metrics, NodesSpec, Provider
 from rbm_service.inference.preprocessing import PositionSource
 
+T = TypeVar("T")
+
 NodeId = int | str
 # One error says enough: a million wrong numbers are not answered with a million errors.
-FIRST_ERROR_ONLY = Field(fail_fast=True)
-Numbers = Annotated[list[float], FIRST_ERROR_ONLY]
-NodeIds = Annotated[list[NodeId], FIRST_ERROR_ONLY]
-Offsets = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], FIRST_ERROR_ONLY]
+Many = Annotated[list[T], Field(fail_fast=True)]
+Size = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class Body(BaseModel):
@@ -29,25 +29,25 @@ class Body(BaseModel):
 class SparseFeatures(Body):
     """Features of B nodes in compressed sparse rows (CSR): columns that are not listed are 0."""
 
-    indptr: Annotated[Offsets, Field(min_length=1)]
+    indptr: Annotated[Many[Size], Field(min_length=1)]
     """[B+1] row b is `indices[indptr[b]:indptr[b+1]]`: the first 0, none less than the one before it."""
-    indices: Offsets = Field(description="Columns, 0 to F-1, strictly rising within a row")
-    values: Numbers | None = None
+    indices: Many[Size] = Field(description="Columns, 0 to F-1, strictly rising within a row")
+    values: Many[float] | None = None
     """The features at those columns; when left out, every one is 1."""
 
 
 class ClassifyRequest(Body):
     """B nodes to classify, column by column. At least one column is needed, and all have B entries."""
 
-    node_ids: NodeIds | None = None
+    node_ids: Many[NodeId] | None = None
     """[B] ids of nodes, all integers or all strings; optional when `neighbors` or `positions` are given."""
-    features: Annotated[list[Numbers], FIRST_ERROR_ONLY] | SparseFeatures | None = None
+    features: Many[Many[float]] | SparseFeatures | None = None
     """[B][F] raw node features, or the same in compressed sparse rows; every model takes both forms.
     Optional when the model caches them for all of these ids."""
-    neighbors: Annotated[list[NodeIds | None], FIRST_ERROR_ONLY] | None = None
+    neighbors: Many[Many[NodeId] | None] | None = None
     """[B] ids of each node's neighbours: its position is the mean of theirs, unknown ones left out. With null
     instead of a list, the position is looked up by the node's own id."""
-    positions: Annotated[list[Numbers], FIRST_ERROR_ONLY] | None = None
+    positions: Many[Many[float]] | None = None
     """[B][P] positional encodings, for callers who have them; they win over `neighbors` and `node_ids`."""
     model: str | None = None
     """Name of a model in service; when left out, the default model answers."""

@@ -8,13 +8,7 @@ from typing import Any, Final, NamedTuple, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from rbm_service.errors import (
-    FieldError,
-    InvalidJsonError,
-    InvalidRequestError,
-    ServiceError,
-    UnsupportedMediaTypeError,
-)
+from rbm_service.errors import FieldError, InvalidJsonError, InvalidRequestError, UnsupportedMediaTypeError
 
 JSON: Final = b"application/json"
 MAX_LISTED_ERRORS: Final = 20
@@ -73,7 +67,7 @@ def parse(raw: bytes, schema: type[Schema]) -> Schema:
         raise refusal_of(error, schema) from None
 
 
-def refusal_of(error: ValidationError, schema: type[BaseModel]) -> ServiceError:
+def refusal_of(error: ValidationError, schema: type[BaseModel]) -> InvalidJsonError | InvalidRequestError:
     """What pydantic says of a body, in the words of the service."""
     if error.error_count() > MAX_LISTED_ERRORS:
         return InvalidRequestError(f"{error.error_count()} things are wrong with the body")
@@ -142,16 +136,12 @@ def _wording(item: ErrorDetails) -> tuple[str, str]:
 
 def _shown(value: object) -> str:
     """A value from a body in a few words; a number, if it is short."""
-    match value:
-        case str():
-            return "a string"
-        case list():
-            return f"a list of {len(value)}"
-        case dict():
-            return "an object"
-        case int() if value.bit_length() > 64:
-            return "an integer beyond 64 bits"
-    return json.dumps(value)
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    if isinstance(value, int) and value.bit_length() > 64:
+        return "an integer beyond 64 bits"
+    names: dict[type, str] = {str: "a string", dict: "an object"}
+    return names.get(type(value)) or json.dumps(value)
 
 
 def _listed(found: Sequence[_Mismatch]) -> list[FieldError]:

@@ -87,9 +87,8 @@ def read_question(
     if length > MAX_BYTES_ON_LOOP:
         rest, texts = cut_out(rest, {DATA: None})
         if (least := least_number_of_items(rest, DATA)) > max_rows:
-            raise InvalidRequestError.mismatch(
-                "data", expected=f"at most {max_rows} strings", got=f"{least} or more"
-            )
+            expected = f"at most {max_rows} strings"
+            raise InvalidRequestError.mismatch("data", expected=expected, got=f"{least} or more")
     request = parse_rest(rest, body[:length], InferRequest)
     wanted = wanted_outputs(request, len(manifest.labels))
     query = read_query(request.inputs, memoryview(body)[length:], manifest, max_rows, texts)

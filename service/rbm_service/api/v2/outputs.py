@@ -40,7 +40,7 @@ def wanted_outputs(request: InferRequest, num_classes: int) -> list[Wanted]:
     requested = request.outputs or [RequestedOutput(name="probabilities")]
     names = [output.name for output in requested]
     for output in requested:
-        check_name("outputs", output.name, OUTPUTS, [name for name in names if names.count(name) > 1])
+        check_name("outputs", output.name, OUTPUTS, names if names.count(output.name) > 1 else ())
         mismatch = partial(InvalidRequestError.mismatch, output.name)
         if output.parameters.shared_memory_region is not None:
             raise mismatch(expected="no region of shared memory", got="one")
@@ -89,12 +89,11 @@ def answer_body(
 
 def _classification(scores: npt.NDArray[np.float32], k: int, labels: Sequence[str]) -> npt.NDArray[Any]:
     """The k highest as `score:index:label`, best first, shape (B, k)."""
-    order = ranking(scores, k)
-    chosen = np.take_along_axis(scores, order, axis=1)
-    texts = np.empty(order.shape, np.object_)
-    for place, index in np.ndenumerate(order):
-        texts[place] = f"{chosen[place]:f}:{index}:{labels[int(index)]}"
-    return texts
+    texts = [
+        [f"{scores[row, index]:f}:{index}:{labels[index]}" for index in ranked]
+        for row, ranked in enumerate(ranking(scores, k).tolist())
+    ]
+    return np.array(texts, np.object_)
 
 
 def _as_json(tensor: npt.NDArray[Any]) -> bytes:

@@ -3,16 +3,14 @@
 Dimension letters: B rows, F features, P position width, S non-zeros of the longest row.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import ConfigDict, Field
 
-from rbm_service.api.schemas import FIRST_ERROR_ONLY, Body, Numbers
+from rbm_service.api.schemas import Body, Many, Size
 
 Datatype = Literal["FP32", "INT64", "BYTES"]
-Size = Annotated[int, Field(ge=0, lt=2**31)]
-Integers = Annotated[list[Annotated[int, Field(ge=-(2**63), lt=2**63)]], FIRST_ERROR_ONLY]
-Strings = Annotated[list[str], FIRST_ERROR_ONLY]
+Value = TypeVar("Value")
 
 
 class _Parameters(Body):
@@ -31,35 +29,32 @@ class InputParameters(_Parameters):
     """Bytes of the data, if they follow the JSON, in the order of the inputs; `data` is then left out."""
 
 
-class _Input(Body):
+class _Input(Body, Generic[Value]):
     name: str = Field(description="Name of the input, as the model's metadata list it")
     shape: Annotated[list[Size], Field(min_length=1, max_length=2)]
     """Rows, and where the tensor has columns, columns."""
     parameters: InputParameters = Field(default=InputParameters(), description="How the data come")
+    datatype: Datatype
+    data: Many[Value] | Many[Many[Value]] | None = None
+    """The values in row-major order, flat or as a list of rows."""
 
 
-class FloatInput(_Input):
+class FloatInput(_Input[float]):
     """`features` [B, F], `feature_values` [B, S], padded with 0, or `positions` [B, P]."""
 
     datatype: Literal["FP32"] = Field(description="32-bit floats")
-    data: Numbers | Annotated[list[Numbers], FIRST_ERROR_ONLY] | None = None
-    """The values in row-major order, flat or as a list of rows."""
 
 
-class IntegerInput(_Input):
+class IntegerInput(_Input[Annotated[int, Field(ge=-(2**63), lt=2**63)]]):
     """`node_ids` [B] of models with integer ids, or `feature_ids` [B, S], padded with F."""
 
     datatype: Literal["INT64"] = Field(description="64-bit integers")
-    data: Integers | Annotated[list[Integers], FIRST_ERROR_ONLY] | None = None
-    """The values in row-major order, flat or as a list of rows."""
 
 
-class BytesInput(_Input):
+class BytesInput(_Input[str]):
     """`node_ids` [B] of models with string ids, as UTF-8."""
 
     datatype: Literal["BYTES"] = Field(description="Strings")
-    data: Strings | Annotated[list[Strings], FIRST_ERROR_ONLY] | None = None
-    """The values in row-major order, flat or as a list of rows."""
 
 
 Input = FloatInput | IntegerInput | BytesInput
@@ -97,11 +92,9 @@ class InferRequest(Body):
     id: str | None = Field(default=None, description="Any text; it comes back with the answer")
     parameters: RequestParameters = RequestParameters()
     """Parameters of the request."""
-    inputs: Annotated[
-        list[Annotated[Input, Field(discriminator="datatype")]], Field(min_length=1), FIRST_ERROR_ONLY
-    ]
+    inputs: Annotated[Many[Annotated[Input, Field(discriminator="datatype")]], Field(min_length=1)]
     """The tensors that are sent."""
-    outputs: Annotated[list[RequestedOutput], FIRST_ERROR_ONLY] = Field(default=[])
+    outputs: Many[RequestedOutput] = Field(default=[])
     """The tensors that are wanted; when left out, `probabilities`."""
 
     @property

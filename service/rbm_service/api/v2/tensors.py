@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from rbm_bundle.manifest import Manifest, Provider
+from rbm_bundle.manifest import Manifest, Provider, TensorSpec
 from rbm_service.api.number_arrays import Dtype, NotNumbersError, read_array, text_of
 from rbm_service.api.v2.requests import Datatype, Input
 from rbm_service.api.v2.responses import TensorMetadata
@@ -31,25 +31,17 @@ LENGTH: Final = struct.Struct("<I")  # before each string
 Array = npt.NDArray[Any]
 Column = Array | list[Any]
 
+mismatch = InvalidRequestError.mismatch
+
 
 def listed_inputs(manifest: Manifest) -> list[TensorMetadata]:
     """What a model takes: `node_ids`, features in the form of its graph, and positions if it has any."""
-    native = {*manifest.features.inputs(), "node_ids"}
-    if manifest.nodes.position_width:
-        native.add("positions")
-    return [tensor for name, tensor in _inputs(manifest).items() if name in native]
+    return [_inputs(manifest)["node_ids"], *map(_metadata, manifest.inputs().values())]
 
 
 def listed_outputs(manifest: Manifest, device: Provider) -> list[TensorMetadata]:
     """What a model gives, by name of the graph's outputs."""
-    return [
-        TensorMetadata(
-            name=spec.name,
-            datatype=DATATYPES[spec.dtype],
-            shape=tuple(FREE if size is None else size for size in spec.shape),
-        )
-        for spec in manifest.graphs[device].outputs
-    ]
+    return [*map(_metadata, manifest.graphs[device].outputs)]
 
 
 def read_query(
@@ -70,14 +62,14 @@ def read_query(
     """
     known = _inputs(manifest)
     columns: dict[str, Any] = {}
-    sizes = [tensor.parameters.binary_data_size for tensor in tensors]
-    total = sum(size or 0 for size in sizes)
+    total = sum(tensor.parameters.binary_data_size or 0 for tensor in tensors)
     if total != len(binary):
         expected = f"{total} bytes behind the JSON, the sum of binary_data_size"
-        raise InvalidRequestError.mismatch(expected=expected, got=len(binary))
-    for tensor, size in zip(tensors, sizes, strict=True):
+        raise mismatch(expected=expected, got=len(binary))
+    for tensor in tensors:
         check_name("inputs", tensor.name, known, columns)
         _check(tensor, known[tensor.name], max_rows)
+        size = tensor.parameters.binary_data_size
         if size is None:
             columns[tensor.name] = _from_json(tensor, texts)
         else:
@@ -90,8 +82,12 @@ def check_name(place: str, name: str, known: Collection[str], taken: Collection[
     """Refuse the name of a tensor that there is not, or that is named already."""
     if name not in known or name in taken:
         got = f"{name} twice" if name in known else repr(name[:MAX_SHOWN])
-        expected = f"each of {', '.join(known)} at most once"
-        raise InvalidRequestError.mismatch(place, expected=expected, got=got)
+        raise mismatch(place, expected=f"each of {', '.join(known)} at most once", got=got)
+
+
+def _metadata(spec: TensorSpec) -> TensorMetadata:
+    shape = tuple(FREE if size is None else size for size in spec.shape)
+    return TensorMetadata(name=spec.name, datatype=DATATYPES[spec.dtype], shape=shape)
 
 
 def _inputs(manifest: Manifest) -> Mapping[str, TensorMetadata]:
@@ -113,34 +109,38 @@ def _inputs_of(has_string_ids: bool, F: int, P: int) -> Mapping[str, TensorMetad
 
 
 def _features(columns: Mapping[str, Any]) -> Array | PaddedPair | None:
-    pair = [name for name in ("feature_ids", "feature_values") if name in columns]
-    if not pair:
-        return columns.get("features")
-    if len(pair) == 1 or "features" in columns:
-        got = ", ".join(name for name in ("features", *pair) if name in columns)
-        expected = "features, or feature_ids and feature_values"
-        raise InvalidRequestError.mismatch("inputs", expected=expected, got=got)
-    return PaddedPair(columns["feature_ids"], columns["feature_values"])
+    match [name for name in ("features", "feature_ids", "feature_values") if name in columns]:
+        case [] | ["features"]:
+            return columns.get("features")
+        case ["feature_ids", "feature_values"]:
+            return PaddedPair(columns["feature_ids"], columns["feature_values"])
+        case names:
+            expected = "features, or feature_ids and feature_values"
+            raise mismatch("inputs", expected=expected, got=", ".join(names))
 
 
-def _check(tensor: Input, expected: TensorMetadata, max_rows: int) -> None:
-    mismatch = partial(InvalidRequestError.mismatch, tensor.name)
-    if tensor.parameters.shared_memory_region is not None:
-        raise mismatch(expected="the data", got="a region of shared memory")
-    if tensor.datatype != expected.datatype:
-        raise mismatch(expected=f"datatype {expected.datatype}", got=tensor.datatype)
-    if len(tensor.shape) != len(expected.shape) or any(
-        size not in (FREE, given) for given, size in zip(tensor.shape, expected.shape, strict=True)
-    ):
-        raise mismatch(expected=f"shape {list(expected.shape)} (-1: any size)", got=tensor.shape)
-    check_num_rows(tensor.name, tensor.shape[0], max_rows)
-    if (tensor.data is None) == (tensor.parameters.binary_data_size is None):
+def _check(tensor: Input, known: TensorMetadata, max_rows: int) -> None:
+    name, shape, parameters = tensor.name, tensor.shape, tensor.parameters
+    if parameters.shared_memory_region is not None:
+        raise mismatch(name, expected="the data", got="a region of shared memory")
+    if tensor.datatype != known.datatype:
+        raise mismatch(name, expected=f"datatype {known.datatype}", got=tensor.datatype)
+    sizes = zip(shape, known.shape, strict=False)
+    if len(shape) != len(known.shape) or any(size not in (FREE, given) for given, size in sizes):
+        raise mismatch(name, expected=f"shape {list(known.shape)} (-1: any size)", got=shape)
+    check_num_rows(name, shape[0], max_rows)
+    if (tensor.data is None) == (parameters.binary_data_size is None):
         got = "neither" if tensor.data is None else "both"
-        raise mismatch(expected="data or binary_data_size", got=got)
+        raise mismatch(name, expected="data or binary_data_size", got=got)
+
+
+def _check_amount(tensor: Input, expected: int, got: int, unit: str) -> None:
+    if got != expected:
+        raise mismatch(tensor.name, expected=f"{expected} {unit} for shape {tensor.shape}", got=got)
 
 
 def _from_json(tensor: Input, texts: Sequence[bytes]) -> Column:
-    mismatch = partial(InvalidRequestError.mismatch, tensor.name, "data")
+    refuse = partial(mismatch, tensor.name, "data")
     data: Any = tensor.data
     text = text_of(data, texts)
     if text is not None:
@@ -149,13 +149,12 @@ def _from_json(tensor: Input, texts: Sequence[bytes]) -> Column:
         except NotNumbersError as error:
             got = error.part[:MAX_SHOWN].decode(errors="replace")
             expected = "integers" if tensor.datatype == "INT64" else "numbers"
-            raise mismatch(expected=expected, got=got) from None
-    if len(data) and isinstance(data[0], list | np.ndarray):
-        if [len(row) for row in data] != tensor.shape[1:] * tensor.shape[0]:
-            got = "rows of other lengths or another number of them"
-            raise mismatch(expected=f"shape {tensor.shape}", got=got)
-    else:
-        _check_count(tensor, len(data), "values")
+            raise refuse(expected=expected, got=got) from None
+    if len(data) == 0 or not isinstance(data[0], list | np.ndarray):
+        _check_amount(tensor, math.prod(tensor.shape), len(data), "values")
+    elif [len(row) for row in data] != tensor.shape[1:] * tensor.shape[0]:
+        got = "rows of other lengths or another number of them"
+        raise refuse(expected=f"shape {tensor.shape}", got=got)
     if tensor.datatype == "BYTES":
         return list(data)
     return np.asarray(data, JSON_DTYPES[tensor.datatype]).reshape(tensor.shape)
@@ -165,34 +164,25 @@ def _from_bytes(tensor: Input, share: memoryview) -> Column:
     if tensor.datatype == "BYTES":
         return list(_strings(tensor, share))
     dtype = BINARY_DTYPES[tensor.datatype]
-    _check_count(tensor, len(share), "bytes", dtype.itemsize)
+    _check_amount(tensor, math.prod(tensor.shape) * dtype.itemsize, len(share), "bytes")
     # A copy only where the JSON before it left it askew in memory, which nothing below has to bear.
     array: Array = np.frombuffer(share, dtype).reshape(tensor.shape)
     return array if array.flags.aligned else array.copy()
-
-
-def _check_count(tensor: Input, got: int, unit: str, size: int = 1) -> None:
-    count = math.prod(tensor.shape) * size
-    if got != count:
-        expected = f"{count} {unit} for shape {tensor.shape}"
-        raise InvalidRequestError.mismatch(tensor.name, expected=expected, got=got)
 
 
 def _strings(tensor: Input, share: memoryview) -> Iterator[str]:
     """Each behind its length in four bytes."""
     end = 0
     for index in range(math.prod(tensor.shape)):
-        mismatch = partial(InvalidRequestError.mismatch, tensor.name, index)
+        refuse = partial(mismatch, tensor.name, index)
         start = end + LENGTH.size
         if start > len(share):
-            raise mismatch(expected="a string", got="no more bytes")
+            raise refuse(expected="a string", got="no more bytes")
         end = start + LENGTH.unpack_from(share, end)[0]
         if end > len(share):
-            raise mismatch(expected=f"a string of {end - start} bytes", got=len(share) - start)
+            raise refuse(expected=f"a string of {end - start} bytes", got=len(share) - start)
         try:
             yield str(share[start:end], "utf-8")
         except UnicodeDecodeError:
-            raise mismatch(expected="UTF-8", got="other bytes") from None
-    if end != len(share):
-        expected = f"{end} bytes for shape {tensor.shape}"
-        raise InvalidRequestError.mismatch(tensor.name, expected=expected, got=len(share))
+            raise refuse(expected="UTF-8", got="other bytes") from None
+    _check_amount(tensor, end, len(share), "bytes")
