@@ -80,7 +80,6 @@ def create_app(settings: Settings) -> Service:
         openapi_url=OPENAPI_URL if has_docs else None,
         docs_url=None,
         redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
         lifespan=_lifespan,
         routes=routes,

@@ -8,7 +8,7 @@ import signal
 import sys
 import textwrap
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final, NoReturn
 
@@ -176,13 +176,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _described_settings() -> list[str]:
-    lines = []
+def _described_settings() -> Iterator[str]:
     for name, field in Settings.model_fields.items():
         default = "unset" if field.default is None else field.default
-        lines.append(f"  {ENV_PREFIX}{name.upper()} (default: {default})")
-        lines.append(textwrap.indent(textwrap.fill(field.description or "", 94), " " * 6))
-    return lines
+        yield f"  {ENV_PREFIX}{name.upper()} (default: {default})"
+        yield textwrap.indent(textwrap.fill(field.description or "", 94), " " * 6)
 
 
 def _told(item: ErrorDetails) -> str:

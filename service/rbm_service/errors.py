@@ -39,9 +39,12 @@ class ServiceError(Exception):
 
     status: ClassVar[HTTPStatus]
     code: ClassVar[str]
-    reason: ClassVar[FailureReason] = "other"
+    reason: ClassVar[FailureReason]
     default_detail: ClassVar[str] = ""
     default_headers: ClassVar[Mapping[str, str]] = {}
+
+    def __init_subclass__(cls, status: int, code: str, reason: FailureReason = "other") -> None:
+        cls.status, cls.code, cls.reason = HTTPStatus(status), code, reason
 
     def __init__(
         self,
@@ -55,16 +58,12 @@ class ServiceError(Exception):
         self.headers = dict(headers or self.default_headers)
 
 
-class InvalidJsonError(ServiceError):
+class InvalidJsonError(ServiceError, status=400, code="invalid_json", reason="validation"):
     """The body is not JSON."""
 
-    status, code, reason = HTTPStatus.BAD_REQUEST, "invalid_json", "validation"
 
-
-class InvalidRequestError(ServiceError):
+class InvalidRequestError(ServiceError, status=422, code="validation", reason="validation"):
     """The body is JSON, but not a request this model can answer."""
-
-    status, code, reason = HTTPStatus.UNPROCESSABLE_ENTITY, "validation", "validation"
 
     @classmethod
     def at(cls, *loc: str | int, msg: str) -> "InvalidRequestError":
@@ -78,10 +77,8 @@ class InvalidRequestError(ServiceError):
         return cls.at(*loc, msg=f"expected {expected}, got {got}")
 
 
-class UnknownNodeError(ServiceError):
+class UnknownNodeError(ServiceError, status=404, code="unknown_node", reason="validation"):
     """Ids the bundle has never seen, without neighbours or positions to place them by."""
-
-    status, code, reason = HTTPStatus.NOT_FOUND, "unknown_node", "validation"
 
     def __init__(self, unknown: Sequence[int | str]) -> None:
         shown = ", ".join(shortened(node_id) for node_id in unknown[:5])
@@ -90,119 +87,94 @@ class UnknownNodeError(ServiceError):
         self.num_unknown = len(unknown)
 
 
-class UnknownModelError(ServiceError):
+class UnknownModelError(ServiceError, status=404, code="unknown_model", reason="validation"):
     """No such model in service, or not in this version."""
 
-    status, code, reason = HTTPStatus.NOT_FOUND, "unknown_model", "validation"
 
-
-class UnauthorizedError(ServiceError):
+class UnauthorizedError(ServiceError, status=401, code="unauthorized", reason="unauthorized"):
     """The route needs a key, and the request has none that is known."""
 
-    status, code, reason = HTTPStatus.UNAUTHORIZED, "unauthorized", "unauthorized"
     default_headers: ClassVar = {"WWW-Authenticate": "Bearer"}
 
 
-class ForbiddenError(ServiceError):
+class ForbiddenError(ServiceError, status=403, code="forbidden", reason="unauthorized"):
     """The key is known, but this is not for its holder."""
 
-    status, code, reason = HTTPStatus.FORBIDDEN, "forbidden", "unauthorized"
 
-
-class NotFoundError(ServiceError):
+class NotFoundError(ServiceError, status=404, code="not_found"):
     """No such route."""
 
-    status, code = HTTPStatus.NOT_FOUND, "not_found"
 
-
-class MethodNotAllowedError(ServiceError):
+class MethodNotAllowedError(ServiceError, status=405, code="method_not_allowed"):
     """The route exists, but not for this method."""
 
-    status, code = HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed"
 
-
-class RequestTimeoutError(ServiceError):
+class RequestTimeoutError(ServiceError, status=408, code="request_timeout", reason="canceled"):
     """The body did not arrive in time; what would still come of it is not read."""
 
-    status, code, reason = HTTPStatus.REQUEST_TIMEOUT, "request_timeout", "canceled"
     default_headers: ClassVar = {"Connection": "close"}
 
     def __init__(self, limit_seconds: float) -> None:
         super().__init__(f"the body did not arrive within {limit_seconds:g} s")
 
 
-class ConflictError(ServiceError):
+class ConflictError(ServiceError, status=409, code="conflict"):
     """What was asked for does not go with how things are; nothing was changed."""
 
-    status, code = HTTPStatus.CONFLICT, "conflict"
 
-
-class ModelRefusedError(ServiceError):
+class ModelRefusedError(ServiceError, status=422, code="model_refused"):
     """A version failed its checks; nothing was changed. The detail is for operators."""
 
-    status, code = HTTPStatus.UNPROCESSABLE_ENTITY, "model_refused"
 
-
-class PayloadTooLargeError(ServiceError):
+class PayloadTooLargeError(ServiceError, status=413, code="payload_too_large", reason="too_large"):
     """The body is longer than the service reads."""
-
-    status, code, reason = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "payload_too_large", "too_large"
 
     def __init__(self, max_body_bytes: int) -> None:
         super().__init__(f"the body is longer than {max_body_bytes} bytes")
 
 
-class UnsupportedMediaTypeError(ServiceError):
+class UnsupportedMediaTypeError(ServiceError, status=415, code="unsupported_media_type", reason="validation"):
     """The body is of a type or an encoding the service does not read."""
 
-    status, code, reason = HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "validation"
 
-
-class OverloadedError(ServiceError):
+class OverloadedError(ServiceError, status=429, code="overloaded", reason="rejected"):
     """The queue is full, or there is no room for the body; the request may come back later."""
-
-    status, code, reason = HTTPStatus.TOO_MANY_REQUESTS, "overloaded", "rejected"
 
     def __init__(self, retry_after_seconds: float, why: str = "the queue is full") -> None:
         seconds = max(1, math.ceil(retry_after_seconds))
         super().__init__(f"{why}; try again in {seconds} s", headers={"Retry-After": str(seconds)})
 
 
-class BackendError(ServiceError):
+class BackendError(ServiceError, status=500, code="backend", reason="backend"):
     """The service failed; the log says why."""
 
-    status, code, reason = HTTPStatus.INTERNAL_SERVER_ERROR, "backend", "backend"
     default_detail = "the request could not be computed"
 
 
-class WarmingError(ServiceError):
+class WarmingError(ServiceError, status=503, code="warming"):
     """No model is in service at the moment."""
 
-    status, code = HTTPStatus.SERVICE_UNAVAILABLE, "warming"
     default_detail = "no model is in service yet"
     default_headers: ClassVar = {"Retry-After": "1"}
 
 
-class DrainingError(ServiceError):
+class DrainingError(ServiceError, status=503, code="draining", reason="rejected"):
     """The service is about to end; another replica, or this one after its restart, will answer."""
 
-    status, code, reason = HTTPStatus.SERVICE_UNAVAILABLE, "draining", "rejected"
     default_detail = "the service is about to end"
     default_headers: ClassVar = {"Retry-After": "1"}
 
 
-class UnhealthyError(ServiceError):
+class UnhealthyError(ServiceError, status=503, code="unhealthy", reason="rejected"):
     """The engine failed and is being rebuilt; another replica, or this one in a while, will answer."""
 
-    status, code, reason = HTTPStatus.SERVICE_UNAVAILABLE, "unhealthy", "rejected"
     default_detail = "the engine failed and is being rebuilt"
     default_headers: ClassVar = {"Retry-After": "5"}
 
 
-class DeadlineExceededError(ServiceError):
+class DeadlineExceededError(ServiceError, status=504, code="deadline_exceeded", reason="deadline"):
     """The answer was not there when the caller stopped waiting for it."""
 
-    status, code, reason = HTTPStatus.GATEWAY_TIMEOUT, "deadline_exceeded", "deadline"
     default_detail = "the request was not computed within its time limit"
 
 

@@ -92,7 +92,7 @@ def make_batcher(
     bundle: Bundle, engine: Engine, model_metrics: ModelMetrics
 ) -> Iterator[Callable[..., Batcher]]:
     batchers: list[Batcher] = []
-    engine.report_executions(model_metrics.count_execution)
+    engine.runner.on_execution = model_metrics.count_execution
 
     def make(run: Run, *, max_batch_rows: int = 64, max_queued_rows: int = 256, **others: object) -> Batcher:
         limits = {"max_batch_rows": max_batch_rows, "max_queued_rows": max_queued_rows}
@@ -100,6 +100,6 @@ def make_batcher(
         return batchers[-1]
 
     yield make
-    engine.report_executions(lambda num_rows: None)
+    engine.runner.on_execution = lambda num_rows: None
     for batcher in batchers:
         batcher.close()

@@ -1,5 +1,6 @@
 """Every metric of the service, on a registry of its own."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import partial
@@ -32,17 +33,6 @@ PROBABILITIES = partial(Histogram, [tenths / 10 for tenths in range(1, 11)])
 counter = partial(Family, CounterMetricFamily, Number)
 gauge = partial(Family, GaugeMetricFamily, Number)
 histogram = partial(Family[Histogram], HistogramMetricFamily)
-
-
-class ModelInfo(NamedTuple):
-    """The labels of `rbm_model_info`."""
-
-    model_name: str
-    model_version: str
-    bundle_id: str
-    device: str
-    provider: str
-    onnxruntime_version: str
 
 
 class RequestTrace(NamedTuple):
@@ -97,7 +87,9 @@ class Metrics(Collector):
     )
     rbm_confidence = histogram(PROBABILITIES, "Probability of the most probable class", NAME, "label")
     rbm_abstained_total = counter("Rows under the caller's min_confidence", *MODEL)
-    rbm_model_info = gauge("1 for each model in service", *ModelInfo._fields)
+    rbm_model_info = gauge(
+        "1 for each model in service", *MODEL, "bundle_id", "device", "provider", "onnxruntime_version"
+    )
     rbm_model_ready = gauge("1 while the model is in service and will stay there", NAME)
     rbm_model_loads_total = counter("Versions that were put in service (loaded) or refused", NAME, "outcome")
     rbm_model_load_duration_seconds = histogram(
@@ -117,7 +109,7 @@ class Metrics(Collector):
     def __init__(self) -> None:
         self._families = {name: copy(it) for name, it in vars(Metrics).items() if isinstance(it, Family)}
         vars(self).update(self._families)
-        self._queues: dict[str, list[Callable[[], Queue]]] = {}
+        self._queues = defaultdict[str, list[Callable[[], Queue]]](list)  # by model
         self.rbm_log_lines_dropped_total[()] = num_dropped
         for reason in get_args(FailureReason):  # a rate sees the first only if the series was there before
             self.rbm_inference_failures_total.labels(reason)
@@ -134,23 +126,23 @@ class Metrics(Collector):
     def queues_of(self, name: str) -> list[Callable[[], Queue]]:
         """Return the queues that the gauges of a model ask, the newest last: while one version replaces
         another, each has a queue. What waits adds up; the newest says how much may, and how fast it goes."""
-        if (name,) not in self.rbm_queue_rows:
-            queues = self._queues[name] = []
-            # Slices are copies: queues come and go while a scrape in another thread asks them.
-            for family, value in (
-                (self.rbm_queue_rows, lambda: sum(it().num_rows for it in queues[:])),
-                (self.rbm_queue_requests, lambda: sum(it().num_requests for it in queues[:])),
-                (self.rbm_estimated_wait_seconds, lambda: sum(it().wait_seconds for it in queues[:])),
-                (self.rbm_queue_capacity_rows, lambda: sum(it().capacity_rows for it in queues[-1:])),
-                (self.rbm_capacity_rows_per_second, lambda: sum(it().rows_per_second for it in queues[-1:])),
-            ):
-                family.labels(name).value = value
-        return self._queues[name]
+        queues = self._queues[name]
+        # Slices are copies: queues come and go while a scrape in another thread asks them.
+        for family, value in (
+            (self.rbm_queue_rows, lambda: sum(it().num_rows for it in queues[:])),
+            (self.rbm_queue_requests, lambda: sum(it().num_requests for it in queues[:])),
+            (self.rbm_estimated_wait_seconds, lambda: sum(it().wait_seconds for it in queues[:])),
+            (self.rbm_queue_capacity_rows, lambda: sum(it().capacity_rows for it in queues[-1:])),
+            (self.rbm_capacity_rows_per_second, lambda: sum(it().rows_per_second for it in queues[-1:])),
+        ):
+            family.labels(name).value = value
+        return queues
 
-    def show_model(self, info: ModelInfo) -> None:
+    def show_model(self, name: str, *labels: object) -> None:
         """Let `rbm_model_info` say this and nothing else of the model."""
-        self.rbm_model_info[info].value = 1
-        self.rbm_model_info.remove([self.rbm_model_info[info]], model_name=info.model_name)
+        info = self.rbm_model_info.labels(name, *labels)
+        info.value = 1
+        self.rbm_model_info.remove([info], model_name=name)
 
     def forget(self, **labels: object) -> None:
         """Drop every series that has all of these labels, or the scrape would grow with every version that

@@ -8,9 +8,8 @@ import ctypes
 import io
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +18,7 @@ import onnxruntime as ort
 
 from rbm_bundle import Bundle, BundleError
 from rbm_bundle.golden import check_parity, measure_parity
-from rbm_bundle.manifest import GraphEntry, Manifest, Provider, TensorSpec
+from rbm_bundle.manifest import Provider, TensorSpec
 from rbm_service.errors import EngineError
 from rbm_service.runtime.runners import BucketRunner, Runner
 from rbm_service.runtime.shapes import BatchShape, blank, plain_shapes
@@ -32,7 +31,7 @@ class Target:
 
     provider: str
     options: Mapping[str, str]
-    runner: Callable[[ort.InferenceSession, Manifest, GraphEntry], Runner]
+    runner: type[Runner]
 
 
 TARGETS: Final[Mapping[Provider, Target]] = {
@@ -47,7 +46,7 @@ TARGETS: Final[Mapping[Provider, Target]] = {
             # The shapes are known and warmed largest first: doubling would claim memory nothing needs.
             "arena_extend_strategy": "kSameAsRequested",
         },
-        partial(BucketRunner, device_type="cuda"),
+        BucketRunner,
     ),
 }
 MEASURED_RUNS: Final = 3  # of which the median counts
@@ -64,6 +63,7 @@ class Engine:
     Attributes:
         provider: the execution provider that really runs the graph.
         may_wait: whether a run may wait for a device, perhaps for ever.
+        runner: what splits the rows of a run into passes, and tells of each.
 
     Raises:
         BundleError: the graph cannot be read, or is not what the manifest says.
@@ -85,14 +85,10 @@ class Engine:
         self._session = _open_session(self._path, device, intra_op_threads, gpu_memory_limit_bytes)
         _check_tensors(self._path, "input", self._session.get_inputs(), self._entry.inputs)
         _check_tensors(self._path, "output", self._session.get_outputs(), self._entry.outputs)
-        self._runner = TARGETS[device].runner(self._session, self._manifest, self._entry)
-        self.run = self._runner.run  # see `Runner.run`
+        self.runner = TARGETS[device].runner(self._session, self._manifest, self._entry)
+        self.run = self.runner.run  # see `Runner.run`
         self.provider = str(self._session.get_providers()[0])
         self.may_wait = self.provider != TARGETS["cpu"].provider
-
-    def report_executions(self, on_execution: Callable[[int], object]) -> None:
-        """Tell of each pass from now on, just before it, how many rows it has."""
-        self._runner.on_execution = on_execution
 
     def self_test(self, bundle: Bundle) -> None:
         """Reproduce the golden rows on the provider in use.
@@ -114,7 +110,7 @@ class Engine:
         """
         outputs = [spec.name for spec in self._entry.outputs]
         try:
-            for shape in self._runner.prepare(max_rows):
+            for shape in self.runner.prepare(max_rows):
                 self.run(self._blank_inputs(shape), outputs)
         except Exception as error:  # the unit of work is this warm-up; see `_open_session`
             raise EngineError(f"the warm-up on {self.provider} failed: {_reason(error)}") from error

@@ -116,17 +116,11 @@ def _are_finite(tensor: npt.NDArray[Any]) -> bool:
 
 
 class BucketRunner(Runner):
-    """Pads batches up to shapes whose tensors lie on the device.
+    """Pads batches up to shapes whose tensors lie on the device."""
 
-    Args:
-        device_type: where the tensors lie, `cuda` or `cpu`.
-    """
-
-    def __init__(
-        self, session: ort.InferenceSession, manifest: Manifest, graph: GraphEntry, device_type: str
-    ) -> None:
+    def __init__(self, session: ort.InferenceSession, manifest: Manifest, graph: GraphEntry) -> None:
         super().__init__(session, manifest, graph)
-        self._bucket = partial(Bucket, session, manifest, graph, device_type)
+        self._bucket = partial(Bucket, session, manifest, graph)
         self._buckets: dict[BatchShape, Bucket] = {}
         # Never used twice: a captured graph keeps the addresses it was captured with.
         self._graph_ids = count(1)
@@ -164,13 +158,14 @@ class Bucket:
         session: ort.InferenceSession,
         manifest: Manifest,
         graph: GraphEntry,
-        device_type: str,
         shape: BatchShape,
         graph_id: int,
     ) -> None:
+        device = "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
+
         def on_device(spec: TensorSpec) -> ort.OrtValue:
             sizes, dtype = shape.of(spec), np.dtype(spec.dtype)
-            return ort.OrtValue.ortvalue_from_shape_and_type(sizes, dtype, device_type, 0)
+            return ort.OrtValue.ortvalue_from_shape_and_type(sizes, dtype, device, 0)
 
         self._session = session
         self._specs = graph.inputs

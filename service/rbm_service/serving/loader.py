@@ -84,7 +84,7 @@ class Loader:
             timeout_seconds=settings.engine_timeout_seconds,
             probe=partial(engine.self_test, bundle),
         )
-        engine.report_executions(metrics.count_execution)
+        engine.runner.on_execution = metrics.count_execution
         metrics.load_seconds = seconds = time.perf_counter() - started
         log.info(
             "model loaded",

@@ -7,7 +7,6 @@ from pydantic_core import to_json
 from rbm_bundle import Bundle
 from rbm_bundle.manifest import Provider
 from rbm_service.inference.batcher import Batcher
-from rbm_service.observability.metrics import ModelInfo
 from rbm_service.observability.model_metrics import ModelMetrics
 from rbm_service.runtime.engine import Engine
 
@@ -27,15 +26,3 @@ class ServedModel:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "as_json", to_json({"name": self.name, "version": self.version}))
-
-    @property
-    def info(self) -> ModelInfo:
-        """The labels of `rbm_model_info`."""
-        return ModelInfo(
-            model_name=self.name,
-            model_version=str(self.version),
-            bundle_id=self.bundle.manifest.bundle_id[:12],
-            device=self.device,
-            provider=self.engine.provider,
-            onnxruntime_version=self.engine.runtime_version,
-        )

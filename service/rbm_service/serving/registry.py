@@ -239,9 +239,11 @@ class ModelRegistry:
 
         The series of the last two versions stay: what the replaced one counted may not be scraped yet.
         """
-        metrics, name, batcher = self._metrics, model.name, model.batcher
+        metrics, name, batcher, engine = self._metrics, model.name, model.batcher, model.engine
+        bundle_id = model.bundle.manifest.bundle_id[:12]
         model.metrics.show()
-        metrics.show_model(model.info)
+        runs_as = (bundle_id, model.device, engine.provider, engine.runtime_version)
+        metrics.show_model(name, model.version, *runs_as)
         metrics.rbm_model_loads_total.labels(name, "loaded").inc()
         metrics.rbm_engine_healthy.labels(name).value = lambda: not batcher.is_down
         if former and former.former_version not in (None, former.model.version, model.version):

@@ -52,12 +52,10 @@ async def supervising(
         EngineLostError: after the block, when an engine was lost or is down.
     """
     following = asyncio.create_task(_follow(models, rebuild, REBUILD_TIMEOUTS * timeout_seconds, on_lost))
-    watchdog = Watchdog(timeout_seconds)
-    watchdog.start()
     try:
-        yield
+        with Watchdog(timeout_seconds):
+            yield
     finally:
-        watchdog.close()
         following.cancel()
         await asyncio.wait([following])
     if not following.cancelled():

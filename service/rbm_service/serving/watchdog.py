@@ -14,7 +14,7 @@ STDERR: Final = 2
 
 
 class Watchdog:
-    """Ends the process when the event loop that started it has stood still for too long.
+    """`with Watchdog(seconds):` ends the process when the running event loop stands still for too long.
 
     By then anything may be stuck, the log with it; so the thread shares nothing with the rest of the process,
     and makes everything that it needs beforehand.
@@ -28,14 +28,12 @@ class Watchdog:
         self._open = threading.Lock()  # held until the watchdog is closed
         self._thread = threading.Thread(target=self._watch, name="rbm-watchdog", daemon=True)
 
-    def start(self) -> None:
-        """Begin to watch the running event loop."""
+    def __enter__(self) -> None:
         self._heartbeat()
         self._open.acquire()
         self._thread.start()
 
-    def close(self) -> None:
-        """Watch no more."""
+    def __exit__(self, *exception: object) -> None:
         self._open.release()
         self._thread.join()
         self._timer.cancel()

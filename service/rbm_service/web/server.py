@@ -133,10 +133,9 @@ def serving_metrics(registry: CollectorRegistry, host: str, port: int) -> Iterat
     Raises:
         OSError: the port cannot be opened.
     """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
-        )
+        listener = socket.create_server((host, port), family=family)
     except OSError as error:
         raise OSError(f"/metrics cannot listen on {host}:{port}: {error}") from error
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # inherited by connections: what is not read in time closes them
@@ -148,9 +147,7 @@ def serving_metrics(registry: CollectorRegistry, host: str, port: int) -> Iterat
 
     server = uvicorn.Server(server_config(app, SCRAPE_SECONDS, BodyLimits(timeout_seconds=SCRAPE_SECONDS)))
     server.config.timeout_graceful_shutdown = 1
-    serving = threading.Thread(
-        target=asyncio.run, args=[server.serve([listener])], name="rbm-metrics", daemon=True
-    )
+    serving = threading.Thread(target=server.run, args=[[listener]], name="rbm-metrics", daemon=True)
     serving.start()
     try:
         yield

@@ -1,9 +1,9 @@
 from prometheus_client import generate_latest
 
-from rbm_service.observability.metrics import Metrics, ModelInfo
+from rbm_service.observability.metrics import Metrics
 from rbm_service.observability.model_metrics import ModelMetrics
 
-INFO = ModelInfo("tiny", "1", "0123456789ab", "cpu", "CPUExecutionProvider", "1.31.1")
+INFO = ("0123456789ab", "cpu", "CPUExecutionProvider", "1.31.1")  # and name and version before these
 
 
 def series_of(metrics, **labels):
@@ -27,8 +27,8 @@ def test_failures_and_lookups_and_lost_log_lines_start_at_zero(metrics, model_me
 
 
 def test_one_version_at_a_time_is_shown_as_the_one_in_service(metrics):
-    metrics.show_model(INFO)
-    metrics.show_model(INFO._replace(model_version="2"))
+    metrics.show_model("tiny", 1, *INFO)
+    metrics.show_model("tiny", 2, *INFO)
     (shown,) = [sample for sample in series_of(metrics, model_name="tiny") if "bundle_id" in sample.labels]
     assert (shown.labels["model_version"], shown.value) == ("2", 1)
 
@@ -48,6 +48,6 @@ def test_of_a_version_that_is_forgotten_no_series_is_left_and_of_the_others_ever
 def test_of_a_model_that_is_forgotten_no_series_is_left(metrics, model_metrics):
     metrics.rbm_model_loads_total.labels("tiny", "refused")
     metrics.rbm_model_ready.labels("tiny")
-    metrics.show_model(INFO)
+    metrics.show_model("tiny", 1, *INFO)
     metrics.forget(model_name="tiny")
     assert series_of(metrics, model_name="tiny") == []

@@ -1,5 +1,4 @@
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import onnx
@@ -20,7 +19,7 @@ OUTPUTS = ("probabilities", "experts")
 @pytest.fixture
 def cuda_on_the_cpu(monkeypatch):
     """Everything that serves CUDA, with the CPU provider in its place."""
-    target = Target("CPUExecutionProvider", {}, partial(BucketRunner, device_type="cpu"))
+    target = Target("CPUExecutionProvider", {}, BucketRunner)
     monkeypatch.setitem(engine_module.TARGETS, "cuda", target)
 
 
@@ -155,7 +154,7 @@ def test_more_rows_than_a_pass_may_have_run_in_several_and_each_is_counted(any_b
     at_once = engine.run(model_inputs, OUTPUTS)
     engine.warm_up(8)
     passes = []
-    engine.report_executions(passes.append)
+    engine.runner.on_execution = passes.append
     assert_same_answers(engine.run(model_inputs, OUTPUTS), at_once)
     assert passes == [8, 8, 4]
 

@@ -26,7 +26,7 @@ def session_of(bundle):
 
 def buckets_of(bundle, most_rows=64):
     graph = bundle.manifest.graphs["cuda"]
-    runner = BucketRunner(session_of(bundle), bundle.manifest, graph, device_type="cpu")
+    runner = BucketRunner(session_of(bundle), bundle.manifest, graph)
     runner.prepare(most_rows)
     return runner
 
@@ -109,7 +109,7 @@ def test_a_row_longer_than_any_known_one_runs_uncaptured(sparse_bundle, recorded
 
 def test_before_they_are_prepared_batches_run_uncaptured(either_bundle, recorded):
     graph = either_bundle.manifest.graphs["cuda"]
-    runner = BucketRunner(session_of(either_bundle), either_bundle.manifest, graph, "cpu")
+    runner = BucketRunner(session_of(either_bundle), either_bundle.manifest, graph)
     model_inputs = random_feeds(either_bundle, 5)
     assert_same_answers(runner.run(model_inputs, OUTPUTS), plain_of(either_bundle).run(model_inputs, OUTPUTS))
     assert recorded.graph_ids == [NO_CAPTURE]

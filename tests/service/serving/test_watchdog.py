@@ -15,9 +15,9 @@ from rbm_service.observability.logging import configure_logging
 from rbm_service.serving.watchdog import Watchdog
 
 async def main():
-    Watchdog(1).start()
-    await asyncio.sleep(0)
-    time.sleep(60)
+    with Watchdog(1):
+        await asyncio.sleep(0)
+        time.sleep(60)
 
 configure_logging("json", "info")
 asyncio.run(main())
@@ -29,10 +29,8 @@ def test_a_loop_that_turns_lives_on(monkeypatch):
     monkeypatch.setattr("rbm_service.serving.watchdog.os._exit", ends.append)
 
     async def scenario():
-        watchdog = Watchdog(2)
-        watchdog.start()
-        await asyncio.sleep(3.5)
-        watchdog.close()
+        with Watchdog(2):
+            await asyncio.sleep(3.5)
 
     asyncio.run(scenario())
     assert ends == []
