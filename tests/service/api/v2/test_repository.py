@@ -6,6 +6,7 @@ from rbm_service.app import create_app
 from rbm_service.settings import Settings
 from tests.bundles import TINY
 from tests.servers import ADMIN_KEY, ADMIN_KEY_LINE
+from tests.service.api.v2.protocol import refused
 
 INDEX, LOAD, UNLOAD = (
     "/v2/repository/index",
@@ -42,13 +43,6 @@ def index(client, **body):
     answer = client.post(INDEX, json=body)
     assert answer.status_code == 200, answer.text
     return {(row["name"], row.get("version"), row["state"]) for row in answer.json()}
-
-
-def refused(client, status, path, **request):
-    answer = client.post(path, **request)
-    assert answer.status_code == status, answer.text
-    assert list(answer.json()) == ["error"]
-    return answer.json()["error"]
 
 
 def test_the_index_lists_what_is_in_service_and_what_could_be(admin):
