@@ -9,11 +9,10 @@ import urllib.request
 
 import pytest
 
-from rbm_bundle import ModelRepository
 from rbm_bundle.version import package_version
 from rbm_service.settings import Settings
 from rbm_service.web.api_keys import new_key
-from tests.bundles import TINY
+from tests.bundles import TINY, repository_of
 from tests.servers import wait_until
 from tests.service.serve_command import environment, run, started
 
@@ -56,8 +55,7 @@ sys.exit(run([]))
 
 
 def test_a_disk_that_hangs_while_keys_are_read_anew_stops_nothing(tmp_path, free_port):
-    repository = ModelRepository(tmp_path / "models")  # of its own: it is written to
-    repository.promote("tiny", repository.publish(TINY))
+    repository = repository_of(tmp_path / "models")  # of its own: it is written to
     secret, line = new_key("web")
     keys, hanging = tmp_path / "keys", tmp_path / "hanging"
     keys.write_text(line)

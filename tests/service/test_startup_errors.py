@@ -1,18 +1,16 @@
 """What keeps the service from starting is told in one line."""
 
-import contextlib
 import json
 import os
-import select
 import socket
 import subprocess
 
 import pytest
 
-from rbm_bundle import ModelRepository
-from tests.bundles import TINY
+from tests.bundles import repository_of
 from tests.servers import SERVE
 from tests.service.serve_command import environment, only_line, run
+from tests.unread import full_disk, full_pipe, reader_gone
 
 pytestmark = pytest.mark.system
 
@@ -34,8 +32,7 @@ def test_a_missing_folder_of_models_is_named_with_its_setting(tmp_path, model):
 
 
 def test_a_flipped_bit_in_the_bundle_ends_it_with_one_line_that_names_the_file(tmp_path):
-    repository = ModelRepository(tmp_path)
-    repository.promote("tiny", repository.publish(TINY))
+    repository_of(tmp_path)
     path = tmp_path / "tiny" / "1" / "student.grouped.onnx"
     content = bytearray(path.read_bytes())
     content[100] ^= 1
@@ -133,36 +130,12 @@ def test_an_unknown_setting_ends_it_by_name(models_dir):
     assert "RBM_PROT is not a setting (did you mean RBM_PORT?)" in result.stderr
 
 
-def closed_pipe():
-    reader, writer = os.pipe()
-    os.close(reader)
-    return writer, ()
-
-
-def full_pipe():
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            os.write(writer, bytes(select.PIPE_BUF))
-    os.set_blocking(writer, True)
-    return writer, (reader,)
-
-
-def full_disk():
-    return os.open("/dev/full", os.O_WRONLY), ()
-
-
-@pytest.mark.parametrize("stderr", [closed_pipe, full_pipe, full_disk])
+@pytest.mark.parametrize("stderr", [reader_gone, full_pipe, full_disk])
 @pytest.mark.parametrize(("arguments", "port"), [([], "http"), (["--new-key", "a b"], "8000")])
 def test_an_error_that_nobody_reads_ends_it_all_the_same(tmp_path, stderr, arguments, port):
-    writer, others = stderr()
     env = environment(tmp_path, RBM_PORT=port)
-    try:
-        assert subprocess.run([*SERVE, *arguments], env=env, stderr=writer, timeout=60).returncode == 2
-    finally:
-        for descriptor in (writer, *others):
-            os.close(descriptor)
+    with stderr() as unread:
+        assert subprocess.run([*SERVE, *arguments], env=env, stderr=unread, timeout=60).returncode == 2
 
 
 def test_a_kubernetes_service_of_the_same_name_changes_nothing_but_a_line_of_the_log(tmp_path):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import tritonclient.http as triton
 
-from rbm_bundle import ModelRepository
+from tests.bundles import repository_of
 from tests.servers import RunningServer, running_server
 
 IDS = np.array([105, 100, 195], np.int64)
@@ -13,8 +13,7 @@ IDS = np.array([105, 100, 195], np.int64)
 
 def serve(tmp_path_factory, bundle) -> Iterator[RunningServer]:
     folder = tmp_path_factory.mktemp(bundle.manifest.name)
-    repository = ModelRepository(folder / "models")
-    repository.promote(bundle.manifest.name, repository.publish(bundle.path))
+    repository_of(folder / "models", bundle.path)
     with running_server(folder / "models", folder / "log") as running:
         yield running
 

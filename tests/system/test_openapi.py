@@ -6,8 +6,7 @@ import pytest
 import schemathesis
 from schemathesis.config import SchemathesisConfig
 
-from rbm_bundle import ModelRepository
-from tests.bundles import TINY
+from tests.bundles import repository_of
 from tests.data.make_openapi import SNAPSHOT, openapi_text
 from tests.servers import ADMIN_KEY, ADMIN_KEY_LINE, running_server
 
@@ -30,8 +29,7 @@ schema = schemathesis.openapi.from_dict(json.loads(SNAPSHOT.read_text()), config
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("openapi")
-    repository = ModelRepository(folder / "models")
-    repository.promote("tiny", repository.publish(TINY))
+    repository_of(folder / "models")
     (folder / "key").write_text(ADMIN_KEY_LINE)
     with running_server(folder / "models", folder / "log", admin_key_file=folder / "key") as running:
         yield running

@@ -5,15 +5,11 @@ import time
 import pytest
 
 from rbm_service.inference.engine_thread import EngineThread
+from tests.gates import until
 
 
 def never():
     raise AssertionError("it was not overdue")
-
-
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0.005)
 
 
 def test_work_is_done_in_a_thread_and_its_outcome_told_on_the_loop():

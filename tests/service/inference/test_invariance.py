@@ -5,11 +5,11 @@ import asyncio
 import numpy as np
 import pytest
 
-from rbm_bundle import ModelRepository
 from rbm_service.runtime.engine import Engine
 from rbm_service.runtime.tensors import padded_width
 from rbm_service.serving.loader import Loader
 from rbm_service.settings import Settings
+from tests.bundles import repository_of
 from tests.model_inputs import brought, feeds_of, known, random_feeds
 
 CLOSE = 1e-6
@@ -19,10 +19,9 @@ NUM_ROWS = 100
 
 @pytest.fixture
 def model(any_bundle, tmp_path, metrics):
-    repository = ModelRepository(tmp_path)
-    name = any_bundle.manifest.name
-    repository.promote(name, repository.publish(any_bundle.path))
-    model = Loader(Settings(models_dir=tmp_path, device="cpu"), metrics).load(name, 1)
+    repository_of(tmp_path, any_bundle.path)
+    settings = Settings(models_dir=tmp_path, device="cpu")
+    model = Loader(settings, metrics).load(any_bundle.manifest.name, 1)
     yield model
     model.batcher.close()
 

@@ -3,18 +3,17 @@
 import pytest
 from starlette.testclient import TestClient
 
-from rbm_bundle import ModelRepository, read_bundle
+from rbm_bundle import read_bundle
 from rbm_service.app import create_app
 from rbm_service.settings import Settings
-from tests.bundles import TINY, with_other_answers
+from tests.bundles import TINY, repository_of, with_other_answers
 from tests.servers import ADMIN_KEY_LINE, running_server
 from tests.system.model_changes.versions import QUERIES, probabilities_of
 
 
 def answers_of(bundle, root):
     """What this bundle alone answers to every query."""
-    repository = ModelRepository(root)
-    repository.promote("tiny", repository.publish(bundle.path))
+    repository_of(root, bundle.path)
     with TestClient(create_app(Settings(models_dir=root, device="cpu", max_batch_rows=64))) as client:
         return [probabilities_of(client.post("/classify", json=query).json()) for query in QUERIES]
 
@@ -34,9 +33,7 @@ def expected(bundles, tmp_path_factory):
 
 @pytest.fixture
 def repository(tmp_path):
-    repository = ModelRepository(tmp_path / "models")
-    repository.promote("tiny", repository.publish(TINY))
-    return repository
+    return repository_of(tmp_path / "models")
 
 
 @pytest.fixture

@@ -1,10 +1,9 @@
 import pytest
 from starlette.testclient import TestClient
 
-from rbm_bundle import ModelRepository
 from rbm_service.app import create_app
 from rbm_service.settings import Settings
-from tests.bundles import TINY
+from tests.bundles import TINY, repository_of
 from tests.servers import ADMIN_KEY, ADMIN_KEY_LINE
 from tests.service.api.v2.protocol import refused
 
@@ -18,8 +17,7 @@ INDEX, LOAD, UNLOAD = (
 @pytest.fixture
 def explicit(tmp_path):
     """A service of two models, of which one is in service."""
-    repository = ModelRepository(tmp_path / "models")
-    repository.promote("tiny", repository.publish(TINY))
+    repository = repository_of(tmp_path / "models")
     sparse = TINY.with_name("sparse_bundle")
     repository.promote("sparse", repository.publish(sparse))
     (tmp_path / "key").write_text(ADMIN_KEY_LINE)

@@ -3,16 +3,15 @@
 import pytest
 from structlog.testing import capture_logs
 
-from rbm_bundle import ModelRepository
 from rbm_service.errors import BackendError
 from rbm_service.inference.batcher import FAILURES_UNTIL_PROBE
 from rbm_service.serving.manager import ModelManager
 from rbm_service.serving.registry import ModelRegistry
 from rbm_service.serving.supervisor import supervising
 from rbm_service.settings import Settings
-from tests.bundles import TINY
+from tests.bundles import repository_of
+from tests.gates import until
 from tests.model_inputs import brought, feeds_of
-from tests.service.serving.supervisor.rebuilds import until
 
 LIMIT_SECONDS = 60
 
@@ -26,8 +25,7 @@ def models(metrics):
 
 @pytest.fixture
 def manager(models, tmp_path, metrics):
-    repository = ModelRepository(tmp_path)
-    repository.promote("tiny", repository.publish(TINY))
+    repository_of(tmp_path)
     manager = ModelManager(Settings(models_dir=tmp_path, device="cpu", max_batch_rows=4), metrics, models)
     manager.start()
     yield manager

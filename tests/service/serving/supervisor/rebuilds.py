@@ -1,29 +1,10 @@
-"""What the tests of the supervisor wait for."""
+"""A try to rebuild that fails, and a supervision that goes on until the engine is lost."""
 
 import asyncio
-import threading
-
-
-async def until(condition):
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def in_vain(served, really):
     raise RuntimeError("the context is lost")
-
-
-class Gate:
-    """Tries to rebuild wait here until it is opened."""
-
-    def __init__(self, function):
-        self.function, self.entered, self.opened = function, threading.Event(), threading.Event()
-
-    def __call__(self, served, really):
-        self.entered.set()
-        assert self.opened.wait(30)
-        return self.function(served, really)
 
 
 async def until_lost(fail, supervised, **limits):

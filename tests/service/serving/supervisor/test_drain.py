@@ -6,7 +6,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from rbm_service.serving.supervisor import EngineLostError
-from tests.service.serving.supervisor.rebuilds import Gate, in_vain, until
+from tests.gates import Gate, until
+from tests.service.serving.supervisor.rebuilds import in_vain
 
 
 def test_an_engine_that_goes_down_while_the_service_drains_is_not_rebuilt_and_told_in_the_end(

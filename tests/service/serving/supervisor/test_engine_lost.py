@@ -7,7 +7,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from rbm_service.serving.supervisor import EngineLostError
-from tests.service.serving.supervisor.rebuilds import Gate, in_vain, until_lost
+from tests.gates import Gate
+from tests.service.serving.supervisor.rebuilds import in_vain, until_lost
 
 
 def test_when_no_try_succeeds_the_engine_is_lost(rebuild, fail, supervised):

@@ -6,8 +6,9 @@ import threading
 import pytest
 
 from rbm_service.errors import UnhealthyError
+from tests.gates import Gate, until
 from tests.model_inputs import brought, feeds_of
-from tests.service.serving.supervisor.rebuilds import Gate, in_vain, until
+from tests.service.serving.supervisor.rebuilds import in_vain
 
 
 def value_of(metrics, name, **labels):
