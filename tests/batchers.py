@@ -13,7 +13,7 @@ from rbm_service.inference.preprocessing import RequestRows
 from rbm_service.runtime.tensors import Tensors
 from rbm_service.serving.model import ServedModel
 from tests.gates import Gate
-from tests.model_inputs import brought, feeds_of
+from tests.model_inputs import brought, model_inputs_of
 
 
 class EngineGate(Gate):
@@ -31,7 +31,7 @@ class EngineGate(Gate):
 
 def inputs_of(bundle: Bundle, start: int, num_rows: int) -> Tensors:
     """The inputs of so many nodes in a row, from the first again after the last."""
-    return feeds_of(bundle, np.arange(start, start + num_rows) % bundle.nodes.num_nodes)
+    return model_inputs_of(bundle, np.arange(start, start + num_rows) % bundle.nodes.num_nodes)
 
 
 def rows_of(bundle: Bundle, start: int, num_rows: int) -> RequestRows:

@@ -108,7 +108,7 @@ def test_a_classification_names_the_classes(server, client, binary):
          "422", r"features\[0\]\[0\]: not a finite number"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_raised_in_our_words(client, inputs, status, said):
+def test_the_client_raises_the_reason_that_the_service_gives(client, inputs, status, said):
     with pytest.raises(InferenceServerException, match=said) as raised:
         client.infer("tiny", inputs)
     assert raised.value.status() == status

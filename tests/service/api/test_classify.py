@@ -26,7 +26,7 @@ FEATURES = [0.5] * 12
 POSITION = [1.0, -1.0, 0.25, 0.0]
 
 
-def test_known_ids_are_all_it_takes(client, engine, bundle):
+def test_known_ids_alone_are_classified(client, engine, bundle):
     answer = client.post("/classify", json={"node_ids": [105, 100]})
     assert answer.json()["model"] == {"name": "tiny", "version": 1}
     model_inputs = {"features": bundle.nodes.features[[1, 0]], "positions": bundle.nodes.positions[[1, 0]]}

@@ -94,7 +94,7 @@ def test_closing_waits_for_nothing_and_nothing_is_overdue_after_it(is_busy):
     asyncio.run(scenario())
 
 
-def test_what_is_behind_begins_before_anyone_is_told_and_has_a_time_limit_of_its_own():
+def test_the_next_work_begins_before_the_outcome_is_told_and_has_a_time_limit_of_its_own():
     async def scenario():
         told, opened = [], threading.Event()
         thread = EngineThread(0.2, lambda: told.append("late"))

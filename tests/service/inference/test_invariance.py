@@ -10,7 +10,7 @@ from rbm_service.runtime.tensors import padded_width
 from rbm_service.serving.loader import Loader
 from rbm_service.settings import Settings
 from tests.bundles import repository_of
-from tests.model_inputs import brought, feeds_of, known, random_feeds
+from tests.model_inputs import brought, known, model_inputs_of, random_inputs
 
 CLOSE = 1e-6
 OUTPUTS = ("probabilities", "experts")
@@ -31,7 +31,7 @@ def answers_of(model, groups):
     rows and as known nodes."""
 
     def request(turn, rows):
-        own = feeds_of(model.bundle, rows)
+        own = model_inputs_of(model.bundle, rows)
         return brought(own) if turn % 2 else known(rows, padded_width(own))
 
     async def ask():
@@ -56,7 +56,7 @@ def test_a_row_gets_the_same_answer_whoever_shares_its_batch(model, seed):
 
 def test_the_order_of_rows_changes_no_answer(any_bundle):
     engine = Engine(any_bundle, "cpu", 1)
-    model_inputs = random_feeds(any_bundle, NUM_ROWS)
+    model_inputs = random_inputs(any_bundle, NUM_ROWS)
     order = np.random.default_rng(1).permutation(NUM_ROWS)
     straight = engine.run(model_inputs, OUTPUTS)
     mixed = engine.run({name: rows[order] for name, rows in model_inputs.items()}, OUTPUTS)

@@ -11,7 +11,7 @@ from rbm_service.serving.loader import Loader
 from rbm_service.settings import Settings
 from tests.batchers import answer_of
 from tests.bundles import TINY, repository_of
-from tests.model_inputs import brought, feeds_of, row_of_every_word
+from tests.model_inputs import brought, model_inputs_of, row_of_every_word
 
 
 def load(root, metrics, **settings):
@@ -39,7 +39,10 @@ def test_the_batches_of_a_sparse_model_fit_one_forward_pass(sparse_bundle, tmp_p
     model = Loader(Settings(models_dir=tmp_path, device="cpu"), metrics).load("sparse", 1)
     model.metrics.show()
     monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 200 * 2)  # two rows of 200 words, ten of 40
-    requests = [row_of_every_word(sparse_bundle), *(feeds_of(sparse_bundle, [row]) for row in (1, 2, 3))]
+    requests = [
+        row_of_every_word(sparse_bundle),
+        *(model_inputs_of(sparse_bundle, [row]) for row in (1, 2, 3)),
+    ]
 
     async def ask():
         await asyncio.gather(*(model.batcher.submit(brought(model_inputs)) for model_inputs in requests))
@@ -123,7 +126,7 @@ def test_executions_are_the_runs_of_the_session_that_requests_have_led_to(
         return run(session, names, model_inputs)
 
     monkeypatch.setattr(InferenceSession, "run", counting_run)
-    rows = feeds_of(sparse_bundle, list(range(15)))
+    rows = model_inputs_of(sparse_bundle, list(range(15)))
     asyncio.run(answer_of(model.batcher, brought(rows)))
     num_runs = len(sizes)
     model.engine.self_test(model.bundle)  # for no request

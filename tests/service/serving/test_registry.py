@@ -97,7 +97,7 @@ def test_without_any_model_the_answer_is_to_wait(metrics):
             ask()
 
 
-def test_what_is_not_in_service_is_refused_with_what_is(models, load):
+def test_a_model_or_version_not_in_service_is_refused_with_those_that_are(models, load):
     models.swap(load("one"))
     models.swap(load("other"))
     for name, version in (("third", None), ("one", 2), (None, 2)):

@@ -64,7 +64,7 @@ def test_a_request_that_the_shadow_cannot_answer_is_counted_and_told(shadow_of, 
     assert [line["event"] for line in lines] == ["shadow failed"]
 
 
-def test_what_finds_no_place_is_dropped_and_counted(shadow_of, engine, metrics):
+def test_a_request_beyond_the_queue_is_dropped_and_counted(shadow_of, engine, metrics):
     gate = Gate(engine.run)
     shadow = shadow_of(SimpleNamespace(run=gate))
     for _ in range(MAX_WAITING + 3):

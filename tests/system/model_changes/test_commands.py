@@ -14,7 +14,7 @@ from tests.servers import SERVE_UNPRIVILEGED, wait_until
 from tests.system.model_changes.versions import QUERIES, REFUSED, probabilities_of
 
 
-def test_a_signal_has_it_look_at_once(serve, repository):
+def test_a_signal_makes_the_service_poll_at_once(serve, repository):
     with serve(reload_poll_seconds=0) as server:
         repository.promote("tiny", repository.publish(TINY))
         server.process.send_signal(signal.SIGHUP)
@@ -54,7 +54,9 @@ def test_a_promotion_where_nothing_may_be_written_is_refused_and_changes_nothing
         assert server.command("tiny", "promote", {"version": 2})[0] == 200
 
 
-def test_what_a_shadow_says_is_counted_row_by_row_and_told_to_nobody(serve, repository, bundles, expected):
+def test_predictions_of_a_shadow_are_counted_by_row_and_never_in_an_answer(
+    serve, repository, bundles, expected
+):
     repository.set_shadow("tiny", ShadowSpec(repository.publish(bundles[1].path, "tiny"), 1.0))
     pairs = [(one.argmax(axis=1), other.argmax(axis=1)) for one, other in zip(*expected[:2], strict=True)]
     num_agreeing = sum(int((one == other).sum()) for one, other in pairs)

@@ -60,7 +60,7 @@ def test_a_request_is_timed_and_counted_as_one_of_classify_is(client):
         (json.dumps({"inputs": [{**IDS, "data": [100, 7]}]}), 404, "1 unknown: 7"),
     ],
 )
-def test_what_is_wrong_is_said(client, content, status, said):
+def test_a_wrong_body_is_refused_with_the_reason(client, content, status, said):
     assert said in refused(client, status, content=content)
 
 
@@ -164,14 +164,14 @@ def test_rows_of_both_interfaces_share_a_batch(settings):
 
 @given(raw=st.binary(max_size=100), length=st.integers(-5, 120) | st.text("0123456789x-", max_size=4))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
-def test_no_framing_of_any_bytes_is_our_mistake(client, raw, length):
+def test_no_framing_of_any_bytes_is_a_server_error(client, raw, length):
     headers = {LENGTH: str(length), "Content-Type": "application/octet-stream"}
     assert 400 <= client.post(INFER, content=raw, headers=headers).status_code < 500
 
 
 @given(size=st.integers(0, 40), length=st.integers(0, 20), shape=st.lists(st.integers(0, 9), max_size=3))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
-def test_no_sizes_of_binary_data_are_our_mistake(client, size, length, shape):
+def test_no_sizes_of_binary_data_are_a_server_error(client, size, length, shape):
     entry = {**IDS, "shape": shape, "parameters": {"binary_data_size": size}}
     del entry["data"]
     head = json.dumps({"inputs": [entry]}).encode()

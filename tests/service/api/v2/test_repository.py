@@ -69,7 +69,7 @@ def test_a_model_that_is_not_there_can_neither_be_loaded_nor_unloaded(admin):
     refused(admin, 404, UNLOAD.format("other"))
 
 
-def test_a_model_that_does_not_prove_itself_is_refused_with_the_reason(admin, explicit):
+def test_a_model_that_fails_its_self_test_is_refused_with_the_reason(admin, explicit):
     graph = explicit.models_dir / "sparse" / "1" / "positions.npy"
     graph.write_bytes(graph.read_bytes()[:-1])
     reason = refused(admin, 422, LOAD.format("sparse"))

@@ -11,7 +11,7 @@ from rbm_service.serving.supervisor import supervising
 from rbm_service.settings import Settings
 from tests.bundles import repository_of
 from tests.gates import until
-from tests.model_inputs import brought, feeds_of
+from tests.model_inputs import brought, model_inputs_of
 
 LIMIT_SECONDS = 60
 
@@ -78,7 +78,7 @@ def fail(model, monkeypatch):
         monkeypatch.setattr(model.batcher, "_probe", fail)
         for _ in range(FAILURES_UNTIL_PROBE):
             with capture_logs(), pytest.raises(BackendError):
-                await model.batcher.submit(brought(feeds_of(model.bundle, [0])))
+                await model.batcher.submit(brought(model_inputs_of(model.bundle, [0])))
         await until(lambda: model.batcher.is_down)
 
     return take_down

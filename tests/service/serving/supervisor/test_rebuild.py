@@ -7,7 +7,7 @@ import pytest
 
 from rbm_service.errors import UnhealthyError
 from tests.gates import Gate, until
-from tests.model_inputs import brought, feeds_of
+from tests.model_inputs import brought, model_inputs_of
 from tests.service.serving.supervisor.rebuilds import in_vain
 
 
@@ -29,7 +29,7 @@ def test_an_engine_that_is_down_is_rebuilt_and_ready_again(models, rebuild, fail
             gate.opened.set()
             await until(lambda: models.current() is not model)
             models.check_ready()
-            return await models.current().batcher.submit(brought(feeds_of(model.bundle, [0])))
+            return await models.current().batcher.submit(brought(model_inputs_of(model.bundle, [0])))
 
     assert asyncio.run(scenario()).outputs["probabilities"].shape == (1, 3)
     assert models.current().version == model.version
