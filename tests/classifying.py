@@ -44,6 +44,11 @@ def refused(client: TestClient, status: int, code: str, **request: Any) -> dict[
     return dict(answer.json())
 
 
+def body_of(num_bytes: int) -> bytes:
+    """A body of this length that asks for one node."""
+    return b'{"node_ids": [100]' + b" " * (num_bytes - 19) + b"}"
+
+
 def serve(bundle: Bundle, root: Path) -> TestClient:
     """A service for a bundle, published into an empty repository."""
     repository_of(root, bundle.path)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rbm_service.web.api_keys import ADMIN_NAME, new_key
+from tests.keys import ADMIN_KEY
 
 SERVE = [sys.executable, "-m", "rbm_service"]
 # Root may write where the mode of a folder says that nobody may, unless it has given up this right before.
@@ -26,7 +26,6 @@ SERVE_UNPRIVILEGED = [
     "ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0);"
     "os.execv(sys.executable, [sys.executable, '-m', 'rbm_service'])",
 ]
-ADMIN_KEY, ADMIN_KEY_LINE = new_key(ADMIN_NAME)
 
 
 def find_free_port() -> int:

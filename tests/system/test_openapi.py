@@ -8,7 +8,8 @@ from schemathesis.config import SchemathesisConfig
 
 from tests.bundles import repository_of
 from tests.data.make_openapi import SNAPSHOT, openapi_text
-from tests.servers import ADMIN_KEY, ADMIN_KEY_LINE, running_server
+from tests.keys import ADMIN_KEY, ADMIN_KEY_LINE
+from tests.servers import running_server
 
 CONFIG = SchemathesisConfig.from_dict(
     {

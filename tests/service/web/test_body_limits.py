@@ -12,6 +12,7 @@ from rbm_service.settings import Settings
 from rbm_service.web.api_keys import KeyRing, new_key
 from rbm_service.web.middleware import RequestMiddleware
 from rbm_service.web.request_context import BodyLimits
+from tests.classifying import body_of
 from tests.service.web.asgi import Call, never
 
 JSON = {"Content-Type": "application/json"}
@@ -23,10 +24,6 @@ def limited(models_dir):
     settings = Settings(models_dir=models_dir, device="cpu", max_batch_rows=4, max_body_bytes=LIMIT)
     with TestClient(create_app(settings)) as client:
         yield client
-
-
-def body_of(num_bytes):
-    return b'{"node_ids": [100]' + b" " * (num_bytes - 19) + b"}"
 
 
 def chunks_of(body):

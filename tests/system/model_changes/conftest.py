@@ -7,7 +7,8 @@ from rbm_bundle import read_bundle
 from rbm_service.app import create_app
 from rbm_service.settings import Settings
 from tests.bundles import TINY, repository_of, with_other_answers
-from tests.servers import ADMIN_KEY_LINE, running_server
+from tests.keys import ADMIN_KEY_LINE
+from tests.servers import running_server
 from tests.system.model_changes.versions import QUERIES, probabilities_of
 
 

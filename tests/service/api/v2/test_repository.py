@@ -4,7 +4,7 @@ from starlette.testclient import TestClient
 from rbm_service.app import create_app
 from rbm_service.settings import Settings
 from tests.bundles import TINY, repository_of
-from tests.servers import ADMIN_KEY, ADMIN_KEY_LINE
+from tests.keys import ADMIN_KEY, ADMIN_KEY_LINE
 from tests.service.api.v2.protocol import refused
 
 INDEX, LOAD, UNLOAD = (
