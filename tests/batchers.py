@@ -1,7 +1,6 @@
 """Batchers that tests hold up: an engine behind a gate, and requests for it."""
 
 import asyncio
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,28 +12,26 @@ from rbm_service.inference.batcher import Batcher
 from rbm_service.inference.preprocessing import RequestRows
 from rbm_service.runtime.tensors import Tensors
 from rbm_service.serving.model import ServedModel
-from tests.model_inputs import brought, feeds_of
+from tests.gates import Gate
+from tests.model_inputs import brought, model_inputs_of
 
 
-class Gate:
+class EngineGate(Gate):
     """Runs like the engine it is given, but waits inside until it is opened; keeps the sizes it was given."""
 
     def __init__(self, run: Run) -> None:
-        self.run = run
-        self.entered = threading.Event()
-        self.opened = threading.Event()
+        super().__init__(run)
         self.sizes: list[int] = []
 
     def __call__(self, model_inputs: Tensors, outputs: Sequence[str]) -> Tensors:
         self.sizes.append(len(model_inputs["features"]))
-        self.entered.set()
-        assert self.opened.wait(10)
-        return self.run(model_inputs, outputs)
+        outputs_of_run: Tensors = super().__call__(model_inputs, outputs)
+        return outputs_of_run
 
 
 def inputs_of(bundle: Bundle, start: int, num_rows: int) -> Tensors:
     """The inputs of so many nodes in a row, from the first again after the last."""
-    return feeds_of(bundle, np.arange(start, start + num_rows) % bundle.nodes.num_nodes)
+    return model_inputs_of(bundle, np.arange(start, start + num_rows) % bundle.nodes.num_nodes)
 
 
 def rows_of(bundle: Bundle, start: int, num_rows: int) -> RequestRows:
@@ -58,7 +55,7 @@ async def answer_of(batcher: Batcher, *rows: Any, **others: Any) -> RequestOutpu
     return await batcher.submit(*rows, **others)
 
 
-async def occupy(batcher: Batcher, gate: Gate, bundle: Bundle) -> "asyncio.Future[RequestOutputs]":
+async def occupy(batcher: Batcher, gate: EngineGate, bundle: Bundle) -> "asyncio.Future[RequestOutputs]":
     """A request too big to run inline, and now inside the engine thread."""
     running = batcher.submit(rows_of(bundle, 0, INLINE_ROWS + 1))
     await asyncio.to_thread(gate.entered.wait, 10)

@@ -9,8 +9,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from rbm_bundle import Bundle, BundleDraft, GoldenRows, NodeTable, write_bundle
-from rbm_bundle.bundle import MODEL_CARD_FILE
+from rbm_bundle import Bundle, BundleDraft, GoldenRows, ModelRepository, NodeTable, write_bundle
+from rbm_bundle.bundle import MODEL_CARD_FILE, read_manifest
 from rbm_bundle.features import csr_from_dense
 from rbm_bundle.manifest import FeatureForm, FeatureSpec, GraphEntry, TensorSpec
 from rbm_service.inference.features import graph_inputs
@@ -19,6 +19,14 @@ TINY = Path(__file__).parent / "data" / "tiny_bundle"
 SPARSE = TINY.with_name("sparse_bundle")
 KNOWN_IDS = list(range(100, 200, 5))
 STRING_IDS = [f"node-{node_id}" for node_id in KNOWN_IDS]  # sorts as the numbers do
+
+
+def repository_of(root: Path, folder: Path = TINY) -> ModelRepository:
+    """A repository in which one bundle is published and promoted."""
+    repository = ModelRepository(root)
+    name = read_manifest(folder).name
+    repository.promote(name, repository.publish(folder))
+    return repository
 
 
 def draft_of(bundle: Bundle) -> BundleDraft:

@@ -13,13 +13,14 @@ from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from rbm_bundle import Bundle, ModelRepository
+from rbm_bundle import Bundle
 from rbm_service.api.dependencies import AppState
 from rbm_service.api.schemas import ClassifyResponse, Problem
 from rbm_service.app import create_app
 from rbm_service.inference.batch import Run
 from rbm_service.settings import Settings
 from tests.batchers import batcher_behind
+from tests.bundles import repository_of
 
 
 def classify(client: TestClient, **body: object) -> list[dict[str, Any]]:
@@ -43,10 +44,14 @@ def refused(client: TestClient, status: int, code: str, **request: Any) -> dict[
     return dict(answer.json())
 
 
+def body_of(num_bytes: int) -> bytes:
+    """A body of this length that asks for one node."""
+    return b'{"node_ids": [100]' + b" " * (num_bytes - 19) + b"}"
+
+
 def serve(bundle: Bundle, root: Path) -> TestClient:
     """A service for a bundle, published into an empty repository."""
-    repository = ModelRepository(root)
-    repository.promote("tiny", repository.publish(bundle.path))
+    repository_of(root, bundle.path)
     return TestClient(create_app(Settings(models_dir=root, device="cpu", max_batch_rows=4)))
 
 

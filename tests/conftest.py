@@ -7,8 +7,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from rbm_bundle import ModelRepository
-from tests.bundles import TINY
+from tests.bundles import repository_of
 from tests.cuda import why_no_cuda
 
 # The same examples every time, and no limit on what a busy machine may take for one.
@@ -78,6 +77,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository of one version, for those who only read it."""
     root = tmp_path_factory.mktemp("models")
-    repository = ModelRepository(root)
-    repository.promote("tiny", repository.publish(TINY))
+    repository_of(root)
     return root

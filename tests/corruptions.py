@@ -3,29 +3,53 @@
 Where the check in question lies deeper than the digests, the manifest is written anew so as to agree.
 """
 
-import hashlib
 import io
-import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
 
-from rbm_bundle.manifest import MANIFEST_FILE, UNSEALED
+from rbm_bundle.manifest import MANIFEST_FILE
 from tests.bundles import TINY
-from tests.damaged_files import Change, array_of, damaged_archives, damaged_manifests, saved
+from tests.damaged_files import array_of, damaged_archives, damaged_manifests, saved
+from tests.damaged_folders import (
+    Spoil,
+    add_unreadable_name,
+    drop_output,
+    edit_archive,
+    empty,
+    flip_bit,
+    float_experts,
+    halve,
+    in_file,
+    in_manifest,
+    list_file,
+    manifest_folder,
+    manifest_pipe,
+    name_graph,
+    put,
+    remove,
+    repeat_output,
+    replace_by_folder,
+    replace_by_link,
+    with_first,
+)
+from tests.damaged_graphs import (
+    custom_operator,
+    edit_model,
+    external_data,
+    huge_tensor,
+    nan_weights,
+    rename_output,
+    weight_of,
+)
 
 GRAPH = "student.grouped.onnx"
 FILES = sorted(path.name for path in TINY.iterdir())
 PARSED_FILES = [name for name in FILES if name not in (MANIFEST_FILE, "MODEL_CARD.md")]
-
-Spoil = Callable[[Path], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,157 +192,3 @@ def _of_the_graph() -> Iterator[Corruption]:
     yield changed("weights that are NaN", nan_weights, "that are not finite")
     yield changed("a weight larger than its data", lambda model: weight_of(model).dims.append(2**40), GRAPH)
     yield changed("a tensor beyond memory", huge_tensor, "CPUExecutionProvider|ONNX Runtime refuses")
-
-
-def in_file(name: str, change: Change, listed: bool = False) -> Spoil:
-    """A changed file; `listed`: with the size and digest that the manifest says."""
-
-    def spoil(folder: Path) -> None:
-        content = change((folder / name).read_bytes())
-        (folder / name).write_bytes(content)
-        if listed:
-            entry = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-            in_manifest(lambda found: found["files"].update({name: entry}))(folder)
-
-    return spoil
-
-
-def in_manifest(edit: Callable[[dict[str, Any]], object]) -> Spoil:
-    """A changed manifest whose id is right."""
-
-    def spoil(folder: Path) -> None:
-        found = json.loads((folder / MANIFEST_FILE).read_bytes())
-        edit(found)
-        raw = json.dumps(found | {"bundle_id": UNSEALED}).encode()
-        digest = hashlib.sha256(raw).hexdigest().encode()
-        (folder / MANIFEST_FILE).write_bytes(raw.replace(UNSEALED.encode(), digest, 1))
-
-    return spoil
-
-
-def flip_bit(raw: bytes) -> bytes:
-    middle = len(raw) // 2
-    return raw[:middle] + bytes([raw[middle] ^ 1]) + raw[middle + 1 :]
-
-
-def halve(raw: bytes) -> bytes:
-    return raw[: len(raw) // 2]
-
-
-def empty(raw: bytes) -> bytes:
-    return b""
-
-
-def remove(name: str, folder: Path) -> None:
-    (folder / name).unlink()
-
-
-def replace_by_link(folder: Path) -> None:
-    target = (folder / "positions.npy").rename(folder.parent / f"positions-of-{folder.name}")
-    (folder / "positions.npy").symlink_to(target)
-
-
-def replace_by_folder(folder: Path) -> None:
-    (folder / "positions.npy").unlink()
-    (folder / "positions.npy").mkdir()
-
-
-def list_file(found: dict[str, Any], name: str) -> None:
-    found["files"][name] = found["files"]["positions.npy"]
-
-
-def name_graph(found: dict[str, Any], name: str) -> None:
-    found["graphs"]["cpu"]["file"] = name
-
-
-def with_first(rows: np.ndarray, value: float) -> np.ndarray:
-    rows[0, 0] = value
-    return rows
-
-
-def edit_archive(edit: Callable[[dict[str, Any]], object], raw: bytes) -> bytes:
-    rows = dict(np.load(io.BytesIO(raw)))
-    edit(rows)
-    buffer = io.BytesIO()
-    np.savez(buffer, **rows)
-    return buffer.getvalue()
-
-
-def put(logits: np.ndarray) -> Callable[[dict[str, Any]], object]:
-    return lambda rows: rows.update(logits=logits)
-
-
-def drop_output(name: str, found: dict[str, Any]) -> None:
-    graph = found["graphs"]["cpu"]
-    graph["outputs"] = [output for output in graph["outputs"] if output["name"] != name]
-
-
-def float_experts(found: dict[str, Any]) -> None:
-    found["graphs"]["cpu"]["outputs"][2]["dtype"] = "float32"
-
-
-def repeat_output(found: dict[str, Any]) -> None:
-    found["graphs"]["cpu"]["outputs"].append(found["graphs"]["cpu"]["outputs"][0])
-
-
-def manifest_folder(folder: Path) -> None:
-    (folder / MANIFEST_FILE).unlink()
-    (folder / MANIFEST_FILE).mkdir()
-
-
-def manifest_pipe(folder: Path) -> None:
-    (folder / MANIFEST_FILE).unlink()
-    os.mkfifo(folder / MANIFEST_FILE)
-
-
-def add_unreadable_name(folder: Path) -> None:
-    Path(os.fsdecode(os.fsencode(folder / "a") + b"\xff")).touch()
-
-
-def edit_model(edit: Callable[[onnx.ModelProto], object], raw: bytes) -> bytes:
-    model = onnx.load_model_from_string(raw)
-    edit(model)
-    return model.SerializeToString()
-
-
-def custom_operator(model: onnx.ModelProto) -> None:
-    model.opset_import.append(helper.make_opsetid("com.example", 1))
-    model.graph.node[0].domain = "com.example"
-
-
-def weight_of(model: onnx.ModelProto) -> TensorProto:
-    return next(tensor for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT)
-
-
-def external_data(model: onnx.ModelProto) -> None:
-    onnx.external_data_helper.set_external_data(weight_of(model), "../../../etc/passwd")
-    weight_of(model).ClearField("raw_data")
-
-
-def nan_weights(model: onnx.ModelProto) -> None:
-    for tensor in model.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT:
-            values = np.full_like(numpy_helper.to_array(tensor), np.nan)
-            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-
-
-def rename_output(model: onnx.ModelProto) -> None:
-    model.graph.node.append(helper.make_node("Identity", ["logits"], ["scores"]))
-    output = next(output for output in model.graph.output if output.name == "logits")
-    output.name = "scores"
-
-
-def huge_tensor(model: onnx.ModelProto) -> None:
-    """The logits, and on top of them the sum of a tensor that the graph makes from its shape alone."""
-    nodes = model.graph.node
-    place = next(index for index, node in enumerate(nodes) if "logits" in node.output)
-    nodes[place].output[0] = "small"
-    model.graph.initializer.append(numpy_helper.from_array(np.array([2**60]), "shape"))
-    added = [
-        helper.make_node("ConstantOfShape", ["shape"], ["huge"]),
-        helper.make_node("ReduceSum", ["huge"], ["sum"], keepdims=0),
-        helper.make_node("Add", ["small", "sum"], ["logits"]),
-    ]
-    rest = list(nodes)[place + 1 :]
-    del nodes[place + 1 :]
-    nodes.extend([*added, *rest])

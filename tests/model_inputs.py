@@ -12,7 +12,7 @@ from rbm_service.inference.preprocessing import RequestRows
 from rbm_service.runtime.tensors import padded_width
 
 
-def feeds_of(bundle: Bundle, rows: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
+def model_inputs_of(bundle: Bundle, rows: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
     return InputGatherer(bundle).inputs_of([known(rows)])
 
 
@@ -29,9 +29,9 @@ def brought(model_inputs: dict[str, np.ndarray]) -> RequestRows:
     )
 
 
-def random_feeds(bundle: Bundle, num_rows: int, seed: int = 0) -> dict[str, np.ndarray]:
+def random_inputs(bundle: Bundle, num_rows: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Known nodes, some of them many times."""
-    return feeds_of(bundle, np.random.default_rng(seed).integers(0, bundle.nodes.num_nodes, num_rows))
+    return model_inputs_of(bundle, np.random.default_rng(seed).integers(0, bundle.nodes.num_nodes, num_rows))
 
 
 def row_of_every_word(bundle: Bundle) -> dict[str, np.ndarray]:

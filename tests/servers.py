@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from rbm_service.web.api_keys import ADMIN_NAME, new_key
+from tests.keys import ADMIN_KEY
 
 SERVE = [sys.executable, "-m", "rbm_service"]
 # Root may write where the mode of a folder says that nobody may, unless it has given up this right before.
@@ -26,7 +26,6 @@ SERVE_UNPRIVILEGED = [
     "ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0);"
     "os.execv(sys.executable, [sys.executable, '-m', 'rbm_service'])",
 ]
-ADMIN_KEY, ADMIN_KEY_LINE = new_key(ADMIN_NAME)
 
 
 def find_free_port() -> int:
@@ -109,11 +108,28 @@ def running_server(
     models_dir: Path, log: Path, command: Sequence[str] = SERVE, **settings: object
 ) -> Iterator[RunningServer]:
     """A server that is ready; it is killed in the end, unless it has ended by itself."""
+    with (
+        log.open("wb") as stderr,
+        server_with_stderr(models_dir, stderr, command, log=log, **settings) as running,
+    ):
+        yield running
+
+
+@contextmanager
+def server_with_stderr(
+    models_dir: Path,
+    stderr: BinaryIO | None,
+    command: Sequence[str],
+    *,
+    log: Path = Path(os.devnull),
+    **settings: object,
+) -> Iterator[RunningServer]:
+    """The same, where the test says what becomes of its log."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RBM_")}
     port = find_free_port()
     ours = {"models_dir": models_dir, "device": "cpu", "port": port, "max_batch_rows": 64, **settings}
     env = kept | {f"RBM_{name.upper()}": str(value) for name, value in ours.items()}
-    with log.open("wb") as stderr, subprocess.Popen(command, env=env, stderr=stderr) as process:
+    with subprocess.Popen(command, env=env, stderr=stderr) as process:
         try:
             wait_until_ready(f"http://127.0.0.1:{port}", process)
             yield RunningServer(process, port, log)

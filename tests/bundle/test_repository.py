@@ -109,10 +109,10 @@ def test_a_name_that_leaves_the_repository_is_refused(repository, tiny_bundle):
     assert repository.versions("..") == []
 
 
-@pytest.mark.parametrize("stranger", [".incoming-1", "01", "0", "latest", "1.5", "-1"])
-def test_folders_that_are_no_versions_do_not_exist(repository, tiny_bundle, stranger):
+@pytest.mark.parametrize("name", [".incoming-1", "01", "0", "latest", "1.5", "-1"])
+def test_folders_that_are_no_versions_do_not_exist(repository, tiny_bundle, name):
     repository.publish(tiny_bundle)
-    (repository.root / "tiny" / stranger).mkdir()
+    (repository.root / "tiny" / name).mkdir()
     assert repository.versions("tiny") == [1]
 
 

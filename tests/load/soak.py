@@ -78,9 +78,9 @@ def soak(minutes: int) -> Results:
         "soak_last_over_first_p99": round(last / first, 2),
         "soak_resident_mb": round(seen[0].resident_bytes / MEBIBYTE, 1),
         "soak_resident_growth_mb": round((seen[-1].resident_bytes - seen[0].resident_bytes) / MEBIBYTE, 1),
-        "soak_descriptor_counts": len({look.num_descriptors for look in seen}),
+        "soak_descriptor_counts": len({each.num_descriptors for each in seen}),
         "soak_descriptors": seen[-1].num_descriptors,
-        "soak_thread_counts": len({look.num_threads for look in seen}),
+        "soak_thread_counts": len({each.num_threads for each in seen}),
         "soak_threads": seen[-1].num_threads,
     }
 

@@ -15,7 +15,7 @@ from rbm_service.observability.metrics import Metrics
 from rbm_service.observability.model_metrics import ModelMetrics
 from rbm_service.runtime.engine import Engine
 from rbm_service.settings import Settings
-from tests.batchers import Gate
+from tests.batchers import EngineGate
 from tests.bundles import TINY
 from tests.servers import find_free_port
 
@@ -83,8 +83,8 @@ def model_metrics(metrics: Metrics, bundle: Bundle) -> ModelMetrics:
 
 
 @pytest.fixture
-def gate(engine: Engine) -> Gate:
-    return Gate(engine.run)
+def gate(engine: Engine) -> EngineGate:
+    return EngineGate(engine.run)
 
 
 @pytest.fixture

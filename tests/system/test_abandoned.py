@@ -7,9 +7,8 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from rbm_bundle import ModelRepository
 from tests import faults
-from tests.bundles import TINY
+from tests.bundles import repository_of
 from tests.callers import JSON
 from tests.servers import running_server, wait_until
 
@@ -23,8 +22,7 @@ ROWS_COMPUTED = "rbm_inference_rows_total{"
 
 @pytest.fixture
 def models_dir(tmp_path):
-    repository = ModelRepository(tmp_path / "models")
-    repository.promote("tiny", repository.publish(TINY))
+    repository = repository_of(tmp_path / "models")
     return repository.root
 
 

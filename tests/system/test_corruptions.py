@@ -3,16 +3,14 @@
 import re
 import shutil
 
-from rbm_bundle import ModelRepository
 from rbm_bundle.folders import replace_file
-from tests.bundles import TINY
+from tests.bundles import TINY, repository_of
 from tests.corruptions import corruptions
 from tests.servers import running_server, wait_until
 
 
 def test_no_corrupt_bundle_replaces_the_model_in_service(tmp_path):
-    repository = ModelRepository(tmp_path / "models")
-    repository.promote("tiny", repository.publish(TINY))
+    repository = repository_of(tmp_path / "models")
     with running_server(repository.root, tmp_path / "server.log", reload_poll_seconds=0.01) as server:
         before = server.classify({"node_ids": [100, 150, 195]})
         for number, corruption in enumerate(corruptions(), start=1):

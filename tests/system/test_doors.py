@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.callers import calling
+from tests.classifying import body_of
 from tests.servers import running_server, wait_until
 
 MAX_BODY_BYTES = 300
@@ -67,10 +68,6 @@ def is_whole(said):
 
 def status_of(said):
     return int(said.split()[1])
-
-
-def body_of(num_bytes):
-    return b'{"node_ids": [100]' + b" " * (num_bytes - 19) + b"}"
 
 
 def announced(body):

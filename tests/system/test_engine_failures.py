@@ -60,7 +60,7 @@ def failures_of(client):
 @pytest.mark.parametrize("name", DAMAGES)
 def test_a_poisoned_batch_fails_alone(client, fault, name, num_rows):
     fault.begin(DAMAGES[name], num_rows)
-    for failed in range(1, 5):  # more often in a row than an engine may without having to prove itself
+    for failed in range(1, 5):  # more failures in a row than an engine may have without a probe
         assert classify(client, num_rows) == (500, "backend")
         assert failures_of(client) == failed
     assert classify(client, num_rows + 1) == (200, None)

@@ -12,52 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from rbm_bundle import ModelRepository
-from tests.bundles import TINY
-from tests.servers import SERVE, RunningServer, find_free_port, wait_until, wait_until_ready
+from tests.bundles import TINY, repository_of
+from tests.servers import SERVE, RunningServer, server_with_stderr, wait_until
+from tests.unread import closed, full_disk, never_read, never_read_and_never_blocking, reader_gone
 
 MANY = 400  # requests, whose access lines are more than a pipe holds
 
 
 @pytest.fixture
 def repository(tmp_path):
-    repository = ModelRepository(tmp_path / "models")
-    repository.promote("tiny", repository.publish(TINY))
+    repository = repository_of(tmp_path / "models")
     repository.publish(TINY)
     return repository
-
-
-@contextlib.contextmanager
-def never_read():
-    """A pipe that is open and that nobody reads."""
-    read_end, write_end = os.pipe()
-    with os.fdopen(read_end, "rb"), os.fdopen(write_end, "wb") as stderr:
-        yield stderr
-
-
-@contextlib.contextmanager
-def never_read_and_never_blocking():
-    with never_read() as stderr:
-        os.set_blocking(stderr.fileno(), False)
-        yield stderr
-
-
-@contextlib.contextmanager
-def reader_gone():
-    read_end, write_end = os.pipe()
-    os.close(read_end)
-    with os.fdopen(write_end, "wb") as stderr:
-        yield stderr
-
-
-def full_disk():
-    return Path("/dev/full").open("wb")
-
-
-@contextlib.contextmanager
-def closed():
-    """No stderr at all, as after `2>&-`."""
-    yield None
 
 
 READERS = [never_read, never_read_and_never_blocking, reader_gone, full_disk, closed]
@@ -66,17 +32,10 @@ LOSING = READERS[:-1]
 
 @contextlib.contextmanager
 def serving(repository, stderr, serve=SERVE, **settings) -> Iterator[RunningServer]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("RBM_")}
-    port = find_free_port()
-    ours = {"models_dir": repository.root, "device": "cpu", "port": port, "reload_poll_seconds": 0.1}
-    env = kept | {f"RBM_{name.upper()}": str(value) for name, value in (ours | settings).items()}
     command = serve if stderr is not None else ["sh", "-c", 'exec "$@" 2>&-', "sh", *serve]
-    with subprocess.Popen(command, env=env, stderr=stderr) as process:
-        try:
-            wait_until_ready(f"http://127.0.0.1:{port}", process)
-            yield RunningServer(process, port, Path(os.devnull))
-        finally:
-            process.kill()
+    settings = {"reload_poll_seconds": 0.1, **settings}
+    with server_with_stderr(repository.root, stderr, command, **settings) as running:
+        yield running
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -1,7 +1,6 @@
 """The Open Inference Protocol, as the client of Triton speaks it to a running service."""
 
 import asyncio
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -9,19 +8,9 @@ import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException
 
-from rbm_bundle import ModelRepository, read_bundle
-from tests.bundles import STRING_IDS, TINY, with_string_ids
-from tests.servers import RunningServer, running_server
-
-IDS = np.array([105, 100, 195], np.int64)
-
-
-def serve(tmp_path_factory, bundle) -> Iterator[RunningServer]:
-    folder = tmp_path_factory.mktemp(bundle.manifest.name)
-    repository = ModelRepository(folder / "models")
-    repository.promote(bundle.manifest.name, repository.publish(bundle.path))
-    with running_server(folder / "models", folder / "log") as running:
-        yield running
+from rbm_bundle import read_bundle
+from tests.bundles import TINY
+from tests.system.open_inference import IDS, node_ids, probabilities_of_classify, serve, tensor
 
 
 @pytest.fixture(scope="module")
@@ -33,20 +22,6 @@ def server(tmp_path_factory):
 def client(server):
     with triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
         yield client
-
-
-def tensor(name, array, datatype, binary=True, module=triton):
-    entry = module.InferInput(name, list(array.shape), datatype)
-    return entry.set_data_from_numpy(array, binary_data=binary)
-
-
-def node_ids(array=IDS, binary=True):
-    return tensor("node_ids", array, "INT64", binary)
-
-
-def probabilities_of_classify(server, **body):
-    predictions = server.classify({**body, "return_probabilities": True})["predictions"]
-    return np.array([row["probabilities"] for row in predictions], np.float32)
 
 
 def test_server_and_model_are_live_and_ready(client):
@@ -92,16 +67,6 @@ def test_probabilities_are_those_of_classify_to_the_bit(server, client, binary_i
     assert result.as_numpy("probabilities").astype(np.float32).tobytes() == wanted.tobytes()
 
 
-@pytest.mark.parametrize("binary", [True, False])
-def test_features_and_positions_of_the_caller_are_taken(server, client, binary):
-    generator = np.random.default_rng(0)
-    features = generator.random((700, 12), np.float32)  # more than fit one batch, or are read in passing
-    positions = generator.standard_normal((700, 4)).astype(np.float32)
-    inputs = [tensor("features", features, "FP32", binary), tensor("positions", positions, "FP32", binary)]
-    wanted = probabilities_of_classify(server, features=features.tolist(), positions=positions.tolist())
-    assert client.infer("tiny", inputs).as_numpy("probabilities").tobytes() == wanted.tobytes()
-
-
 def test_only_the_outputs_that_were_asked_for_come_and_the_id_comes_back(client):
     asked = [triton.InferRequestedOutput(name) for name in ("logits", "experts", "weights", "similarity")]
     result = client.infer("tiny", [node_ids()], outputs=asked, request_id="mine", model_version="1")
@@ -143,7 +108,7 @@ def test_a_classification_names_the_classes(server, client, binary):
          "422", r"features\[0\]\[0\]: not a finite number"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_raised_in_our_words(client, inputs, status, said):
+def test_the_client_raises_the_reason_that_the_service_gives(client, inputs, status, said):
     with pytest.raises(InferenceServerException, match=said) as raised:
         client.infer("tiny", inputs)
     assert raised.value.status() == status
@@ -221,33 +186,10 @@ def test_the_asynchronous_client_works_as_well(server):
 
 
 @pytest.mark.parametrize("binary", [True, False])
-def test_a_model_with_string_ids_takes_bytes(tmp_path_factory, tmp_path, binary):
-    bundle = with_string_ids(read_bundle(TINY), tmp_path / "strings")
-    for server in serve(tmp_path_factory, bundle):
-        with triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
-            ids = np.array(STRING_IDS[:3], np.object_)
-            found = client.infer("tiny", [tensor("node_ids", ids, "BYTES", binary)]).as_numpy("probabilities")
-            wanted = probabilities_of_classify(server, node_ids=STRING_IDS[:3])
-            assert found.tobytes() == wanted.tobytes()
-            with pytest.raises(InferenceServerException, match="expected datatype BYTES, got INT64"):
-                client.infer("tiny", [node_ids()])
-
-
-@pytest.mark.parametrize("binary", [True, False])
-def test_a_sparse_model_takes_padded_pairs_and_dense_rows(tmp_path_factory, binary):
-    bundle = read_bundle(TINY.with_name("sparse_bundle"))
-    name = bundle.manifest.name
-    for server in serve(tmp_path_factory, bundle):
-        with triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
-            listed = [entry["name"] for entry in client.get_model_metadata(name)["inputs"]]
-            assert listed == ["node_ids", "feature_ids", "feature_values", "positions"]
-            rows = bundle.nodes.features_of(np.arange(5))
-            padded, ids = rows.to_padded(), tensor("node_ids", np.arange(5), "INT64", binary)
-            pair = [
-                tensor("feature_ids", padded.ids, "INT64", binary),
-                tensor("feature_values", padded.values, "FP32", binary),
-            ]
-            dense = [tensor("features", rows.to_dense(), "FP32", binary)]
-            wanted = probabilities_of_classify(server, node_ids=list(range(5))).tobytes()
-            for inputs in ([ids], [ids, *pair], [ids, *dense]):
-                assert client.infer(name, inputs).as_numpy("probabilities").tobytes() == wanted
+def test_features_and_positions_of_the_caller_are_taken(server, client, binary):
+    generator = np.random.default_rng(0)
+    features = generator.random((700, 12), np.float32)  # more than fit one batch, or are read in passing
+    positions = generator.standard_normal((700, 4)).astype(np.float32)
+    inputs = [tensor("features", features, "FP32", binary), tensor("positions", positions, "FP32", binary)]
+    wanted = probabilities_of_classify(server, features=features.tolist(), positions=positions.tolist())
+    assert client.infer("tiny", inputs).as_numpy("probabilities").tobytes() == wanted.tobytes()

@@ -6,10 +6,10 @@ import pytest
 import schemathesis
 from schemathesis.config import SchemathesisConfig
 
-from rbm_bundle import ModelRepository
-from tests.bundles import TINY
+from tests.bundles import repository_of
 from tests.data.make_openapi import SNAPSHOT, openapi_text
-from tests.servers import ADMIN_KEY, ADMIN_KEY_LINE, running_server
+from tests.keys import ADMIN_KEY, ADMIN_KEY_LINE
+from tests.servers import running_server
 
 CONFIG = SchemathesisConfig.from_dict(
     {
@@ -30,8 +30,7 @@ schema = schemathesis.openapi.from_dict(json.loads(SNAPSHOT.read_text()), config
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("openapi")
-    repository = ModelRepository(folder / "models")
-    repository.promote("tiny", repository.publish(TINY))
+    repository_of(folder / "models")
     (folder / "key").write_text(ADMIN_KEY_LINE)
     with running_server(folder / "models", folder / "log", admin_key_file=folder / "key") as running:
         yield running

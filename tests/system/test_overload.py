@@ -4,19 +4,17 @@ import asyncio
 import time
 from dataclasses import replace
 
-from rbm_bundle import ModelRepository
 from rbm_service.app import create_app
 from rbm_service.settings import Settings
 from tests.batchers import batcher_behind
-from tests.bundles import TINY
+from tests.bundles import repository_of
 from tests.classifying import asking
 
 NUM_ARRIVALS, ROWS, MAX_BATCH_ROWS, MAX_QUEUED_ROWS = 300, 4, 8, 32
 
 
 def test_beyond_capacity_every_refusal_is_429_and_the_queue_stays_within_its_bound(tmp_path):
-    repository = ModelRepository(tmp_path)
-    repository.promote("tiny", repository.publish(TINY))
+    repository_of(tmp_path)
     app = create_app(Settings(models_dir=tmp_path, device="cpu", request_timeout_seconds=60))
     value = app.app_state.metrics.registry.get_sample_value
     seen = []

@@ -1,5 +1,6 @@
 """Fixtures of the training tests."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from rbm_training.datasets import Dataset, load_dataset
 from rbm_training.graph import Task
 from rbm_training.preparation import Prepared, prepare
 from rbm_training.run_log import RunLog
-from tests.training.objects import SMALL_EXPERIMENT
+from tests.training.objects import SMALL_EXPERIMENT, train
 
 
 @pytest.fixture(autouse=True)
@@ -49,3 +50,9 @@ def prepared(small_config: ExperimentConfig, dataset: Dataset, log: RunLog) -> P
 def synthetic_task() -> Task:
     config = DatasetConfig(kind="synthetic", setting="inductive", train_per_class=8, val_per_class=8)
     return load_dataset(config).task(config, seed=0)
+
+
+@pytest.fixture
+def report(small_experiment, tmp_path):
+    assert train(small_experiment, tmp_path / "run", "seeds=[0, 1]") == 0
+    return json.loads((tmp_path / "run" / "report.json").read_text())

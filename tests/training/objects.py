@@ -6,9 +6,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from rbm_training.__main__ import main
 from rbm_training.config import ExperimentConfig, StudentConfig
 from rbm_training.distiller import Distiller
 from rbm_training.preparation import Prepared
+from rbm_training.rows import SparseRows, as_array
 from rbm_training.scaling import InputScaling
 from rbm_training.students.moe import MoELayer
 from rbm_training.students.rbm import RbMLayer
@@ -114,3 +116,12 @@ def write_npz(path, **changes) -> None:
         "y": np.array([0, 1, 0, 1, -1, 1]),
     }
     np.savez(path, **{key: value for key, value in (good | changes).items() if value is not None})
+
+
+def train(experiment, folder, *overrides):
+    arguments = [word for override in overrides for word in ("--set", override)]
+    return main(["run", str(experiment), "--out", str(folder), *arguments])
+
+
+def dense_of(rows: torch.Tensor | SparseRows) -> torch.Tensor:
+    return torch.from_numpy(as_array(rows).toarray()) if isinstance(rows, SparseRows) else rows

@@ -3,8 +3,8 @@ import scipy.sparse as sp
 import torch
 
 from rbm_training.adversarial import move_against
-from rbm_training.rows import SparseRows, as_array, beside, rows_of
-from tests.training.objects import CPU, routed_student
+from rbm_training.rows import beside, rows_of
+from tests.training.objects import CPU, dense_of, routed_student
 
 F = 6
 RADIUS = 0.1
@@ -17,10 +17,6 @@ def inputs_of(sparse, position_width=4, num_rows=30):
     features[3] = 0
     positions = 5 * torch.randn(num_rows, position_width, generator=generator)
     return beside(rows_of(sp.csr_array(features.numpy()) if sparse else features.numpy(), CPU), positions)
-
-
-def dense(rows):
-    return torch.from_numpy(as_array(rows).toarray()) if isinstance(rows, SparseRows) else rows
 
 
 def mean_loss(logits):
@@ -39,12 +35,12 @@ def test_inputs_stay_within_the_radius_of_their_block_and_raise_the_loss(kind, s
     student = routed_student(F, position_width, kind=kind, gains=False)
     inputs = inputs_of(sparse, position_width)
     moved = moved_by(student, inputs)
-    shift = (dense(moved) - dense(inputs)).abs()
+    shift = (dense_of(moved) - dense_of(inputs)).abs()
     stored = inputs.values if sparse else inputs[:, :F]
     reach = RADIUS * stored.pow(2).mean().sqrt()
     assert 0.5 * reach < shift[:, :F].max() <= 1.001 * reach
     if position_width:
-        reach = RADIUS * dense(inputs)[:, F:].pow(2).mean().sqrt()
+        reach = RADIUS * dense_of(inputs)[:, F:].pow(2).mean().sqrt()
         assert 0.5 * reach < shift[:, F:].max() <= 1.001 * reach
     before, after = (mean_loss(student.classify(rows).logits) for rows in (inputs, moved))
     assert after > before
@@ -54,8 +50,8 @@ def test_inputs_stay_within_the_radius_of_their_block_and_raise_the_loss(kind, s
 def test_zeros_of_sparse_features_stay_zero():
     inputs = inputs_of(sparse=True)
     moved = moved_by(routed_student(F, 4), inputs)
-    zero = dense(inputs)[:, :F] == 0
-    assert (dense(moved)[:, :F][zero] == 0).all()
+    zero = dense_of(inputs)[:, :F] == 0
+    assert (dense_of(moved)[:, :F][zero] == 0).all()
     assert torch.equal(moved.columns, inputs.columns)
 
 
@@ -71,4 +67,4 @@ def test_the_student_keeps_its_mode_and_gets_no_gradient():
 def test_a_batch_without_any_feature_can_be_moved():
     nothing = rows_of(sp.csr_array((5, F), dtype="float32"), CPU)
     moved = moved_by(routed_student(F, 4), beside(nothing, torch.randn(5, 4)))
-    assert dense(moved).isfinite().all()
+    assert dense_of(moved).isfinite().all()

@@ -7,7 +7,6 @@ import torch
 
 from rbm_training.rows import (
     SparseRows,
-    as_array,
     beside,
     column_deviation,
     dense_row,
@@ -19,7 +18,7 @@ from rbm_training.rows import (
     unit_rows,
     weighted_sums,
 )
-from tests.training.objects import CPU, routed_student
+from tests.training.objects import CPU, dense_of, routed_student
 
 B, F, P = 7, 11, 3
 
@@ -44,10 +43,6 @@ def both(matrix, positions):
     sparse = beside(rows_of(sp.csr_array(matrix), CPU), positions)
     assert isinstance(sparse, SparseRows)
     return beside(rows_of(matrix, CPU), positions), sparse
-
-
-def dense_of(rows):
-    return torch.from_numpy(as_array(rows).toarray()) if isinstance(rows, SparseRows) else rows
 
 
 def test_rows_are_as_wide_as_both_blocks(both):

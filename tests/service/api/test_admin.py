@@ -6,11 +6,10 @@ from starlette.testclient import TestClient
 from rbm_bundle import ModelRepository
 from rbm_service.app import create_app
 from rbm_service.settings import Settings
-from rbm_service.web.api_keys import ADMIN_NAME, new_key
 from tests.bundles import TINY
+from tests.keys import ADMIN_KEY, ADMIN_KEY_LINE
 
-KEY, KEY_LINE = new_key(ADMIN_NAME)
-RIGHT = {"X-API-Key": KEY}
+RIGHT = {"X-API-Key": ADMIN_KEY}
 ROUTES = ["promote", "rollback", "reload"]
 
 
@@ -28,7 +27,7 @@ def repository(tmp_path):
 
 @pytest.fixture
 def settings(repository, tmp_path):
-    (tmp_path / "key").write_text(KEY_LINE)
+    (tmp_path / "key").write_text(ADMIN_KEY_LINE)
     return Settings(
         models_dir=repository.root,
         device="cpu",
@@ -154,20 +153,20 @@ def test_a_body_that_does_not_fit_is_422(admin, body):
         {},
         {"X-API-Key": "wrong"},
         {"X-API-Key": ""},
-        {"Authorization": KEY},
-        {"Authorization": f"Basic {KEY}"},
+        {"Authorization": ADMIN_KEY},
+        {"Authorization": f"Basic {ADMIN_KEY}"},
     ],
 )
 def test_without_the_right_key_nothing_is_done(admin, route, headers, repository):
     answer = command(admin, route, {"version": 2}, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
     assert answer.headers["www-authenticate"] == "Bearer"
-    assert KEY not in answer.text
+    assert ADMIN_KEY not in answer.text
     assert repository.current("tiny") == 1
 
 
 @pytest.mark.parametrize(
-    "headers", [RIGHT, {"Authorization": f"Bearer {KEY}"}, {"authorization": f"bearer {KEY}"}]
+    "headers", [RIGHT, {"Authorization": f"Bearer {ADMIN_KEY}"}, {"authorization": f"bearer {ADMIN_KEY}"}]
 )
 def test_the_key_may_come_in_two_headers(admin, headers):
     assert command(admin, "reload", headers=headers).status_code == 200

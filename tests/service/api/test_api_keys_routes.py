@@ -7,9 +7,9 @@ from starlette.testclient import TestClient
 
 from rbm_service.app import create_app
 from rbm_service.settings import Settings
-from rbm_service.web.api_keys import new_key
 from rbm_service.web.error_response import speaks_protocol
 from tests.classifying import lines_of
+from tests.keys import ADMIN_KEY, ADMIN_KEY_LINE, API_KEY, API_KEY_LINE, WRONG_KEY, WRONG_KEY_LINE, key_files
 
 OPEN, KEY, ADMIN = "open to everyone", "needs a key", "needs the admin key"
 # Every route has its line here: whoever adds one decides.
@@ -56,8 +56,6 @@ REFUSED = {
 }
 CODES = {401: "unauthorized", 403: "forbidden"}
 
-SECRETS = {name: new_key(name) for name in ("web", "admin", "nobody")}
-API_KEY, ADMIN_KEY, WRONG_KEY = (SECRETS[name][0] for name in ("web", "admin", "nobody"))
 PRESENTED = {
     "none": {},
     "wrong": {"Authorization": f"Bearer {WRONG_KEY}"},
@@ -67,15 +65,8 @@ PRESENTED = {
 
 
 @pytest.fixture
-def key_files(tmp_path):
-    for name in ("web", "admin"):
-        (tmp_path / name).write_text(SECRETS[name][1] + "\n")
-    return {"api_keys_file": tmp_path / "web", "admin_key_file": tmp_path / "admin"}
-
-
-@pytest.fixture
-def guarded(models_dir, key_files):
-    settings = Settings(models_dir=models_dir, device="cpu", max_batch_rows=4, **key_files)
+def guarded(models_dir, tmp_path):
+    settings = Settings(models_dir=models_dir, device="cpu", max_batch_rows=4, **key_files(tmp_path))
     with TestClient(create_app(settings)) as client:
         yield client
 
@@ -153,7 +144,11 @@ def test_the_access_line_names_the_key_and_nothing_tells_it(guarded, monkeypatch
     lines = [line for line in logs if line["event"] == "request" and line["route"] == "/info"]
     assert [line["key"] for line in lines] == [None, None, "web", "admin"]
     told = str(logs) + "".join(answer.text + str(answer.headers) for answer in answers)
-    for secret, line in SECRETS.values():
+    for secret, line in (
+        (API_KEY, API_KEY_LINE),
+        (ADMIN_KEY, ADMIN_KEY_LINE),
+        (WRONG_KEY, WRONG_KEY_LINE),
+    ):
         assert secret not in told
         assert line.split()[-1] not in told
 

@@ -14,6 +14,7 @@ from rbm_service.settings import Settings
 from tests.bundles import (
     STRING_IDS,
     TINY,
+    repository_of,
     sparsified,
     with_sparse_features,
     with_string_ids,
@@ -25,7 +26,7 @@ FEATURES = [0.5] * 12
 POSITION = [1.0, -1.0, 0.25, 0.0]
 
 
-def test_known_ids_are_all_it_takes(client, engine, bundle):
+def test_known_ids_alone_are_classified(client, engine, bundle):
     answer = client.post("/classify", json={"node_ids": [105, 100]})
     assert answer.json()["model"] == {"name": "tiny", "version": 1}
     model_inputs = {"features": bundle.nodes.features[[1, 0]], "positions": bundle.nodes.positions[[1, 0]]}
@@ -181,8 +182,7 @@ def test_features_may_come_dense_or_in_compressed_rows_to_a_sparse_model(bundle,
 def test_requests_of_different_width_to_a_sparse_model_share_a_batch(bundle, tmp_path):
     """Whoever waits while the engine is busy runs together, padded to the widest."""
     sparse = with_sparse_features(bundle, tmp_path / "sparse")
-    repository = ModelRepository(tmp_path / "models")
-    repository.promote("tiny", repository.publish(sparse.path))
+    repository_of(tmp_path / "models", sparse.path)
     app = create_app(Settings(models_dir=tmp_path / "models", device="cpu"))
     ids = [100, 105, 110, 115]
 

@@ -8,16 +8,15 @@ from starlette.testclient import TestClient
 
 from rbm_service.app import create_app
 from rbm_service.settings import Settings
-from rbm_service.web.api_keys import new_key
+from tests.keys import ADMIN_KEY_LINE, API_KEY, API_KEY_LINE
 
-KEY, KEY_LINE = new_key("web")
 PATHS = ["/docs", "/docs/swagger-ui.css", "/openapi.json"]
 
 
 @pytest.fixture
 def make_client(models_dir, tmp_path):
-    (tmp_path / "keys").write_text(KEY_LINE)
-    (tmp_path / "admin").write_text(new_key("admin")[1])
+    (tmp_path / "keys").write_text(API_KEY_LINE)
+    (tmp_path / "admin").write_text(ADMIN_KEY_LINE)
 
     def make(*, keys=False, **settings):
         files = {"api_keys_file": tmp_path / "keys"} if keys else {}
@@ -42,7 +41,7 @@ def make_client(models_dir, tmp_path):
 def test_the_setting_says_who_may_read(make_client, path, settings, without_a_key, with_a_key):
     client = make_client(**settings)
     assert client.get(path).status_code == without_a_key
-    assert client.get(path, headers={"Authorization": f"Bearer {KEY}"}).status_code == with_a_key
+    assert client.get(path, headers={"Authorization": f"Bearer {API_KEY}"}).status_code == with_a_key
 
 
 def test_open_docs_open_nothing_else(make_client):

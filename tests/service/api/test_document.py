@@ -10,25 +10,14 @@ from starlette.testclient import TestClient
 from rbm_service.app import create_app
 from rbm_service.errors import ServiceError
 from rbm_service.settings import Settings
-from rbm_service.web.api_keys import new_key
-
-ADMIN_KEY, ADMIN_LINE = new_key("admin")
-_, WEB_LINE = new_key("web")
+from tests.keys import ADMIN_KEY, key_files
 
 
 @pytest.fixture(scope="module")
 def guarded(models_dir, tmp_path_factory):
     """A service with every route there is, and a key to each."""
-    folder = tmp_path_factory.mktemp("keys")
-    (folder / "admin").write_text(ADMIN_LINE)
-    (folder / "web").write_text(WEB_LINE)
-    settings = Settings(
-        models_dir=models_dir,
-        device="cpu",
-        max_batch_rows=4,
-        api_keys_file=folder / "web",
-        admin_key_file=folder / "admin",
-    )
+    files = key_files(tmp_path_factory.mktemp("keys"))
+    settings = Settings(models_dir=models_dir, device="cpu", max_batch_rows=4, **files)
     with TestClient(create_app(settings), headers={"X-API-Key": ADMIN_KEY}) as client:
         yield client
 

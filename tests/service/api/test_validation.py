@@ -99,7 +99,7 @@ def test_classify_says_what_was_expected_and_what_was_there(body, said):
         ),
     ],
 )
-def test_the_protocol_says_it_in_the_same_words(body, said):
+def test_the_open_inference_protocol_gives_the_same_reasons(body, said):
     assert refusal(InferRequest, body).detail == said
 
 
@@ -201,7 +201,7 @@ def refusal_of_any(schema, body):
 
 
 @given(VALUES, st.sampled_from(SCHEMAS))
-def test_whatever_is_wrong_is_said_in_our_own_words(value, schema):
+def test_no_reason_is_in_the_words_of_pydantic(value, schema):
     key = next(iter(schema.model_fields))
     for body in (value, {key: value}, {"inputs": [value], "features": value, "outputs": [value]}):
         error = refusal_of_any(schema, body)

@@ -4,7 +4,7 @@ import pytest
 from rbm_service.inference.batch import InputGatherer, Job
 from rbm_service.inference.preprocessing import RequestRows
 from rbm_service.runtime.tensors import cut, stack
-from tests.model_inputs import brought, feeds_of, known
+from tests.model_inputs import brought, known, model_inputs_of
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_tensors_of_different_width_are_padded_to_the_widest():
 
 @pytest.mark.parametrize("brings", ["nothing", "features", "positions", "all"])
 def test_what_a_request_leaves_out_is_looked_up_together_with_its_batch(any_bundle, brings):
-    own = feeds_of(any_bundle, [3, 4])
+    own = model_inputs_of(any_bundle, [3, 4])
     names = {
         "nothing": (),
         "features": tuple(any_bundle.manifest.features.inputs()),
@@ -46,8 +46,10 @@ def test_what_a_request_leaves_out_is_looked_up_together_with_its_batch(any_bund
     mixed = known([3, 4])
     mixed.overrides = {name: own[name] for name in names}
     gather = InputGatherer(any_bundle).inputs_of
-    together = gather([known([7]), mixed, brought(feeds_of(any_bundle, [5])), known([0, 1])])
-    wanted = stack([feeds_of(any_bundle, [row]) for row in (7, 3, 4, 5, 0, 1)], gather_padding(any_bundle))
+    together = gather([known([7]), mixed, brought(model_inputs_of(any_bundle, [5])), known([0, 1])])
+    wanted = stack(
+        [model_inputs_of(any_bundle, [row]) for row in (7, 3, 4, 5, 0, 1)], gather_padding(any_bundle)
+    )
     assert set(together) == set(wanted)
     for name, rows in wanted.items():
         np.testing.assert_array_equal(together[name], rows)

@@ -48,7 +48,7 @@ def test_a_failing_batch_leaves_the_batch_behind_it_alone(make_batcher, engine, 
     assert third.outputs["probabilities"].shape == (9, 3)
 
 
-def test_what_is_behind_a_run_that_does_not_end_was_never_computed(make_batcher, gate, bundle):
+def test_a_batch_behind_a_run_that_does_not_end_is_never_computed(make_batcher, gate, bundle):
     async def scenario():
         batcher = make_batcher(gate, timeout_seconds=0.5)
         asking = [batcher.submit(rows_of(bundle, 0, 64)) for _ in range(2)]
@@ -86,7 +86,7 @@ def test_a_run_that_does_not_end_takes_the_engine_down(make_batcher, gate, bundl
 
 
 @pytest.mark.parametrize("num_rows", [1, INLINE_ROWS + 1])
-def test_an_engine_that_also_fails_at_what_it_is_known_to_compute_is_down(make_batcher, bundle, num_rows):
+def test_an_engine_that_fails_its_probe_too_is_down(make_batcher, bundle, num_rows):
     def fail(*args):
         raise RuntimeError("the context is lost")
 
@@ -141,7 +141,7 @@ def test_a_batch_for_which_the_system_gives_no_thread_fails_and_the_next_one_is_
     assert asyncio.run(scenario()).outputs["probabilities"].shape == (INLINE_ROWS + 1, 3)
 
 
-def test_a_success_between_failures_asks_for_no_proof(make_batcher, engine, bundle):
+def test_a_success_between_failures_starts_no_probe(make_batcher, engine, bundle):
     probes = []
 
     async def scenario():

@@ -5,15 +5,11 @@ import time
 import pytest
 
 from rbm_service.inference.engine_thread import EngineThread
+from tests.gates import until
 
 
 def never():
     raise AssertionError("it was not overdue")
-
-
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0.005)
 
 
 def test_work_is_done_in_a_thread_and_its_outcome_told_on_the_loop():
@@ -98,7 +94,7 @@ def test_closing_waits_for_nothing_and_nothing_is_overdue_after_it(is_busy):
     asyncio.run(scenario())
 
 
-def test_what_is_behind_begins_before_anyone_is_told_and_has_a_time_limit_of_its_own():
+def test_the_next_work_begins_before_the_outcome_is_told_and_has_a_time_limit_of_its_own():
     async def scenario():
         told, opened = [], threading.Event()
         thread = EngineThread(0.2, lambda: told.append("late"))

@@ -5,12 +5,12 @@ import asyncio
 import numpy as np
 import pytest
 
-from rbm_bundle import ModelRepository
 from rbm_service.runtime.engine import Engine
 from rbm_service.runtime.tensors import padded_width
 from rbm_service.serving.loader import Loader
 from rbm_service.settings import Settings
-from tests.model_inputs import brought, feeds_of, known, random_feeds
+from tests.bundles import repository_of
+from tests.model_inputs import brought, known, model_inputs_of, random_inputs
 
 CLOSE = 1e-6
 OUTPUTS = ("probabilities", "experts")
@@ -19,10 +19,9 @@ NUM_ROWS = 100
 
 @pytest.fixture
 def model(any_bundle, tmp_path, metrics):
-    repository = ModelRepository(tmp_path)
-    name = any_bundle.manifest.name
-    repository.promote(name, repository.publish(any_bundle.path))
-    model = Loader(Settings(models_dir=tmp_path, device="cpu"), metrics).load(name, 1)
+    repository_of(tmp_path, any_bundle.path)
+    settings = Settings(models_dir=tmp_path, device="cpu")
+    model = Loader(settings, metrics).load(any_bundle.manifest.name, 1)
     yield model
     model.batcher.close()
 
@@ -32,7 +31,7 @@ def answers_of(model, groups):
     rows and as known nodes."""
 
     def request(turn, rows):
-        own = feeds_of(model.bundle, rows)
+        own = model_inputs_of(model.bundle, rows)
         return brought(own) if turn % 2 else known(rows, padded_width(own))
 
     async def ask():
@@ -57,7 +56,7 @@ def test_a_row_gets_the_same_answer_whoever_shares_its_batch(model, seed):
 
 def test_the_order_of_rows_changes_no_answer(any_bundle):
     engine = Engine(any_bundle, "cpu", 1)
-    model_inputs = random_feeds(any_bundle, NUM_ROWS)
+    model_inputs = random_inputs(any_bundle, NUM_ROWS)
     order = np.random.default_rng(1).permutation(NUM_ROWS)
     straight = engine.run(model_inputs, OUTPUTS)
     mixed = engine.run({name: rows[order] for name, rows in model_inputs.items()}, OUTPUTS)

@@ -26,7 +26,7 @@ def test_before_any_batch_the_pace_is_that_of_the_best_batch_measured():
     assert throughput.seconds_for(10) == pytest.approx(5)
 
 
-def test_the_pace_follows_what_full_batches_take():
+def test_the_estimated_throughput_follows_the_time_of_full_batches():
     throughput = ThroughputEstimator(TABLE)
     for _ in range(100):
         throughput.observe(4, 6.0)

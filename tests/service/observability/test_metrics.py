@@ -33,7 +33,7 @@ def test_one_version_at_a_time_is_shown_as_the_one_in_service(metrics):
     assert (shown.labels["model_version"], shown.value) == ("2", 1)
 
 
-def test_of_a_version_that_is_forgotten_no_series_is_left_and_of_the_others_every_one(metrics, bundle):
+def test_a_forgotten_version_leaves_no_series_and_the_others_keep_theirs(metrics, bundle):
     for version in ("1", "2"):
         manifest = bundle.manifest
         num_experts = manifest.architecture.num_experts
@@ -45,7 +45,7 @@ def test_of_a_version_that_is_forgotten_no_series_is_left_and_of_the_others_ever
     assert len(series_of(metrics, model_name="tiny")) == len(of_name) - len(of_second)
 
 
-def test_of_a_model_that_is_forgotten_no_series_is_left(metrics, model_metrics):
+def test_a_forgotten_model_leaves_no_series(metrics, model_metrics):
     metrics.rbm_model_loads_total.labels("tiny", "refused")
     metrics.rbm_model_ready.labels("tiny")
     metrics.show_model("tiny", 1, *INFO)

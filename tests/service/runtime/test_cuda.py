@@ -11,7 +11,7 @@ import pytest
 from rbm_service.runtime.engine import TARGETS, Engine, EngineError
 from rbm_service.runtime.runners import Runner
 from tests.bundles import TINY
-from tests.model_inputs import assert_same_answers, random_feeds, row_of_every_word
+from tests.model_inputs import assert_same_answers, random_inputs, row_of_every_word
 
 pytestmark = pytest.mark.usefixtures("cuda_device")
 
@@ -55,7 +55,7 @@ def test_golden_rows_reproduce_before_and_after_capture(any_bundle):
 
 @pytest.mark.parametrize("num_rows", [1, 2, 3, 7, 64, 100, MOST_ROWS, 300])
 def test_every_number_of_rows_gives_what_plain_runs_give(cuda_engine, plain_cuda, any_bundle, num_rows):
-    model_inputs = random_feeds(any_bundle, num_rows)
+    model_inputs = random_inputs(any_bundle, num_rows)
     found = cuda_engine.run(model_inputs, OUTPUTS)
     assert_same_answers(found, plain_cuda.run(model_inputs, OUTPUTS))
     assert_same_answers(found, Engine(any_bundle, "cpu", 1).run(model_inputs, OUTPUTS))
@@ -63,7 +63,7 @@ def test_every_number_of_rows_gives_what_plain_runs_give(cuda_engine, plain_cuda
 
 def test_a_captured_graph_answers_each_batch_by_its_own_rows(cuda_engine, plain_cuda, any_bundle):
     sizes = [7, 8, 100, 5, 1, 6, 64, 7]  # half of them in one bucket, others in between
-    batches = [random_feeds(any_bundle, num_rows, seed) for seed, num_rows in enumerate(sizes)]
+    batches = [random_inputs(any_bundle, num_rows, seed) for seed, num_rows in enumerate(sizes)]
     answers = [cuda_engine.run(model_inputs, OUTPUTS) for model_inputs in batches]
     for model_inputs, found in zip(batches, answers, strict=True):
         assert_same_answers(found, plain_cuda.run(model_inputs, OUTPUTS))
@@ -73,7 +73,7 @@ def test_a_captured_graph_answers_each_batch_by_its_own_rows(cuda_engine, plain_
 def test_captured_graphs_answer_as_before_after_a_row_that_none_fits(sparse_bundle):
     engine = Engine(sparse_bundle, "cuda", 1)
     engine.warm_up(MOST_ROWS)
-    model_inputs = random_feeds(sparse_bundle, 9)
+    model_inputs = random_inputs(sparse_bundle, 9)
     before = engine.run(model_inputs, OUTPUTS)
     long = row_of_every_word(sparse_bundle)
     assert_same_answers(engine.run(long, OUTPUTS), Engine(sparse_bundle, "cpu", 1).run(long, OUTPUTS))
@@ -81,7 +81,7 @@ def test_captured_graphs_answer_as_before_after_a_row_that_none_fits(sparse_bund
 
 
 def test_a_model_answers_while_another_one_captures(cuda_engine, plain_cuda, any_bundle):
-    model_inputs = random_feeds(any_bundle, 9)
+    model_inputs = random_inputs(any_bundle, 9)
     wanted = plain_cuda.run(model_inputs, OUTPUTS)
     loading = threading.Thread(target=lambda: Engine(any_bundle, "cuda", 1).warm_up(MOST_ROWS))
     loading.start()

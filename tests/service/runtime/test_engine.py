@@ -11,7 +11,7 @@ from rbm_service.runtime.engine import Engine, EngineError, Target
 from rbm_service.runtime.runners import BucketRunner
 from tests.bundles import with_cpu_graph, with_golden, without_positions
 from tests.faults import DAMAGES, Fault, faulty
-from tests.model_inputs import assert_same_answers, feeds_of, random_feeds
+from tests.model_inputs import assert_same_answers, model_inputs_of, random_inputs
 
 OUTPUTS = ("probabilities", "experts")
 
@@ -34,7 +34,7 @@ def recorded_runs(engine, monkeypatch):
 
 
 def test_it_gives_the_outputs_that_are_asked_for_and_no_others(engine, bundle):
-    outputs = engine.run(feeds_of(bundle, range(3)), ("probabilities", "experts"))
+    outputs = engine.run(model_inputs_of(bundle, range(3)), ("probabilities", "experts"))
     assert list(outputs) == ["probabilities", "experts"]
     assert outputs["probabilities"].shape == (3, 3)
     assert outputs["experts"].shape == (3, 2, 2)
@@ -60,11 +60,11 @@ def test_the_warm_up_runs_every_power_of_two_that_fits(bundle, monkeypatch, max_
     assert sizes == [size for size in (8, 4, 2, 1) if size <= max_rows]
 
 
-def test_a_sparse_bundle_proves_itself_and_runs(sparse_bundle):
+def test_a_sparse_bundle_passes_its_self_test_and_runs(sparse_bundle):
     engine = Engine(sparse_bundle, "cpu", 1)
     engine.self_test(sparse_bundle)
     engine.warm_up(8)
-    outputs = engine.run(random_feeds(sparse_bundle, 9), OUTPUTS)
+    outputs = engine.run(random_inputs(sparse_bundle, 9), OUTPUTS)
     assert outputs["probabilities"].sum(axis=1) == pytest.approx(np.ones(9))
 
 
@@ -77,12 +77,14 @@ def test_the_warm_up_runs_long_sparse_rows_first(sparse_bundle, monkeypatch):
 
 
 @pytest.mark.parametrize("num_rows", [1, 5, 40])
-def test_what_serves_cuda_proves_itself_before_and_after_the_warm_up(any_bundle, cuda_on_the_cpu, num_rows):
+def test_an_engine_on_cuda_passes_its_self_test_before_and_after_the_warm_up(
+    any_bundle, cuda_on_the_cpu, num_rows
+):
     engine = Engine(any_bundle, "cuda", 1)
     engine.self_test(any_bundle)
     engine.warm_up(32)
     engine.self_test(any_bundle)
-    model_inputs = random_feeds(any_bundle, num_rows)
+    model_inputs = random_inputs(any_bundle, num_rows)
     assert_same_answers(
         engine.run(model_inputs, OUTPUTS), Engine(any_bundle, "cpu", 1).run(model_inputs, OUTPUTS)
     )
@@ -112,13 +114,13 @@ def test_a_graph_without_positions_is_fed_only_what_it_takes(bundle, tmp_path):
     linear = without_positions(bundle, tmp_path / "linear")
     engine = Engine(linear, "cpu", 1)
     engine.self_test(linear)
-    outputs = engine.run(feeds_of(linear, range(2)), ("probabilities",))
+    outputs = engine.run(model_inputs_of(linear, range(2)), ("probabilities",))
     assert outputs["probabilities"].sum(axis=1) == pytest.approx([1, 1])
 
 
 @pytest.mark.parametrize("num_rows", [1, 30])
 def test_probabilities_that_are_not_finite_are_a_failure(engine, bundle, num_rows):
-    model_inputs = feeds_of(bundle, [0] * num_rows)
+    model_inputs = model_inputs_of(bundle, [0] * num_rows)
     model_inputs["positions"][-1] = np.nan
     with pytest.raises(EngineError, match="not finite"):
         engine.run(model_inputs, ("probabilities", "experts"))
@@ -130,9 +132,9 @@ def test_outputs_that_are_not_what_the_manifest_promises_are_a_failure(engine, b
     monkeypatch.setattr(onnxruntime.InferenceSession, "run", faulty(onnxruntime.InferenceSession.run, fault))
     fault.begin(DAMAGES[name])
     with pytest.raises((EngineError, RuntimeError), match=r"of shape|not finite|illegal memory access"):
-        engine.run(feeds_of(bundle, range(3)), OUTPUTS)
+        engine.run(model_inputs_of(bundle, range(3)), OUTPUTS)
     fault.end()
-    assert engine.run(feeds_of(bundle, range(3)), OUTPUTS)["probabilities"].shape == (3, 3)
+    assert engine.run(model_inputs_of(bundle, range(3)), OUTPUTS)["probabilities"].shape == (3, 3)
 
 
 @pytest.mark.parametrize("name", ["experts", "weights"])
@@ -145,12 +147,12 @@ def test_every_output_that_is_asked_for_is_checked(engine, bundle, monkeypatch, 
 
     monkeypatch.setattr(onnxruntime.InferenceSession, "run", narrow)
     with pytest.raises(EngineError, match=rf"expected {name} of shape \(3, 2, 2\), got \(3, 2, 1\)"):
-        engine.run(feeds_of(bundle, range(3)), (*OUTPUTS, "weights"))
+        engine.run(model_inputs_of(bundle, range(3)), (*OUTPUTS, "weights"))
 
 
 def test_more_rows_than_a_pass_may_have_run_in_several_and_each_is_counted(any_bundle):
     engine = Engine(any_bundle, "cpu", 1)
-    model_inputs = random_feeds(any_bundle, 20)
+    model_inputs = random_inputs(any_bundle, 20)
     at_once = engine.run(model_inputs, OUTPUTS)
     engine.warm_up(8)
     passes = []

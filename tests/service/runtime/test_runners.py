@@ -10,7 +10,7 @@ from rbm_service.runtime import runners, shapes
 from rbm_service.runtime.runners import NO_CAPTURE, Bucket, BucketRunner, Runner
 from rbm_service.runtime.shapes import BatchShape, padding
 from rbm_service.runtime.tensors import num_rows_of, padded_width, stack
-from tests.model_inputs import assert_same_answers, feeds_of, random_feeds, row_of_every_word
+from tests.model_inputs import assert_same_answers, model_inputs_of, random_inputs, row_of_every_word
 
 OUTPUTS = ("probabilities", "experts", "weights")
 SIZES = [1, 2, 3, 7, 64, 100, 200]
@@ -71,7 +71,7 @@ def recorded(monkeypatch):
 
 @pytest.mark.parametrize("num_rows", SIZES)
 def test_buckets_give_what_the_plain_run_gives(either_bundle, num_rows):
-    model_inputs = random_feeds(either_bundle, num_rows)
+    model_inputs = random_inputs(either_bundle, num_rows)
     found = buckets_of(either_bundle).run(model_inputs, OUTPUTS)
     assert_same_answers(found, plain_of(either_bundle).run(model_inputs, OUTPUTS))
     assert len(found["experts"]) == num_rows
@@ -81,7 +81,7 @@ def test_a_bucket_answers_each_batch_by_its_own_rows(either_bundle):
     buckets, plain = buckets_of(either_bundle), plain_of(either_bundle)
     answers = []
     for seed, num_rows in enumerate([5, 8, 6, 7, 5]):
-        model_inputs = random_feeds(either_bundle, num_rows, seed)
+        model_inputs = random_inputs(either_bundle, num_rows, seed)
         answers.append((buckets.run(model_inputs, OUTPUTS), plain.run(model_inputs, OUTPUTS)))
     for found, wanted in answers:  # after all of them ran: no answer is a view of what the next run writes
         assert_same_answers(found, wanted)
@@ -89,11 +89,11 @@ def test_a_bucket_answers_each_batch_by_its_own_rows(either_bundle):
 
 def test_rows_of_an_earlier_batch_do_not_reach_the_padding_of_the_next(either_bundle):
     buckets = buckets_of(either_bundle, 8)
-    spoilt = random_feeds(either_bundle, 8)
+    spoilt = random_inputs(either_bundle, 8)
     spoilt["positions"] = np.full_like(spoilt["positions"], np.nan)
     with pytest.raises(EngineError, match="not finite"):
         buckets.run(spoilt, OUTPUTS)
-    model_inputs = random_feeds(either_bundle, 5)
+    model_inputs = random_inputs(either_bundle, 5)
     found = buckets.run(model_inputs, OUTPUTS)
     assert_same_answers(found, plain_of(either_bundle).run(model_inputs, OUTPUTS))
 
@@ -110,7 +110,7 @@ def test_a_row_longer_than_any_known_one_runs_uncaptured(sparse_bundle, recorded
 def test_before_they_are_prepared_batches_run_uncaptured(either_bundle, recorded):
     graph = either_bundle.manifest.graphs["cuda"]
     runner = BucketRunner(session_of(either_bundle), either_bundle.manifest, graph)
-    model_inputs = random_feeds(either_bundle, 5)
+    model_inputs = random_inputs(either_bundle, 5)
     assert_same_answers(runner.run(model_inputs, OUTPUTS), plain_of(either_bundle).run(model_inputs, OUTPUTS))
     assert recorded.graph_ids == [NO_CAPTURE]
 
@@ -128,7 +128,7 @@ def test_all_buckets_of_all_models_run_on_one_thread_whoever_asks(bundle, sparse
 
     def ask(seed):
         model, buckets, plain = models[seed % 2]
-        model_inputs = random_feeds(model, 1 + seed % 20, seed)
+        model_inputs = random_inputs(model, 1 + seed % 20, seed)
         assert_same_answers(buckets.run(model_inputs, OUTPUTS), plain.run(model_inputs, OUTPUTS))
 
     with ThreadPoolExecutor(8) as callers:
@@ -137,7 +137,7 @@ def test_all_buckets_of_all_models_run_on_one_thread_whoever_asks(bundle, sparse
 
 
 def test_a_batch_of_long_rows_runs_in_parts_within_the_bound(sparse_bundle, monkeypatch):
-    model_inputs = feeds_of(sparse_bundle, [1, *range(9)])
+    model_inputs = model_inputs_of(sparse_bundle, [1, *range(9)])
     wanted = plain_of(sparse_bundle).run(model_inputs, OUTPUTS)
     monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 40 * 3)  # three rows of 40 words
     session = CountingSession(session_of(sparse_bundle))
@@ -153,7 +153,7 @@ def test_a_batch_of_long_rows_runs_in_parts_within_the_bound(sparse_bundle, monk
 
 def test_a_part_is_as_wide_as_its_own_longest_row(sparse_bundle, monkeypatch):
     everything = row_of_every_word(sparse_bundle)
-    short = feeds_of(sparse_bundle, [2, 3, 4, 5])
+    short = model_inputs_of(sparse_bundle, [2, 3, 4, 5])
     model_inputs = stack([everything, short], padding(sparse_bundle.manifest.features))
     wanted = plain_of(sparse_bundle).run(model_inputs, OUTPUTS)
     monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 200 * 2)  # two rows of 200 words
@@ -170,7 +170,7 @@ def test_a_part_is_as_wide_as_its_own_longest_row(sparse_bundle, monkeypatch):
 
 
 def test_a_failing_run_reaches_the_caller(bundle):
-    model_inputs = random_feeds(bundle, 2)
+    model_inputs = random_inputs(bundle, 2)
     model_inputs["features"] = model_inputs["features"][:, :5]
     with pytest.raises(ValueError, match="broadcast"):
         buckets_of(bundle).run(model_inputs, OUTPUTS)

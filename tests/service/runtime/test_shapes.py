@@ -17,7 +17,7 @@ from rbm_service.runtime.shapes import (
     trimmed,
 )
 from rbm_service.runtime.tensors import num_rows_of, padded_width
-from tests.model_inputs import feeds_of
+from tests.model_inputs import model_inputs_of
 
 K = 2
 
@@ -138,9 +138,9 @@ def test_rows_are_trimmed_to_the_longest_of_them(sparse_bundle, stored, width):
 
 
 def test_a_batch_has_the_shape_of_its_arrays(bundle, sparse_bundle):
-    model_inputs = feeds_of(bundle, [0, 1, 2])
+    model_inputs = model_inputs_of(bundle, [0, 1, 2])
     assert (num_rows_of(model_inputs), padded_width(model_inputs)) == (3, 0)
-    model_inputs = feeds_of(sparse_bundle, [1])
+    model_inputs = model_inputs_of(sparse_bundle, [1])
     assert (num_rows_of(model_inputs), padded_width(model_inputs)) == (1, 40)
 
 

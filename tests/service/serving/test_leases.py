@@ -9,23 +9,9 @@ import pytest
 from rbm_service.errors import DrainingError, WarmingError
 from rbm_service.inference.batch import INLINE_ROWS
 from rbm_service.observability.model_metrics import ModelMetrics
-from rbm_service.serving.loader import Loader
 from rbm_service.serving.registry import ModelRegistry
-from rbm_service.settings import Settings
 from tests.batchers import answer_of
-from tests.bundles import TINY
 from tests.model_inputs import brought
-
-
-@pytest.fixture
-def load(tmp_path, metrics):
-    """Loads a fresh version each time."""
-    loader = Loader(Settings(models_dir=tmp_path, device="cpu", max_batch_rows=4), metrics)
-
-    def load():
-        return loader.load("tiny", loader.repository.publish(TINY))
-
-    return load
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from rbm_service.runtime import shapes
 from rbm_service.serving.loader import Loader
 from rbm_service.settings import Settings
 from tests.batchers import answer_of
-from tests.bundles import TINY
-from tests.model_inputs import brought, feeds_of, row_of_every_word
+from tests.bundles import TINY, repository_of
+from tests.model_inputs import brought, model_inputs_of, row_of_every_word
 
 
 def load(root, metrics, **settings):
@@ -35,12 +35,14 @@ def test_a_loaded_model_answers(models_dir, metrics, bundle):
 
 
 def test_the_batches_of_a_sparse_model_fit_one_forward_pass(sparse_bundle, tmp_path, metrics, monkeypatch):
-    repository = ModelRepository(tmp_path)
-    repository.promote("sparse", repository.publish(sparse_bundle.path))
+    repository_of(tmp_path, sparse_bundle.path)
     model = Loader(Settings(models_dir=tmp_path, device="cpu"), metrics).load("sparse", 1)
     model.metrics.show()
     monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 200 * 2)  # two rows of 200 words, ten of 40
-    requests = [row_of_every_word(sparse_bundle), *(feeds_of(sparse_bundle, [row]) for row in (1, 2, 3))]
+    requests = [
+        row_of_every_word(sparse_bundle),
+        *(model_inputs_of(sparse_bundle, [row]) for row in (1, 2, 3)),
+    ]
 
     async def ask():
         await asyncio.gather(*(model.batcher.submit(brought(model_inputs)) for model_inputs in requests))
@@ -80,8 +82,7 @@ def test_a_model_that_nobody_promoted_is_refused_with_the_command_that_would(tmp
 
 @pytest.mark.parametrize("name", ["student.grouped.onnx", "positions.npy", "golden.npz", "manifest.json"])
 def test_a_flipped_bit_anywhere_in_the_bundle_is_refused(tmp_path, metrics, name):
-    repository = ModelRepository(tmp_path)
-    repository.promote("tiny", repository.publish(TINY))
+    repository = repository_of(tmp_path)
     path = repository.path_of("tiny", 1) / name
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -91,8 +92,7 @@ def test_a_flipped_bit_anywhere_in_the_bundle_is_refused(tmp_path, metrics, name
 
 
 def test_a_rebuilt_model_is_another_one_of_the_same_version_whatever_is_promoted(tmp_path, metrics):
-    repository = ModelRepository(tmp_path)
-    repository.promote("tiny", repository.publish(TINY))
+    repository = repository_of(tmp_path)
     former = load(tmp_path, metrics)
     repository.promote("tiny", repository.publish(TINY))
     rebuilt = Loader(Settings(models_dir=tmp_path, device="cpu"), metrics).load("tiny", 1)
@@ -103,8 +103,7 @@ def test_a_rebuilt_model_is_another_one_of_the_same_version_whatever_is_promoted
 
 
 def test_a_version_that_is_loaded_and_not_in_service_has_no_series(tmp_path, metrics):
-    repository = ModelRepository(tmp_path)
-    repository.promote("tiny", repository.publish(TINY))
+    repository_of(tmp_path)
     model = Loader(Settings(models_dir=tmp_path, device="cpu"), metrics).load("tiny", 1)
     samples = [sample for family in metrics.registry.collect() for sample in family.samples]
     assert [sample for sample in samples if "model_name" in sample.labels] == []
@@ -115,8 +114,7 @@ def test_a_version_that_is_loaded_and_not_in_service_has_no_series(tmp_path, met
 def test_executions_are_the_runs_of_the_session_that_requests_have_led_to(
     sparse_bundle, tmp_path, metrics, monkeypatch, max_batch_rows
 ):
-    repository = ModelRepository(tmp_path)
-    repository.promote("sparse", repository.publish(sparse_bundle.path))
+    repository_of(tmp_path, sparse_bundle.path)
     settings = Settings(models_dir=tmp_path, device="cpu", max_batch_rows=max_batch_rows)
     monkeypatch.setattr(shapes, "MAX_FLOATS", 2 * 8 * 200 * 2)  # two rows of 200 words, ten of 40
     model = Loader(settings, metrics).load("sparse", 1)
@@ -128,7 +126,7 @@ def test_executions_are_the_runs_of_the_session_that_requests_have_led_to(
         return run(session, names, model_inputs)
 
     monkeypatch.setattr(InferenceSession, "run", counting_run)
-    rows = feeds_of(sparse_bundle, list(range(15)))
+    rows = model_inputs_of(sparse_bundle, list(range(15)))
     asyncio.run(answer_of(model.batcher, brought(rows)))
     num_runs = len(sizes)
     model.engine.self_test(model.bundle)  # for no request

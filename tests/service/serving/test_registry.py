@@ -4,23 +4,9 @@ import pytest
 
 from rbm_service.errors import DrainingError, UnknownModelError, WarmingError
 from rbm_service.inference.batch import INLINE_ROWS
-from rbm_service.serving.loader import Loader
 from rbm_service.serving.registry import ModelRegistry
-from rbm_service.settings import Settings
 from tests.batchers import answer_of
-from tests.bundles import TINY
 from tests.model_inputs import brought
-
-
-@pytest.fixture
-def load(tmp_path, metrics):
-    """Loads the next version of a name each time."""
-    loader = Loader(Settings(models_dir=tmp_path, device="cpu", max_batch_rows=4), metrics)
-
-    def load(name):
-        return loader.load(name, loader.repository.publish(TINY, name))
-
-    return load
 
 
 @pytest.fixture
@@ -97,7 +83,7 @@ def test_without_any_model_the_answer_is_to_wait(metrics):
             ask()
 
 
-def test_what_is_not_in_service_is_refused_with_what_is(models, load):
+def test_a_model_or_version_not_in_service_is_refused_with_those_that_are(models, load):
     models.swap(load("one"))
     models.swap(load("other"))
     for name, version in (("third", None), ("one", 2), (None, 2)):

@@ -1,5 +1,6 @@
 import asyncio
 import threading
+from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
@@ -7,21 +8,10 @@ from structlog.testing import capture_logs
 from rbm_bundle import ShadowSpec
 from rbm_service.inference.preprocessing import NodeQuery
 from rbm_service.serving.shadow import MAX_WAITING, Shadow
+from tests.gates import Gate
 from tests.servers import wait_until
 
 IDS = [100, 105, 110]
-
-
-class Gate:
-    """An engine that waits until it is opened."""
-
-    def __init__(self, engine):
-        self.engine, self.entered, self.opened = engine, threading.Event(), threading.Event()
-
-    def run(self, model_inputs, outputs):
-        self.entered.set()
-        assert self.opened.wait(30)
-        return self.engine.run(model_inputs, outputs)
 
 
 @pytest.fixture
@@ -74,9 +64,9 @@ def test_a_request_that_the_shadow_cannot_answer_is_counted_and_told(shadow_of, 
     assert [line["event"] for line in lines] == ["shadow failed"]
 
 
-def test_what_finds_no_place_is_dropped_and_counted(shadow_of, engine, metrics):
-    gate = Gate(engine)
-    shadow = shadow_of(gate)
+def test_a_request_beyond_the_queue_is_dropped_and_counted(shadow_of, engine, metrics):
+    gate = Gate(engine.run)
+    shadow = shadow_of(SimpleNamespace(run=gate))
     for _ in range(MAX_WAITING + 3):
         asyncio.run(shadow.follow(NodeQuery(IDS), ["red"] * 3, 1))
     gate.opened.set()
@@ -99,8 +89,8 @@ def test_a_request_that_is_done_with_makes_room_for_another(shadow_of, engine, m
 def test_a_closed_shadow_lets_go_of_what_waits_takes_nothing_more_and_counts_nothing(
     shadow_of, engine, metrics
 ):
-    gate = Gate(engine)
-    shadow = shadow_of(gate)
+    gate = Gate(engine.run)
+    shadow = shadow_of(SimpleNamespace(run=gate))
     for _ in range(3):
         asyncio.run(shadow.follow(NodeQuery(IDS), ["red"] * 3, 1))
     assert gate.entered.wait(30)

@@ -24,7 +24,7 @@ asyncio.run(main())
 """
 
 
-def test_a_loop_that_turns_lives_on(monkeypatch):
+def test_an_event_loop_that_runs_keeps_the_process_alive(monkeypatch):
     ends = []
     monkeypatch.setattr("rbm_service.serving.watchdog.os._exit", ends.append)
 

@@ -8,21 +8,17 @@ from starlette.testclient import TestClient
 
 from rbm_service.app import create_app
 from rbm_service.settings import Settings
-from rbm_service.web.api_keys import ADMIN_NAME, new_key
 from tests.connections import InMemoryConnection
+from tests.keys import ADMIN_KEY, API_KEY, key_files
 
 ORIGIN = "https://app.example.org"
-API_KEY, API_LINE = new_key("web")
-ADMIN_KEY, ADMIN_LINE = new_key(ADMIN_NAME)
 PROBES = ["/livez", "/readyz", "/v2/health/live", "/v2/health/ready"]
 
 
 @pytest.fixture
 def guarded(models_dir, tmp_path):
     """A client of a service with both files of keys, and these settings."""
-    (tmp_path / "api").write_text(API_LINE)
-    (tmp_path / "admin").write_text(ADMIN_LINE)
-    files = {"api_keys_file": tmp_path / "api", "admin_key_file": tmp_path / "admin"}
+    files = key_files(tmp_path)
 
     def start(**others):
         settings = Settings(models_dir=models_dir, device="cpu", max_batch_rows=4, **files, **others)

@@ -54,7 +54,7 @@ def test_a_scrape_may_name_what_it_wants_and_any_path_will_do(port):
     assert scrape(port, f"/?name[]={lost}_total") == {lost}
 
 
-def test_it_is_gone_with_the_block_whoever_is_connected(metrics, free_port):
+def test_the_server_ends_with_its_block_though_a_client_is_connected(metrics, free_port):
     with ExitStack() as stack:
         with serving_metrics(metrics.registry, "127.0.0.1", free_port):
             scrape(free_port)
@@ -80,5 +80,5 @@ def test_it_has_an_address_of_ipv6_as_well(metrics, free_port):
         assert socket.create_connection(("::1", free_port)).close() is None
 
 
-def test_patience_is_short():
+def test_a_scrape_has_at_most_five_seconds():
     assert server.SCRAPE_SECONDS <= 5

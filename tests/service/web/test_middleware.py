@@ -1,10 +1,10 @@
+"""Every request has an id, a line in the log and a place in the counters; what fails is a problem."""
+
 import asyncio
-import json
 
 import pytest
 from starlette.responses import Response
 from starlette.testclient import TestClient
-from structlog.testing import capture_logs
 
 from rbm_service.app import create_app
 from rbm_service.settings import Settings
@@ -12,42 +12,7 @@ from rbm_service.web.api_keys import KeyRing, new_key
 from rbm_service.web.limits import BodyLimits
 from rbm_service.web.middleware import RequestMiddleware
 from tests.classifying import lines_of
-
-JSON = {"Content-Type": "application/json"}
-LIMIT = 200
-
-
-@pytest.fixture
-def limited(models_dir):
-    settings = Settings(models_dir=models_dir, device="cpu", max_batch_rows=4, max_body_bytes=LIMIT)
-    with TestClient(create_app(settings)) as client:
-        yield client
-
-
-def body_of(num_bytes):
-    return b'{"node_ids": [100]' + b" " * (num_bytes - 19) + b"}"
-
-
-def chunks_of(body):
-    for start in range(0, len(body), 50):
-        yield body[start : start + 50]
-
-
-@pytest.mark.parametrize("chunked", [False, True])
-@pytest.mark.parametrize(("num_bytes", "status"), [(LIMIT - 1, 200), (LIMIT, 200), (LIMIT + 1, 413)])
-def test_a_body_is_read_up_to_the_limit_and_not_one_byte_further(limited, chunked, num_bytes, status):
-    body = body_of(num_bytes)
-    answer = limited.post("/classify", content=chunks_of(body) if chunked else body, headers=JSON)
-    assert ("content-length" in answer.request.headers) is not chunked
-    assert answer.status_code == status
-    if status == 413:
-        assert answer.json()["code"] == "payload_too_large"
-        assert answer.headers["content-type"] == "application/problem+json"
-        value = limited.app.app_state.metrics.registry.get_sample_value
-        assert value("rbm_inference_failures_total", {"reason": "too_large"}) == 1
-        assert value(
-            "rbm_http_requests_total", {"route": "/classify", "method": "POST", "code": "413"}
-        ) == 1  # fmt: skip
+from tests.service.web.asgi import Call, never
 
 
 @pytest.mark.parametrize("given", ["abc", "a b~!", "x" * 128])
@@ -121,100 +86,6 @@ def test_an_unexpected_exception_is_a_500_problem_without_its_text(client, monke
     assert value("rbm_inference_failures_total", {"reason": "other"}) == 1
 
 
-class Call:
-    """One request for /classify, message by message."""
-
-    def __init__(self, app, receive, **headers):
-        self.app, self.receive, self.sent, self.num_received = app, receive, [], 0
-        named = {"content-type": "application/json"} | headers
-        self.scope = {
-            "type": "http",
-            "method": "POST",
-            "path": "/classify",
-            "query_string": b"",
-            "headers": [(name.encode(), value.encode()) for name, value in named.items()],
-        }
-
-    def run(self):
-        asyncio.run(self.app(self.scope, self.receive_next, self.send))
-        return self
-
-    async def receive_next(self):
-        self.num_received += 1
-        return await self.receive()
-
-    async def send(self, message):
-        self.sent.append(message)
-
-    @property
-    def status(self):
-        return self.sent[0]["status"]
-
-    @property
-    def headers(self):
-        return {name.decode(): value.decode() for name, value in self.sent[0]["headers"]}
-
-
-def test_a_caller_who_hangs_up_is_counted_and_gets_no_answer(client):
-    async def hang_up():
-        return {"type": "http.disconnect"}
-
-    assert Call(client.app, hang_up).run().sent == []
-    value = client.app.app_state.metrics.registry.get_sample_value
-    assert value("rbm_inference_failures_total", {"reason": "canceled"}) == 1
-    assert value("rbm_http_requests_total", {"route": "/classify", "method": "POST", "code": "499"}) == 1
-
-
-async def never():
-    await asyncio.Event().wait()
-
-
-def test_a_body_that_does_not_come_in_time_is_a_408_and_the_end_of_its_connection(models_dir):
-    settings = Settings(models_dir=models_dir, device="cpu", max_batch_rows=4, body_timeout_seconds=0.05)
-    first = iter([{"type": "http.request", "body": b"{", "more_body": True}])
-
-    async def stall():
-        return next(first, None) or await never()
-
-    with TestClient(create_app(settings)) as client:
-        call = Call(client.app, stall).run()
-    assert call.status == 408
-    assert json.loads(call.sent[1]["body"])["code"] == "request_timeout"
-    assert call.headers["connection"] == "close"
-    value = client.app.app_state.metrics.registry.get_sample_value
-    assert value("rbm_inference_failures_total", {"reason": "canceled"}) == 1
-    assert value("rbm_http_requests_total", {"route": "/classify", "method": "POST", "code": "408"}) == 1
-
-
-def test_bytes_that_trickle_in_gain_no_time(models_dir):
-    settings = Settings(models_dir=models_dir, device="cpu", max_batch_rows=4, body_timeout_seconds=0.2)
-
-    async def trickle():
-        await asyncio.sleep(0.01)
-        return {"type": "http.request", "body": b" ", "more_body": True}
-
-    with TestClient(create_app(settings)) as client:
-        assert Call(client.app, trickle).run().status == 408
-
-
-def test_once_the_body_is_there_a_caller_may_wait_as_long_as_it_likes(metrics):
-    async def app(scope, receive, send):
-        assert (await receive())["type"] == "http.request"
-        assert (await receive())["type"] == "http.disconnect"
-
-    messages = iter([{"type": "http.request", "body": b"{}"}, {"type": "http.disconnect"}])
-
-    async def hang_up_late():
-        await asyncio.sleep(0 if call.num_received == 1 else 0.2)
-        return next(messages)
-
-    layer = RequestMiddleware(app, metrics, KeyRing(), ["/classify"], ["/classify"], BodyLimits(LIMIT, 0.1))
-    call = Call(layer, hang_up_late)
-    with capture_logs() as logs:
-        call.run()
-    assert [line["event"] for line in logs] == ["request"]
-
-
 def test_an_answer_is_counted_under_its_route_method_and_status(metrics):
     value, route = metrics.registry.get_sample_value, {"route": "/classify"}
     statuses, in_progress, counts_before = iter([200, 200, 429]), [], []
@@ -225,7 +96,7 @@ def test_an_answer_is_counted_under_its_route_method_and_status(metrics):
         await asyncio.sleep(0.004)
         await Response(status_code=next(statuses))(scope, receive, send)
 
-    layer = RequestMiddleware(app, metrics, KeyRing(), ["/classify"], ["/classify"], BodyLimits(LIMIT, 0.1))
+    layer = RequestMiddleware(app, metrics, KeyRing(), ["/classify"], ["/classify"], BodyLimits(200, 0.1))
     for _ in range(3):
         Call(layer, never).run()
     labels = route | {"method": "POST"}
@@ -236,18 +107,6 @@ def test_an_answer_is_counted_under_its_route_method_and_status(metrics):
     assert value("rbm_http_request_duration_seconds_count", route) == 3
     assert value("rbm_http_request_duration_seconds_bucket", route | {"le": "0.003"}) == 0
     assert value("rbm_http_request_duration_seconds_bucket", route | {"le": "+Inf"}) == 3
-
-
-def test_neither_a_key_that_is_missing_nor_an_announced_length_lets_the_body_be_read(models_dir, tmp_path):
-    keys, (_, line) = tmp_path / "keys", new_key("web")
-    keys.write_text(line)
-    limits = {"models_dir": models_dir, "device": "cpu", "max_batch_rows": 4, "max_body_bytes": LIMIT}
-    with TestClient(create_app(Settings(**limits, api_keys_file=keys))) as guarded:
-        call = Call(guarded.app, never).run()
-    assert (call.status, call.num_received) == (401, 0)
-    with TestClient(create_app(Settings(**limits))) as limited:
-        call = Call(limited.app, never, **{"content-length": str(LIMIT + 1)}).run()
-    assert (call.status, call.num_received) == (413, 0)
 
 
 def test_a_path_that_is_open_to_everyone_asks_for_no_key(client, models_dir, tmp_path, monkeypatch):

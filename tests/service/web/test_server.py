@@ -1,7 +1,6 @@
 import asyncio
 import os
 import signal
-import threading
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -13,20 +12,9 @@ from rbm_service.app import create_app
 from rbm_service.errors import DrainingError
 from rbm_service.web.server import Server
 from tests.batchers import batcher_behind
+from tests.gates import Gate, until
 
 LARGE = {"node_ids": [100] * 40}  # too many rows to run on the loop
-
-
-class Gate:
-    """Lets a batch into the engine once it is opened."""
-
-    def __init__(self, run):
-        self.run, self.entered, self.opened = run, threading.Event(), threading.Event()
-
-    def __call__(self, model_inputs, outputs):
-        self.entered.set()
-        assert self.opened.wait(30)
-        return self.run(model_inputs, outputs)
 
 
 class Stopping:
@@ -38,10 +26,6 @@ class Stopping:
 
     def post(self):
         return asyncio.create_task(self.client.post("/classify", json=LARGE))
-
-    async def until(self, condition):
-        while not condition():
-            await asyncio.sleep(0.01)
 
     async def end(self):
         """The answers to the requests that were there before the signal, and the way the server ended."""
@@ -70,13 +54,13 @@ def stopping(settings, engine, free_port):
             serving = asyncio.create_task(server.serve())
             try:
                 ours = Stopping(server, models, client, gate, serving)
-                await ours.until(lambda: server.started)
+                await until(lambda: server.started)
                 ours.requests.append(ours.post())
                 await asyncio.to_thread(gate.entered.wait, 30)
                 ours.requests.append(ours.post())
-                await ours.until(lambda: models.num_arrivals == 2)
+                await until(lambda: models.num_arrivals == 2)
                 tell(server)
-                await ours.until(lambda: models.draining)
+                await until(lambda: models.draining)
                 yield ours
             finally:
                 gate.opened.set()
@@ -91,7 +75,7 @@ def test_while_it_drains_it_is_unready_and_answers_what_it_had_and_what_still_co
             ready = await server.client.get("/readyz")
             alive = await server.client.get("/livez")
             late = server.post()
-            await server.until(lambda: server.models.num_arrivals == 3)
+            await until(lambda: server.models.num_arrivals == 3)
             server.gate.opened.set()
             return ready, alive, await late, await server.end()
 
@@ -111,7 +95,7 @@ def test_told_by_a_call_it_ends_as_by_a_signal_however_often_it_is_told(stopping
             os.kill(os.getpid(), signal.SIGTERM)  # the first one from outside: it drains already
             server.server.drain_and_exit()
             late = server.post()
-            await server.until(lambda: server.models.num_arrivals == 3)
+            await until(lambda: server.models.num_arrivals == 3)
             of_a_second_signal = signal.getsignal(signal.SIGTERM)
             server.gate.opened.set()
             return ready, of_a_second_signal, [await late, *await server.end()]
@@ -135,7 +119,7 @@ def test_a_call_alone_leaves_the_signals_as_they_were(stopping):
 def test_past_the_grace_new_requests_are_refused_and_those_taken_are_answered(stopping):
     async def scenario():
         async with stopping(drain_seconds=4) as server:
-            await server.until(lambda: not takes_requests(server.models))
+            await until(lambda: not takes_requests(server.models))
             late = await server.post()
             server.gate.opened.set()
             return late, await server.end()

@@ -9,13 +9,12 @@ from starlette.testclient import TestClient
 
 from rbm_service.app import create_app
 from rbm_service.settings import Settings
-from rbm_service.web.api_keys import ADMIN_NAME, new_key
 from rbm_service.web.error_response import error_response
 from tests.classifying import lines_of
 from tests.connections import InMemoryConnection
+from tests.keys import ADMIN_KEY, ADMIN_KEY_LINE
 
-SECRET, LINE = new_key(ADMIN_NAME)
-KEY = {"X-API-Key": SECRET}
+KEY = {"X-API-Key": ADMIN_KEY}
 IDS = {"name": "node_ids", "shape": [1], "datatype": "INT64", "data": [100]}
 ERRORS = [
     RuntimeError("/secret"),
@@ -41,7 +40,7 @@ BREAKABLE = {
 @pytest.fixture(scope="module")
 def client(models_dir, tmp_path_factory):
     key = tmp_path_factory.mktemp("keys") / "admin"
-    key.write_text(LINE)
+    key.write_text(ADMIN_KEY_LINE)
     settings = Settings(models_dir=models_dir, device="cpu", max_batch_rows=4, admin_key_file=key)
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         yield client

@@ -6,12 +6,6 @@ import pytest
 from rbm_training.datasets.edges import undirected
 from rbm_training.positions import label_propagation
 from rbm_training.positions.label_propagation import propagated_labels
-from rbm_training.run_log import RunLog
-
-
-@pytest.fixture
-def log(tmp_path):
-    return RunLog(tmp_path)
 
 
 def by_dense_formula(task):

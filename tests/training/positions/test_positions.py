@@ -7,7 +7,6 @@ from rbm_training.config import PositionsConfig
 from rbm_training.datasets.edges import undirected
 from rbm_training.positions import encode_positions, infer_positions
 from rbm_training.positions.label_propagation import propagated_labels
-from rbm_training.run_log import RunLog
 
 WIDTH = 8
 CONFIGS = [
@@ -21,11 +20,6 @@ CONFIGS = [
         {"kind": "none"},
     )
 ]
-
-
-@pytest.fixture
-def log(tmp_path):
-    return RunLog(tmp_path)
 
 
 def name(config):

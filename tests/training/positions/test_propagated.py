@@ -9,15 +9,9 @@ from rbm_training.datasets.edges import undirected
 from rbm_training.graph import GraphError
 from rbm_training.positions import infer_positions
 from rbm_training.positions.propagated import encode_by_propagation, leading_directions, mean_with_neighbors
-from rbm_training.run_log import RunLog
 
 WIDTH = 6
 CONFIG = PositionsConfig(kind="propagated", width=WIDTH)
-
-
-@pytest.fixture
-def log(tmp_path):
-    return RunLog(tmp_path)
 
 
 @pytest.fixture

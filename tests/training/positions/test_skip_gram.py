@@ -7,15 +7,9 @@ from rbm_training.config import PositionsConfig
 from rbm_training.datasets.edges import undirected
 from rbm_training.datasets.synthetic import generate_graph
 from rbm_training.positions.skip_gram import Sentences, encode_by_walks
-from rbm_training.run_log import RunLog
 
 DEEPWALK = PositionsConfig(width=8, walk_length=10, walks_per_node=2)
 NODE2VEC = DEEPWALK.model_copy(update={"kind": "node2vec", "in_out_parameter": 0.5})
-
-
-@pytest.fixture
-def log(tmp_path):
-    return RunLog(tmp_path)
 
 
 def test_sentences_are_the_walks_in_words_however_often_they_are_read():

@@ -1,11 +1,11 @@
 import pytest
 from starlette.testclient import TestClient
 
-from rbm_bundle import ModelRepository
 from rbm_service.app import create_app
 from rbm_service.settings import Settings
-from tests.bundles import TINY
-from tests.servers import ADMIN_KEY, ADMIN_KEY_LINE
+from tests.bundles import TINY, repository_of
+from tests.keys import ADMIN_KEY, ADMIN_KEY_LINE
+from tests.service.api.v2.protocol import refused
 
 INDEX, LOAD, UNLOAD = (
     "/v2/repository/index",
@@ -17,8 +17,7 @@ INDEX, LOAD, UNLOAD = (
 @pytest.fixture
 def explicit(tmp_path):
     """A service of two models, of which one is in service."""
-    repository = ModelRepository(tmp_path / "models")
-    repository.promote("tiny", repository.publish(TINY))
+    repository = repository_of(tmp_path / "models")
     sparse = TINY.with_name("sparse_bundle")
     repository.promote("sparse", repository.publish(sparse))
     (tmp_path / "key").write_text(ADMIN_KEY_LINE)
@@ -42,13 +41,6 @@ def index(client, **body):
     answer = client.post(INDEX, json=body)
     assert answer.status_code == 200, answer.text
     return {(row["name"], row.get("version"), row["state"]) for row in answer.json()}
-
-
-def refused(client, status, path, **request):
-    answer = client.post(path, **request)
-    assert answer.status_code == status, answer.text
-    assert list(answer.json()) == ["error"]
-    return answer.json()["error"]
 
 
 def test_the_index_lists_what_is_in_service_and_what_could_be(admin):
@@ -77,7 +69,7 @@ def test_a_model_that_is_not_there_can_neither_be_loaded_nor_unloaded(admin):
     refused(admin, 404, UNLOAD.format("other"))
 
 
-def test_a_model_that_does_not_prove_itself_is_refused_with_the_reason(admin, explicit):
+def test_a_model_that_fails_its_self_test_is_refused_with_the_reason(admin, explicit):
     graph = explicit.models_dir / "sparse" / "1" / "positions.npy"
     graph.write_bytes(graph.read_bytes()[:-1])
     reason = refused(admin, 422, LOAD.format("sparse"))

@@ -1,4 +1,4 @@
-"""A repository with one version in service, and what follows its promotions."""
+"""A repository with one version in service, and the manager that polls its promotions."""
 
 import asyncio
 
@@ -12,8 +12,8 @@ from rbm_service.settings import Settings
 from tests.bundles import TINY
 
 
-class Following:
-    """A repository with version 1 in service, and what follows its promotions; looks when it is told to."""
+class ManagedModel:
+    """A repository with version 1 in service, and its manager, which polls when it is told to."""
 
     def __init__(self, root, metrics, **settings):
         self.repository = ModelRepository(root)
@@ -37,8 +37,8 @@ class Following:
         path.write_bytes(path.read_bytes()[:-1])
         return version
 
-    def look(self):
-        """The log lines of one look."""
+    def poll(self):
+        """The log lines of one poll."""
         with capture_logs() as lines:
             asyncio.run(self.manager.poll_once())
         return [line["event"] for line in lines]
@@ -56,26 +56,24 @@ class Following:
 
 
 @pytest.fixture
-def start_following(tmp_path, metrics):
+def start_managed(tmp_path, metrics):
     started = []
 
     def start(**settings):
-        started.append(Following(tmp_path / "models", metrics, **settings))
+        started.append(ManagedModel(tmp_path / "models", metrics, **settings))
         return started[-1]
 
     yield start
-    for following in started:
-        following.manager.close()
-        following.models.close()
+    for managed in started:
+        managed.manager.close()
+        managed.models.close()
 
 
 @pytest.fixture
-def following(start_following):
-    return start_following()
+def managed(start_managed):
+    return start_managed()
 
 
 @pytest.fixture
-def explicit(start_following, tmp_path):
-    return start_following(
-        model_control="explicit", admin_key_file=tmp_path / "key", reload_poll_seconds=0.01
-    )
+def explicit(start_managed, tmp_path):
+    return start_managed(model_control="explicit", admin_key_file=tmp_path / "key", reload_poll_seconds=0.01)

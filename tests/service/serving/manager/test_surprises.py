@@ -20,102 +20,102 @@ LOADED = ["loading model", "model loaded"]
 NO_UTF_8 = b"caf\xe9.npy"
 
 
-def spoil(following, version):
+def spoil(managed, version):
     """A file whose name is no UTF-8 in a version."""
-    (following.folder / str(version) / os.fsdecode(NO_UTF_8)).touch()
+    (managed.folder / str(version) / os.fsdecode(NO_UTF_8)).touch()
 
 
-def look_as_lines(following):
-    """The refusals of one look, as JSON."""
+def poll_as_lines(managed):
+    """The refusals of one poll, as JSON."""
     with capture_logs() as lines:
-        asyncio.run(asyncio.wait_for(following.manager.poll_once(), 60))
+        asyncio.run(asyncio.wait_for(managed.manager.poll_once(), 60))
     return [to_json(line).decode() for line in lines if line["log_level"] == "error"]
 
 
-def assert_later_promotions_are_taken_up(following):
-    version = following.publish(promote=True)
-    assert following.look()[: len(LOADED)] == LOADED
-    assert following.version == version
-    following.models.check_ready()
+def assert_later_promotions_are_taken_up(managed):
+    version = managed.publish(promote=True)
+    assert managed.poll()[: len(LOADED)] == LOADED
+    assert managed.version == version
+    managed.models.check_ready()
 
 
-def test_a_file_whose_name_is_no_utf_8_is_named_in_log_answer_and_index(following):
-    version = following.publish(promote=True)
-    spoil(following, version)
-    (line,) = look_as_lines(following)
+def test_a_file_whose_name_is_no_utf_8_is_named_in_log_answer_and_index(managed):
+    version = managed.publish(promote=True)
+    spoil(managed, version)
+    (line,) = poll_as_lines(managed)
     assert r"caf\\udce9.npy besides" in line
-    assert look_as_lines(following) == []
-    for command in (following.manager.reload("tiny"), following.manager.promote("tiny", version)):
+    assert poll_as_lines(managed) == []
+    for command in (managed.manager.reload("tiny"), managed.manager.promote("tiny", version)):
         with pytest.raises(ModelRefusedError, match=r"caf\\udce9\.npy besides"):
             asyncio.run(command)
-    (row,) = [row for row in asyncio.run(following.manager.index()) if row.state == "UNAVAILABLE"]
+    (row,) = [row for row in asyncio.run(managed.manager.index()) if row.state == "UNAVAILABLE"]
     assert row.version == version
     assert to_json(row.reason)
-    assert_later_promotions_are_taken_up(following)
+    assert_later_promotions_are_taken_up(managed)
 
 
-def test_a_shadow_with_a_file_whose_name_is_no_utf_8_is_refused_alone(following):
-    version = following.publish()
-    following.repository.set_shadow("tiny", ShadowSpec(version, 1.0))
-    spoil(following, version)
-    (line,) = look_as_lines(following)
+def test_a_shadow_with_a_file_whose_name_is_no_utf_8_is_refused_alone(managed):
+    version = managed.publish()
+    managed.repository.set_shadow("tiny", ShadowSpec(version, 1.0))
+    spoil(managed, version)
+    (line,) = poll_as_lines(managed)
     assert "shadow refused" in line
-    assert_later_promotions_are_taken_up(following)
+    assert_later_promotions_are_taken_up(managed)
 
 
 @pytest.mark.parametrize("pointer", ["CURRENT", "SHADOW"])
-def test_a_folder_in_the_place_of_a_pointer_is_refused_once(following, pointer):
-    (following.folder / pointer).unlink(missing_ok=True)
-    (following.folder / pointer).mkdir()
-    assert len(look_as_lines(following)) == 1
-    assert look_as_lines(following) == []
-    (following.folder / pointer).rmdir()
-    assert_later_promotions_are_taken_up(following)
+def test_a_folder_in_the_place_of_a_pointer_is_refused_once(managed, pointer):
+    (managed.folder / pointer).unlink(missing_ok=True)
+    (managed.folder / pointer).mkdir()
+    assert len(poll_as_lines(managed)) == 1
+    assert poll_as_lines(managed) == []
+    (managed.folder / pointer).rmdir()
+    assert_later_promotions_are_taken_up(managed)
 
 
 @pytest.mark.parametrize("pointer", ["CURRENT", "SHADOW"])
-def test_a_pipe_in_the_place_of_a_pointer_is_refused_once_and_not_waited_for(following, pointer):
-    (following.folder / pointer).unlink(missing_ok=True)
-    os.mkfifo(following.folder / pointer)
-    (line,) = look_as_lines(following)
+def test_a_pipe_in_the_place_of_a_pointer_is_refused_once_and_not_waited_for(managed, pointer):
+    (managed.folder / pointer).unlink(missing_ok=True)
+    os.mkfifo(managed.folder / pointer)
+    (line,) = poll_as_lines(managed)
     assert "not a plain file" in line
-    assert look_as_lines(following) == []
-    (following.folder / pointer).unlink()
-    assert_later_promotions_are_taken_up(following)
+    assert poll_as_lines(managed) == []
+    (managed.folder / pointer).unlink()
+    assert_later_promotions_are_taken_up(managed)
 
 
 @pytest.mark.parametrize("pointer", ["CURRENT", "SHADOW"])
-def test_a_change_behind_many_spaces_in_a_pointer_is_seen(following, pointer):
-    version = following.publish()
+def test_a_change_behind_many_spaces_in_a_pointer_is_seen(managed, pointer):
+    version = managed.publish()
     content = {"CURRENT": b"%d", "SHADOW": b"%d 1.0"}[pointer] % version
     padding = b" " * (MAX_TEXT_BYTES - len(content))
-    (following.folder / pointer).write_bytes(padding + content)
-    assert look_as_lines(following) == []
+    (managed.folder / pointer).write_bytes(padding + content)
+    assert poll_as_lines(managed) == []
     if pointer == "CURRENT":
-        assert following.version == version
+        assert managed.version == version
     else:
-        assert following.models.shadows["tiny"].spec == ShadowSpec(version, 1.0)
+        assert managed.models.shadows["tiny"].spec == ShadowSpec(version, 1.0)
 
 
-def test_a_repository_that_vanishes_and_comes_back_changes_nothing(following, tmp_path):
-    root = following.repository.root
+def test_a_repository_that_vanishes_and_comes_back_changes_nothing(managed, tmp_path):
+    root = managed.repository.root
     root.rename(tmp_path / "away")
-    assert len(look_as_lines(following)) == 1
-    assert look_as_lines(following) == []
-    assert [row.state for row in asyncio.run(following.manager.index())] == ["READY", "UNAVAILABLE"]
+    assert len(poll_as_lines(managed)) == 1
+    assert poll_as_lines(managed) == []
+    assert [row.state for row in asyncio.run(managed.manager.index())] == ["READY", "UNAVAILABLE"]
     (tmp_path / "away").rename(root)
-    assert look_as_lines(following) == []
-    assert [row.state for row in asyncio.run(following.manager.index())] == ["READY"]
-    assert_later_promotions_are_taken_up(following)
+    assert poll_as_lines(managed) == []
+    assert [row.state for row in asyncio.run(managed.manager.index())] == ["READY"]
+    assert_later_promotions_are_taken_up(managed)
 
 
-def test_a_model_that_vanishes_and_comes_back_changes_nothing(following):
-    shutil.rmtree(following.folder)
-    assert len(look_as_lines(following)) == 1
-    assert following.publish() == 1
-    following.repository.set_current("tiny", 1)
-    assert look_as_lines(following) == []
-    assert_later_promotions_are_taken_up(following)
+def test_a_model_that_vanishes_and_comes_back_changes_nothing(managed):
+    shutil.rmtree(managed.folder)
+    assert len(poll_as_lines(managed)) == 1
+    assert managed.publish() == 1
+    managed.repository.set_current("tiny", 1)
+    assert poll_as_lines(managed) == []
+    assert_later_promotions_are_taken_up(managed)
 
 
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied", "/x"), ValueError("\udcff")])
@@ -129,60 +129,60 @@ def test_a_model_that_vanishes_and_comes_back_changes_nothing(following):
         (loader.ModelRepository, "path_of"),
     ],
 )
-def test_no_error_ends_the_following(following, monkeypatch, error, where, name):
+def test_no_error_ends_the_polling(managed, monkeypatch, error, where, name):
     def fail(*arguments):
         raise error
 
-    version = following.publish(promote=True)
-    following.repository.set_shadow("tiny", ShadowSpec(1, 1.0))
+    version = managed.publish(promote=True)
+    managed.repository.set_shadow("tiny", ShadowSpec(1, 1.0))
     with monkeypatch.context() as patched, capture_logs():
         patched.setattr(where, name, fail)
-        asyncio.run(following.manager.poll_once())
-    assert_later_promotions_are_taken_up(following)
-    assert version == following.version - 1
+        asyncio.run(managed.manager.poll_once())
+    assert_later_promotions_are_taken_up(managed)
+    assert version == managed.version - 1
 
 
-def test_an_error_of_the_operating_system_is_told_to_the_admin(following, monkeypatch):
+def test_an_error_of_the_operating_system_is_told_to_the_admin(managed, monkeypatch):
     def fail(*arguments):
         raise PermissionError(13, "Permission denied", "/models/tiny/2")
 
-    following.publish()
+    managed.publish()
     monkeypatch.setattr(loader, "read_manifest", fail)
     with capture_logs(), pytest.raises(ModelRefusedError, match="Permission denied: '/models/tiny/2'"):
-        asyncio.run(following.manager.promote("tiny", 2))
+        asyncio.run(managed.manager.promote("tiny", 2))
 
 
-def test_an_error_after_the_load_does_not_end_the_following(following, monkeypatch):
+def test_an_error_after_the_load_does_not_end_the_polling(managed, monkeypatch):
     def fail(model):
         raise RuntimeError("\udcff")
 
-    following.publish(promote=True)
+    managed.publish(promote=True)
     with monkeypatch.context() as patched:
-        patched.setattr(following.models, "swap", fail)
-        lines = look_as_lines(following)
+        patched.setattr(managed.models, "swap", fail)
+        lines = poll_as_lines(managed)
     assert "promotions not looked for" in lines[-1]
-    assert_later_promotions_are_taken_up(following)
+    assert_later_promotions_are_taken_up(managed)
 
 
-def test_a_thread_that_cannot_be_started_once_is_started_later(following, monkeypatch):
+def test_a_thread_that_cannot_be_started_once_is_started_later(managed, monkeypatch):
     def refuse(thread):
         raise RuntimeError("can't start new thread")
 
-    following.publish(promote=True)
+    managed.publish(promote=True)
     with monkeypatch.context() as patched, capture_logs():
         patched.setattr("threading.Thread.start", refuse)
-        asyncio.run(following.manager.poll_once())
-    assert following.version == 1
-    assert following.look() == LOADED
+        asyncio.run(managed.manager.poll_once())
+    assert managed.version == 1
+    assert managed.poll() == LOADED
 
 
-def test_an_index_of_a_repository_that_cannot_be_read_lists_what_is_known(following, monkeypatch):
+def test_an_index_of_a_repository_that_cannot_be_read_lists_what_is_known(managed, monkeypatch):
     def fail(repository):
         raise PermissionError(13, "Permission denied", "/models")
 
-    monkeypatch.setattr(type(following.repository), "names", fail)
+    monkeypatch.setattr(type(managed.repository), "names", fail)
     with capture_logs() as lines:
-        rows = asyncio.run(following.manager.index())
+        rows = asyncio.run(managed.manager.index())
     assert [(row.name, row.state) for row in rows] == [("tiny", "READY")]
     assert [line["event"] for line in lines] == ["repository cannot be read"]
 
