@@ -11,7 +11,7 @@ from rbm_service.app import create_app
 from rbm_service.settings import Settings
 from rbm_service.web.api_keys import KeyRing, new_key
 from rbm_service.web.middleware import RequestMiddleware
-from rbm_service.web.request_context import BodyLimits
+from rbm_service.web.limits import BodyLimits
 from tests.classifying import body_of
 from tests.service.web.asgi import Call, never
 
