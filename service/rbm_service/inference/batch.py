@@ -148,12 +148,13 @@ class ComputedBatch:
 
     def answer(self, metrics: ModelMetrics) -> None:
         """Give each request its outputs, and count what was computed."""
-        if not self.jobs:
+        jobs, self.jobs = self.jobs, ()  # or each would hold itself, by its outputs and their batch
+        if not jobs:
             return
         classes, confidences = _most_probable(self.outputs["probabilities"])  # B each
-        metrics.count_batch(len(self.jobs), self.outputs["experts"], classes, confidences)
+        metrics.count_batch(len(jobs), self.outputs["experts"], classes, confidences)
         end = 0
-        for job in self.jobs:
+        for job in jobs:
             start, end = end, end + job.rows.num_rows
             if not job.future.done():
                 rows, queue_seconds = slice(start, end), self.started - job.submitted

@@ -45,13 +45,18 @@ def test_what_a_request_is_made_of_goes_with_it(settings, request_bytes, status)
         app = create_app(settings)
         async with app.router.lifespan_context(app):
             connection, cycles = InMemoryConnection(app.request_middleware), []
+            connection.protocol.data_received(request_bytes)  # what happens once has happened
+            await connection.answered()
+            gc.collect()
             for _ in range(NUM_REQUESTS):
                 connection.protocol.data_received(request_bytes)
                 cycles.append(weakref.ref(connection.protocol.exchange))
                 await connection.answered()
-        return connection.transport.written, [cycle() is not None for cycle in cycles]
+            num_unreachable = gc.collect()
+        return connection.transport.written, [cycle() is not None for cycle in cycles], num_unreachable
 
-    written, left = asyncio.run(scenario())
+    written, left, num_unreachable = asyncio.run(scenario())
+    assert num_unreachable < NUM_REQUESTS
     statuses = [data.split()[1] for data in written if data.startswith(b"HTTP/")]
-    assert statuses == [b"%d" % status] * NUM_REQUESTS
+    assert statuses == [b"%d" % status] * (NUM_REQUESTS + 1)
     assert left == [False] * (NUM_REQUESTS - 1) + [True]  # the connection knows its last request
