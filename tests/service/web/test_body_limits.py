@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 from rbm_service.app import create_app
 from rbm_service.settings import Settings
 from rbm_service.web.api_keys import KeyRing, new_key
-from rbm_service.web.middleware import RequestMiddleware
 from rbm_service.web.limits import BodyLimits
+from rbm_service.web.middleware import RequestMiddleware
 from tests.classifying import body_of
 from tests.service.web.asgi import Call, never
 
