@@ -30,6 +30,11 @@ END_OF_ROWS: Final = re.compile(rb"\](?=[ \t\n\r]*\])")
 STARTS_OF_NUMBERS: Final = b"[-0123456789"
 
 
+_parser = (
+    simdjson.Parser()
+)  # of short bodies, one after the other; nothing of a document outlives its reading
+
+
 class NotNumbersError(ValueError):
     """An array that holds something else than numbers, or is no JSON.
 
@@ -168,7 +173,7 @@ def read_document(body: bytes, keys: Collection[str]) -> tuple[dict[str, Any], d
     if body[:1] != b"{":
         return None
     try:
-        document: Any = simdjson.Parser().parse(body)
+        document: Any = _parser.parse(body)
         rest, rows, num_brackets = {}, {}, 0
         for key in list(document):
             value = document[key]

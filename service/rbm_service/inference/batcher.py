@@ -79,6 +79,7 @@ class Batcher:
         self._queue = RequestQueue()
         self._num_failures = 0  # in a row
         self._begins_soon = False
+        self._alone_from = math.inf  # who comes later has been alone, and expects nobody
         self._refusal: type[DrainingError | UnhealthyError] | None = None  # what everyone gets from now on
         self._engine_thread = EngineThread(timeout_seconds, partial(self._go_down, "a run does not end"))
         metrics.queues.append(self.queue)
@@ -158,7 +159,9 @@ class Batcher:
             self._begin()
         elif not self._begins_soon and not self._queue.in_flight:
             self._begins_soon = True
-            asyncio.get_running_loop().call_soon(self._begin_unless_growing, 0)
+            is_alone = self._queue.num_rows > 0 and self._queue.jobs[-1].submitted > self._alone_from
+            seen_rows = self._queue.num_rows if is_alone else 0
+            asyncio.get_running_loop().call_soon(self._begin_unless_growing, seen_rows)
 
     def _begin_unless_growing(self, seen_rows: int) -> None:
         """Let a small batch wait for whatever the loop reads next, if it has grown since the turn before."""
@@ -206,6 +209,8 @@ class Batcher:
         try:
             computed = computed_batch()
             self._num_batches = computed.number = self._num_batches + 1
+            # In as much time again as one request took, others who wait for the engine would have come.
+            self._alone_from = computed.started + 2 * computed.seconds if len(batch) == 1 else math.inf
             computed.answer(self._metrics)
             self._num_failures = 0
         except Exception as error:  # noqa: BLE001 - the unit of work is this batch

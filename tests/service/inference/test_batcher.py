@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -85,6 +86,34 @@ def test_a_small_batch_waits_for_as_long_as_every_turn_of_the_loop_brings_more(
 
     asyncio.run(scenario())
     assert computed == batches
+
+
+@pytest.mark.parametrize(("pause_seconds", "num_turns"), [(0.5, 2), (1.5, 1)])
+def test_whoever_comes_long_after_a_lone_request_waits_for_nobody(
+    make_batcher, engine, bundle, monkeypatch, pause_seconds, num_turns
+):
+    clock = count_turns = 0.0
+    computed_at = []
+    monkeypatch.setattr(time, "perf_counter", lambda: clock)
+
+    def run(model_inputs, outputs):
+        nonlocal clock
+        clock += 1
+        computed_at.append(count_turns)
+        return engine.run(model_inputs, outputs)
+
+    async def scenario():
+        nonlocal clock, count_turns
+        batcher = make_batcher(run)
+        await batcher.submit(rows_of(bundle, 0, 1))
+        clock += pause_seconds
+        count_turns, asked = 0, batcher.submit(rows_of(bundle, 0, 1))
+        while not asked.done():
+            count_turns += 1
+            await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+    assert computed_at[1] == num_turns
 
 
 def test_a_full_batch_waits_in_the_engines_thread_and_any_other_for_the_rows_that_still_come(
