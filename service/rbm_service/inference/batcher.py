@@ -154,14 +154,17 @@ class Batcher:
         return waiting_rows
 
     def _schedule(self) -> None:
-        """Let the next batch begin: a full one now, any other when the loop has come to everyone else."""
-        if self._queue.num_rows >= self._max_batch_rows and len(self._queue.in_flight) < MAX_IN_FLIGHT:
+        """Let the next batch begin: a full one now, and a request that is alone; any other when the loop has
+        come to everyone else."""
+        jobs, in_flight = self._queue.jobs, self._queue.in_flight
+        if self._queue.num_rows >= self._max_batch_rows and len(in_flight) < MAX_IN_FLIGHT:
             self._begin()
-        elif not self._begins_soon and not self._queue.in_flight:
-            self._begins_soon = True
-            is_alone = self._queue.num_rows > 0 and self._queue.jobs[-1].submitted > self._alone_from
-            seen_rows = self._queue.num_rows if is_alone else 0
-            asyncio.get_running_loop().call_soon(self._begin_unless_growing, seen_rows)
+        elif not self._begins_soon and not in_flight:
+            if jobs and jobs[-1].submitted > self._alone_from:
+                self._begin()
+            else:
+                self._begins_soon = True
+                asyncio.get_running_loop().call_soon(self._begin_unless_growing, 0)
 
     def _begin_unless_growing(self, seen_rows: int) -> None:
         """Let a small batch wait for whatever the loop reads next, if it has grown since the turn before."""

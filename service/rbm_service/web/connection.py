@@ -9,6 +9,7 @@ when all before it is answered.
 import asyncio
 import urllib.parse
 from collections import deque
+from functools import lru_cache
 from typing import Any, Final
 
 import httptools
@@ -35,6 +36,14 @@ REFUSAL: Final = (
 ASGI_VERSION: Final = {"version": "3.0", "spec_version": "2.3"}
 
 log = structlog.get_logger(__name__)
+
+
+@lru_cache(maxsize=64)  # nearly all requests are for the same few
+def _split_url(url: bytes) -> tuple[str, bytes, bytes]:
+    """Return the path, decoded and as it came, and the query."""
+    parts = httptools.parse_url(url)
+    path: str = parts.path.decode("ascii")
+    return urllib.parse.unquote(path) if "%" in path else path, parts.path, parts.query or b""
 
 
 class Connection(TimedConnection):
@@ -155,8 +164,7 @@ class Connection(TimedConnection):
 
     def _scope(self) -> dict[str, Any]:
         """Return what ASGI says of a request whose headers are there."""
-        url = httptools.parse_url(self._url)
-        path = url.path.decode("ascii")
+        path, raw_path, query = _split_url(self._url)
         return {
             "type": "http",
             "asgi": ASGI_VERSION,
@@ -166,9 +174,9 @@ class Connection(TimedConnection):
             "scheme": "http",
             "method": self._parser.get_method().decode("ascii"),
             "root_path": "",
-            "path": urllib.parse.unquote(path) if "%" in path else path,
-            "raw_path": url.path,
-            "query_string": url.query or b"",
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
             "headers": self._headers,
         }
 
@@ -219,7 +227,7 @@ class Connection(TimedConnection):
                 self.set_timer()
 
     def _begin(self, exchange: Exchange) -> None:
-        task = self.loop.create_task(exchange.run_asgi(self._app))
+        task = self.loop.create_task(exchange.run_asgi(self._app), name="request")
         self.server_state.tasks.add(task)
         task.add_done_callback(self.server_state.tasks.discard)
 
