@@ -18,21 +18,11 @@ from uvicorn import Config
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
-from rbm_service.web.limits import (
-    MAX_HEADER_BYTES,
-    TOO_LONG,
-    BodyLimits,
-    Trailers,
-    head_of_request,
-)
+from rbm_service.web.limits import MAX_HEADER_BYTES, REFUSAL, TOO_LONG, BodyLimits, Trailers, head_of_request
 from rbm_service.web.request_context import Exchange
 from rbm_service.web.timed_connection import NEVER, TimedConnection
 
 INVALID: Final = "Invalid HTTP request received."
-REFUSAL: Final = (
-    b"HTTP/1.1 400 Bad Request\r\n%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
-    b"connection: close\r\n\r\n%b"
-)
 ASGI_VERSION: Final = {"version": "3.0", "spec_version": "2.3"}
 
 log = structlog.get_logger(__name__)

@@ -6,6 +6,10 @@ from typing import Any, Final
 
 MAX_HEADER_BYTES: Final = 64 * 1024
 TOO_LONG: Final = "The headers are too long."
+REFUSAL: Final = (
+    b"HTTP/1.1 400 Bad Request\r\n%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
+    b"connection: close\r\n\r\n%b"
+)
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
