@@ -4,6 +4,7 @@ Run alone: `python -m tests.load.lone_bench`.
 """
 
 import json
+import multiprocessing
 import random
 import socket
 import statistics
@@ -139,25 +140,32 @@ def _p99_milliseconds(server: Server) -> float:
 
 @contextmanager
 def _long_callers(server: Server) -> Iterator[None]:
-    """Callers that send a long body as soon as they have the answer to the one before."""
-    over, body = threading.Event(), _long_body()
+    """Callers that send a long body as soon as they have the answer to the one before, in a process of their
+    own: the small caller would wait for the interpreter as well as for its answer."""
+    process = multiprocessing.get_context("spawn").Process(target=_send_long_bodies, args=[server])
+    process.start()
+    try:
+        time.sleep(5)  # until bodies are made, and arrive
+        yield
+        if not process.is_alive():
+            raise HttpBenchError("the callers of long bodies have stopped")
+    finally:
+        process.kill()
+        process.join()
+
+
+def _send_long_bodies(server: Server) -> None:
+    body = _long_body()
 
     def call() -> None:
         caller = Caller(server, Request("/classify", body))
-        while not over.is_set():
+        while True:
             caller.seconds_of_one()
-        caller.close()
 
     threads = [threading.Thread(target=call) for _ in range(NUM_LONG_CALLERS)]
     for thread in threads:
         thread.start()
-    time.sleep(1)
-    try:
-        yield
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
+    threads[0].join()
 
 
 def _long_body() -> bytes:

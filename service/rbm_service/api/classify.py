@@ -38,6 +38,7 @@ from rbm_service.errors import InvalidJsonError, InvalidRequestError, ServiceErr
 from rbm_service.inference.features import CsrRows
 from rbm_service.inference.postprocessing import values_per_row, write_answer
 from rbm_service.inference.preprocessing import MAX_NEIGHBORS, NodeQuery, check_num_rows
+from rbm_service.web.limits import RawBody
 from rbm_service.web.request_context import REQUEST_CONTEXT, RequestContext
 
 # What a part of a column is put into, so that the schema says what is wrong with it.
@@ -101,7 +102,7 @@ async def classify(request: Request) -> Response:
         raise
 
 
-def read_short(raw: bytes) -> tuple[ClassifyRequest, NodeQuery]:
+def read_short(raw: RawBody) -> tuple[ClassifyRequest, NodeQuery]:
     """Read a body at once.
 
     Raises:
@@ -124,7 +125,7 @@ def read_short(raw: bytes) -> tuple[ClassifyRequest, NodeQuery]:
     return options, query_of(options)
 
 
-def read_long(raw: bytes, max_rows: int) -> tuple[ClassifyRequest, NodeQuery]:
+def read_long(raw: RawBody, max_rows: int) -> tuple[ClassifyRequest, NodeQuery]:
     """Read a body piece by piece, so that other threads get their turn.
 
     Raises:
@@ -158,7 +159,7 @@ def query_of(options: ClassifyRequest) -> NodeQuery:
     return NodeQuery(options.node_ids, features, options.neighbors, options.positions)
 
 
-def _read(key: str, text: bytes) -> Any:  # noqa: ANN401 - of the type that the column takes
+def _read(key: str, text: RawBody) -> Any:  # noqa: ANN401 - of the type that the column takes
     try:
         return read_array(text, np.int64 if key in ("indptr", "indices") else np.float64)
     except NotNumbersError as error:

@@ -1,6 +1,7 @@
 """What every route that classifies does between its body and its answer, whatever form they have."""
 
 import asyncio
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from rbm_service.web.request_context import RequestContext
 # Longer bodies are read in a thread. One of 64 kB takes a millisecond, for which a thread may keep the
 # interpreter to itself anyway: for shorter ones, a thread would gain the others nothing.
 MAX_BYTES_ON_LOOP: Final = 64 * 1024
+TURN_SECONDS: Final = 0.0005
 MAX_VALUES_ON_LOOP: Final = 8192  # names and numbers of an answer: written out in a few milliseconds
 SERVER_TIMING: Final = ", ".join(f"{name};dur=%.3f" for name in (*STAGES, "total"))
 
@@ -34,7 +36,17 @@ _long_work = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rbm-long-work
 
 def offload(function: Callable[[], T]) -> asyncio.Future[T]:
     """Call a function that takes so long that others would wait for it in a thread."""
-    return asyncio.get_running_loop().run_in_executor(_long_work, function)
+    return asyncio.get_running_loop().run_in_executor(_long_work, _in_turns, function)
+
+
+def _in_turns(function: Callable[[], T]) -> T:
+    """Call a function, and meanwhile give the interpreter to the event loop soon after it asks for it."""
+    usual_seconds = sys.getswitchinterval()
+    sys.setswitchinterval(TURN_SECONDS)
+    try:
+        return function()
+    finally:
+        sys.setswitchinterval(usual_seconds)
 
 
 def count_failure(metrics: Metrics, error: BaseException) -> None:

@@ -16,6 +16,7 @@ import simdjson
 
 from rbm_service.api.validation import Schema, parse
 from rbm_service.errors import InvalidJsonError, InvalidRequestError
+from rbm_service.web.limits import RawBody
 
 Dtype = type[np.float64] | type[np.int64]
 Rows = npt.NDArray[Any] | list[npt.NDArray[Any]]  # a list where they differ in length
@@ -29,10 +30,8 @@ ESCAPED_KEY: Final = re.compile(rb'\\u00[4-7](?:[^"\\]|\\.)*"[ \t\n\r]*:')
 END_OF_ROWS: Final = re.compile(rb"\](?=[ \t\n\r]*\])")
 STARTS_OF_NUMBERS: Final = b"[-0123456789"
 
-
-_parser = (
-    simdjson.Parser()
-)  # of short bodies, one after the other; nothing of a document outlives its reading
+# Of short bodies, one after the other; nothing of a document outlives its reading.
+_parser: Final = simdjson.Parser()
 
 
 class NotNumbersError(ValueError):
@@ -43,13 +42,13 @@ class NotNumbersError(ValueError):
         before: how many rows or numbers come before it; of a part of a row, how many of both.
     """
 
-    def __init__(self, part: bytes, *before: int) -> None:
+    def __init__(self, part: RawBody, *before: int) -> None:
         super().__init__(part[:100])
         self.part = part
         self.before = before
 
 
-def cut_out(body: bytes, keys: Mapping[bytes, bool | None]) -> tuple[bytes, list[bytes]]:
+def cut_out(body: RawBody, keys: Mapping[bytes, bool | None]) -> tuple[RawBody, list[RawBody]]:
     """Separate the arrays of numbers under some keys from the rest of a body.
 
     Args:
@@ -62,16 +61,16 @@ def cut_out(body: bytes, keys: Mapping[bytes, bool | None]) -> tuple[bytes, list
     Raises:
         InvalidRequestError: something else stands among the numbers of such an array, or there are very many.
     """
-    texts: list[bytes] = []
-    spans = []
-    for key, nested in keys.items():
-        place = key.decode().strip('"')
-        for number, (start, end) in enumerate(_arrays(body, key)):
-            if body[start] not in STARTS_OF_NUMBERS:
+    texts: list[RawBody] = []
+    rest = body
+    for key, nested in keys.items():  # what one key has cut out, the next need not look through
+        place, last, kept = key.decode().strip('"'), 0, []
+        for number, (start, end) in enumerate(_arrays(rest, key)):
+            if rest[start] not in STARTS_OF_NUMBERS:
                 continue
-            is_nested = body.startswith(b"[", start)
+            is_nested = rest.startswith(b"[", start)
             wants_rows = is_nested if nested is None else nested
-            opened, closed = body.count(b"[", start, end), body.count(b"]", start, end)
+            opened, closed = rest.count(b"[", start, end), rest.count(b"]", start, end)
             # A list among numbers or in a row of them is none of these.
             if not wants_rows == is_nested == (opened > 0) or opened != closed:
                 if not is_json(body):
@@ -80,17 +79,14 @@ def cut_out(body: bytes, keys: Mapping[bytes, bool | None]) -> tuple[bytes, list
                 raise InvalidRequestError.mismatch(place, expected=expected, got="something else")
             if number >= MAX_ARRAYS:
                 raise InvalidRequestError.mismatch(place, expected="it once", got=f"it {number} times")
-            spans.append((start, end, (b"[%d]" if is_nested else b"%d") % len(texts)))
-            texts.append(body[start:end])
-    rest, last = [], 0
-    for start, end, stand_in in sorted(spans):
-        rest += [body[last:start], stand_in]
-        last = end
-    shortened = b"".join([*rest, body[last:]])
-    return (body, []) if ESCAPED_KEY.search(shortened) else (shortened, texts)
+            kept += [rest[last:start], (b"[%d]" if is_nested else b"%d") % len(texts)]
+            texts.append(rest[start:end])
+            last = end
+        rest = b"".join([*kept, rest[last:]]) if kept else rest
+    return (body, []) if ESCAPED_KEY.search(rest) else (rest, texts)
 
 
-def text_of(column: object, texts: Sequence[bytes]) -> bytes | None:
+def text_of(column: object, texts: Sequence[RawBody]) -> RawBody | None:
     """The text for which a column stands in, None where it is no such column."""
     while isinstance(column, list):
         column = column[0] if len(column) == 1 else None
@@ -99,7 +95,7 @@ def text_of(column: object, texts: Sequence[bytes]) -> bytes | None:
     return None
 
 
-def least_number_of_items(body: bytes, key: bytes) -> int:
+def least_number_of_items(body: RawBody, key: bytes) -> int:
     """How many items the longest array under a key has at least, without reading it; 0 where there is none.
 
     Commas count them, and where there are strings, their quotes: a backslash stands before each quote within.
@@ -112,7 +108,7 @@ def least_number_of_items(body: bytes, key: bytes) -> int:
     return most
 
 
-def read_array(text: bytes, dtype: Dtype) -> Rows:
+def read_array(text: RawBody, dtype: Dtype) -> Rows:
     """Read numbers, or rows of numbers, in parts: of a row that is longer than a part, the numbers.
 
     Raises:
@@ -127,7 +123,7 @@ def read_array(text: bytes, dtype: Dtype) -> Rows:
             try:
                 values: Any = read_array(part.strip()[1:-1], dtype)
             except NotNumbersError as error:
-                raise NotNumbersError(b"[%b]" % error.part, num_before, *error.before) from None
+                raise NotNumbersError(b"".join([b"[", error.part, b"]"]), num_before, *error.before) from None
             lengths.append(len(values))
         else:
             found, values = _read_part(part, dtype, num_before, are_rows)
@@ -137,7 +133,7 @@ def read_array(text: bytes, dtype: Dtype) -> Rows:
     return _shaped(joined, lengths) if are_rows else joined
 
 
-def parse_rest(rest: bytes, body: bytes, schema: type[Schema]) -> Schema:
+def parse_rest(rest: RawBody, body: RawBody, schema: type[Schema]) -> Schema:
     """Read what is left of a body in one go.
 
     Raises:
@@ -156,7 +152,7 @@ def parse_rest(rest: bytes, body: bytes, schema: type[Schema]) -> Schema:
         raise InvalidRequestError.mismatch(expected="numbers", got=got) from None
 
 
-def is_json(body: bytes) -> bool:
+def is_json(body: RawBody) -> bool:
     """Whether a body is JSON, of a depth that anybody reads: found out many times faster than read."""
     with suppress(ValueError, RuntimeError):
         simdjson.Parser().parse(body)
@@ -164,7 +160,7 @@ def is_json(body: bytes) -> bool:
     return False
 
 
-def read_document(body: bytes, keys: Collection[str]) -> tuple[dict[str, Any], dict[str, Rows]] | None:
+def read_document(body: RawBody, keys: Collection[str]) -> tuple[dict[str, Any], dict[str, Rows]] | None:
     """A short JSON object at once: the rows of numbers under some keys, and all else as Python has it.
 
     Returns:
@@ -200,7 +196,7 @@ def _shaped(values: npt.NDArray[Any], lengths: list[int]) -> Rows:
     return np.split(values, np.cumsum(lengths)[:-1])
 
 
-def _arrays(body: bytes, key: bytes) -> Iterator[tuple[int, int]]:
+def _arrays(body: RawBody, key: bytes) -> Iterator[tuple[int, int]]:
     """Where the text between the brackets of each array under a key starts and ends."""
     end = 0
     while (place := body.find(key, end)) >= 0:
@@ -218,7 +214,7 @@ def _arrays(body: bytes, key: bytes) -> Iterator[tuple[int, int]]:
             yield start, end
 
 
-def _parts(text: bytes, are_rows: bool) -> Iterator[bytes]:
+def _parts(text: RawBody, are_rows: bool) -> Iterator[RawBody]:
     """The text cut at commas, of which those between rows stand behind a bracket."""
     start = 0
     while start <= len(text):
@@ -231,11 +227,11 @@ def _parts(text: bytes, are_rows: bool) -> Iterator[bytes]:
 
 
 def _read_part(
-    part: bytes, dtype: Dtype, num_before: int, are_rows: bool
+    part: RawBody, dtype: Dtype, num_before: int, are_rows: bool
 ) -> tuple[list[int], npt.NDArray[Any]]:
     """The lengths of its rows, or its own if it has none, and all numbers one behind the other."""
     try:
-        document: Any = simdjson.Parser().parse(b"[%b]" % part)
+        document: Any = simdjson.Parser().parse(b"".join([b"[", part, b"]"]))
         lengths = [len(row) for row in document] if are_rows else [len(document)]
         num_rows = len(lengths) if are_rows else 0
         if part.strip() and part.count(b"[") == num_rows:  # or rows within rows would be read as one

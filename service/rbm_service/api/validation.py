@@ -53,7 +53,7 @@ def check_media_type(headers: Mapping[bytes, bytes]) -> None:
         raise UnsupportedMediaTypeError("the body must come without a content encoding")
 
 
-def parse(raw: bytes, schema: type[Schema]) -> Schema:
+def parse(raw: bytes | bytearray, schema: type[Schema]) -> Schema:
     """Read a body.
 
     Raises:

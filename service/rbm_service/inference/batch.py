@@ -53,6 +53,7 @@ class Job:
     submitted: float
     deadline: float
     future: asyncio.Future[RequestOutputs]
+    num_passed: int = 0  # rows of others that came later and went before
 
     @property
     def is_small(self) -> bool:

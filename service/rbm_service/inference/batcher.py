@@ -1,9 +1,9 @@
 """The batcher: requests wait in a bounded queue, and whatever waits when the engine is free runs together.
 
 No timer holds a batch back. Under load, batches form while the engine is busy, and a small one also while the
-loop reads: as long as each of its turns brings more rows, they come along. Without load, a request runs when
-the loop has come round once. Only a batch that is full, and so can gain nothing by waiting, goes to the
-engine's thread while that still computes the one before it: the engine then never waits for the event loop.
+loop reads: as long as each of its turns brings more rows, they come along. Without load, a request runs at
+once. Only a batch that is full, and so can gain nothing by waiting, goes to the engine's thread while that
+still computes the one before it: the engine then never waits for the event loop.
 
 A batch that fails fails alone. An engine that hangs, or fails so often that it is asked for outputs it is
 known to give and has none, is down: the batcher refuses everything until another takes its place.
@@ -30,7 +30,7 @@ from rbm_service.errors import (
 from rbm_service.inference.batch import ComputedBatch, InputGatherer, Job, RequestOutputs, Run, compute
 from rbm_service.inference.engine_thread import EngineThread, T, Then, Work
 from rbm_service.inference.preprocessing import RequestRows
-from rbm_service.inference.queue import RequestQueue
+from rbm_service.inference.queue import LONG_ROWS, RequestQueue
 from rbm_service.inference.throughput import UNMEASURED, ThroughputEstimator
 from rbm_service.observability.metrics import Queue
 from rbm_service.observability.model_metrics import ModelMetrics
@@ -157,7 +157,9 @@ class Batcher:
         """Let the next batch begin: a full one now, and a request that is alone; any other when the loop has
         come to everyone else."""
         jobs, in_flight = self._queue.jobs, self._queue.in_flight
-        if self._queue.num_rows >= self._max_batch_rows and len(in_flight) < MAX_IN_FLIGHT:
+        # A long request would gain little by being ready, and short ones could not pass it any more.
+        most = 1 if jobs and jobs[0].rows.num_rows >= LONG_ROWS else MAX_IN_FLIGHT
+        if self._queue.num_rows >= self._max_batch_rows and len(in_flight) < most:
             self._begin()
         elif not self._begins_soon and not in_flight:
             if jobs and jobs[-1].submitted > self._alone_from:

@@ -6,10 +6,14 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from itertools import chain
+from typing import Final
 
 from rbm_service.errors import ServiceError
 from rbm_service.inference.batch import Job
 from rbm_service.inference.features import MAX_PADDED
+
+LONG_ROWS: Final = 256  # a request of so many keeps the engine busy for a millisecond and more
+MAX_PASSED_ROWS: Final = 32  # that may go before a long request, all together
 
 
 class RequestQueue:
@@ -37,8 +41,16 @@ class RequestQueue:
         return behind[0] if behind else ()
 
     def push(self, job: Job) -> None:
-        """Let a request wait behind all others."""
-        self.jobs.append(job)
+        """Let a request wait behind all others, but before long ones that have let few rows pass so far."""
+        jobs, num_rows = self.jobs, job.rows.num_rows
+        place = len(jobs)
+        while place and num_rows < LONG_ROWS <= jobs[place - 1].rows.num_rows:
+            long = jobs[place - 1]
+            if long.num_passed + num_rows > MAX_PASSED_ROWS:
+                break
+            long.num_passed += num_rows
+            place -= 1
+        jobs.insert(place, job)
         self.num_rows += job.rows.num_rows
         if job.deadline < self._next_deadline:
             self._wake_at(job.deadline)

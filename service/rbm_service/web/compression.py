@@ -6,6 +6,7 @@ import zlib
 from typing import TYPE_CHECKING, Final, Literal
 
 from rbm_service.errors import InvalidRequestError, PayloadTooLargeError, UnsupportedMediaTypeError
+from rbm_service.web.limits import RawBody
 
 if TYPE_CHECKING:
     from rbm_service.web.request_context import RequestContext
@@ -39,7 +40,7 @@ def accepted_encoding(header: bytes) -> Encoding | None:
     return next((encoding for encoding in WINDOW_BITS if encoding in accepted), None)
 
 
-def expand(body: bytes, encoding: Encoding, max_bytes: int) -> bytes:
+def expand(body: RawBody, encoding: Encoding, max_bytes: int) -> bytes:
     """A compressed body as it was; of one that would be longer than allowed, no more than that is expanded.
 
     Raises:
@@ -59,7 +60,7 @@ def expand(body: bytes, encoding: Encoding, max_bytes: int) -> bytes:
     return expanded
 
 
-async def expand_body(body: bytes, context: "RequestContext") -> bytes:
+async def expand_body(body: RawBody, context: "RequestContext") -> RawBody:
     """Return the body of a request without its `Content-Encoding`; both forms count as held.
 
     Raises:
@@ -71,7 +72,9 @@ async def expand_body(body: bytes, context: "RequestContext") -> bytes:
     if encoding is None:
         return body
     expanded = await asyncio.to_thread(expand, body, encoding, context.limits.max_bytes)
-    context.hold(len(expanded))
+    if context.exchange is not None:
+        context.exchange.hold(len(expanded))
+    context.take(0)
     return expanded
 
 

@@ -11,6 +11,7 @@ REFUSAL: Final = (
     b"connection: close\r\n\r\n%b"
 )
 
+RawBody = bytes | bytearray
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
 

@@ -1,7 +1,4 @@
-"""One request and its answer, as the server holds them and as routes meet them: an id, a key, a bounded body.
-
-With `connection` and `timed_connection`, this is all that the service knows of uvicorn's insides.
-"""
+"""One request and its answer, as the server and as routes have them: an id, a key, a bounded body."""
 
 import asyncio
 import logging
@@ -10,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -18,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 from rbm_service.errors import OverloadedError, PayloadTooLargeError, RequestTimeoutError
 from rbm_service.observability.metrics import RequestTrace
 from rbm_service.web.api_keys import Headers
-from rbm_service.web.limits import BodyLimits, RawHeaders
+from rbm_service.web.limits import BodyLimits, RawBody, RawHeaders
 
 if TYPE_CHECKING:  # which is built on this
     from rbm_service.web.connection import Connection
@@ -161,11 +158,11 @@ class RequestContext:
         self._deadline: float | None = None  # from when the body is waited for
         self._receive_next, self._send_on = receive, send
         self._head: Message | None = None
-        self._body_is_complete = False
-        self._num_bytes = 0
+        self._body_is_complete, self._num_bytes = False, 0
 
-    async def body(self) -> bytes:
-        """Return all of the body; short ones have arrived already, as a rule.
+    async def body(self) -> RawBody:
+        """Return all of the body: short ones have arrived already, as a rule, and long ones are bytearrays,
+        which grow in place, for joining their parts would stop the event loop.
 
         Raises:
             ClientDisconnect: the client has gone before the end of it.
@@ -176,17 +173,16 @@ class RequestContext:
                 raise PayloadTooLargeError(self.limits.max_bytes)
             self._body_is_complete = True
             return whole
-        return await Request({"type": "http"}, self.receive).body()
-
-    def hold(self, num_bytes: int) -> None:
-        """Count what the body takes in memory beside what has arrived; raises what `receive` does."""
-        if self.exchange is not None:
-            self.exchange.hold(num_bytes)
-            self._take(0)
+        body = bytearray()
+        while not self._body_is_complete:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            body += message.get("body", b"")
+        return body
 
     def watch(self, on_gone: Callable[[], object]) -> None:
-        """Call this when the caller goes before it has an answer, or now if it has gone; only the service's
-        own server knows."""
+        """Call this when the caller goes before it has its answer; only the service's own server knows."""
         if self.exchange is not None:
             self.exchange.on_gone = on_gone
             if self.exchange.disconnected:
@@ -205,7 +201,7 @@ class RequestContext:
         if self._body_is_complete:  # what comes now is that the caller hangs up, whenever that is
             return await self._receive_next()
         announced = self.headers.get(b"content-length", b"")
-        self._take(0, int(announced[:19]) if announced.isdigit() else 0)  # if longer: as much too long
+        self.take(0, int(announced[:19]) if announced.isdigit() else 0)  # if longer: as much too long
         self._deadline = self._deadline or asyncio.get_running_loop().time() + self.limits.timeout_seconds
         try:
             async with asyncio.timeout_at(self._deadline):
@@ -213,13 +209,12 @@ class RequestContext:
         except TimeoutError:
             raise RequestTimeoutError(self.limits.timeout_seconds) from None
         if message["type"] == "http.request":
-            self._take(len(message.get("body", b"")))
+            self.take(len(message.get("body", b"")))
             self._body_is_complete = not message.get("more_body", False)
         return message
 
     async def send(self, message: Message) -> None:
-        """Pass a message on, the first with the id of the request, and together with its body if there is no
-        more to come."""
+        """Pass a message on, the first with the id of the request and, where it can be, with the body."""
         if message["type"] == "http.response.start":
             self._head = message
             return
@@ -240,7 +235,8 @@ class RequestContext:
         self.status = status
         return True
 
-    def _take(self, num_bytes: int, num_announced: int = 0) -> None:
+    def take(self, num_bytes: int, num_announced: int = 0) -> None:
+        """Count bytes of the body; raises what `receive` does where they are too many."""
         self._num_bytes += num_bytes
         if max(self._num_bytes, num_announced) > self.limits.max_bytes:
             raise PayloadTooLargeError(self.limits.max_bytes)

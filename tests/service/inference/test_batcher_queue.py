@@ -1,12 +1,15 @@
 """The batcher: who gets a place in its queue, and who leaves it."""
 
 import asyncio
+import math
 import threading
 
 import pytest
 
 from rbm_service.errors import DrainingError, OverloadedError
-from rbm_service.inference.batch import INLINE_ROWS
+from rbm_service.inference.batch import INLINE_ROWS, Job
+from rbm_service.inference.preprocessing import RequestRows
+from rbm_service.inference.queue import LONG_ROWS, MAX_PASSED_ROWS, RequestQueue
 from tests.batchers import answer_of, occupy, rows_of, table_of
 
 
@@ -185,3 +188,40 @@ def test_closing_at_rest_leaves_no_thread(make_batcher, engine, bundle):
 
     asyncio.run(scenario())
     assert not any(thread.name.startswith("rbm-engine") for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize(
+    ("sizes", "order"),
+    [
+        ([LONG_ROWS, 1], [1, LONG_ROWS]),
+        ([LONG_ROWS, LONG_ROWS + 1, 2, 1], [2, 1, LONG_ROWS, LONG_ROWS + 1]),
+        ([LONG_ROWS, MAX_PASSED_ROWS + 1], [LONG_ROWS, MAX_PASSED_ROWS + 1]),
+        ([LONG_ROWS, MAX_PASSED_ROWS, 1], [MAX_PASSED_ROWS, LONG_ROWS, 1]),
+        ([LONG_ROWS, MAX_PASSED_ROWS + 1, 1], [LONG_ROWS, MAX_PASSED_ROWS + 1, 1]),
+        ([LONG_ROWS, LONG_ROWS], [LONG_ROWS, LONG_ROWS]),
+    ],
+)
+def test_short_requests_go_before_long_ones_until_these_have_let_enough_rows_pass(sizes, order):
+    async def scenario():
+        queue, loop = RequestQueue(), asyncio.get_running_loop()
+        for size in sizes:
+            rows = RequestRows([0] * size, {}, 0, ["cached"] * size)
+            queue.push(Job(rows, False, 0.0, math.inf, loop.create_future()))
+        return [job.rows.num_rows for job in queue.jobs]
+
+    assert asyncio.run(scenario()) == order
+
+
+def test_a_short_request_waits_for_the_long_one_that_runs_and_for_no_other(make_batcher, gate, bundle):
+    async def scenario():
+        limits = {"max_batch_rows": LONG_ROWS, "max_queued_rows": 3 * LONG_ROWS}
+        batcher = make_batcher(gate, **limits)
+        long = [batcher.submit(rows_of(bundle, 0, LONG_ROWS)) for _ in range(3)]
+        short = batcher.submit(rows_of(bundle, 0, 1))
+        gate.opened.set()
+        await short
+        done = [each.done() for each in long]
+        await asyncio.gather(*long)
+        return done
+
+    assert asyncio.run(scenario()) == [True, False, False]

@@ -33,6 +33,7 @@ from rbm_service.serving.model import ServedModel
 from rbm_service.settings import Settings
 from rbm_service.web.api_keys import Headers
 from rbm_service.web.compression import accepted_encoding, compress, expand_body
+from rbm_service.web.limits import RawBody
 from rbm_service.web.request_context import RequestContext, context_of
 
 DATA: Final = b'"data"'
@@ -57,7 +58,7 @@ async def infer_model(request: Request) -> Response:
         raise
 
 
-async def _answer(context: RequestContext, app_state: AppState, model: ServedModel, raw: bytes) -> Response:
+async def _answer(context: RequestContext, app_state: AppState, model: ServedModel, raw: RawBody) -> Response:
     started, headers, manifest = perf_counter(), context.headers, model.bundle.manifest
     body = await expand_body(raw, context)
     is_long = len(body) > MAX_BYTES_ON_LOOP or b"content-encoding" in headers
@@ -74,7 +75,7 @@ async def _answer(context: RequestContext, app_state: AppState, model: ServedMod
 
 
 def read_question(
-    body: bytes, headers: Headers, manifest: Manifest, settings: Settings
+    body: RawBody, headers: Headers, manifest: Manifest, settings: Settings
 ) -> tuple[InferRequest, NodeQuery, list[Wanted]]:
     """Read a body: the request, the query that it asks and the outputs that it wants.
 
@@ -82,14 +83,15 @@ def read_question(
         ServiceError: it is no JSON, or no request that this model can answer.
     """
     length = _json_length(headers.get(JSON_LENGTH.lower().encode()), len(body))
-    rest, max_rows = body[:length], settings.max_request_rows
-    texts: list[bytes] = []
+    text, max_rows = body if length == len(body) else body[:length], settings.max_request_rows
+    rest: RawBody = text
+    texts: list[RawBody] = []
     if length > MAX_BYTES_ON_LOOP:
-        rest, texts = cut_out(rest, {DATA: None})
+        rest, texts = cut_out(text, {DATA: None})
         if (least := least_number_of_items(rest, DATA)) > max_rows:
             expected = f"at most {max_rows} strings"
             raise InvalidRequestError.mismatch("data", expected=expected, got=f"{least} or more")
-    request = parse_rest(rest, body[:length], InferRequest)
+    request = parse_rest(rest, text, InferRequest)
     wanted = wanted_outputs(request, len(manifest.labels))
     query = read_query(request.inputs, memoryview(body)[length:], manifest, max_rows, texts)
     return request, query, wanted

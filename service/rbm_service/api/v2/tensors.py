@@ -21,6 +21,7 @@ from rbm_service.api.validation import MAX_SHOWN
 from rbm_service.errors import InvalidRequestError
 from rbm_service.inference.features import PaddedPair
 from rbm_service.inference.preprocessing import NodeQuery, check_num_rows
+from rbm_service.web.limits import RawBody
 
 FREE: Final = -1
 DATATYPES: Final[Mapping[str, Datatype]] = {"float32": "FP32", "int64": "INT64"}
@@ -49,7 +50,7 @@ def read_query(
     binary: memoryview,
     manifest: Manifest,
     max_rows: int,
-    texts: Sequence[bytes] = (),
+    texts: Sequence[RawBody] = (),
 ) -> NodeQuery:
     """The query that the tensors of a request ask.
 
@@ -139,7 +140,7 @@ def _check_amount(tensor: Input, expected: int, got: int, unit: str) -> None:
         raise mismatch(tensor.name, expected=f"{expected} {unit} for shape {tensor.shape}", got=got)
 
 
-def _from_json(tensor: Input, texts: Sequence[bytes]) -> Column:
+def _from_json(tensor: Input, texts: Sequence[RawBody]) -> Column:
     refuse = partial(mismatch, tensor.name, "data")
     data: Any = tensor.data
     text = text_of(data, texts)
