@@ -6,6 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
+from operator import mul
 from time import perf_counter
 from typing import Final, TypeVar
 
@@ -144,7 +146,6 @@ def finish(
     if shadow is not None and shadow.samples(model.version):
         labels = [model.bundle.manifest.labels[index] for index in outputs.class_index]
         response.background = BackgroundTask(shadow.follow, computed.query, labels, model.version)
-    milliseconds = tuple([1e3 * each for each in (*seconds, now - computed.started)])
-    timing = SERVER_TIMING % milliseconds
+    timing = SERVER_TIMING % tuple(map(mul, repeat(1e3), (*seconds, now - computed.started)))
     response.raw_headers.append((b"server-timing", timing.encode()))
     return response

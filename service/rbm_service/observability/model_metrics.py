@@ -72,6 +72,7 @@ class ModelMetrics:
         self.rows = metrics.rbm_inference_rows_total.labels(*both)
         self.executions = metrics.rbm_inference_executions_total.labels(*both)
         self.stages = {stage: metrics.rbm_stage_duration_seconds.labels(stage, *both) for stage in STAGES}
+        self._stage_edges = [histogram.edges for histogram in self.stages.values()]
         self.engine_restarts = metrics.rbm_engine_restarts_total.labels(name)
         self._requests = metrics.rbm_inference_requests_total.labels(*both)
         self._abstained = metrics.rbm_abstained_total.labels(*both)
@@ -102,8 +103,9 @@ class ModelMetrics:
             sources: where the position of each row came from, shape (B,).
             num_abstained: rows whose confidence is below what the caller asked for.
         """
-        for histogram, seconds in zip(self.stages.values(), stage_seconds, strict=True):
-            histogram.counts[bisect_left(histogram.edges, seconds)] += 1
+        places = map(bisect_left, self._stage_edges, stage_seconds)
+        for histogram, place, seconds in zip(self.stages.values(), places, stage_seconds, strict=True):
+            histogram.counts[place] += 1
             histogram.total += seconds
         positions = self.positions
         for source in sources:
