@@ -20,8 +20,9 @@ RUN pip --python /opt/rbm/bin/python install -c constraints.txt ".[service,$EXTR
 COPY bundle bundle
 COPY service service
 RUN pip --python /opt/rbm/bin/python install --no-deps --force-reinstall . \
-    # Tests of the dependencies: nothing imports them.
+    # Tests of the dependencies, and the sources of what is compiled: nothing imports them.
     && find /opt/rbm -type d -name tests -prune -exec rm -r {} + \
+    && find /opt/rbm -type f -regex '.*\.\(c\|cpp\|h\|hpp\|pyx\|pxd\)' -delete \
     # Imports everything, ONNX Runtime too: a misspelt EXTRA ends here.
     && /opt/rbm/bin/rbm-serve --help >/dev/null
 

@@ -114,14 +114,18 @@ def read_array(text: RawBody, dtype: Dtype) -> Rows:
     Raises:
         NotNumbersError: they are no numbers, or of the other kind.
     """
-    are_rows = text.startswith(b"[")
+    return _read_parts(text, dtype, text.startswith(b"["))
+
+
+def _read_parts(text: RawBody, dtype: Dtype, are_rows: bool) -> Rows:
     lengths: list[int] = []
     arrays = []
     for part in _parts(text, are_rows):
         num_before = len(lengths) if are_rows else sum(lengths)
         if are_rows and len(part) > 2 * PART_BYTES and part.count(b"[") == 1:
+            row = part.strip()[1:-1]
             try:
-                values: Any = read_array(part.strip()[1:-1], dtype)
+                values: Any = _read_parts(row, dtype, are_rows=False) if row.strip() else np.empty(0, dtype)
             except NotNumbersError as error:
                 raise NotNumbersError(b"".join([b"[", error.part, b"]"]), num_before, *error.before) from None
             lengths.append(len(values))

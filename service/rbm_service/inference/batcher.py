@@ -194,6 +194,8 @@ class Batcher:
             self._engine_thread.run(work, partial(self._finish, then))
         except RuntimeError as error:  # the system gives no thread
             self._fail(batch, error)
+            if self._queue.jobs:
+                self._schedule()
             return
         self._queue.begin(batch)
 

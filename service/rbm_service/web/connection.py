@@ -76,8 +76,8 @@ class Connection(TimedConnection):
         super().connection_lost(exc)
         for exchange in self._unanswered:
             exchange.lose_caller()
-        for exchange in list(self._unanswered)[1:]:  # the first keeps its body until its route has ended
-            exchange.release()
+            if not exchange.has_begun:  # or it keeps its body until its route has ended
+                exchange.release()
         self._unanswered.clear()
         self.exchange = self._parser = None  # each holds the connection, as it does them
 
@@ -137,15 +137,19 @@ class Connection(TimedConnection):
         may_be_long = self._num_header_bytes + self._num_unsure_bytes > MAX_HEADER_BYTES
         if may_be_long and len(head_of_request(parser, self._url, self._headers)) > MAX_HEADER_BYTES:
             raise OverflowError(TOO_LONG)  # which ends the parser
-        if parser.should_upgrade() and parser.get_method() != b"CONNECT":
+        if parser.should_upgrade():
+            if parser.get_method() == b"CONNECT":
+                raise ValueError("expected a request, got a tunnel")  # which ends the parser, too
             self._head_without_upgrade = head_of_request(parser, self._url, self._headers, without=b"upgrade")
             return
-        exchange = self.exchange = Exchange(self, self._scope(), parser.should_keep_alive())
+        keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
+        exchange = self.exchange = Exchange(self, self._scope(), keep_alive)
         self._headers = Trailers()
         self._in_headers, self._in_body, self._num_header_bytes = False, True, 0
         self.deadline = NEVER
-        if limits.num_held + limits.max_bytes > limits.max_bytes_of_all:  # there may be no room for it
-            exchange.hold(0, int(exchange.headers.get(b"content-length", 0)))
+        may_be_full = limits.num_held + limits.max_bytes > limits.max_bytes_of_all
+        if may_be_full and (length := exchange.headers.get(b"content-length")):
+            exchange.hold(0, int(length))
         self._unanswered.append(exchange)
         if len(self._unanswered) == 1:
             self._begin(exchange)
@@ -217,6 +221,7 @@ class Connection(TimedConnection):
                 self.set_timer()
 
     def _begin(self, exchange: Exchange) -> None:
+        exchange.has_begun = True
         task = self.loop.create_task(exchange.run_asgi(self._app), name="request")
         self.server_state.tasks.add(task)
         task.add_done_callback(self.server_state.tasks.discard)
@@ -229,7 +234,7 @@ class Connection(TimedConnection):
         if self._in_body and self.exchange in self._unanswered:  # it never will be all there
             exchange = self._unanswered.pop()
             exchange.lose_caller()
-            if self._unanswered:  # nobody has begun it
+            if not exchange.has_begun:
                 exchange.release()
         if not self._unanswered:
             self._answer_refusal()

@@ -40,6 +40,11 @@ class Trailers(list[tuple[bytes, bytes]]):
             raise OverflowError(TOO_LONG)
 
 
+def expects_continue(headers: RawHeaders) -> bool:
+    """Return whether a caller waits to be told before it sends the body."""
+    return any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
+
+
 def head_of_request(parser: Any, url: bytes, headers: RawHeaders, without: bytes = b"") -> bytes:  # noqa: ANN401
     """Return the first lines of a request as they came, but for one header; of the parser that read them."""
     lines = [b"%b: %b\r\n" % header for header in headers if header[0] != without]

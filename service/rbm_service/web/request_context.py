@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 from rbm_service.errors import OverloadedError, PayloadTooLargeError, RequestTimeoutError
 from rbm_service.observability.metrics import RequestTrace
 from rbm_service.web.api_keys import Headers
-from rbm_service.web.limits import BodyLimits, RawBody, RawHeaders
+from rbm_service.web.limits import BodyLimits, RawBody, RawHeaders, expects_continue
 
 if TYPE_CHECKING:  # which is built on this
     from rbm_service.web.connection import Connection
@@ -32,7 +32,7 @@ class Exchange(RequestResponseCycle):
     """One request and its answer, each in one piece; uvicorn's own methods are the way by messages."""
 
     logger = logging.getLogger("uvicorn.error")
-    access_log = False  # of uvicorn
+    access_log = has_begun = False  # uvicorn's own log; whether it is being answered
     chunked_encoding: bool | None = None
     expected_content_length = 0
 
@@ -50,7 +50,7 @@ class Exchange(RequestResponseCycle):
         self.more_body = True
         self.drops_body = False  # as there is no room for it, or nobody reads it any more
         self.disconnected = self.response_started = self.response_complete = False
-        self.waiting_for_100_continue = self.headers.get(b"expect", b"").lower() == b"100-continue"
+        self.waiting_for_100_continue = b"expect" in self.headers and expects_continue(scope["headers"])
         self.on_gone: Callable[[], object] | None = None
         self.event: asyncio.Event | None = None  # most requests need none
 
@@ -115,8 +115,7 @@ class Exchange(RequestResponseCycle):
         is_whole = (b"content-length", b"%d" % len(body)) in headers and self.scope["method"] != "HEAD"
         if self.response_started or self.flow.write_paused or not is_whole:
             return False
-        lines = list(map(b": ".join, self.connection.server_state.default_headers))
-        lines += map(b": ".join, headers)
+        lines = list(map(b": ".join, (*self.connection.server_state.default_headers, *headers)))
         if CLOSE_LINE in lines:
             self.keep_alive = False
         elif not self.keep_alive:
@@ -125,6 +124,7 @@ class Exchange(RequestResponseCycle):
         if b"\n" in text or b"\r" in text:
             return False  # a header that is two: refused there
         self.response_started = self.response_complete = True
+        self.waiting_for_100_continue = False
         self.transport.write(b"%b%b\r\n\r\n%b" % (STATUS_LINE[status], b"\r\n".join(lines), body))
         self.connection.end(self)
         return True

@@ -24,3 +24,24 @@ def test_what_is_wrong_between_two_parts_is_named(monkeypatch, raw, detail):
     with pytest.raises(ServiceError) as refused:
         read_long(raw, max_rows=10)
     assert refused.value.detail.startswith(detail)
+
+
+LONG_ROW = b"[" + b",".join([b"1"] * 81_920) + b"]"
+
+
+@pytest.mark.parametrize(
+    ("row", "detail"),
+    [
+        (b"5[" + b",".join([b"2"] * 143_360) + b",44]", "Invalid JSON"),
+        (b"x[" + b",".join([b"2"] * 143_360) + b",44]", "Invalid JSON"),
+        (b"[" + b" " * 300_000 + b"]", None),
+    ],
+)
+def test_a_row_longer_than_two_parts_is_a_row_or_refused(row, detail):
+    raw = b'{"features":[' + LONG_ROW + b"," + row + b"]}"
+    if detail is None:
+        assert [len(each) for each in read_long(raw, max_rows=10)[1].features] == [81_920, 0]
+        return
+    with pytest.raises(ServiceError) as refused:
+        read_long(raw, max_rows=10)
+    assert refused.value.detail.startswith(detail)
