@@ -43,17 +43,24 @@ class RequestQueue:
     def push(self, job: Job) -> None:
         """Let a request wait behind all others, but before long ones that have let few rows pass so far."""
         jobs, num_rows = self.jobs, job.rows.num_rows
-        place = len(jobs)
-        while place and num_rows < LONG_ROWS <= jobs[place - 1].rows.num_rows:
-            long = jobs[place - 1]
+        if jobs and num_rows < LONG_ROWS <= jobs[-1].rows.num_rows:
+            jobs.insert(self._place_before_long(num_rows), job)
+        else:
+            jobs.append(job)
+        self.num_rows += num_rows
+        if job.deadline < self._next_deadline:
+            self._wake_at(job.deadline)
+
+    def _place_before_long(self, num_rows: int) -> int:
+        """Where so many rows go, and count them as let pass."""
+        place = len(self.jobs)
+        while place and self.jobs[place - 1].rows.num_rows >= LONG_ROWS:
+            long = self.jobs[place - 1]
             if long.num_passed + num_rows > MAX_PASSED_ROWS:
                 break
             long.num_passed += num_rows
             place -= 1
-        jobs.insert(place, job)
-        self.num_rows += job.rows.num_rows
-        if job.deadline < self._next_deadline:
-            self._wake_at(job.deadline)
+        return place
 
     def take(self, max_rows: int, now: float) -> list[Job]:
         """Remove what runs next: as many requests as fit, in order.
