@@ -121,7 +121,7 @@ class InputGatherer:
         return graph_inputs(self._nodes.features_of(rows), self._form)
 
     def _positions_of(self, rows: TableRows) -> Tensors:
-        return {"positions": self._nodes.positions.take(rows, axis=0)}
+        return {"positions": self._nodes.positions_of(rows)}
 
 
 def _joined(parts: Sequence[TableRows]) -> Integers:
