@@ -39,7 +39,7 @@ def describe_machine() -> Results:
     """What the absolute times belong to."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
         "onnxruntime": version("onnxruntime"),
@@ -47,7 +47,8 @@ def describe_machine() -> Results:
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Its name, as the kernel gives it."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()

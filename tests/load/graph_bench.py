@@ -33,7 +33,7 @@ def _grouped_over_dense(student: Student) -> dict[str, float]:
     grouped, dense = (_session(student, form) for form in ("grouped", "dense"))
     results = {}
     for num_rows in BATCHES:
-        model_inputs = _dense_inputs(num_rows)
+        model_inputs = dense_inputs(num_rows)
         results |= _side_by_side(
             num_rows, "grouped", _run(grouped, model_inputs), "dense", _run(dense, model_inputs)
         )
@@ -53,7 +53,7 @@ def _side_by_side(
 
 
 def _runtime_over_torch(student: Student) -> dict[str, float]:
-    model_inputs = _dense_inputs(1)
+    model_inputs = dense_inputs(1)
     features, positions = (
         torch.from_numpy(model_inputs["features"]),
         torch.from_numpy(model_inputs["positions"]),
@@ -93,7 +93,8 @@ def _run(session: InferenceSession, model_inputs: ModelInputs) -> Call:
     return partial(session.run, OUTPUTS, model_inputs)
 
 
-def _dense_inputs(num_rows: int) -> ModelInputs:
+def dense_inputs(num_rows: int) -> ModelInputs:
+    """Rows for the production student."""
     features = np.random.default_rng(num_rows).standard_normal((num_rows, NUM_FEATURES), np.float32)
     return {"features": features, "positions": _positions(num_rows)}
 

@@ -115,7 +115,7 @@ class _Bench:
 
     def _binary_saving(self) -> float:
         with self._service() as ours:
-            contenders = (Contender(ours, as_json(BULK_ROWS)), Contender(ours, _as_tensors(BULK_ROWS)))
+            contenders = (Contender(ours, as_json(BULK_ROWS)), Contender(ours, as_tensors(BULK_ROWS)))
             return self._cost_ratio(("JSON", "binary tensors"), contenders)
 
     def _cost_ratio(self, names: Sequence[str], contenders: Sequence[Contender]) -> float:
@@ -145,7 +145,7 @@ def as_json(num_rows: int) -> Request:
     return Request("/classify", json.dumps(body).encode())
 
 
-def _as_tensors(num_rows: int) -> Request:
+def as_tensors(num_rows: int) -> Request:
     """The same rows for the bulk path: binary tensors of the Open Inference Protocol, both ways."""
     tensors = _rows(num_rows)
     header = json.dumps(

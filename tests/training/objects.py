@@ -95,9 +95,11 @@ def _start_at_random(layer) -> None:
 
 
 def student_for(prepared: Prepared, **shape) -> Student:
-    """A routed student of two layers that fits a prepared task."""
+    """A routed student of two layers that fits a prepared task, on its device."""
     graph, P = prepared.task.graph, prepared.positions.shape[1]
-    return routed_student(graph.num_features, P, widths=(8, graph.num_classes), **{"gains": False, **shape})
+    shape = {"gains": False, **shape}
+    student = routed_student(graph.num_features, P, widths=(8, graph.num_classes), **shape)
+    return student.to(prepared.inputs.labels.device)
 
 
 def distiller_for(

@@ -76,7 +76,7 @@ def test_the_task_moves_no_memory_and_the_push_apart_moves_it_along_the_sphere(p
     assert not any("memory" in name for name, _ in still.student.named_parameters())
     for memory, other in zip(memories_of(pushed), memories_of(still), strict=True):
         assert not torch.equal(memory, other)
-        torch.testing.assert_close(memory.norm(dim=1), torch.ones(len(memory)))
+        torch.testing.assert_close(memory.norm(dim=1), torch.ones_like(memory[:, 0]))
 
 
 @pytest.mark.parametrize(("step_after", "wanted"), [("epoch", 1), ("batch", 4)])
@@ -108,8 +108,9 @@ def test_a_step_after_a_batch_follows_the_gradient_of_an_epoch_of_such_batches(p
 
 
 def test_a_hub_weighs_as_much_as_a_leaf_when_nodes_count_alike(prepared):
+    teacher = prepared.teacher
     steady = replace(
-        prepared, teacher=replace(prepared.teacher, entropy_shift=torch.zeros(len(prepared.inputs.labels)))
+        prepared, teacher=replace(teacher, entropy_shift=torch.zeros_like(teacher.entropy_shift))
     )
     degrees = torch.bincount(prepared.edge_index[0], minlength=len(prepared.inputs.labels))
     assert degrees.max() > 2 * degrees.float().mean()
@@ -121,7 +122,7 @@ def test_a_hub_weighs_as_much_as_a_leaf_when_nodes_count_alike(prepared):
 
 
 def test_the_gram_term_reaches_the_first_layer_alone_and_its_head_learns(prepared):
-    teacher = replace(prepared.teacher, representations=torch.randn(len(prepared.inputs.labels), 5))
+    teacher = replace(prepared.teacher, representations=torch.randn_like(prepared.teacher.logits))
     taught = replace(prepared, teacher=teacher)
     gradients, terms = [], []
     for weight in (0.0, 1.0):

@@ -20,8 +20,8 @@ def answers(prepared):
     """Logits of the GraphSAGE teacher of the small experiment's seed 0; zeros where it was not asked."""
     task, teacher = prepared.task, prepared.teacher
     logits = np.zeros((task.graph.num_nodes, task.graph.num_classes), np.float32)
-    logits[task.observed_nodes] = teacher.logits.numpy()
-    logits[task.unseen] = teacher.unseen_logits.numpy()
+    logits[task.observed_nodes] = teacher.logits.cpu().numpy()
+    logits[task.unseen] = teacher.unseen_logits.cpu().numpy()
     return logits
 
 
@@ -57,7 +57,7 @@ def test_the_saved_answers_of_a_teacher_are_distilled_to_a_bundle_from_either_fo
 
 
 def test_a_run_is_answered_for_its_observed_and_its_unseen_nodes(answers, prepared):
-    result = answer_from(answers, prepared.task, CPU)
+    result = answer_from(answers, prepared.task, prepared.teacher.logits.device)
     assert torch.equal(result.logits, prepared.teacher.logits)
     assert torch.equal(result.unseen_logits, prepared.teacher.unseen_logits)
     assert result.entropy_shift is None

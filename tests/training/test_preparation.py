@@ -92,12 +92,12 @@ def test_nodes_held_out_stand_where_the_service_will_place_them(prepared):
     task, inputs = prepared.task, prepared.inputs
     known = prepared.known_positions
     np.testing.assert_array_equal(known[: task.observed.num_nodes], prepared.positions)
-    np.testing.assert_array_equal(known[task.observed.num_nodes :], inputs.pseudo_unseen.positions)
+    np.testing.assert_array_equal(known[task.observed.num_nodes :], inputs.pseudo_unseen.positions.cpu())
     for nodes, held_out, sources in (
         (task.pseudo_unseen, inputs.pseudo_unseen, task.observed_nodes),
         (task.unseen, inputs.unseen, task.known_nodes),
     ):
-        for node, position in zip(nodes, held_out.positions.numpy(), strict=True):
+        for node, position in zip(nodes, held_out.positions.cpu().numpy(), strict=True):
             rows = np.flatnonzero(np.isin(sources, task.graph.neighbors_of(node)))
             wanted = known[rows].mean(axis=0) if len(rows) else np.zeros_like(position)
             np.testing.assert_allclose(position, wanted, atol=1e-6)

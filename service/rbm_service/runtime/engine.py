@@ -82,12 +82,12 @@ class Engine:
         self._path = bundle.graph_path(device)
         self._manifest = bundle.manifest
         self._entry = bundle.manifest.graphs[device]
-        self._session = _open_session(self._path, device, intra_op_threads, gpu_memory_limit_bytes)
-        _check_tensors(self._path, "input", self._session.get_inputs(), self._entry.inputs)
-        _check_tensors(self._path, "output", self._session.get_outputs(), self._entry.outputs)
-        self.runner = TARGETS[device].runner(self._session, self._manifest, self._entry)
+        session = _open_session(self._path, device, intra_op_threads, gpu_memory_limit_bytes)
+        _check_tensors(self._path, "input", session.get_inputs(), self._entry.inputs)
+        _check_tensors(self._path, "output", session.get_outputs(), self._entry.outputs)
+        self.runner = TARGETS[device].runner(session, self._manifest, self._entry)
         self.run = self.runner.run  # see `Runner.run`
-        self.provider = str(self._session.get_providers()[0])
+        self.provider = str(session.get_providers()[0])
         self.may_wait = self.provider != TARGETS["cpu"].provider
 
     def self_test(self, bundle: Bundle) -> None:

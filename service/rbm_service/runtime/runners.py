@@ -8,6 +8,7 @@ Dimension letters: B batch, S non-zeros of the longest row.
 """
 
 import math
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -38,8 +39,8 @@ Arrays = Sequence[npt.NDArray[Any]]
 
 NO_CAPTURE: Final = -1
 # A CUDA graph exists only for the thread that captured it, and while one is being captured no other thread
-# of the process may touch the GPU: all work for it, of the model in service and of the one that is being
-# loaded, goes through this thread. It starts with the first such work.
+# of the process may run or free anything on the GPU: all that, for the model in service, the one that is
+# being loaded and the one that has gone, is done by this thread. It starts with the first such work.
 _device_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rbm-device")
 
 
@@ -116,10 +117,15 @@ def _are_finite(tensor: npt.NDArray[Any]) -> bool:
 
 
 class BucketRunner(Runner):
-    """Pads batches up to shapes whose tensors lie on the device."""
+    """Pads batches up to shapes whose tensors lie on the device.
+
+    It has to be the only holder of the session: whichever thread drops the runner, what lies on the device is
+    freed by the thread that works there.
+    """
 
     def __init__(self, session: ort.InferenceSession, manifest: Manifest, graph: GraphEntry) -> None:
         super().__init__(session, manifest, graph)
+        weakref.finalize(self, _device_thread.submit, vars(self).clear).atexit = False
         self._bucket = partial(Bucket, session, manifest, graph)
         self._buckets: dict[BatchShape, Bucket] = {}
         # Never used twice: a captured graph keeps the addresses it was captured with.

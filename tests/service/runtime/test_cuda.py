@@ -41,7 +41,7 @@ def plain_cuda(any_bundle):
 
 def test_the_session_runs_on_cuda_with_the_options_that_were_asked_for(cuda_engine):
     assert cuda_engine.provider == "CUDAExecutionProvider"
-    options = cuda_engine._session.get_provider_options()["CUDAExecutionProvider"]
+    options = cuda_engine.runner._session.get_provider_options()["CUDAExecutionProvider"]
     wanted = TARGETS["cuda"].options
     assert {name: options[name] for name in wanted} == wanted
 
@@ -88,6 +88,20 @@ def test_a_model_answers_while_another_one_captures(cuda_engine, plain_cuda, any
     while loading.is_alive():
         assert_same_answers(cuda_engine.run(model_inputs, OUTPUTS), wanted)
     loading.join()
+
+
+def test_models_go_while_another_one_captures(any_bundle):
+    for _ in range(5):
+        gone = [Engine(any_bundle, "cuda", 1) for _ in range(3)]
+        for engine in gone:
+            engine.warm_up(8)
+        del engine
+        leaving = threading.Thread(target=gone.clear)
+        loaded = Engine(any_bundle, "cuda", 1)
+        leaving.start()
+        loaded.warm_up(MOST_ROWS)
+        leaving.join()
+        loaded.self_test(any_bundle)
 
 
 def test_too_little_memory_is_refused(any_bundle):

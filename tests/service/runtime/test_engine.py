@@ -1,3 +1,5 @@
+import threading
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +14,7 @@ from rbm_service.runtime.runners import BucketRunner
 from tests.bundles import with_cpu_graph, with_golden, without_positions
 from tests.faults import DAMAGES, Fault, faulty
 from tests.model_inputs import assert_same_answers, model_inputs_of, random_inputs
+from tests.servers import wait_until
 
 OUTPUTS = ("probabilities", "experts")
 
@@ -88,6 +91,17 @@ def test_an_engine_on_cuda_passes_its_self_test_before_and_after_the_warm_up(
     assert_same_answers(
         engine.run(model_inputs, OUTPUTS), Engine(any_bundle, "cpu", 1).run(model_inputs, OUTPUTS)
     )
+
+
+@pytest.mark.usefixtures("cuda_on_the_cpu")
+def test_what_lies_on_the_device_is_freed_by_the_thread_that_works_there(bundle):
+    engine, freed_by = Engine(bundle, "cuda", 1), []
+    engine.warm_up(4)
+    held = [engine.runner._session, *engine.runner._buckets.values()]
+    gone = [weakref.finalize(each, lambda: freed_by.append(threading.current_thread().name)) for each in held]
+    del engine, held
+    wait_until(lambda: not any(each.alive for each in gone), "all of it is freed")
+    assert set(freed_by) == {"rbm-device_0"}
 
 
 def test_a_capture_that_fails_is_refused_with_its_reason(bundle, cuda_on_the_cpu, monkeypatch):
