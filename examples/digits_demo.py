@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 from rbm_training.config import load_config
-from rbm_training.datasets import load_dataset
-from rbm_training.graph import Task
+from rbm_training.data.graph import Task
+from rbm_training.data.loading import load_dataset
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = ROOT / "training" / "experiments" / "digits.toml"

@@ -8,13 +8,13 @@ from rbm_bundle import Bundle
 from rbm_bundle.manifest import FeatureScaling, Metrics, Provenance
 from rbm_training.config import StudentConfig
 from rbm_training.config.student import StudentKind
+from rbm_training.data.graph import Floats, Graph
+from rbm_training.data.scaling import InputScaling
 from rbm_training.export import ExportRequest, build_node_table, export_bundle
-from rbm_training.graph import Floats, Graph
-from rbm_training.scaling import InputScaling
 from rbm_training.students.ensemble import average_students
-from rbm_training.students.experts import ExpertLayer
+from rbm_training.students.expert_layer import ExpertLayer
 from rbm_training.students.moe import MoELayer
-from rbm_training.students.rbm import RbMLayer
+from rbm_training.students.rbm.layer import RbMLayer
 from rbm_training.students.student import Student, build_student
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from rbm_training.graph import Graph
+from rbm_training.data.graph import Graph
 from tests.untrained import random_student, write_untrained
 
 FOLDER = Path(__file__).parent / "tiny_bundle"

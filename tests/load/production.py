@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from rbm_bundle import Bundle, ModelRepository, read_bundle
-from rbm_training.graph import Graph
+from rbm_training.data.graph import Graph
 from rbm_training.students.student import Student
 from tests.untrained import random_student, write_untrained
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rbm_training.config import load_config
-from rbm_training.datasets import load_dataset
+from rbm_training.data.loading import load_dataset
 from tests.servers import SERVE, find_free_port, wait_until_ready
 
 EXPERIMENT = """

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from rbm_training.config import DatasetConfig, ExperimentConfig, load_config
-from rbm_training.datasets import Dataset, load_dataset
-from rbm_training.graph import Task
-from rbm_training.preparation import Prepared, prepare
-from rbm_training.run_log import RunLog
+from rbm_training.data.dataset import Dataset
+from rbm_training.data.graph import Task
+from rbm_training.data.loading import load_dataset
+from rbm_training.distillation.training_data import Prepared, prepare
+from rbm_training.runtime.log import RunLog
 from tests.training.objects import SMALL_EXPERIMENT, train
 
 

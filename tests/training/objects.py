@@ -8,12 +8,12 @@ from torch import nn
 
 from rbm_training.__main__ import main
 from rbm_training.config import ExperimentConfig, StudentConfig
-from rbm_training.distiller import Distiller
-from rbm_training.preparation import Prepared
-from rbm_training.rows import SparseRows, as_array
-from rbm_training.scaling import InputScaling
+from rbm_training.data.scaling import InputScaling
+from rbm_training.data.sparse_rows import SparseRows, as_array
+from rbm_training.distillation.trainer import Distiller
+from rbm_training.distillation.training_data import Prepared
 from rbm_training.students.moe import MoELayer
-from rbm_training.students.rbm import RbMLayer
+from rbm_training.students.rbm.layer import RbMLayer
 from rbm_training.students.student import Student, build_student
 
 CPU = torch.device("cpu")

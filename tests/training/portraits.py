@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rbm_training.portrait import (
+from rbm_training.reporting.report_data import (
     Calibration,
     ClassResults,
     GroupAccuracy,

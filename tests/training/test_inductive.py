@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from rbm_training.config import PositionsConfig
-from rbm_training.datasets.edges import undirected
-from rbm_training.datasets.splits import PublishedSplit
-from rbm_training.positions import encode_positions
-from rbm_training.preparation import distillation, prepare
+from rbm_training.data.edges import undirected
+from rbm_training.data.splits import PublishedSplit
+from rbm_training.distillation.training_data import distillation, prepare
+from rbm_training.encodings.encode import encode_positions
 from tests.training.objects import SMALL_CONFIG, distiller_for, student_for
 
 

@@ -6,9 +6,9 @@ import pytest
 from rbm_bundle.bundle import read_bundle
 from rbm_bundle.nodes import UNKNOWN
 from rbm_training.config import load_config
-from rbm_training.datasets.synthetic import generate_graph
+from rbm_training.data.builtin.synthetic import generate_graph
+from rbm_training.distillation.training_data import prepare
 from rbm_training.pipeline import run
-from rbm_training.preparation import prepare
 from tests.training.objects import SMALL_CONFIG, train
 
 

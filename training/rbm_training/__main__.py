@@ -10,15 +10,16 @@ from rich.table import Table
 
 from rbm_bundle.errors import BundleError
 from rbm_bundle.version import package_version
-from rbm_training.comparison import PAGE_FILE, RESULTS_FILE, ComparisonError, compare, load_comparison
+from rbm_training.benchmark.plan import load_comparison
+from rbm_training.benchmark.records import ResultsError
+from rbm_training.benchmark.scheduler import PAGE_FILE, RESULTS_FILE, ComparisonError, compare
 from rbm_training.config import ConfigError, DatasetConfig, load_config
-from rbm_training.datasets import load_dataset
-from rbm_training.datasets.named import list_named
-from rbm_training.graph import GraphError
+from rbm_training.data.graph import GraphError
+from rbm_training.data.loading import load_dataset
+from rbm_training.data.public.registry import list_named
+from rbm_training.evaluation.early_stopping import DivergedError
 from rbm_training.pipeline import BUNDLE_FOLDER, RunFolderError, run
-from rbm_training.report import REPORT_FILE, ReportError, report_table
-from rbm_training.results import ResultsError
-from rbm_training.selection import DivergedError
+from rbm_training.reporting.summary import REPORT_FILE, ReportError, report_table
 from rbm_training.tuning import TuningError, load_tuning, tune
 
 INTERRUPTED = 130

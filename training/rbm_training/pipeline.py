@@ -10,19 +10,20 @@ from rich.console import Console
 from rbm_bundle.bundle import Bundle
 from rbm_bundle.manifest import Metrics, Provenance
 from rbm_training.config import ExperimentConfig
-from rbm_training.config.reading import as_toml
-from rbm_training.datasets import Dataset, load_dataset
-from rbm_training.distill import DistilledStudent
+from rbm_training.config.loading import as_toml
+from rbm_training.data.dataset import Dataset
+from rbm_training.data.loading import load_dataset
+from rbm_training.distillation.train import DistilledStudent
+from rbm_training.distillation.training_data import Prepared, check, distillation, prepare
 from rbm_training.export import ExportRequest, build_node_table, export_bundle
-from rbm_training.measurement import measure_seed
-from rbm_training.page import PAGE_FILE, write_page
-from rbm_training.peers import Peer, peer_experiments, train_peers
-from rbm_training.portrayal import portray
-from rbm_training.preparation import Prepared, check, distillation, prepare
-from rbm_training.report import REPORT_FILE, RunReport, SeedReport, summarise, write_report
-from rbm_training.run_log import RunLog
-from rbm_training.runtime import describe_environment, git_commit
-from rbm_training.stage_cache import StageCache
+from rbm_training.reporting.baselines import Peer, peer_experiments, train_peers
+from rbm_training.reporting.build import portray
+from rbm_training.reporting.html import PAGE_FILE, write_page
+from rbm_training.reporting.measurement import measure_seed
+from rbm_training.reporting.summary import REPORT_FILE, RunReport, SeedReport, summarise, write_report
+from rbm_training.runtime.artifacts import ArtifactStore
+from rbm_training.runtime.environment import describe_environment, git_commit
+from rbm_training.runtime.log import RunLog
 
 BUNDLE_FOLDER = "bundle"
 CONFIG_FILE = "config.toml"
@@ -65,7 +66,7 @@ def run(config: ExperimentConfig, folder: Path, console: Console | None = None) 
     _write_experiment(config, folder)
     with RunLog(folder, console) as log, TemporaryDirectory() as scratch:
         log.event("dataset", dataset=dataset.graph.name, num_nodes=dataset.graph.num_nodes)
-        cache = StageCache(Path(scratch))
+        cache = ArtifactStore(Path(scratch))
         results = [run_seed(config, dataset, seed, log, cache) for seed in config.seeds]
         best = max(results, key=lambda result: result.report.val_accuracy)
         bundle = export_bundle(folder / BUNDLE_FOLDER, _export_request(config, dataset, results, best))
@@ -83,7 +84,7 @@ def _write_page(
     report: RunReport,
     best: SeedResult,
     log: RunLog,
-    cache: StageCache,
+    cache: ArtifactStore,
 ) -> None:
     seed = best.report.seed
     student = Peer(best.distilled.kind, seed, best.prepared, best.distilled)
@@ -106,7 +107,7 @@ def _write_experiment(config: ExperimentConfig, folder: Path) -> None:
 
 
 def run_seed(
-    config: ExperimentConfig, dataset: Dataset, seed: int, log: RunLog, cache: StageCache | None = None
+    config: ExperimentConfig, dataset: Dataset, seed: int, log: RunLog, cache: ArtifactStore | None = None
 ) -> SeedResult:
     """Teacher, positions, student and their measurement, for one seed."""
     started = time.monotonic()

@@ -9,11 +9,11 @@ from rbm_bundle.errors import BundleError
 from rbm_bundle.features import CsrFeatures
 from rbm_bundle.golden import check_parity, measure_parity
 from rbm_bundle.manifest import Metrics, Provenance
+from rbm_training.data.graph import Graph
 from rbm_training.export import ExportRequest, build_node_table, export_bundle
 from rbm_training.export.bundle_writer import describe_architecture
 from rbm_training.export.graphs import build_graph
 from rbm_training.export.parity import ROUTING_MARGIN, open_session, run_session
-from rbm_training.graph import Graph
 from tests.training.export.students import random_weights
 
 N, F, P = 30, 6, 4

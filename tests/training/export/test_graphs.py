@@ -7,14 +7,7 @@ from onnxscript import opset18 as op
 
 from rbm_bundle.golden import measure_parity, relative_row_error
 from rbm_training.export.graphs import build_graph, tensor_specs
-from rbm_training.export.parity import (
-    ATOL,
-    CHECKED_BATCHES,
-    ROUTING_MARGIN,
-    RTOL,
-    open_session,
-    run_session,
-)
+from rbm_training.export.parity import ATOL, CHECKED_BATCHES, ROUTING_MARGIN, RTOL, open_session, run_session
 from rbm_training.students.student import Student
 from tests.training.export.students import (
     FORMS,

@@ -3,8 +3,8 @@ import scipy.sparse as sp
 import torch
 
 from rbm_training.config import StudentConfig
-from rbm_training.rows import rows_of
-from rbm_training.scaling import InputScaling
+from rbm_training.data.scaling import InputScaling
+from rbm_training.data.sparse_rows import rows_of
 from rbm_training.students.ensemble import average_students
 from rbm_training.students.student import build_student
 from tests.training.objects import CPU

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from rbm_training.config import TeacherConfig
-from rbm_training.datasets.synthetic import generate_graph
-from rbm_training.scaling import InputScaling
+from rbm_training.data.builtin.synthetic import generate_graph
+from rbm_training.data.scaling import InputScaling
 from rbm_training.teachers.ensemble import Ensemble
 from rbm_training.teachers.inputs import GraphInputs, graph_inputs
 from rbm_training.teachers.networks import build_network

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from rbm_training.config import TeacherConfig
-from rbm_training.rows import rows_of
+from rbm_training.data.sparse_rows import rows_of
 from rbm_training.teachers.inputs import GraphInputs, connect
 from rbm_training.teachers.networks import GraphNetwork, GraphSage, build_network
 from tests.training.objects import CPU

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from rbm_training.config import TeacherConfig
-from rbm_training.datasets.edges import undirected
-from rbm_training.evaluate import accuracy
-from rbm_training.graph import Graph, Split, Task, make_task
-from rbm_training.run_log import RunLog
-from rbm_training.scaling import InputScaling
+from rbm_training.data.edges import undirected
+from rbm_training.data.graph import Graph, Split, Task, make_task
+from rbm_training.data.scaling import InputScaling
+from rbm_training.evaluation.metrics import accuracy
+from rbm_training.runtime.log import RunLog
 from rbm_training.teachers import TeacherResult, train_teacher
 from tests.training.objects import CPU
 

@@ -10,7 +10,7 @@ import optuna
 import pytest
 
 from rbm_training.__main__ import main
-from rbm_training.comparison.plan import EXPERIMENTS
+from rbm_training.benchmark.plan import EXPERIMENTS
 from rbm_training.config import ConfigError, load_config
 from rbm_training.tuning import load_tuning
 from tests.training.objects import SMALL_EXPERIMENT

@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from rbm_training.config.data import DatasetConfig, ScalingConfig
+from rbm_training.config.base import Count, MethodName, Name, Part, Seed
+from rbm_training.config.dataset import DatasetConfig, ScalingConfig
 from rbm_training.config.distill import DistillConfig
-from rbm_training.config.part import Count, MethodName, Name, Part, Seed
 from rbm_training.config.positions import PositionsConfig
 from rbm_training.config.student import RoutingConfig, StudentConfig
 from rbm_training.config.teacher import AnyTeacherConfig, TeacherConfig

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from rbm_training.config.part import Count, Part
+from rbm_training.config.base import Count, Part
 
 # A step of a walk is drawn by rejection; the further a parameter is from 1, the more draws are in vain.
 WalkParameter = Annotated[float, Field(ge=1 / 16, le=16)]

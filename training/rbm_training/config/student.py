@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from rbm_training.config.part import Count, Part, Probability, Weight
+from rbm_training.config.base import Count, Part, Probability, Weight
 
 StudentKind = Literal["rbm", "mlp", "moe", "mlp-ensemble"]
 

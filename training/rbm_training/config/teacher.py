@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from rbm_training.config.part import Count, Part, Probability, Weight
+from rbm_training.config.base import Count, Part, Probability, Weight
 
 _READ_BY = {"heads": "gat", "power_iterations": "appnp", "teleport": "appnp"}
 

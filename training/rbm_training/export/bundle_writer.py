@@ -20,10 +20,10 @@ from rbm_bundle.manifest import (
 )
 from rbm_bundle.nodes import NodeTable
 from rbm_training.config.student import StudentKind
+from rbm_training.data.graph import Features, Floats
 from rbm_training.export.graphs import build_graph, tensor_specs
 from rbm_training.export.model_card import render_model_card
 from rbm_training.export.parity import check_graphs, draw_reference, golden_spec, record_golden
-from rbm_training.graph import Features, Floats
 from rbm_training.students.moe import MoELayer
 from rbm_training.students.student import Student
 

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from rbm_training.data.sparse_rows import unit_rows
 from rbm_training.export.inputs import Floats
 from rbm_training.export.routers import CosineRouter, DistanceRouter, LearntRouter, Router
-from rbm_training.rows import unit_rows
-from rbm_training.students.experts import ExpertLayer
+from rbm_training.students.expert_layer import ExpertLayer
 from rbm_training.students.moe import MoELayer
-from rbm_training.students.rbm import RbMLayer
+from rbm_training.students.rbm.layer import RbMLayer
 from rbm_training.students.student import Student
 
 

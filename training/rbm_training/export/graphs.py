@@ -13,7 +13,6 @@ Dimension letters: B batch, S entries of a padded row, K experts per row, L laye
 from typing import Literal
 
 from rbm_bundle.manifest import FeatureForm, TensorSpec
-from rbm_training.export.builder import GraphBuilder
 from rbm_training.export.folding import LayerWeights, fold_layers
 from rbm_training.export.inputs import DenseInput, LayerInput, SparseInput, dense_input, sparse_input
 from rbm_training.export.layers import (
@@ -24,6 +23,7 @@ from rbm_training.export.layers import (
     sparse_mixture,
 )
 from rbm_training.export.outputs import put_out
+from rbm_training.onnx.builder import GraphBuilder
 from rbm_training.students.student import Student
 
 Form = Literal["grouped", "dense"]

@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from rbm_training.export.builder import GraphBuilder
-from rbm_training.rows import EPSILON
+from rbm_training.data.sparse_rows import EPSILON
+from rbm_training.onnx.builder import GraphBuilder
 from rbm_training.students.student import Student
 
 Floats = npt.NDArray[np.float32]

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto
 
-from rbm_training.export.builder import GraphBuilder
 from rbm_training.export.folding import LayerWeights
 from rbm_training.export.inputs import DenseInput, Floats, LayerInput, SparseInput
 from rbm_training.export.routers import Choice, Router
+from rbm_training.onnx.builder import GraphBuilder
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 from rbm_bundle.features import CsrFeatures
 from rbm_bundle.nodes import NodeTable
-from rbm_training.graph import Features, Floats, Graph
+from rbm_training.data.graph import Features, Floats, Graph
 
 
 def build_node_table(known: Graph, positions: Floats, cache_features: bool) -> NodeTable:

@@ -8,8 +8,8 @@ router width, E experts, K experts per row.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from rbm_training.export.builder import GraphBuilder
 from rbm_training.export.inputs import Floats, LayerInput, Reads, norms, square_sums
+from rbm_training.onnx.builder import GraphBuilder
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Dimension letters: D layer input, H layer output, C classes, n members.
 
 import torch
 
-from rbm_training.students.experts import ExpertLayer
+from rbm_training.students.expert_layer import ExpertLayer
 from rbm_training.students.student import Student
 
 

@@ -10,9 +10,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from rbm_training.routing import LayerRouting
-from rbm_training.rows import Rows, squared_norms, unit_rows
-from rbm_training.students.experts import MAX_LOG_SCALE, ExpertLayer, choose
+from rbm_training.data.sparse_rows import Rows, squared_norms, unit_rows
+from rbm_training.students.expert_layer import MAX_LOG_SCALE, ExpertLayer, choose
+from rbm_training.students.routing import LayerRouting
 
 TopK = Literal["k", "k_plus_1"]
 PROTOTYPE_DEVIATION = 0.01

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from rbm_training.config import StudentConfig
-from rbm_training.routing import LayerRouting
-from rbm_training.rows import Rows
-from rbm_training.scaling import InputScaling
-from rbm_training.students.experts import ExpertLayer
+from rbm_training.data.scaling import InputScaling
+from rbm_training.data.sparse_rows import Rows
+from rbm_training.students.expert_layer import ExpertLayer
 from rbm_training.students.moe import MoELayer
-from rbm_training.students.rbm import RbMLayer
+from rbm_training.students.rbm.layer import RbMLayer
+from rbm_training.students.routing import LayerRouting
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
-from rbm_training.graph import Graph
-from rbm_training.rows import Rows, rows_of, to_multiply
-from rbm_training.scaling import InputScaling
+from rbm_training.data.graph import Graph
+from rbm_training.data.scaling import InputScaling
+from rbm_training.data.sparse_rows import Rows, rows_of, to_multiply
 
 
 @dataclass(frozen=True, slots=True)

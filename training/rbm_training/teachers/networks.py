@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch_geometric import nn as pyg
 
 from rbm_training.config import TeacherConfig
-from rbm_training.rows import dropout
+from rbm_training.data.sparse_rows import dropout
 from rbm_training.teachers.inputs import Edges, GraphInputs
 
 

@@ -1,7 +1,11 @@
 """What a teacher leaves. Dimension letters: N observed nodes, U unseen nodes, H hidden, C classes."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
+import numpy.typing as npt
+import torch
 from torch import Tensor
 
 
@@ -19,3 +23,14 @@ class TeacherResult:
     unseen_logits: Tensor
     entropy_shift: Tensor | None
     representations: Tensor | None
+
+    def as_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what there is, by its name."""
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: tensor.cpu().numpy() for name, tensor in tensors.items() if tensor is not None}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], device: torch.device) -> Self:
+        """Return the result that `as_arrays` was asked of, on a device."""
+        tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+        return cls(**{field.name: tensors.get(field.name) for field in fields(cls)})  # type: ignore[arg-type]

@@ -10,15 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rbm_training.config import TeacherConfig
-from rbm_training.evaluate import accuracy
-from rbm_training.graph import Integers, Task
-from rbm_training.run_log import RunLog
-from rbm_training.scaling import InputScaling
-from rbm_training.selection import EpochMetrics, Selection
+from rbm_training.data.graph import Integers, Task
+from rbm_training.data.scaling import InputScaling
+from rbm_training.evaluation.early_stopping import EpochMetrics, Selection
+from rbm_training.evaluation.metrics import accuracy
+from rbm_training.runtime.log import RunLog
 from rbm_training.teachers.ensemble import Ensemble
 from rbm_training.teachers.inputs import GraphInputs, graph_inputs
 from rbm_training.teachers.networks import GraphNetwork, build_network
-from rbm_training.teachers.noise import entropy_shift
+from rbm_training.teachers.reliability import entropy_shift
 from rbm_training.teachers.result import TeacherResult
 
 SEED_STRIDE = 1000  # between the seeds of members, so that those of neighbouring runs differ

@@ -16,13 +16,14 @@ from rich.console import Console
 
 from rbm_bundle.folders import replace_file
 from rbm_training.config import ConfigError, ExperimentConfig
-from rbm_training.config.reading import read_document, validated
-from rbm_training.datasets import Dataset, load_dataset
-from rbm_training.evaluate import mean_and_deviation
-from rbm_training.methods import merged
-from rbm_training.preparation import check, distillation, prepare
-from rbm_training.run_log import RunLog
-from rbm_training.stage_cache import StageCache
+from rbm_training.config.loading import read_document, validated
+from rbm_training.config.methods import merged
+from rbm_training.data.dataset import Dataset
+from rbm_training.data.loading import load_dataset
+from rbm_training.distillation.training_data import check, distillation, prepare
+from rbm_training.evaluation.metrics import mean_and_deviation
+from rbm_training.runtime.artifacts import ArtifactStore
+from rbm_training.runtime.log import RunLog
 from rbm_training.tuning.space import TuningConfig
 
 STUDY_FILE: Final = "study.db"
@@ -74,7 +75,7 @@ class _Search:
         self._config = config
         self._document = document
         self._console = console
-        self._cache = StageCache(folder / CACHE_FOLDER)
+        self._cache = ArtifactStore(folder / CACHE_FOLDER)
         self._study = optuna.create_study(
             storage=f"sqlite:///{folder / STUDY_FILE}",
             study_name="search",

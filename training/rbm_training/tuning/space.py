@@ -7,8 +7,8 @@ from typing import Annotated, Any, cast
 from optuna import Trial
 from pydantic import Field, model_validator
 
-from rbm_training.config.part import Count, Part, Seed
-from rbm_training.config.reading import read_document, validated
+from rbm_training.config.base import Count, Part, Seed
+from rbm_training.config.loading import read_document, validated
 
 Choice = bool | int | float | str
 Number = int | float

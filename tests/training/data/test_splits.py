@@ -1,0 +1,125 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rbm_training.config import DatasetConfig
+from rbm_training.data.builtin.synthetic import generate_graph
+from rbm_training.data.graph import GraphError, Split, make_task
+from rbm_training.data.loading import load_dataset
+from rbm_training.data.splits import PublishedSplit, draw_split, published_split
+
+GRAPH = generate_graph(seed=1)
+
+
+def config(**fields):
+    return DatasetConfig(kind="synthetic", **{"train_per_class": 10, "val_per_class": 20} | fields)
+
+
+def test_each_class_gets_its_share_and_all_others_are_test_nodes():
+    split = draw_split(GRAPH, config(), seed=3)
+    assert np.bincount(GRAPH.labels[split.train]).tolist() == [10] * 4
+    assert np.bincount(GRAPH.labels[split.val]).tolist() == [20] * 4
+    everyone = np.concatenate([split.train, split.val, split.test, split.unseen, split.pseudo_unseen])
+    assert sorted(everyone) == list(range(GRAPH.num_nodes))
+
+
+def test_a_seed_fixes_the_split_and_another_seed_changes_it():
+    first, again, other = (draw_split(GRAPH, config(), seed) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first.train, again.train)
+    assert not np.array_equal(first.train, other.train)
+
+
+def test_the_inductive_setting_holds_a_share_of_the_test_nodes_out():
+    split = draw_split(GRAPH, config(setting="inductive", unseen_fraction=0.25), seed=3)
+    assert (len(split.unseen), len(split.test)) == (70, 210)
+
+
+def test_a_class_with_too_few_labels_is_refused_by_name():
+    with pytest.raises(GraphError, match=r"100 labelled nodes of class 'class 0'; wanted more than 120"):
+        draw_split(GRAPH, config(train_per_class=100), seed=0)
+
+
+def test_a_share_of_the_validation_nodes_is_held_out_as_well():
+    transductive = draw_split(GRAPH, config(), seed=3)
+    split = draw_split(GRAPH, config(setting="inductive", pseudo_unseen_fraction=0.3), seed=3)
+    assert (len(split.val), len(split.pseudo_unseen)) == (56, 24)
+    assert sorted([*split.val, *split.pseudo_unseen]) == transductive.val.tolist()
+    assert len(transductive.pseudo_unseen) == 0
+    none = draw_split(GRAPH, config(setting="inductive", pseudo_unseen_fraction=0.0), seed=3)
+    assert (none.val.tolist(), len(none.pseudo_unseen)) == (transductive.val.tolist(), 0)
+
+
+def test_a_seed_fixes_who_is_held_out_of_validation():
+    published = masks(np.arange(40), np.arange(40, 80), np.arange(80, 120))
+    inductive = config(setting="inductive", pseudo_unseen_fraction=0.5)
+    first, again, other = (published_split(GRAPH, published, inductive, seed) for seed in (3, 3, 4))
+    assert len(first.pseudo_unseen) == 20
+    assert first.pseudo_unseen.tolist() == again.pseudo_unseen.tolist() != other.pseudo_unseen.tolist()
+    assert first.test.tolist() == other.test.tolist()  # which validation nodes never become
+    assert len(published_split(GRAPH, published, config(), seed=3).pseudo_unseen) == 0
+
+
+def test_one_validation_node_at_least_stays_in_the_graph():
+    published = masks(np.arange(40), np.arange(40, 41), np.arange(80, 120))
+    split = published_split(
+        GRAPH, published, config(setting="inductive", pseudo_unseen_fraction=0.99), seed=0
+    )
+    assert (split.val.tolist(), len(split.pseudo_unseen)) == ([40], 0)
+
+
+def masks(*parts):
+    rows = np.zeros((3, GRAPH.num_nodes), bool)
+    for row, part in zip(rows, parts, strict=True):
+        row[part] = True
+    return PublishedSplit(*(row[None] for row in rows))
+
+
+def test_a_published_test_mask_is_held_out_whole():
+    published = masks(np.arange(40), np.arange(40, 80), np.arange(80, 120))
+    transductive = published_split(GRAPH, published, config(), seed=0)
+    assert (transductive.test.tolist(), len(transductive.unseen)) == (list(range(80, 120)), 0)
+    inductive = published_split(GRAPH, published, config(setting="inductive"), seed=0)
+    assert (inductive.unseen.tolist(), len(inductive.test)) == (list(range(80, 120)), 280)
+
+
+def test_an_inductive_run_without_a_test_mask_is_refused():
+    published = masks(np.arange(40), np.arange(40, 80), np.arange(0))
+    with pytest.raises(GraphError, match="nodes to hold out"):
+        published_split(GRAPH, published, config(setting="inductive"), seed=0)
+
+
+def test_a_published_split_without_a_class_to_learn_is_refused_unless_it_is_known_for_it():
+    train = np.flatnonzero(GRAPH.labels == 1)[:20]
+    others = np.setdiff1d(np.arange(GRAPH.num_nodes), train)
+    lacking = masks(train, others[:50], others[50:])
+    with pytest.raises(GraphError, match="no training label for class 'class 0', 'class 2', 'class 3'"):
+        published_split(GRAPH, lacking, config(), seed=0)
+    known = published_split(GRAPH, replace(lacking, may_lack_classes=True), config(), seed=0)
+    assert known.train.tolist() == train.tolist()
+
+
+NOBODY = np.array([], np.int64)
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        (Split(NOBODY, np.arange(5), np.arange(5, 9), NOBODY), "no train node"),
+        (Split(np.arange(40), NOBODY, np.arange(50, 90), NOBODY), "no val node"),
+        (Split(np.arange(40), np.arange(40, 50), NOBODY, NOBODY), "no test node"),
+        (Split(np.arange(40), np.arange(30, 50), np.arange(60, 70), NOBODY), "a node in two of"),
+        (Split(np.arange(40), np.arange(40, 50), NOBODY, np.arange(60, 70), np.arange(45, 47)), "in two of"),
+    ],
+)
+def test_a_split_nothing_can_be_learnt_from_is_refused(split, message):
+    with pytest.raises(GraphError, match=message):
+        make_task(GRAPH, split)
+
+
+def test_the_digits_are_the_promised_graph():
+    dataset = load_dataset(DatasetConfig(kind="digits"))
+    graph = dataset.graph
+    assert (graph.num_nodes, graph.num_features, graph.num_classes) == (1797, 64, 10)
+    assert np.diff(graph.adjacency.indptr).min() >= 10
+    assert dataset.sha256() == load_dataset(DatasetConfig(kind="digits")).sha256()

@@ -1,0 +1,40 @@
+import pytest
+
+from rbm_training.distillation.predictions import answer_all
+from rbm_training.distillation.training_data import distillation
+from rbm_training.evaluation.metrics import accuracy
+from rbm_training.reporting.measurement import GroupAccuracies, measure_seed
+from tests.training.objects import SMALL_CONFIG
+
+
+def measured(prepared, log, **student):
+    shape = SMALL_CONFIG.student.model_copy(update=student)
+    distilled = distillation(SMALL_CONFIG.model_copy(update={"student": shape}), prepared, log).train(seed=0)
+    return distilled, measure_seed(prepared, distilled, seed=0, seconds=1.25)
+
+
+def test_production_is_a_fifth_unseen_and_four_fifths_observed_test_nodes(prepared, log):
+    distilled, report = measured(prepared, log)
+    inputs, answers = prepared.inputs, answer_all(distilled.student, prepared.inputs)
+    unseen = accuracy(answers.unseen, inputs.unseen.labels)
+    observed = accuracy(answers.observed[inputs.test], inputs.labels[inputs.test])
+    assert unseen != observed
+    assert (report.unseen_accuracy, report.observed_test_accuracy) == (unseen, observed)
+    assert report.production_accuracy == pytest.approx(0.2 * unseen + 0.8 * observed)
+    assert report.test_accuracy == unseen
+
+
+@pytest.mark.parametrize("kind", ["rbm", "mlp", "mlp-ensemble"])
+def test_the_report_says_which_student_it_is_about_and_what_it_costs(prepared, log, kind):
+    distilled, report = measured(prepared, log, kind=kind)
+    assert report.student == kind
+    assert report.num_parameters == distilled.costs.num_parameters > 0
+    assert report.flops_per_node == distilled.costs.flops_per_node > 0
+    assert report.val_accuracy == distilled.validation.val_accuracy
+    assert (report.selected_epoch is None) == (report.test_accuracy_max is None) == (kind == "mlp-ensemble")
+    assert [sum(shares) for shares in report.expert_usage] == pytest.approx([1, 1])
+
+
+def test_there_is_no_production_without_unseen_or_without_observed_test_nodes():
+    assert GroupAccuracies(val=0.5, observed_test=0.5, unseen=None).production is None
+    assert GroupAccuracies(val=0.5, observed_test=None, unseen=0.5).production is None

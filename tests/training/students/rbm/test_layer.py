@@ -1,0 +1,140 @@
+import pytest
+import scipy.sparse as sp
+import torch
+
+from rbm_training.data.sparse_rows import as_array, beside, rows_of
+from rbm_training.students.rbm.layer import RbMLayer
+from tests.training.objects import CPU
+
+
+def layer_of(num_experts=4, experts_per_row=2, in_width=6, out_width=5, gains=False):
+    torch.manual_seed(1)
+    return RbMLayer(in_width, out_width, num_experts, experts_per_row, dropout=0.0, gains=gains)
+
+
+@pytest.mark.parametrize("experts_per_row", [1, 2, 3, 4])
+@pytest.mark.parametrize("gains", [False, True])
+def test_equal_experts_are_one_linear_layer_for_any_memory(experts_per_row, gains):
+    layer = layer_of(experts_per_row=experts_per_row, gains=gains)
+    x = torch.randn(33, 6)
+    before, routing = layer(x)
+    assert routing is None
+    layer.start_routing(torch.randn(4, 6))
+    after, routing = layer(x)
+    torch.testing.assert_close(after, before, atol=1e-6, rtol=1e-6)
+    assert routing.experts.shape == (33, experts_per_row)
+
+
+def test_the_output_is_the_weighted_sum_of_the_chosen_experts():
+    layer = layer_of(gains=True)
+    layer.start_routing(torch.randn(4, 6))
+    for parameter in (layer.weight, layer.bias, layer.log_gain):
+        torch.nn.init.normal_(parameter)
+    layer.log_scale.data.fill_(0.3)
+    x = torch.randn(9, 6)
+    output, routing = layer(x)
+    for b in range(9):
+        wanted = sum(
+            routing.weights[b, j] * ((layer.log_gain[e].exp() * x[b]) @ layer.weight[e] + layer.bias[e])
+            for j, e in enumerate(routing.experts[b])
+        )
+        torch.testing.assert_close(output[b], layer.log_scale.exp() * wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_the_task_loss_moves_neither_memory_nor_mixing_weights():
+    layer = layer_of()
+    layer.start_routing(torch.randn(4, 6))
+    torch.nn.init.normal_(layer.weight)
+    x = torch.randn(9, 6, requires_grad=True)
+    output, routing = layer(x)
+    routing.weights.retain_grad()
+    output.square().sum().backward()
+    assert routing.weights.grad is None
+    assert not layer.memory.requires_grad
+    assert layer.weight.grad.abs().sum() > 0
+
+
+def test_ties_go_to_the_lowest_index():
+    layer = layer_of()
+    layer.start_routing(torch.eye(4, 6))
+    routing = layer.route(torch.tensor([[0.0, 1, 1, 0, 0, 0], [1, 1, 1, 1, 0, 0], [0, 0, 0, 1, 0, 0]]))
+    assert routing.experts.tolist() == [[1, 2], [0, 1], [3, 0]]
+    assert routing.gap.tolist() == pytest.approx([2**-0.5, 0, 0])
+
+
+def test_an_all_zero_row_has_similarity_zero_and_goes_to_the_first_experts():
+    layer = layer_of(experts_per_row=3)
+    layer.start_routing(torch.randn(4, 6))
+    routing = layer.route(torch.zeros(2, 6))
+    assert routing.experts.tolist() == [[0, 1, 2]] * 2
+    assert routing.similarity.abs().max() == 0
+    torch.testing.assert_close(routing.weights, torch.full((2, 3), 1 / 3))
+    assert routing.gap.isinf().all()  # a tie, but one that no rounding can decide otherwise
+
+
+def test_no_gradient_of_the_task_goes_by_way_of_the_mixing_weights():
+    layer = layer_of()
+    layer.start_routing(torch.randn(4, 6))
+    torch.nn.init.normal_(layer.weight)
+    layer.memory.requires_grad_()
+    x = torch.randn(9, 6, requires_grad=True)
+    output, routing = layer(x)
+    output.square().sum().backward()
+    assert layer.memory.grad is None
+    constant = x.detach().clone().requires_grad_()
+    every_expert = torch.einsum("bd,edh->beh", constant, layer.weight) + layer.bias
+    mixed = torch.einsum("be,beh->bh", routing.gates().detach(), every_expert)
+    mixed.square().sum().backward()
+    torch.testing.assert_close(x.grad, constant.grad)
+
+
+@pytest.mark.parametrize("sharpness", [0.5, 1.0, 8.0])
+def test_sharpness_multiplies_the_similarities_before_the_softmax(sharpness):
+    layer = RbMLayer(6, 5, 4, 3, sharpness=sharpness)
+    layer.start_routing(torch.randn(4, 6))
+    routing = layer.route(torch.randn(9, 6))
+    torch.testing.assert_close(routing.weights, (sharpness * routing.similarity).softmax(dim=1))
+
+
+def euclidean_layer(experts_per_row=1):
+    layer = RbMLayer(2, 3, 3, experts_per_row, metric="euclidean")
+    layer.start_routing(torch.tensor([[0.0, 0], [4, 0], [0, 10]]), spread=2.0)
+    return layer
+
+
+def test_with_the_euclidean_metric_the_nearest_memory_wins():
+    x = torch.tensor(
+        [[0.1, 0.2], [2.5, 0], [400, 0], [1, 7], [0, 0]]
+    )  # the third near the second by angle too
+    assert euclidean_layer().route(x).experts.flatten().tolist() == [0, 1, 1, 2, 0]
+
+
+def test_the_euclidean_similarity_is_minus_half_the_squared_distance_over_the_spread():
+    layer, x = euclidean_layer(experts_per_row=3), torch.randn(7, 2)
+    routing = layer.route(x)
+    distances = (x.unsqueeze(1) - layer.memory[routing.experts]).pow(2).sum(dim=2)
+    torch.testing.assert_close(routing.similarity, -distances / 4)
+    torch.testing.assert_close(routing.weights, (-distances / 4).softmax(dim=1))
+
+
+@pytest.mark.parametrize(("routing_input", "counts"), [("features", slice(0, 4)), ("positions", slice(4, 6))])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_block_that_does_not_route_changes_nothing_about_routing(routing_input, counts, sparse):
+    layer = RbMLayer(6, 5, 4, 2, routing_input=routing_input, num_features=4)
+    layer.start_routing(layer.key(torch.randn(4, 6)))
+    x, other = torch.randn(9, 6), torch.randn(9, 6)
+    other[:, counts] = x[:, counts]
+    first, second = (layer.route(sparse_rows(rows) if sparse else rows) for rows in (x, other))
+    assert first.experts.equal(second.experts)
+    assert first.weights.equal(second.weights)
+    keys = [
+        torch.from_numpy(as_array(each.key).toarray()) if sparse else each.key for each in (first, second)
+    ]
+    assert keys[0].equal(keys[1])
+    torch.testing.assert_close(keys[0][:, counts], torch.nn.functional.normalize(x[:, counts]))
+    assert not torch.equal(layer(x)[0], layer(other)[0])  # the experts themselves see the whole row
+
+
+def sparse_rows(rows):
+    """The rows of four features and two positions, the features stored sparse."""
+    return beside(rows_of(sp.csr_array(rows[:, :4].numpy()), CPU), rows[:, 4:])

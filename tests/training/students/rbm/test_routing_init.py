@@ -1,0 +1,114 @@
+import pytest
+import scipy.sparse as sp
+import torch
+
+from rbm_training.config import RoutingConfig
+from rbm_training.data.sparse_rows import rows_of, unit_rows
+from rbm_training.students.rbm.routing_init import cluster_centers, start_routing
+from tests.training.objects import CPU, routed_student
+
+
+def test_routing_starts_without_changing_what_the_student_says():
+    student = routed_student(gains=False)
+    for layer in student.memory_layers():
+        layer.routed = False
+        layer.log_scale.data.zero_()
+    features, positions = torch.randn(60, 6), torch.randn(60, 4)
+    before = student(features, positions)
+    assert before.layers == ()
+    start_routing(student, student.scaling(features, positions), RoutingConfig(), seed=0)
+    after = student(features, positions)
+    torch.testing.assert_close(after.logits, before.logits, atol=1e-5, rtol=1e-5)
+    assert len(after.layers) == 2
+
+
+def test_the_memory_starts_at_cluster_centers_of_the_unit_inputs():
+    student = routed_student(widths=(3,), num_experts=4)
+    centers = unit_rows(torch.randn(4, 10))
+    features = (centers.repeat(20, 1) + 0.01 * torch.randn(80, 10))[:, :6]
+    positions = (centers.repeat(20, 1) + 0.01 * torch.randn(80, 10))[:, 6:]
+    start_routing(student, student.scaling(features, positions), RoutingConfig(), seed=0)
+    inputs = unit_rows(student.scaling(features, positions))
+    best = (inputs @ student.memory_layers()[0].memory.T).max(dim=1).values
+    assert best.min() > 0.99
+
+
+def unit_blobs(num_rows=80):
+    """Rows of norm 1 around four directions, many entries zero, and before them a row of zeros."""
+    directions = torch.eye(4, 10)
+    rows = (directions.repeat(num_rows // 4, 1) + 0.1 * torch.randn(num_rows, 10)).relu()
+    return torch.cat([torch.zeros(1, 10), unit_rows(rows)])
+
+
+@pytest.mark.parametrize("start", ["spherical", "random"])
+def test_a_memory_starts_at_the_same_place_for_dense_and_sparse_rows(start):
+    rows = unit_blobs()
+    sparse = rows_of(sp.csr_array(rows.numpy()), CPU)
+    dense_start, sparse_start = (cluster_centers(keys, 4, seed=3, start=start) for keys in (rows, sparse))
+    torch.testing.assert_close(sparse_start.double(), dense_start.double(), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_spherical_centers_are_of_norm_one_and_every_row_is_the_most_like_its_own(seed):
+    rows = unit_blobs()
+    centers = cluster_centers(rows, 4, seed, "spherical").float()
+    torch.testing.assert_close(centers.norm(dim=1), torch.ones(4))
+    rows = rows[1:]
+    owner = (rows @ centers.T).argmax(dim=1)
+    for expert in range(4):
+        torch.testing.assert_close(
+            centers[expert], unit_rows(rows[owner == expert].sum(dim=0)), atol=1e-4, rtol=0
+        )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_random_start_takes_different_rows_and_none_of_zeros(seed):
+    rows = unit_blobs()
+    centers = cluster_centers(rows, 4, seed, "random")
+    places = [(rows == center).all(dim=1).nonzero().flatten().tolist() for center in centers]
+    assert all(len(place) == 1 for place in places)
+    assert len({place[0] for place in places} | {0}) == 5
+    assert torch.equal(cluster_centers(rows, 4, seed, "random"), centers)
+
+
+@pytest.mark.parametrize("start", ["kmeans", "spherical", "random"])
+def test_rows_that_are_all_alike_start_a_memory_of_any_directions(start):
+    centers = cluster_centers(unit_blobs()[1:2].expand(20, 10), 4, seed=0, start=start)
+    assert centers.shape == (4, 10)
+    assert (centers.norm(dim=1) > 0).all()
+
+
+@pytest.mark.parametrize("start", ["kmeans", "spherical", "random"])
+def test_a_seed_fixes_the_start_of_a_whole_student(start):
+    memories = []
+    for _ in range(2):
+        student = routed_student(widths=(8, 3))
+        start_routing(student, torch.randn(60, 10), RoutingConfig(memory_start=start), 5)
+        memories.append([layer.memory.clone() for layer in student.memory_layers()])
+    for first, second in zip(*memories, strict=True):
+        assert torch.equal(first, second)
+        torch.testing.assert_close(first.norm(dim=1), torch.ones(4))
+
+
+def test_euclidean_memories_are_points_and_their_spread_the_mean_distance_to_the_nearest():
+    student = routed_student(widths=(3,), metric="euclidean", features="none", position_norm=None)
+    features, positions = 5 * torch.randn(60, 6), torch.randn(60, 4)
+    start_routing(student, student.scaling(features, positions), RoutingConfig(), seed=0)
+    layer = student.memory_layers()[0]
+    inputs = torch.cat([features, positions], dim=1)
+    nearest = torch.cdist(inputs, layer.memory).pow(2).amin(dim=1)
+    torch.testing.assert_close(layer.spread, nearest.mean(), rtol=1e-4, atol=1e-4)
+    assert (layer.memory.norm(dim=1) - 1).abs().max() > 0.5
+
+
+def test_a_mixture_with_a_learnt_router_starts_without_changing_what_the_student_says():
+    student = routed_student(kind="moe", gains=False)
+    for layer in student.expert_layers():
+        layer.routed = False
+        layer.log_scale.data.zero_()
+    features, positions = torch.randn(60, 6), torch.randn(60, 4)
+    before = student(features, positions)
+    start_routing(student, student.scaling(features, positions), RoutingConfig(), seed=0)
+    after = student(features, positions)
+    torch.testing.assert_close(after.logits, before.logits, atol=1e-5, rtol=1e-5)
+    assert (len(before.layers), len(after.layers)) == (0, 2)

@@ -1,0 +1,129 @@
+import pytest
+
+from rbm_training.config import StudentConfig
+from rbm_training.data.scaling import InputScaling
+from rbm_training.students.complexity import Costs, layer_widths, student_costs
+from rbm_training.students.student import build_student
+
+# Of the paper's configurations, by data set: inputs (positions counted), hidden width, layers and classes; of
+# each student millions of parameters, and of operations up to a hundredth. The mixture uses one expert more
+# than its K, as released.
+PUBLISHED_SIZES = {
+    "cora": (1497, 512, 3, 7),
+    "cora inductive": (1497, 256, 3, 7),
+    "citeseer": (3719, 512, 2, 6),
+    "pubmed": (516, 256, 2, 3),
+    "amazon-computers": (831, 1024, 2, 10),
+    "academic-physics": (8479, 64, 2, 5),
+    "ogbn-products": (164, 128, 3, 47),
+}
+MLP = {
+    "cora": (1.03, 2.06),
+    "cora inductive": (0.451, 0.901),
+    "citeseer": (1.91, 3.81),
+    "pubmed": (0.133, 0.266),
+    "amazon-computers": (0.862, 1.72),
+    "academic-physics": (0.543, 1.09),
+}
+MOE = {
+    "cora": (9.57, 10.9),
+    "cora inductive": (4.13, 4.65),
+    "citeseer": (17.4, 19.6),
+    "pubmed": (1.27, 1.47),
+    "amazon-computers": (8.82, 10.7),
+    "academic-physics": (4.89, 5.44),
+    "ogbn-products": (0.407, 0.461),
+}
+RBM = {
+    "cora": (4, 3, False, 4.14, 6.22),
+    "cora inductive": (4, 3, True, 1.82, 2.73),
+    "citeseer": (4, 3, False, 7.65, 11.5),
+    "pubmed": (7, 2, True, 0.943, 0.545),
+    "amazon-computers": (5, 3, False, 4.32, 5.19),
+    "academic-physics": (5, 2, True, 2.8, 2.28),
+    "ogbn-products": (8, 3, False, 0.353, 0.268),
+}
+
+
+def costs_of(size, **shape):
+    D, H, L, C = size
+    config = StudentConfig(num_layers=L, hidden=H, expert_layers="all", **shape)
+    return student_costs(layer_widths(D, C, config), config)
+
+
+def assert_costs(costs, parameters, operations):
+    assert costs.num_parameters / 1e6 == pytest.approx(parameters, rel=0.005)
+    assert costs.flops_per_node / 1e6 == pytest.approx(operations, rel=0.01)
+
+
+@pytest.mark.parametrize("name", MLP)
+def test_an_mlp_costs_what_is_published(name):
+    assert_costs(costs_of(PUBLISHED_SIZES[name], kind="mlp"), *MLP[name])
+
+
+@pytest.mark.parametrize("name", MOE)
+def test_a_mixture_with_a_learnt_router_costs_what_is_published(name):
+    shape = {"kind": "moe", "num_experts": 8, "experts_per_row": 3, "router_top_k": "k_plus_1"}
+    assert_costs(costs_of(PUBLISHED_SIZES[name], **shape), *MOE[name])
+
+
+@pytest.mark.parametrize("name", RBM)
+def test_rbm_costs_what_is_published(name):
+    E, K, gains, parameters, operations = RBM[name]
+    shape = {"num_experts": E, "experts_per_row": K, "input_gains": gains}
+    assert_costs(costs_of(PUBLISHED_SIZES[name], **shape), parameters, operations)
+
+
+SHAPES = [
+    {"kind": "mlp"},
+    {"kind": "rbm"},
+    {"kind": "rbm", "expert_layers": "last"},
+    {"kind": "rbm", "input_gains": True, "experts_per_row": 3},
+    {"kind": "rbm", "num_experts": (1, 5, 2), "experts_per_row": 4},
+    {"kind": "rbm", "metric": "euclidean", "routing_input": "features"},
+    {"kind": "moe"},
+    {"kind": "moe", "num_experts": (4, 1, 2), "router_top_k": "k_plus_1"},
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_formula_counts_the_parameters_that_a_student_has(shape):
+    config = StudentConfig(num_layers=3, hidden=8, **{"expert_layers": "all", **shape})
+    student = build_student(InputScaling(6, "l2", 0.5), [10, 8, 8, 3], config)
+    assert student_costs([10, 8, 8, 3], config).num_parameters == student.num_parameters()
+
+
+def test_one_expert_makes_an_mlp_whatever_the_kind():
+    size = (10, 8, 3, 4)
+    plain = costs_of(size, kind="mlp")
+    for kind in ("rbm", "moe"):
+        assert costs_of(size, kind=kind, num_experts=1, experts_per_row=1) == plain
+
+
+def test_an_ensemble_costs_its_members():
+    one = costs_of((10, 8, 3, 4), kind="mlp")
+    assert costs_of((10, 8, 3, 4), kind="mlp-ensemble", num_members=5) == Costs(
+        5 * one.num_parameters, 5 * one.flops_per_node
+    )
+
+
+def test_only_the_experts_that_are_used_are_computed():
+    size = (100, 64, 2, 7)
+    base = costs_of(size, kind="rbm", num_experts=4)
+    more = costs_of(size, kind="rbm", num_experts=8)
+    assert more.num_parameters > 1.9 * base.num_parameters
+    assert more.flops_per_node < 1.1 * base.flops_per_node
+
+
+@pytest.mark.parametrize("by", ["flops", "parameters"])
+@pytest.mark.parametrize("size", [*PUBLISHED_SIZES.values(), (5, 3, 2, 2)])
+def test_an_mlp_of_equal_cost_is_the_widest_that_costs_no_more(size, by):
+    field = {"flops": "flops_per_node", "parameters": "num_parameters"}[by]
+    D, H, L, C = size
+    config = StudentConfig(kind="mlp", num_layers=L, hidden=H, expert_layers="all", equal_cost=by)
+    target = getattr(costs_of(size, kind="rbm"), field)
+    widths = layer_widths(D, C, config)
+    assert getattr(student_costs(widths, config), field) <= target
+    wider = [D, *(width + 1 for width in widths[1:-1]), C]
+    assert getattr(student_costs(wider, config), field) > target
+    assert widths[1] > H

@@ -1,0 +1,79 @@
+"""What a process of a comparison does: prepare a cell, or train and measure one student."""
+
+import time
+from collections.abc import Hashable
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from rbm_training.benchmark.plan import PlannedRun
+from rbm_training.benchmark.records import RunLine
+from rbm_training.config import DatasetConfig, ExperimentConfig
+from rbm_training.data.dataset import Dataset
+from rbm_training.data.loading import load_dataset
+from rbm_training.distillation.predictions import answer_all
+from rbm_training.distillation.training_data import Prepared, check_scaling, distillation, prepare
+from rbm_training.reporting.measurement import group_accuracies
+from rbm_training.runtime.artifacts import ArtifactStore
+from rbm_training.runtime.log import RunLog
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Runs that share dataset, split, seed and teacher."""
+
+    runs: tuple[PlannedRun, ...]
+
+    def __str__(self) -> str:
+        first = self.runs[0].identity
+        return f"teacher of {first.dataset} {first.protocol} {first.setting} seed {first.seed}"
+
+
+def prepare_cell(cell: Cell, cache: Path) -> None:
+    """Make the teacher and the positions of all students of a cell, once."""
+    for experiment in {_shared(run.experiment): run.experiment for run in cell.runs}.values():
+        _prepared(experiment, cache)
+
+
+def _shared(experiment: ExperimentConfig) -> tuple[Hashable, ...]:
+    return experiment.positions, experiment.teacher, experiment.scaling.features
+
+
+def run_student(run: PlannedRun, cache: Path, commit: str | None) -> RunLine:
+    """Train and measure one student; `seconds` is its training, without what it shares with others."""
+    experiment, seed = run.experiment, run.identity.seed
+    prepared = _prepared(experiment, cache)
+    started = time.monotonic()
+    distilled = distillation(experiment, prepared, RunLog(None)).train(seed)
+    seconds = time.monotonic() - started
+    inputs, teacher = prepared.inputs, prepared.teacher
+    answers = answer_all(distilled.student, inputs)
+    student = group_accuracies(inputs, answers.observed, answers.unseen)
+    teachers = group_accuracies(inputs, teacher.logits, teacher.unseen_logits)
+    is_inductive = run.identity.setting == "inductive"
+    return RunLine(
+        **asdict(run.identity),
+        val_accuracy=distilled.validation.val_accuracy,
+        test_accuracy=student.test,
+        test_accuracy_max=distilled.test_accuracy_max,
+        unseen_accuracy=student.unseen,
+        observed_test_accuracy=student.observed_test if is_inductive else None,
+        production_accuracy=student.production,
+        teacher_val_accuracy=teachers.val,
+        teacher_test_accuracy=teachers.test,
+        num_parameters=distilled.costs.num_parameters,
+        flops_per_node=distilled.costs.flops_per_node,
+        seconds=round(seconds, 3),
+        git_commit=commit,
+    )
+
+
+def _prepared(experiment: ExperimentConfig, cache: Path) -> Prepared:
+    dataset = _load(experiment.dataset)
+    check_scaling(experiment, dataset.graph)
+    return prepare(experiment, dataset, experiment.seeds[0], RunLog(None), ArtifactStore(cache))
+
+
+@lru_cache(maxsize=2)
+def _load(config: DatasetConfig) -> Dataset:
+    return load_dataset(config)

@@ -1,0 +1,122 @@
+"""What a comparison consists of: datasets × protocols × settings × seeds × methods, each an experiment."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import Field, model_validator
+
+from rbm_bundle.manifest import Setting
+from rbm_training.benchmark.records import Protocol, RunIdentity
+from rbm_training.config import ExperimentConfig
+from rbm_training.config.base import Name, Part, Seed
+from rbm_training.config.loading import read_document, validated
+from rbm_training.config.methods import METHODS, merged
+
+EXPERIMENTS: Final = Path(__file__).parents[2] / "experiments"
+
+
+class ComparisonConfig(Part):
+    """Which methods are compared, and on what."""
+
+    datasets: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """Named sets, read as `<data_root>/<name>.npz` or from their publisher. A set runs on the experiment of
+    its name and setting, `<name>-<setting>.toml`, else of its name, `<name>.toml`, else on the defaults."""
+    methods: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(METHODS)
+    """Students, by name: those of the literature and those that `[method.NAME]` describes."""
+    settings: Annotated[tuple[Setting, ...], Field(min_length=1)] = ("transductive",)
+    """Whether test nodes are in the graph that is learnt from."""
+    protocols: Annotated[tuple[Protocol, ...], Field(min_length=1)] = ("B",)
+    """`B`: the published split, or where there is none 20 + 30 nodes a class on the largest component; `A`:
+    the latter everywhere."""
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    """One run each."""
+    data_root: Path = Path("data")
+    """Folder of the datasets."""
+    experiments: Path = EXPERIMENTS
+    """Folder of the experiments."""
+    experiment: dict[str, Any] = Field(default_factory=dict)
+    """Fields that all runs have otherwise than their experiment says, as in `[experiment.teacher]`."""
+    method: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+    """Fields that one method has otherwise, as in `[method.rbm.student]`. With `like = "rbm"` a new method is
+    described, to be named in `methods`."""
+
+    @model_validator(mode="after")
+    def _methods_are_known(self) -> "ComparisonConfig":
+        for name in (*self.methods, *self.method):
+            like = self.like(name)
+            if like not in METHODS:
+                raise ValueError(
+                    f"found method {like!r}; wanted one of {', '.join(METHODS)}, or a table"
+                    f" [method.{name}] with `like` one of them"
+                )
+        return self
+
+    def like(self, method: str) -> str:
+        """The known method that a method is, or changes."""
+        return str(self.method.get(method, {}).get("like", method))
+
+
+def load_comparison(path: Path, overrides: Sequence[str] = ()) -> ComparisonConfig:
+    """Read a comparison.
+
+    Raises:
+        ConfigError: the file is not TOML, or a key or value is not one; says where and what.
+    """
+    return validated(ComparisonConfig, read_document(path, overrides), path)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """One run: what it is, and the experiment that it is."""
+
+    identity: RunIdentity
+    experiment: ExperimentConfig
+
+
+def plan(config: ComparisonConfig) -> list[PlannedRun]:
+    """All runs of a comparison, those that share a teacher next to each other.
+
+    Raises:
+        ConfigError: an experiment that cannot be run as written.
+    """
+    sources = itertools.product(config.datasets, config.settings)
+    documents = {source: _experiment_of(config, *source) for source in sources}
+    cells = itertools.product(
+        config.datasets, config.protocols, config.settings, config.seeds, config.methods
+    )
+    return [_planned(config, documents[cell[0], cell[2]], *cell) for cell in cells]
+
+
+def _experiment_of(config: ComparisonConfig, dataset: str, setting: Setting) -> dict[str, Any]:
+    for name in (f"{dataset}-{setting}", dataset):
+        path = config.experiments / f"{name}.toml"
+        if path.is_file():
+            return read_document(path)
+    return {}
+
+
+def _planned(
+    config: ComparisonConfig,
+    document: dict[str, Any],
+    dataset: str,
+    protocol: Protocol,
+    setting: Setting,
+    seed: int,
+    method: str,
+) -> PlannedRun:
+    own = {key: value for key, value in config.method.get(method, {}).items() if key != "like"}
+    source = {
+        "kind": "named",
+        "name": dataset,
+        "root": config.data_root,
+        "setting": setting,
+        "split": "drawn" if protocol == "A" else "published",
+    }
+    fixed = {"name": dataset, "seeds": [seed], "num_threads": 1, "dataset": source}
+    whole = merged(document, config.experiment, METHODS[config.like(method)], own, fixed)
+    experiment = validated(ExperimentConfig, whole, f"method {method!r} on {dataset!r}")
+    identity = RunIdentity(dataset, protocol, setting, experiment.teacher.name, method, seed)
+    return PlannedRun(identity, experiment)

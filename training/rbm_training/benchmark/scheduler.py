@@ -1,0 +1,147 @@
+"""Runs what a comparison has not got yet: all cores, one thread a process, a line on disk for each.
+
+The teacher and the positions of a cell (dataset, protocol, setting, teacher, seed) are made once, before its
+students, and kept in a folder that all processes read.
+"""
+
+import itertools
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from rbm_bundle.folders import replace_file
+from rbm_training.benchmark.jobs import Cell, prepare_cell, run_student
+from rbm_training.benchmark.page import render_results
+from rbm_training.benchmark.plan import ComparisonConfig, PlannedRun, plan
+from rbm_training.benchmark.progress import ComparisonProgress
+from rbm_training.benchmark.published import load_published
+from rbm_training.benchmark.records import ResultsFile, RunLine
+from rbm_training.runtime.environment import git_commit
+
+RESULTS_FILE: Final = "results.jsonl"
+PAGE_FILE: Final = "results.md"
+CACHE_FOLDER: Final = "cache"
+MAX_NAMED: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A run that could not be done, or a cell whose teacher could not."""
+
+    what: str
+    reason: str
+
+
+class ComparisonError(Exception):
+    """Some runs of a comparison failed; the others have their lines."""
+
+    def __init__(self, failures: list[Failure]) -> None:
+        reasons = "; ".join(f"{failure.what}: {failure.reason}" for failure in failures[:MAX_NAMED])
+        more = f" and {len(failures) - MAX_NAMED} more" if len(failures) > MAX_NAMED else ""
+        super().__init__(f"failed, to be tried again by the next call: {reasons}{more}")
+
+
+def compare(config: ComparisonConfig, folder: Path, console: Console | None = None) -> list[Failure]:
+    """Run what is missing from `results.jsonl` in the folder, then render `results.md` beside it.
+
+    A run that fails is named in the result; the others go on.
+
+    Raises:
+        ConfigError: an experiment that cannot be run as written; nothing was run.
+        ResultsError: `results.jsonl` holds something else.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = ResultsFile(folder / RESULTS_FILE)
+    planned = plan(config)
+    done = {line.identity for line in file.read()}
+    missing = [run for run in planned if run.identity not in done]
+    with ComparisonProgress(len(planned), len(planned) - len(missing), console) as progress:
+        failures = _Schedule(missing, folder / CACHE_FOLDER, file, progress).run() if missing else []
+    page = render_results(file.read(), load_published())
+    replace_file(folder / PAGE_FILE, page.encode())
+    return failures
+
+
+def _cells(runs: list[PlannedRun]) -> Iterator[Cell]:
+    """Runs with a teacher in common, which `plan` puts next to each other."""
+    for _, members in itertools.groupby(runs, key=lambda run: run.identity.cell):
+        yield Cell(tuple(members))
+
+
+class _Schedule:
+    """Who does what next: students whose cell is prepared come first, so that lines appear early."""
+
+    def __init__(
+        self, runs: list[PlannedRun], cache: Path, file: ResultsFile, progress: ComparisonProgress
+    ) -> None:
+        self._cells = deque(_cells(runs))
+        self._students: deque[PlannedRun] = deque()
+        self._cache = cache
+        self._file = file
+        self._progress = progress
+        self._commit = git_commit()
+        self._failures: list[Failure] = []
+
+    def run(self) -> list[Failure]:
+        """Until nothing is left; what an interrupt cuts off is done again by the next call."""
+        num_workers = os.cpu_count() or 1
+        os.environ["OMP_NUM_THREADS"] = "1"  # read by libraries when a new process imports them
+        pool = ProcessPoolExecutor(num_workers, get_context("spawn"), initializer=_end_with_parent)
+        under_way: dict[Future[RunLine | None], Cell | PlannedRun] = {}
+        try:
+            while self._cells or self._students or under_way:
+                while len(under_way) < num_workers and (self._students or self._cells):
+                    future, job = self._submit(pool)
+                    under_way[future] = job
+                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                    self._take(future, under_way.pop(future))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(pool._processes.values()) if under_way else ():
+                process.terminate()
+        return self._failures
+
+    def _submit(self, pool: ProcessPoolExecutor) -> tuple[Future[RunLine | None], Cell | PlannedRun]:
+        if self._students:
+            run = self._students.popleft()
+            return pool.submit(run_student, run, self._cache, self._commit), run
+        cell = self._cells.popleft()
+        return pool.submit(prepare_cell, cell, self._cache), cell
+
+    def _take(self, future: Future[RunLine | None], job: Cell | PlannedRun) -> None:
+        error = future.exception()
+        if error is not None:  # one run of the table, or the teacher of some, may fail alone
+            runs = job.runs if isinstance(job, Cell) else (job,)
+            self._failures.append(
+                Failure(
+                    str(job if isinstance(job, Cell) else job.identity), f"{type(error).__name__}: {error}"
+                )
+            )
+            self._progress.failed(self._failures[-1].what, len(runs))
+        elif isinstance(job, Cell):
+            self._students.extend(job.runs)
+        else:
+            line = future.result()
+            assert line is not None, "a student leaves a line"
+            self._file.append(line)
+            self._progress.finished(line)
+
+
+def _end_with_parent() -> None:
+    """Make a process of the pool end when its parent does, even if that is killed."""
+    parent = parent_process()
+    assert parent is not None, "this runs in a process of the pool"
+
+    def wait_for_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait_for_parent, daemon=True).start()

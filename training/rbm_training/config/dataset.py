@@ -1,0 +1,65 @@
+"""What a run reads, and how it scales it."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from rbm_bundle.manifest import FeatureScaling, Setting
+from rbm_training.config.base import Count, Part
+
+
+class DatasetConfig(Part):
+    """Which graph, and which of its nodes are learnt from, validated on, tested and held out."""
+
+    kind: Literal["digits", "files", "named", "synthetic"] = "digits"
+    """`digits`: handwritten digits that ship with scikit-learn; `files`: your own graph; `named`: a public
+    benchmark; `synthetic`: a generated graph for tests."""
+    name: str | None = None
+    """Name of a `named` set; `rbm-train datasets` lists them."""
+    root: Path = Path("data")
+    """Folder of `named` sets: `<root>/<name>.npz` is read when it is there; else the files as their
+    publishers give them, downloaded into it once."""
+    path: Path | None = None
+    """Your own graph, for kind `files`: an `.npz`, or a folder with `nodes.parquet`, `edges.parquet` and
+    `labels.parquet`; `readers/npz.py` and `readers/parquet.py` explain every array and column."""
+    split: Literal["published", "drawn"] = "published"
+    """`published`: the one that came with the graph; where there is none, and with `drawn`, as many nodes a
+    class as below are drawn with the seed. A `named` set without a published split, or with `drawn`, is cut
+    to its largest connected component, as its papers do."""
+    setting: Setting = "transductive"
+    """`inductive` holds nodes out of graph, positions, teacher and distillation; they are the test nodes."""
+    train_per_class: Count = 20
+    """Labels a class to learn from, where the data brings no split of its own."""
+    val_per_class: Count = 30
+    """Labels a class to select on, where the data brings no split of its own."""
+    unseen_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Inductive: share of the nodes outside training and validation that is held out. A published test
+    mask is held out whole."""
+    pseudo_unseen_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Inductive: share of the validation nodes that is held out of graph, positions, teacher and distillation
+    as well, so that selection sees how a student answers for nodes it has never met."""
+
+    @model_validator(mode="after")
+    def _source_is_named(self) -> "DatasetConfig":
+        if self.kind == "files" and self.path is None:
+            raise ValueError("dataset.kind 'files' needs dataset.path, the .npz or folder of your graph")
+        if self.kind == "named" and self.name is None:
+            raise ValueError("dataset.kind 'named' needs dataset.name")
+        for field, value, kind in (("path", self.path, "files"), ("name", self.name, "named")):
+            if value is not None and self.kind != kind:
+                raise ValueError(
+                    f"found dataset.{field} with dataset.kind = {self.kind!r}, which does not read it;"
+                    f" wanted dataset.kind = {kind!r}"
+                )
+        return self
+
+
+class ScalingConfig(Part):
+    """How raw inputs are scaled; part of the student and of its graphs, so callers send raw features."""
+
+    features: FeatureScaling = "l2"
+    """`l2`: rows of norm 1; `standardised`: zero mean and unit deviation a column, over observed nodes, for
+    features of which more than an eighth is non-zero; `none`: as they are."""
+    position_norm: Annotated[float, Field(gt=0)] | Literal["none"] = 0.5
+    """Norm that every non-zero row of positions is given; `none` keeps the encoder's own scale."""

@@ -1,0 +1,85 @@
+"""From a TOML file and overrides to an experiment."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tomli_w
+from pydantic import ValidationError
+
+from rbm_training.config.base import ConfigError, Part
+from rbm_training.config.experiment import ExperimentConfig
+
+AnyPart = TypeVar("AnyPart", bound=Part)
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """Read an experiment and apply `key.path=value` overrides; a value is TOML, else a string.
+
+    Raises:
+        ConfigError: the file is not TOML, or a key or value is not one; says where and what.
+    """
+    return validated(ExperimentConfig, read_document(path, overrides), path)
+
+
+def validated(kind: type[AnyPart], document: Mapping[str, Any], source: object) -> AnyPart:
+    """The record that a document describes.
+
+    Raises:
+        ConfigError: a key or value is not one; says where in the source, and what.
+    """
+    try:
+        return kind.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_in_words(error)}") from error
+
+
+def as_toml(config: ExperimentConfig) -> str:
+    """The resolved experiment, complete."""
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def read_document(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The tables of a TOML file, with overrides applied.
+
+    Raises:
+        ConfigError: the file is not TOML, or an override is none.
+    """
+    try:
+        document = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: no TOML: {error}") from error
+    for override in overrides:
+        _apply(document, override)
+    return document
+
+
+def _apply(document: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"--set {override!r}: found no KEY=VALUE")
+    *parents, last = key.strip().split(".")
+    for parent in parents:
+        document = document.setdefault(parent, {})
+        if not isinstance(document, dict):
+            raise ConfigError(f"--set {override!r}: {parent!r} is a value, not a table")
+    document[last] = _value(text.strip())
+
+
+def _value(text: str) -> Any:  # noqa: ANN401 - whatever TOML can say
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _in_words(error: ValidationError) -> str:
+    parts = []
+    for issue in error.errors():
+        place = ".".join(str(part) for part in issue["loc"])
+        found = "" if issue["type"] in ("missing", "value_error") else f" (found {issue['input']!r})"
+        parts.append(f"{place or 'experiment'}: {issue['msg']}{found}")
+    return "; ".join(parts)

@@ -1,0 +1,1 @@
+"""Graphs that come with the project or are made on the spot."""

@@ -1,0 +1,1 @@
+"""Benchmark graphs by name, downloaded once."""

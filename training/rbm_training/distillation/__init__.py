@@ -1,0 +1,1 @@
+"""How a student learns from labels and a teacher."""

@@ -1,0 +1,35 @@
+"""Representations alike where the teacher's are: NOSMOG's second term.
+
+Tian et al., "Learning MLPs on Graphs: A Unified View of Effectiveness, Robustness, and Efficiency" (NOSMOG),
+ICLR 2023, section on representational similarity. Dimension letters: B batch, H width of the student's first
+layer, R width of the teacher's representation.
+"""
+
+from torch import Tensor, nn
+
+from rbm_training.data.sparse_rows import unit_rows
+
+MAX_COMPARED_ROWS = 512
+
+
+class GramTerm(nn.Module):
+    """Mean squared difference of cosines between nodes: among students' representations, and the teacher's.
+
+    Cosines, not products, so that the term's size depends neither on widths nor on scales. The student's
+    representation passes a layer of its own first, which nobody needs after training.
+
+    Shapes: teacher (N, R) of all observed nodes.
+    """
+
+    def __init__(self, width: int, teacher: Tensor, dropout: float) -> None:
+        super().__init__()
+        self.head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout))
+        self.register_buffer("teacher", unit_rows(teacher))
+
+    def forward(self, representation: Tensor, rows: Tensor) -> Tensor:
+        """The term for a batch: representation (B, H) of the nodes `rows` (B,), at most 512 of them."""
+        representation, rows = representation[:MAX_COMPARED_ROWS], rows[:MAX_COMPARED_ROWS]
+        student = unit_rows(self.head(representation))
+        teacher = self.get_buffer("teacher")[rows]
+        difference: Tensor = student @ student.T - teacher @ teacher.T
+        return difference.pow(2).mean()

@@ -1,0 +1,142 @@
+"""What the student is trained with: named parts, summed by the caller.
+
+Dimension letters: N nodes, B batch, E experts, K experts per row, C classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rbm_training.students.routing import LayerRouting
+
+Tempering = Literal["normalised", "raw_logprob"]
+
+
+@dataclass(frozen=True, slots=True)
+class LossTerms:
+    """The parts of a loss, each already weighted."""
+
+    hard_label: Tensor
+    distillation: Tensor
+    commitment: Tensor
+    load_balance: Tensor
+    gram: Tensor
+    adversarial: Tensor
+
+    def total(self) -> Tensor:
+        """Their sum."""
+        return torch.stack([getattr(self, name) for name in TERM_NAMES]).sum()
+
+
+TERM_NAMES = tuple(field.name for field in fields(LossTerms))
+
+
+@dataclass(frozen=True, slots=True)
+class SoftTargets:
+    """The teacher's answers that each node has to match, summed over its pairs.
+
+    Every pair (i, j) asks student i to match teacher j. The loss is linear in the teacher's distribution,
+    so the pairs of a node collapse into one sum and cost nothing beyond it.
+
+    Shapes: mass (N, C), Σ_j T_j; negative_entropy (N,), Σ_j Σ_c T_jc log T_jc; num_pairs (N,).
+    """
+
+    mass: Tensor
+    negative_entropy: Tensor
+    num_pairs: Tensor
+
+    def rows(self, rows: Tensor) -> "SoftTargets":
+        """The targets of some nodes."""
+        return SoftTargets(self.mass[rows], self.negative_entropy[rows], self.num_pairs[rows])
+
+    def by_node(self) -> "SoftTargets":
+        """The same with the mean over a node's pairs in place of their sum: every node counts once."""
+        return SoftTargets(
+            self.mass / self.num_pairs.unsqueeze(1),
+            self.negative_entropy / self.num_pairs,
+            torch.ones_like(self.num_pairs),
+        )
+
+
+def tempered_log_probabilities(logits: Tensor, temperature: float, tempering: Tempering) -> Tensor:
+    """log softmax(logits/τ), or, as the released code has it, log softmax(logits) / τ; (B, C)."""
+    if tempering == "raw_logprob":
+        return logits.log_softmax(dim=-1) / temperature
+    return (logits / temperature).log_softmax(dim=-1)
+
+
+def soft_targets(
+    teacher_logits: Tensor,
+    temperature: float,
+    tempering: Tempering,
+    pairs: Tensor | None = None,
+) -> SoftTargets:
+    """Targets of N nodes: each node's own teacher answer, and those of the given pairs.
+
+    Args:
+        pairs: (2, M) student node and teacher node of each extra pair.
+    """
+    log_probabilities = tempered_log_probabilities(teacher_logits, temperature, tempering)
+    mass = log_probabilities.exp()
+    negative_entropy = (mass * log_probabilities).sum(dim=1)
+    num_pairs = torch.ones_like(negative_entropy)
+    if pairs is None:
+        return SoftTargets(mass, negative_entropy, num_pairs)
+    student, teacher = pairs
+    return SoftTargets(
+        mass.index_add(0, student, mass[teacher]),
+        negative_entropy.index_add(0, student, negative_entropy[teacher]),
+        num_pairs.index_add(0, student, torch.ones_like(negative_entropy[teacher])),
+    )
+
+
+def distillation_sum(
+    logits: Tensor, targets: SoftTargets, temperature: float, tempering: Tempering
+) -> Tensor:
+    """Σ over pairs of KL(teacher_j ‖ student_i), Hinton et al. 2015; divide by the number of pairs.
+
+    With `raw_logprob` both sides are log-probabilities over τ that are not normalised again: the loss is
+    then no divergence, and its gradient in the logits is (S/τ)(softmax(z) − softmax(T/τ)) a pair, where
+    S = Σ_c exp(T_c/τ).
+
+    Shapes: logits (B, C); targets of the same B nodes.
+    """
+    log_probabilities = tempered_log_probabilities(logits, temperature, tempering)
+    return targets.negative_entropy.sum() - (targets.mass * log_probabilities).sum()
+
+
+def hard_label_sum(logits: Tensor, labels: Tensor) -> Tensor:
+    """Σ over labelled rows of the negative log-likelihood; logits (B, C), labels (B,)."""
+    return F.cross_entropy(logits, labels, reduction="sum")
+
+
+def commitment(layers: Sequence[LayerRouting]) -> Tensor:
+    """−mean_b Σ_{j∈K_b} w_bj <x̂_b, m̂_j>, summed over layers; pulls inputs to their memories."""
+    parts = [(layer.weights * layer.similarity).sum(dim=1).mean() for layer in layers]
+    return -torch.stack(parts).sum()
+
+
+def load_balance(layers: Sequence[LayerRouting]) -> Tensor:
+    """cv²(Σ_b w_be) over the experts, summed over layers (Shazeer et al. 2017, importance loss)."""
+    return torch.stack([_squared_variation(layer) for layer in layers]).sum()
+
+
+def _squared_variation(layer: LayerRouting) -> Tensor:
+    loads = torch.zeros_like(layer.weights[0, :1].expand(layer.num_experts))
+    loads = loads.index_add(0, layer.experts.flatten(), layer.weights.flatten())  # (E,)
+    if layer.num_experts < 2:
+        return loads.sum() * 0
+    return loads.var(correction=1) / (loads.mean() ** 2 + 1e-10)
+
+
+def self_similarity(memory: Tensor) -> Tensor:
+    """Mean cosine between different memories (E, D unit rows): 1 when all point one way. Monitored only;
+    the push itself is `students.memory.repel`."""
+    E = memory.shape[0]
+    if E < 2:
+        return memory.sum() * 0
+    return (memory @ memory.T).fill_diagonal_(0).sum() / (E * (E - 1))

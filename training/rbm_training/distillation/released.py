@@ -1,0 +1,171 @@
+"""Training as the paper's released code does it, where that changes results (`compat = "released"`).
+
+To compare with, not to use. docs/method.md, "What the released code does otherwise", explains each point.
+Dimension letters: B batch, D layer input, E experts.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from rbm_training.config import RoutingConfig
+from rbm_training.data.sparse_rows import unit_rows, weighted_sums
+from rbm_training.distillation.losses import (
+    LossTerms,
+    Tempering,
+    distillation_sum,
+    hard_label_sum,
+    soft_targets,
+)
+from rbm_training.distillation.trainer import Distiller, Memory
+from rbm_training.evaluation.early_stopping import EpochMetrics, Selection
+from rbm_training.students.rbm.layer import RbMLayer
+from rbm_training.students.rbm.routing_init import start_routing
+from rbm_training.students.routing import LayerRouting
+from rbm_training.students.student import Student, StudentOutput
+
+INITIAL_SCALE, INITIAL_GAIN = 2.0, 1.1
+
+
+class ReleasedDistiller(Distiller):
+    """Label batches, then pair batches; memories move in every forward pass and by the optimiser.
+
+    * Log-probabilities are divided by τ and not normalised again.
+    * The gradient is a sum of batch means: first of batches of training nodes, then of batches of pairs,
+      none of them shuffled. The auxiliary losses count once a batch of either kind.
+    * Layers start with scale 2 and gain 1.1, so that the output jumps when routing starts; epochs of the
+      warm-up stay in the running, and the optimiser keeps its moments: those of the one expert that learnt.
+      (The clones start without moments, but not from Adam's first step, which one parameter has but once.)
+    """
+
+    tempering: ClassVar[Tempering] = "raw_logprob"
+    forgets_warm_up: ClassVar[bool] = False
+    memory: "ReleasedMemory"
+
+    def _new_memory(self) -> Memory:
+        for layer in self.student.memory_layers():
+            _set_scales(layer, INITIAL_SCALE, INITIAL_GAIN)
+        return ReleasedMemory(self.student, self.routing)
+
+    def _new_optimizer(self) -> torch.optim.Adam:
+        parameters = [*self.student.parameters(), *self.memory.vectors]
+        return torch.optim.Adam(parameters, self.config.learning_rate, weight_decay=self.config.weight_decay)
+
+    def start_routing(self, seed: int) -> None:
+        """Lay out memories and clone the experts; the optimiser carries on."""
+        self.student.eval()
+        start_routing(self.student, self.inputs.scaled, self.routing, seed)
+        self._forget_moments_of_clones()
+        self.memory.take_over()
+        self.routing_started = True
+
+    def _forget_moments_of_clones(self) -> None:
+        """Until now the clones were other weights, which nothing but decay has moved."""
+        for layer in self.student.memory_layers():
+            for parameter in (layer.weight, layer.bias):
+                state = self._optimizer.state[parameter]
+                for name in state.keys() & {"exp_avg", "exp_avg_sq"}:
+                    state[name][1:] = 0
+
+    def accumulate_gradients(self) -> None:
+        """Add up the means of all batches of labels, then of all batches of pairs."""
+        self.student.train()
+        self._sum_up(self._batch_means())
+
+    def restore(self, selection: Selection, seed: int) -> EpochMetrics:
+        """Bring the student back to its best epoch.
+
+        An epoch of the warm-up is one expert alone; as a mixture of its clones, of scale and gain 1, it says
+        the same and can be exported.
+        """
+        selected = super().restore(selection, seed)
+        if selected.epoch < self.config.warmup_epochs:
+            for layer in self.student.memory_layers():
+                _set_scales(layer, 1.0, 1.0)
+            start_routing(self.student.eval(), self.inputs.scaled, self.routing, seed)
+        return selected
+
+    def _batch_means(self) -> Iterator[LossTerms]:
+        config, nothing = self.config, torch.zeros((), device=self.inputs.labels.device)
+        targets = soft_targets(self.teacher_logits, config.temperature, self.tempering)
+        for rows in self.inputs.train.split(self.batch_rows):
+            output = self.student.classify(self.inputs.scaled[rows])
+            mean = hard_label_sum(output.logits, self.inputs.labels[rows]) / len(rows)
+            yield self._learn_from(output, self._part(output, config.hard_label_weight * mean, nothing))
+        for student, teacher in zip(*(side.split(self.batch_rows) for side in self._pairs()), strict=True):
+            output = self.student.classify(self.inputs.scaled[student])
+            own = targets.rows(teacher)
+            mean = distillation_sum(output.logits, own, config.temperature, self.tempering) / len(student)
+            yield self._learn_from(output, self._part(output, nothing, (1 - config.hard_label_weight) * mean))
+
+    def _pairs(self) -> Tensor:
+        """Drawn edges, then each node with itself, (2, M)."""
+        own = torch.arange(len(self.inputs.labels), device=self.inputs.labels.device).expand(2, -1)
+        return own if self.sampler is None else torch.cat([self.sampler.draw(), own], dim=1)
+
+    def _part(self, output: StudentOutput, hard_label: Tensor, distillation: Tensor) -> LossTerms:
+        nothing = torch.zeros_like(hard_label)
+        auxiliary = self._auxiliary(output, share=1.0)
+        return LossTerms(hard_label, distillation, **auxiliary, gram=nothing, adversarial=nothing)
+
+
+class ReleasedMemory:
+    """Memories as parameters of the optimiser that a moving average overwrites in every forward pass.
+
+    For an expert with assigned rows S_e,  M_e ← γ m̂_e + (1−γ) Σ_b β_b x̂_b  with β a softmax over S_e of the
+    mixing weights: no normalisation, no revival; without rows M_e only shrinks. The spread loss
+    κ_s/E² Σ_ij <m̂_i, sg(m̂_j)> is the one term that gives M a gradient, and with it Adam's steps and decay.
+
+    Attributes:
+        vectors: one (E, D) parameter a layer; the layers themselves see them at unit length.
+    """
+
+    def __init__(self, student: Student, config: RoutingConfig) -> None:
+        self.config = config
+        self.layers = student.memory_layers()
+        self.vectors = [nn.Parameter(torch.zeros_like(layer.memory)) for layer in self.layers]
+
+    @torch.no_grad()
+    def take_over(self) -> None:
+        """Start from the memories that K-means laid out."""
+        for layer, vectors in zip(self.layers, self.vectors, strict=True):
+            vectors.copy_(layer.memory)
+
+    def accumulate(self, output: StudentOutput) -> None:
+        """Move every memory to what this batch put in, and add the gradient of the spread loss."""
+        for vectors, routing in zip(self.vectors, output.layers, strict=True):
+            self._average(vectors, routing)
+            if self.config.self_similarity > 0:
+                unit = unit_rows(vectors)
+                (self.config.self_similarity * (unit @ unit.detach().T).mean()).backward()
+        self.step()
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Show the layers where the memories now are."""
+        for layer, vectors in zip(self.layers, self.vectors, strict=True):
+            layer.memory.copy_(unit_rows(vectors))
+
+    @torch.no_grad()
+    def _average(self, vectors: nn.Parameter, routing: LayerRouting) -> None:
+        shares = batch_softmax(routing)  # (B, E)
+        means = weighted_sums(shares, routing.key)  # (E, D)
+        vectors.copy_(self.config.momentum * unit_rows(vectors) + (1 - self.config.momentum) * means)
+
+
+def batch_softmax(routing: LayerRouting) -> Tensor:
+    """For each expert a softmax, over the rows it was given, of their mixing weights; (B, E)."""
+    chosen = torch.zeros_like(routing.gates(), dtype=torch.bool).scatter(1, routing.experts, True)
+    exponentials = routing.gates().exp().where(chosen, 0.0)
+    return exponentials / exponentials.sum(dim=0).clamp_min(1e-12)
+
+
+@torch.no_grad()
+def _set_scales(layer: RbMLayer, scale: float, gain: float) -> None:
+    assert layer.log_scale is not None, "a layer with a memory has several experts"
+    layer.log_scale.fill_(math.log(scale))
+    if layer.log_gain is not None:
+        layer.log_gain.fill_(math.log(gain))

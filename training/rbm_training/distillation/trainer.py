@@ -1,0 +1,242 @@
+"""One student's training, epoch by epoch: losses, one optimiser step, one memory step.
+
+Dimension letters: N observed nodes, U nodes held out, B batch, C classes.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from rbm_training.config import DistillConfig, RoutingConfig
+from rbm_training.data.sparse_rows import Rows, unit_rows
+from rbm_training.distillation.adversarial import move_against
+from rbm_training.distillation.gram import GramTerm
+from rbm_training.distillation.inputs import StudentInputs
+from rbm_training.distillation.losses import (
+    TERM_NAMES,
+    LossTerms,
+    SoftTargets,
+    Tempering,
+    commitment,
+    distillation_sum,
+    hard_label_sum,
+    load_balance,
+    self_similarity,
+    soft_targets,
+)
+from rbm_training.distillation.neighbour_pairs import pair_sampler, pairs_are_promising
+from rbm_training.distillation.predictions import answer_all
+from rbm_training.evaluation.early_stopping import EpochMetrics, Selection
+from rbm_training.students.rbm.memory_ema import MemoryAverager
+from rbm_training.students.rbm.routing_init import start_routing
+from rbm_training.students.routing import LayerUse, RoutingMonitor
+from rbm_training.students.student import Student, StudentOutput
+from rbm_training.teachers import TeacherResult
+
+REFIT_AFTER_EPOCHS = 50
+
+
+class Memory(Protocol):
+    """What moves a student's memories."""
+
+    def accumulate(self, output: StudentOutput) -> None:
+        """Take a batch's routing in."""
+
+    def step(self) -> None:
+        """End an optimiser step."""
+
+
+class Distiller:
+    """One student's training: an epoch is the gradient of all batches, one optimiser and one memory step.
+
+    With `step_after = "batch"` the optimiser makes a step after each batch instead; the memory still moves
+    once an epoch.
+    """
+
+    tempering: ClassVar[Tempering] = "normalised"
+    forgets_warm_up: ClassVar[bool] = True  # the kept epoch is a routed one
+
+    def __init__(
+        self,
+        student: Student,
+        inputs: StudentInputs,
+        teacher: TeacherResult,
+        edge_index: Tensor,
+        config: DistillConfig,
+        routing: RoutingConfig,
+    ) -> None:
+        self.student = student
+        self.inputs = inputs
+        self.config = config
+        self.routing = routing
+        self.teacher_logits = teacher.logits
+        promising = config.pairs == "auto" and pairs_are_promising(
+            inputs.setting, edge_index, inputs.labels, inputs.labelled
+        )
+        self.sampler = pair_sampler(config.pairs, edge_index, teacher.entropy_shift, promising)
+        self.gram = self._new_gram(teacher)
+        self.memory = self._new_memory()
+        self.monitor = RoutingMonitor()
+        self.is_train = torch.zeros_like(inputs.labels, dtype=torch.bool)
+        self.is_train[inputs.train] = True
+        self.last_terms: dict[str, float] = {}
+        self.last_use: list[LayerUse] = []
+        self.routing_started = False
+        self._optimizer = self._new_optimizer()
+        self._epochs_done = 0
+
+    @property
+    def routes(self) -> bool:
+        """Whether there is a choice of experts, and so a warm-up of one of them."""
+        return any(layer.num_experts > 1 for layer in self.student.expert_layers())
+
+    def _new_memory(self) -> Memory:
+        return MemoryAverager(self.student, self.routing)
+
+    def _new_gram(self, teacher: TeacherResult) -> GramTerm | None:
+        if self.config.gram == 0:
+            return None
+        assert teacher.representations is not None, "the experiment refuses such a teacher"
+        first = self.student.expert_layers()[0]
+        return GramTerm(first.weight.shape[2], teacher.representations, first.dropout).to(self.student.device)
+
+    def start_routing(self, seed: int) -> None:
+        """End the warm-up: lay out memories, clone the experts, and start the optimiser's moments afresh."""
+        self.student.eval()
+        start_routing(self.student, self.inputs.scaled, self.routing, seed)
+        self._optimizer = self._new_optimizer()
+        self.routing_started = True
+
+    def train_epoch(self) -> None:
+        """Learn from all observed nodes, then move the memory."""
+        if self.config.step_after == "batch":
+            self._sum_up(self._step_after(rows, targets) for rows, targets in self._batches())
+        else:
+            self._optimizer.zero_grad()
+            self.accumulate_gradients()
+            self._optimizer.step()
+        if self.routing_started:
+            self.memory.step()
+        self._epochs_done += 1
+
+    def accumulate_gradients(self) -> None:
+        """Add the epoch's gradient up, batch by batch; every observed node is seen once."""
+        self._sum_up(self._learn(rows, targets) for rows, targets in self._batches())
+
+    def _batches(self) -> Iterator[tuple[Tensor, SoftTargets]]:
+        """All observed nodes, in a new order if there are several batches, and the epoch's targets."""
+        self.student.train()
+        targets = self._targets()
+        order = (torch.arange if self.in_one_batch else torch.randperm)(len(self.inputs.labels))
+        order = order.to(self.inputs.labels.device)
+        return ((rows, targets) for rows in order.split(self.batch_rows))
+
+    @property
+    def batch_rows(self) -> int:
+        """Rows that a forward pass takes."""
+        return self.config.batch_rows or len(self.inputs.labels)
+
+    @property
+    def in_one_batch(self) -> bool:
+        """Whether that is all of them."""
+        return self.batch_rows >= len(self.inputs.labels)
+
+    def _step_after(self, rows: Tensor, targets: SoftTargets) -> LossTerms:
+        """One optimiser step on a batch, as if the epoch were made of such batches."""
+        self._optimizer.zero_grad()
+        terms = self._learn(rows, targets, factor=len(self.inputs.labels) / len(rows))
+        self._optimizer.step()
+        return terms
+
+    def _learn(self, rows: Tensor, targets: SoftTargets, factor: float = 1.0) -> LossTerms:
+        scaled = self.inputs.scaled if self.in_one_batch else self.inputs.scaled[rows]
+        output: StudentOutput = self.student.classify(scaled)
+        return self._learn_from(output, self._terms(scaled, output, rows, targets), factor)
+
+    def _learn_from(self, output: StudentOutput, terms: LossTerms, factor: float = 1.0) -> LossTerms:
+        """Add the gradient of a batch, and let the memory see it."""
+        (factor * terms.total()).backward()
+        if self.routing_started:
+            self.memory.accumulate(output)
+        return terms
+
+    def _sum_up(self, batches: Iterable[LossTerms]) -> None:
+        """Note the epoch's loss for the log."""
+        sums = torch.zeros(len(TERM_NAMES), dtype=torch.float64)
+        for terms in batches:
+            sums += torch.stack([getattr(terms, name).detach().double().cpu() for name in TERM_NAMES])
+        self.last_terms = dict(zip(TERM_NAMES, sums.tolist(), strict=True))
+        memories = [layer.memory for layer in self.student.memory_layers()]
+        if memories:
+            similarities = torch.stack([self_similarity(unit_rows(memory)) for memory in memories])
+            self.last_terms["memory_similarity"] = float(similarities.mean())
+
+    def measure(self, epoch: int) -> EpochMetrics:
+        """Accuracies of this epoch; refits the pair sampler and notes the routing from the same answers."""
+        answers = answer_all(self.student, self.inputs)
+        if self.sampler is not None and self._epochs_done >= REFIT_AFTER_EPOCHS:
+            self.sampler.refit(answers.observed.argmax(dim=1) == self.teacher_logits.argmax(dim=1))
+        self.last_use = self.monitor.observe(answers.layers)
+        return answers.metrics(self.inputs, self.config.pseudo_unseen_weight, epoch)
+
+    def restore(self, selection: Selection, seed: int) -> EpochMetrics:
+        """Bring the student back to its best epoch."""
+        return selection.restore(self.student)
+
+    def _new_optimizer(self) -> torch.optim.Adam:
+        parameters = [*self.student.parameters(), *(self.gram.parameters() if self.gram else ())]
+        return torch.optim.Adam(parameters, self.config.learning_rate, weight_decay=self.config.weight_decay)
+
+    def _targets(self) -> SoftTargets:
+        pairs = self.sampler.draw() if self.sampler is not None else None
+        targets = soft_targets(self.teacher_logits, self.config.temperature, self.tempering, pairs)
+        return targets.by_node() if self.config.pair_weight == "node" else targets
+
+    def _terms(self, scaled: Rows, output: StudentOutput, rows: Tensor, targets: SoftTargets) -> LossTerms:
+        """The batch's part of the epoch's loss.
+
+        Sums are divided by the epoch's counts, so that batches add up to the mean whatever their size
+        (exactly so for all terms but load balance and Gram, which are not linear in their rows).
+        """
+        share = len(rows) / len(self.inputs.labels)
+        hard_label, distillation = self._supervised(output.logits, rows, targets)
+        nothing = output.logits.sum() * 0
+        return LossTerms(
+            hard_label=hard_label,
+            distillation=distillation,
+            **self._auxiliary(output, share),
+            gram=share * self.config.gram * self.gram(output.representation, rows) if self.gram else nothing,
+            adversarial=self._adversarial(scaled, rows, targets) if self.config.adversarial else nothing,
+        )
+
+    def _supervised(self, logits: Tensor, rows: Tensor, targets: SoftTargets) -> tuple[Tensor, Tensor]:
+        """What labels and what the teacher ask of a batch, each with its weight."""
+        config, labelled = self.config, self.is_train[rows]
+        hard = hard_label_sum(logits[labelled], self.inputs.labels[rows][labelled])
+        soft = distillation_sum(logits, targets.rows(rows), config.temperature, self.tempering)
+        return (
+            config.hard_label_weight * hard / len(self.inputs.train),
+            (1 - config.hard_label_weight) * soft / targets.num_pairs.sum(),
+        )
+
+    def _adversarial(self, scaled: Rows, rows: Tensor, targets: SoftTargets) -> Tensor:
+        """The same of inputs moved against the student; the memory does not see them."""
+
+        def loss(logits: Tensor) -> Tensor:
+            return torch.stack(self._supervised(logits, rows, targets)).sum()
+
+        moved = move_against(self.student, scaled, loss, self.config.adversarial_radius)
+        return self.config.adversarial * loss(self.student.classify(moved).logits)
+
+    def _auxiliary(self, output: StudentOutput, share: float) -> dict[str, Tensor]:
+        """The terms that speak of routing, which there is none of in the warm-up."""
+        nothing = output.logits.sum() * 0
+        if not (self.routing_started and output.layers):
+            return {"commitment": nothing, "load_balance": nothing}
+        remembered = commitment(output.layers) if self.student.memory_layers() else nothing
+        return {
+            "commitment": share * self.routing.commitment * remembered,
+            "load_balance": share * self.routing.load_balance * load_balance(output.layers),
+        }

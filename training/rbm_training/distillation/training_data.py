@@ -1,0 +1,160 @@
+"""What every student of a task shares: the scaling of its inputs, the teacher's answers, the positions.
+
+Dimension letters: N observed nodes, M directed edges, C classes.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rbm_training.config import ExperimentConfig, PrecomputedTeacherConfig, TeacherConfig
+from rbm_training.data.dataset import Dataset
+from rbm_training.data.graph import Floats, Graph, GraphError, Task
+from rbm_training.data.scaling import InputScaling
+from rbm_training.distillation.inputs import StudentInputs, student_inputs
+from rbm_training.distillation.train import Distillation, OnEpoch
+from rbm_training.encodings.encode import encode_positions
+from rbm_training.encodings.unseen import infer_positions
+from rbm_training.runtime.artifacts import ArtifactStore
+from rbm_training.runtime.environment import describe_environment, pick_device, seed_everything
+from rbm_training.runtime.log import RunLog
+from rbm_training.teachers import TeacherResult, train_teacher
+from rbm_training.teachers.precomputed import answer_from, read_logits
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything up to the student, for one seed.
+
+    Shapes: positions (N, P) of the observed nodes, known_positions (N + V, P) of those and, inferred, of the
+    V pseudo-unseen ones; edge_index (2, M).
+    """
+
+    task: Task
+    scaling: InputScaling
+    teacher: TeacherResult
+    positions: Floats
+    known_positions: Floats
+    inputs: StudentInputs
+    edge_index: Tensor
+
+
+def prepare(
+    config: ExperimentConfig, dataset: Dataset, seed: int, log: RunLog, cache: ArtifactStore | None = None
+) -> Prepared:
+    """Teacher and positions of one seed. Each stage starts from the seed alone, so that nothing depends on
+    which stages were found in the cache.
+
+    Raises:
+        GraphError: a malformed split or saved teacher.
+        DivergedError: the teacher left the numbers.
+    """
+    device = pick_device()
+    task = dataset.task(config.dataset, seed)
+    seed_everything(seed, config.num_threads)
+    scaling = fit_scaling(config, task).to(device)
+    source = _Source(config, dataset, task, seed, log, device)
+    teacher, positions = source.teacher(scaling, cache), source.positions(cache)
+    pseudo_unseen = infer_positions(task.graph, task.observed_nodes, positions, task.pseudo_unseen)
+    known = np.concatenate([positions, pseudo_unseen])
+    unseen = infer_positions(task.graph, task.known_nodes, known, task.unseen)
+    inputs = student_inputs(task, scaling, positions, unseen, pseudo_unseen)
+    edges = torch.from_numpy(task.observed.edge_index).to(device)
+    return Prepared(task, scaling, teacher, positions, known, inputs, edges)
+
+
+def distillation(
+    config: ExperimentConfig, prepared: Prepared, log: RunLog, on_epoch: OnEpoch | None = None
+) -> Distillation:
+    """What the student of a prepared task is trained with."""
+    return Distillation(
+        prepared.inputs, prepared.scaling, prepared.teacher, prepared.edge_index, config, log, on_epoch
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Makes the stages, or finds them."""
+
+    config: ExperimentConfig
+    dataset: Dataset
+    task: Task
+    seed: int
+    log: RunLog
+    device: torch.device
+
+    def positions(self, cache: ArtifactStore | None) -> Floats:
+        def make() -> Floats:
+            return encode_positions(self.task, self.config.positions, self.seed, self.log)
+
+        if cache is None:
+            return make()
+        found = cache.arrays("positions", self._made_of("positions"), lambda: {"positions": make()})
+        return np.asarray(found["positions"], np.float32)
+
+    def teacher(self, scaling: InputScaling, cache: ArtifactStore | None) -> TeacherResult:
+        def make() -> TeacherResult:
+            if isinstance(self.config.teacher, PrecomputedTeacherConfig):
+                saved = read_logits(self.config.teacher.logits, self.dataset)
+                return answer_from(saved, self.task, self.device)
+            return self._train_teacher(scaling, self.config.teacher)
+
+        if cache is None or isinstance(self.config.teacher, PrecomputedTeacherConfig):
+            return make()
+        made_of = {"scaling": self.config.scaling.features, **self._made_of("teacher", "compat")}
+        found = cache.arrays("teacher", made_of, lambda: make().as_arrays())
+        return TeacherResult.from_arrays(found, self.device)
+
+    def _train_teacher(self, scaling: InputScaling, config: TeacherConfig) -> TeacherResult:
+        seed_everything(self.seed, self.config.num_threads)
+        unit_noise = self.config.compat == "released"
+        return train_teacher(self.task, scaling, config, self.seed, self.device, self.log, unit_noise)
+
+    def _made_of(self, *parts: str) -> dict[str, Any]:
+        """What a stage depends on: the data, the split, the seed, the libraries and the device, and some
+        parts of the experiment."""
+        document = self.config.model_dump(mode="json")
+        wanted = {part: document[part] for part in ("num_threads", *parts)}
+        split = {k: v for k, v in document["dataset"].items() if k not in ("root", "path", "kind", "name")}
+        made_with = {"seed": self.seed, "environment": describe_environment(), **wanted}
+        return {"data": self.dataset.sha256(), "split": split, **made_with}
+
+
+def check(config: ExperimentConfig, dataset: Dataset) -> None:
+    """Refuse what would fail after hours of training.
+
+    Raises:
+        GraphError: a scaling that does not fit, a seed whose split cannot be drawn, a malformed saved
+        teacher.
+    """
+    check_scaling(config, dataset.graph)
+    for seed in config.seeds:
+        dataset.task(config.dataset, seed)
+    if isinstance(config.teacher, PrecomputedTeacherConfig):
+        read_logits(config.teacher.logits, dataset)
+
+
+def check_scaling(config: ExperimentConfig, graph: Graph) -> None:
+    """Refuse a scaling that would fill the zeros of sparse features.
+
+    Raises:
+        GraphError: sparse features that would be standardised.
+    """
+    if config.scaling.features == "standardised" and not isinstance(graph.features, np.ndarray):
+        share = graph.features.nnz / (graph.num_nodes * graph.num_features)
+        raise GraphError(
+            graph.name,
+            f"scaling.features = 'standardised' for features of which {share:.1%} are non-zero",
+            "'l2' or 'none': a standardised zero is none",
+        )
+
+
+def fit_scaling(config: ExperimentConfig, task: Task) -> InputScaling:
+    """The input scaling of an experiment, fitted on observed features."""
+    norm = None if config.scaling.position_norm == "none" else config.scaling.position_norm
+    scaling = InputScaling(task.graph.num_features, config.scaling.features, norm)
+    features = task.observed.features
+    return scaling.fit(torch.from_numpy(features)) if isinstance(features, np.ndarray) else scaling

@@ -1,0 +1,53 @@
+"""Positional encodings: where a node lies in the graph, as a vector that can be cached.
+
+Whatever the kind, only the observed graph is read, and a seed fixes every bit.
+Dimension letters: N observed nodes, C classes, P position width.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from rbm_training.config import PositionsConfig
+from rbm_training.data.graph import Floats, Graph, Task
+from rbm_training.data.sparse_rows import unit_rows
+from rbm_training.encodings.label_propagation import propagated_labels
+from rbm_training.encodings.laplacian import encode_by_eigenvectors
+from rbm_training.encodings.propagated_features import encode_by_propagation
+from rbm_training.encodings.skip_gram import encode_by_walks
+from rbm_training.runtime.log import RunLog
+
+Encoder = Callable[[Graph, PositionsConfig, int, RunLog], Floats]
+
+
+def encode_positions(task: Task, config: PositionsConfig, seed: int, log: RunLog) -> Floats:
+    """Positions (N, P) of the observed nodes, the same for the same seed; isolated nodes get zeros.
+
+    P is `config.width`, or 0 for kind `none`. Label propagation adds C columns; the rows of both blocks
+    then have norm 1 each, so that neither drowns the other.
+
+    Raises:
+        GraphError: a graph too small for as many eigenvectors or directions as asked for.
+    """
+    positions = _ENCODERS[config.kind](task.observed, config, seed, log)
+    if not config.label_propagation:
+        return positions
+    return np.concatenate([_unit(positions), _unit(propagated_labels(task, log))], axis=1)
+
+
+def _no_positions(graph: Graph, config: PositionsConfig, seed: int, log: RunLog) -> Floats:
+    return np.zeros((graph.num_nodes, 0), np.float32)
+
+
+_ENCODERS: dict[str, Encoder] = {
+    "deepwalk": encode_by_walks,
+    "node2vec": encode_by_walks,
+    "laplacian": encode_by_eigenvectors,
+    "propagated": encode_by_propagation,
+    "none": _no_positions,
+}
+
+
+def _unit(block: Floats) -> Floats:
+    return unit_rows(torch.from_numpy(block)).numpy()

@@ -1,0 +1,1 @@
+"""How good predictions are; knows neither runs nor pages."""

@@ -1,0 +1,27 @@
+"""Accuracy of predictions; numbers of several runs in one.
+
+Dimension letters: N nodes, C classes.
+"""
+
+import numpy as np
+from torch import Tensor
+
+UNSEEN_SHARE = 0.2  # of the nodes that production sees
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> float:
+    """Share of rows whose largest logit is the label; logits (N, C), labels (N,). NaN without rows."""
+    return float((logits.argmax(dim=1) == labels).double().mean())
+
+
+def production_accuracy(unseen: float, observed_test: float | None) -> float | None:
+    """Accuracy on a fifth unseen and four fifths observed nodes; None without observed test nodes."""
+    if observed_test is None:
+        return None
+    return UNSEEN_SHARE * unseen + (1 - UNSEEN_SHARE) * observed_test
+
+
+def mean_and_deviation(values: list[float]) -> tuple[float, float | None]:
+    """Mean over runs and sample standard deviation, None for a single run."""
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return float(np.mean(values)), deviation

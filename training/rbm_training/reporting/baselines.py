@@ -1,0 +1,95 @@
+"""Other students of the same teacher, trained beside the one of a run for its page to compare it with."""
+
+import statistics
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from onnxruntime import InferenceSession
+
+from rbm_bundle.manifest import FeatureForm
+from rbm_training.config import ExperimentConfig
+from rbm_training.config.loading import validated
+from rbm_training.config.methods import METHODS, merged
+from rbm_training.data.dataset import Dataset
+from rbm_training.distillation.predictions import answer_all
+from rbm_training.distillation.train import DistilledStudent
+from rbm_training.distillation.training_data import Prepared, distillation, prepare
+from rbm_training.evaluation.early_stopping import DivergedError
+from rbm_training.export.graphs import build_graph
+from rbm_training.export.parity import graph_inputs, open_session
+from rbm_training.reporting.report_data import Method
+from rbm_training.runtime.artifacts import ArtifactStore
+from rbm_training.runtime.log import RunLog
+
+NUM_WARM_UP_CALLS: Final = 10
+NUM_TIMED_CALLS: Final = {1: 200, 128: 40}
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A trained student and what it was trained on."""
+
+    name: str
+    seed: int
+    prepared: Prepared
+    distilled: DistilledStudent
+
+
+def train_peers(
+    config: ExperimentConfig, dataset: Dataset, seed: int, log: RunLog, cache: ArtifactStore
+) -> list[Peer]:
+    """The students that `report.beside` names, for one seed; one that diverges is left out."""
+    peers = []
+    for name, experiment in peer_experiments(config).items():
+        prepared = prepare(experiment, dataset, seed, log, cache)
+        try:
+            distilled = distillation(experiment, prepared, log).train(seed)
+        except DivergedError as error:
+            log.event("peer_diverged", peer=name, reason=str(error))
+        else:
+            peers.append(Peer(name, seed, prepared, distilled))
+    return peers
+
+
+def peer_experiments(config: ExperimentConfig) -> dict[str, ExperimentConfig]:
+    """The experiment of each peer; the released code's ways are the student's alone.
+
+    Raises:
+        ConfigError: one that cannot be, such as KRD from saved logits.
+    """
+    own = merged(config.model_dump(), {"compat": None})
+    return {
+        name: validated(ExperimentConfig, merged(own, METHODS[name]), f"report.beside = {name!r}")
+        for name in config.report.beside
+    }
+
+
+def describe_method(peer: Peer) -> Method:
+    """Accuracy, costs, and latency on one thread of this machine's processor."""
+    distilled, inputs = peer.distilled, peer.prepared.inputs
+    features = peer.prepared.task.observed.features
+    form: FeatureForm = "dense" if isinstance(features, np.ndarray) else "sparse"
+    session = open_session(build_graph(distilled.student.on_cpu(), "grouped", form))
+    return Method(
+        name=peer.name,
+        val_accuracy=distilled.validation.val_accuracy,
+        test_accuracy=answer_all(distilled.student, inputs).test_accuracy(inputs),
+        num_parameters=distilled.costs.num_parameters,
+        flops_per_node=distilled.costs.flops_per_node,
+        latency_microseconds_alone=_microseconds_per_row(session, peer.prepared, 1),
+        latency_microseconds_batched=_microseconds_per_row(session, peer.prepared, 128),
+    )
+
+
+def _microseconds_per_row(session: InferenceSession, prepared: Prepared, num_rows: int) -> float:
+    """Median time of a call of the exported graph by its rows."""
+    rows = np.resize(np.arange(len(prepared.task.observed_nodes)), num_rows)
+    inputs = graph_inputs(prepared.task.observed.features[rows], prepared.positions[rows])
+    seconds = []
+    for _ in range(NUM_WARM_UP_CALLS + NUM_TIMED_CALLS[num_rows]):
+        started = time.perf_counter()
+        session.run(["probabilities"], inputs)
+        seconds.append(time.perf_counter() - started)
+    return 1e6 * statistics.median(seconds[NUM_WARM_UP_CALLS:]) / num_rows

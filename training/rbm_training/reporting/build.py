@@ -1,0 +1,108 @@
+"""From a finished run to the portrait that its page shows.
+
+Dimension letters: S seeds, C classes.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+
+from rbm_training.config import ExperimentConfig
+from rbm_training.config.loading import as_toml
+from rbm_training.data.dataset import Dataset
+from rbm_training.distillation.predictions import Answers, answer_all
+from rbm_training.distillation.training_data import Prepared
+from rbm_training.evaluation.calibration import bin_by_confidence
+from rbm_training.reporting.baselines import Peer, describe_method
+from rbm_training.reporting.expert_maps import draw_maps
+from rbm_training.reporting.position_ablation import measure_unseen
+from rbm_training.reporting.report_data import (
+    Calibration,
+    ClassResults,
+    GroupAccuracy,
+    Portrait,
+    Reals,
+    RunFacts,
+)
+from rbm_training.reporting.summary import RunReport, SeedReport
+from rbm_training.reporting.training_curves import tell
+
+__all__ = ["portray"]
+
+
+def portray(
+    config: ExperimentConfig, dataset: Dataset, report: RunReport, student: Peer, peers: Sequence[Peer]
+) -> Portrait:
+    """Everything the page shows: of the exported student, and of the peers that were trained beside it."""
+    answers = answer_all(student.distilled.student, student.prepared.inputs)
+    everyone = [student, *peers]
+    return Portrait(
+        facts=_facts(config, dataset, report),
+        accuracies=_accuracies(report),
+        classes=_classes(dataset, student.prepared, answers),
+        calibration=_calibration(student, answers),
+        histories=tuple(tell(peer) for peer in everyone if peer.distilled.selected_epoch is not None),
+        maps=draw_maps(student, answers),
+        unseen=measure_unseen(config, student),
+        methods=tuple(describe_method(peer) for peer in everyone),
+    )
+
+
+def _facts(config: ExperimentConfig, dataset: Dataset, report: RunReport) -> RunFacts:
+    exported = next(run for run in report.runs if run.seed == report.exported_seed)
+    return RunFacts(
+        name=report.name,
+        dataset=report.dataset,
+        setting=report.setting,
+        teacher=report.teacher,
+        student=exported.student,
+        seeds=tuple(run.seed for run in report.runs),
+        exported_seed=report.exported_seed,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        git_commit=report.git_commit,
+        dataset_sha256=dataset.sha256(),
+        versions=report.versions,
+        config_toml=as_toml(config),
+    )
+
+
+def _accuracies(report: RunReport) -> tuple[GroupAccuracy, ...]:
+    groups = {"validation nodes": "val_accuracy", "test nodes": "test_accuracy"}
+    if report.setting == "inductive":
+        groups = {
+            "validation nodes": "val_accuracy",
+            "observed test nodes": "observed_test_accuracy",
+            "unseen nodes": "test_accuracy",
+        }
+    named = ((group, _by_whom(report.runs, field)) for group, field in groups.items())
+    return tuple(GroupAccuracy(group, *values) for group, values in named if not np.isnan(values[0]).all())
+
+
+def _by_whom(runs: list[SeedReport], field: str) -> list[Reals]:
+    """Student, teacher and baseline, each (S,); NaN where nothing was measured."""
+    prefixes = ("", "teacher_", "baseline_")
+    return [np.array([getattr(run, prefix + field) for run in runs], np.float64) for prefix in prefixes]
+
+
+def _classes(dataset: Dataset, prepared: Prepared, answers: Answers) -> ClassResults:
+    inputs, C = prepared.inputs, dataset.graph.num_classes
+    labels = inputs.test_labels.cpu().numpy()
+    predicted = inputs.test_rows(answers.observed, answers.unseen).argmax(dim=1).cpu().numpy()
+    teacher = inputs.test_rows(prepared.teacher.logits, prepared.teacher.unseen_logits)
+    right = labels[teacher.argmax(dim=1).cpu().numpy() == labels]
+    confusion = np.zeros((C, C), np.int64)
+    np.add.at(confusion, (labels, predicted), 1)
+    with np.errstate(invalid="ignore"):
+        teacher_recall = np.bincount(right, minlength=C) / confusion.sum(axis=1)
+    return ClassResults(dataset.graph.class_names, confusion, teacher_recall)
+
+
+def _calibration(student: Peer, answers: Answers) -> Calibration:
+    inputs, temperature = student.prepared.inputs, float(student.distilled.student.temperature)
+    logits = inputs.test_rows(answers.observed, answers.unseen)
+    before, after = (
+        bin_by_confidence((logits / divisor).softmax(dim=1), inputs.test_labels)
+        for divisor in (1.0, temperature)
+    )
+    return Calibration(temperature, before, after)

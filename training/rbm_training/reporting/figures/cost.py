@@ -1,0 +1,63 @@
+"""Plots of accuracy against cost."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.ticker import Locator, LogLocator, MaxNLocator, NullFormatter
+
+from rbm_training.reporting.figures.style import INK, add_legend, new_axes, shorten, sign, styled, tick_number
+from rbm_training.reporting.figures.svg import Plot
+from rbm_training.reporting.report_data import Counts, Method, Reals
+
+
+@styled
+def cost_plots(methods: Sequence[Method]) -> list[Plot]:
+    """Test accuracy against arithmetic and against measured latency."""
+    flops = np.array([method.flops_per_node for method in methods])
+    alone = np.array([method.latency_microseconds_alone for method in methods])
+    batched = np.array([method.latency_microseconds_batched for method in methods])
+    return [
+        _pareto_plot("flops", methods, flops, "FLOPs per node"),
+        _pareto_plot("latency-1", methods, alone, "latency in batches of 1 (µs per row)"),
+        _pareto_plot("latency-128", methods, batched, "latency in batches of 128 (µs per row)"),
+    ]
+
+
+def _pareto_plot(name: str, methods: Sequence[Method], costs: Reals, cost_label: str) -> Plot:
+    accuracies = 100 * np.array([method.test_accuracy for method in methods])
+    figure, axes = new_axes(290, cost_label, "test accuracy (%)")
+    best = pareto_front(costs, accuracies)
+    axes.step(costs[best], accuracies[best], where="post", color=INK, alpha=0.6, lw=1.2, ls="--")
+    points = []
+    for place, (cost, accuracy) in enumerate(zip(costs, accuracies, strict=True)):
+        color, marker = sign(place)
+        points.append(axes.scatter(cost, accuracy, s=80, color=color, marker=marker, zorder=3))
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(_ticks(costs))
+    axes.xaxis.set_major_formatter(tick_number)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.margins(0.12)
+    add_legend(figure, points, [shorten(method.name) for method in methods])
+    front = ", ".join(methods[row].name for row in best)
+    return Plot(
+        name,
+        figure,
+        f"Test accuracy against {cost_label}; best for their cost: {front}.",
+        "Up and to the left is better; no method beats one on the dashed line in accuracy and cost at once.",
+    )
+
+
+def _ticks(costs: Reals) -> Locator:
+    """About five round numbers on a logarithmic axis, however long it is."""
+    span = costs.max() / costs.min()
+    if span < 5:
+        return MaxNLocator(nbins=5)
+    return LogLocator(subs=(1, 2, 5) if span < 100 else (1,))
+
+
+def pareto_front(costs: Reals, accuracies: Reals) -> Counts:
+    """Rows that no other beats in both, cheapest first; costs and accuracies are (n,)."""
+    order = np.lexsort((-accuracies, costs))
+    sorted_accuracies = accuracies[order]
+    best_before = np.maximum.accumulate(np.r_[-np.inf, sorted_accuracies[:-1]])
+    return np.asarray(order[sorted_accuracies > best_before])

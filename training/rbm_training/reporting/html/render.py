@@ -1,0 +1,65 @@
+"""From a portrait to one HTML file that needs nothing else: no script, no font, no request."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from rbm_bundle.folders import replace_file
+from rbm_training.reporting.figures import Plot, to_svg
+from rbm_training.reporting.html import accuracy_sections as answers
+from rbm_training.reporting.html import training_sections as making
+from rbm_training.reporting.html.parts import Section
+from rbm_training.reporting.report_data import Portrait
+
+PAGE_FILE = "report.html"
+HERE = Path(__file__).parent
+
+
+def sections_of(portrait: Portrait) -> list[Section]:
+    """All sections that have data, in the order of reading."""
+    sections = [
+        answers.summary(portrait),
+        answers.classes(portrait),
+        answers.confusion(portrait),
+        answers.calibration(portrait),
+        making.training(portrait),
+        making.stability(portrait),
+        *making.specialisation(portrait),
+        answers.unseen(portrait),
+        making.cost(portrait),
+        making.provenance(portrait),
+    ]
+    return [section for section in sections if section is not None]
+
+
+def render_page(portrait: Portrait) -> str:
+    """The whole page; the same portrait gives the same text."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"svg": _svg, "unbroken": _unbroken}
+    return environment.get_template("page.html").render(
+        facts=portrait.facts,
+        sections=sections_of(portrait),
+        style=Markup((HERE / "page.css").read_text("utf-8")),
+    )
+
+
+def _svg(plot: Plot) -> Markup:
+    return Markup(to_svg(plot))
+
+
+def _unbroken(text: str) -> str:
+    """Keep a percent sign on the line of its number."""
+    return text.replace(" %", "\u00a0%")
+
+
+def write_page(path: Path, portrait: Portrait) -> None:
+    """Write the page, whole or not at all."""
+    replace_file(path, render_page(portrait).encode())

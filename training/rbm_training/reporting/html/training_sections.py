@@ -1,0 +1,108 @@
+"""Sections about the student itself: how it was trained, how it routes, what it costs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rbm_training.reporting.figures import cost_plots, map_plots, stability_plots, training_plots
+from rbm_training.reporting.figures.style import shorten
+from rbm_training.reporting.html.formats import NOTHING, count, listed, percent, three_digits
+from rbm_training.reporting.html.parts import Section, Table
+from rbm_training.reporting.report_data import LayerMap, Portrait
+
+MAIN_CLASSES = 2
+
+
+def training(portrait: Portrait) -> Section | None:
+    """Accuracies and losses by epoch."""
+    if not portrait.histories:
+        return None
+    student = portrait.histories[0]
+    routed = "" if student.routing_start is None else f", routing started at epoch {student.routing_start}"
+    lead = f"{count(len(student.epochs))} epochs; epoch {student.selected_epoch} was selected{routed}."
+    return Section("training", "Training", lead, plots=tuple(training_plots(portrait.histories)))
+
+
+def stability(portrait: Portrait) -> Section | None:
+    """Whether routing settles, and whether all experts are used."""
+    if not portrait.histories or portrait.histories[0].routing_start is None:
+        return None
+    told = "; ".join(
+        f"layer {layer.layer} is {percent(layer.balance[-1])} % balanced and {percent(layer.switching[-1])} %"
+        " of nodes switch expert"
+        for layer in portrait.histories[0].layers
+    )
+    plots = tuple(stability_plots(portrait.histories))
+    return Section("stability", "Routing stability", f"At the last epoch {told}.", plots=plots)
+
+
+def specialisation(portrait: Portrait) -> list[Section]:
+    """What the experts of each layer are for."""
+    names = portrait.classes.names
+    return [
+        Section(
+            f"specialisation-{layer.layer}",
+            f"Specialisation, layer {layer.layer}",
+            "What the layer's experts are for, on a sample of its inputs laid out in two dimensions.",
+            (_experts(layer, names),),
+            tuple(map_plots(layer, names)),
+        )
+        for layer in portrait.maps
+    ]
+
+
+def _experts(layer: LayerMap, names: Sequence[str]) -> Table:
+    rows = []
+    for expert, shares in enumerate(layer.class_shares):
+        main = [label for label in np.argsort(-shares, kind="stable")[:MAIN_CLASSES] if shares[label] > 0]
+        told = listed([f"{shorten(names[label])} {percent(shares[label], 0)} %" for label in main])
+        rows.append((str(expert), told or NOTHING, percent(float((layer.expert == expert).mean()))))
+    columns = ("expert", "main classes of its rows", "first for (%)")
+    return Table("Experts", columns, tuple(rows), num_names=2)
+
+
+def cost(portrait: Portrait) -> Section | None:
+    """What a row costs, and what others give for that."""
+    if not portrait.methods:
+        return None
+    rows = tuple(
+        (
+            method.name,
+            percent(method.val_accuracy),
+            percent(method.test_accuracy),
+            count(method.num_parameters),
+            count(method.flops_per_node),
+            three_digits(method.latency_microseconds_alone),
+            three_digits(method.latency_microseconds_batched),
+        )
+        for method in portrait.methods
+    )
+    columns = (
+        "",
+        "validation (%)",
+        "test (%)",
+        "parameters",
+        "FLOPs per node",
+        "µs, batch 1",
+        "µs, batch 128",
+    )
+    table = Table("Accuracy, size, arithmetic, and measured latency per row", columns, rows)
+    plots = cost_plots(portrait.methods) if len(portrait.methods) > 1 else []
+    lead = "What classifying one node takes: arithmetic is counted, latency is measured."
+    return Section("cost", "Cost", lead, (table,), tuple(plots))
+
+
+def provenance(portrait: Portrait) -> Section:
+    """What it takes to repeat the run."""
+    facts = portrait.facts
+    rows = (
+        ("created", facts.created_at),
+        ("git commit", facts.git_commit or "unknown"),
+        ("dataset sha256", facts.dataset_sha256),
+        ("seeds", listed(facts.seeds)),
+        ("exported seed", str(facts.exported_seed)),
+        *((f"version of {library}", version) for library, version in facts.versions.items()),
+    )
+    table = Table("What this run was made from", ("", ""), rows, num_names=2)
+    lead = "What it takes to repeat this run."
+    return Section("provenance", "Provenance", lead, (table,), verbatim=facts.config_toml)

@@ -1,0 +1,112 @@
+"""From what was trained to what is reported: the same three groups of nodes for student, teacher, baseline.
+
+Dimension letters: N observed nodes, U unseen nodes, F features, C classes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from rbm_training.data.scaling import InputScaling
+from rbm_training.data.sparse_rows import as_array
+from rbm_training.distillation.inputs import StudentInputs
+from rbm_training.distillation.predictions import answer_all
+from rbm_training.distillation.train import DistilledStudent
+from rbm_training.distillation.training_data import Prepared
+from rbm_training.evaluation.calibration import calibration_error
+from rbm_training.evaluation.feature_baseline import fit_baseline
+from rbm_training.evaluation.metrics import accuracy, production_accuracy
+from rbm_training.reporting.summary import SeedReport
+from rbm_training.students.routing import expert_usage
+
+
+@dataclass(frozen=True, slots=True)
+class GroupAccuracies:
+    """Accuracy on validation, observed test and unseen nodes; None for a group without nodes."""
+
+    val: float
+    observed_test: float | None
+    unseen: float | None
+
+    @property
+    def test(self) -> float:
+        """Accuracy on the setting's test nodes: the unseen ones where there are any."""
+        value = self.unseen if self.unseen is not None else self.observed_test
+        assert value is not None, "a task has test nodes"
+        return value
+
+    @property
+    def production(self) -> float | None:
+        """Accuracy on the mixture of unseen and observed nodes that production sees."""
+        return None if self.unseen is None else production_accuracy(self.unseen, self.observed_test)
+
+
+def measure_seed(prepared: Prepared, distilled: DistilledStudent, seed: int, seconds: float) -> SeedReport:
+    """Everything that is reported of one seed."""
+    student, inputs, teacher = distilled.student, prepared.inputs, prepared.teacher
+    answers = answer_all(student, inputs)
+    test_logits = inputs.test_rows(answers.observed, answers.unseen)
+    groups = group_accuracies(inputs, answers.observed, answers.unseen)
+    teacher_groups = group_accuracies(inputs, teacher.logits, teacher.unseen_logits)
+    baseline = _measure_baseline(inputs, prepared.scaling)
+    inductive = prepared.task.setting == "inductive"
+    return SeedReport(
+        seed=seed,
+        student=distilled.kind,
+        num_parameters=distilled.costs.num_parameters,
+        flops_per_node=distilled.costs.flops_per_node,
+        selected_epoch=distilled.selected_epoch,
+        num_epochs=len(distilled.history),
+        val_accuracy=distilled.validation.val_accuracy,
+        test_accuracy=groups.test,
+        test_accuracy_max=distilled.test_accuracy_max,
+        unseen_accuracy=groups.unseen,
+        observed_test_accuracy=groups.observed_test if inductive else None,
+        production_accuracy=groups.production,
+        teacher_val_accuracy=teacher_groups.val,
+        teacher_test_accuracy=teacher_groups.test,
+        teacher_unseen_accuracy=teacher_groups.unseen,
+        teacher_observed_test_accuracy=teacher_groups.observed_test if inductive else None,
+        baseline_val_accuracy=baseline.val,
+        baseline_test_accuracy=baseline.test,
+        baseline_observed_test_accuracy=baseline.observed_test if inductive else None,
+        calibration_error=calibration_error(
+            (test_logits / student.temperature).softmax(dim=1), inputs.test_labels
+        ),
+        calibration_error_uncalibrated=calibration_error(test_logits.softmax(dim=1), inputs.test_labels),
+        expert_usage=expert_usage(answers.layers),
+        seconds=round(seconds, 3),
+    )
+
+
+def group_accuracies(inputs: StudentInputs, logits: Tensor, unseen_logits: Tensor) -> GroupAccuracies:
+    """Accuracies of answers to observed (N, C) and unseen nodes (U, C); validation on observed ones."""
+
+    def observed(rows: Tensor) -> float:
+        return accuracy(logits[rows], inputs.labels[rows])
+
+    return _by_group(inputs, observed, lambda: accuracy(unseen_logits, inputs.unseen.labels))
+
+
+def _measure_baseline(inputs: StudentInputs, scaling: InputScaling) -> GroupAccuracies:
+    features, labels = as_array(scaling.scale_features(inputs.features)), inputs.labels.cpu().numpy()
+    unseen = as_array(scaling.scale_features(inputs.unseen.features))
+    train, val = inputs.train.cpu().numpy(), inputs.val.cpu().numpy()
+    baseline = fit_baseline(features[train], labels[train], features[val], labels[val])
+
+    def observed(rows: Tensor) -> float:
+        nodes = rows.cpu().numpy()
+        return baseline.accuracy(features[nodes], labels[nodes])
+
+    return _by_group(inputs, observed, lambda: baseline.accuracy(unseen, inputs.unseen.labels.cpu().numpy()))
+
+
+def _by_group(
+    inputs: StudentInputs, observed: Callable[[Tensor], float], unseen: Callable[[], float]
+) -> GroupAccuracies:
+    return GroupAccuracies(
+        val=observed(inputs.val),
+        observed_test=observed(inputs.test) if len(inputs.test) else None,
+        unseen=unseen() if len(inputs.unseen) else None,
+    )

@@ -1,0 +1,194 @@
+"""What the page of a run shows of it: measurements, epochs, maps and costs, as plain arrays.
+
+Everything but accuracies is the exported seed's. Accuracies and shares are 0..1, NaN where nothing was
+measured.
+Dimension letters: S seeds, C classes, J confidence bins, T epochs, E experts, R sampled rows.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rbm_bundle.manifest import Setting
+from rbm_training.evaluation.calibration import Reliability
+
+Reals = npt.NDArray[np.floating[Any]]
+Counts = npt.NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What was run, and from what. `config_toml` is the resolved experiment; `created_at` is ISO 8601."""
+
+    name: str
+    dataset: str
+    setting: Setting
+    teacher: str
+    student: str
+    seeds: tuple[int, ...]
+    exported_seed: int
+    created_at: str
+    git_commit: str | None
+    dataset_sha256: str
+    versions: Mapping[str, str]
+    config_toml: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupAccuracy:
+    """Accuracies on one group of nodes, such as "test nodes". Shapes: each (S,), as the seeds are."""
+
+    group: str
+    student: Reals
+    teacher: Reals
+    baseline: Reals
+
+
+@dataclass(frozen=True, slots=True)
+class ClassResults:
+    """Answers on the nodes that the setting tests on, by class.
+
+    Shapes: names C; confusion (C, C), nodes by true (row) and predicted (column) class; teacher_recall (C,).
+    """
+
+    names: tuple[str, ...]
+    confusion: Counts
+    teacher_recall: Reals
+
+    @property
+    def num_nodes(self) -> Counts:
+        """Test nodes of each class, (C,)."""
+        return np.asarray(self.confusion.sum(axis=1))
+
+    @property
+    def recall(self) -> Reals:
+        """Share of each class's nodes that the student found, (C,)."""
+        return _shares(self.confusion.diagonal(), self.num_nodes)
+
+    @property
+    def precision(self) -> Reals:
+        """Share of the student's answers of each class that are right, (C,)."""
+        return _shares(self.confusion.diagonal(), self.confusion.sum(axis=0))
+
+    @property
+    def row_shares(self) -> Reals:
+        """Confusion as shares of each true class, (C, C)."""
+        return _shares(self.confusion, self.num_nodes[:, None])
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Reliability before and after the temperature, which is fitted on validation nodes."""
+
+    temperature: float
+    before: Reliability
+    after: Reliability
+
+
+@dataclass(frozen=True, slots=True)
+class LayerHistory:
+    """How a layer routed, epoch by epoch; NaN before it did.
+
+    `layer` is its number in the student, from 0.
+
+    Shapes: utilisation (T, E), share of the routed rows that each expert got; switching (T,), share of nodes
+    whose first expert is another than an epoch before, NaN at the first routed epoch too.
+    """
+
+    layer: int
+    utilisation: Reals
+    switching: Reals
+
+    @property
+    def balance(self) -> Reals:
+        """Entropy of the utilisation over that of an even one, (T,): 1 even, 0 all rows to one expert."""
+        used = np.where(self.utilisation > 0, self.utilisation, 1.0)  # 0 log 0 = 0
+        entropy = -(used * np.log(used)).sum(axis=1) / np.log(max(2, used.shape[1]))
+        return np.where(np.isnan(self.utilisation).any(axis=1), np.nan, entropy)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingHistory:
+    """A training, epoch by epoch.
+
+    `test_accuracy` is recorded, never selected on. `routing_start` is the first routed epoch; it is None,
+    and there are no layers, where nothing was routed.
+
+    Shapes: epochs, val_accuracy, test_accuracy and each named loss (T,); layers L.
+    """
+
+    method: str
+    epochs: Counts
+    val_accuracy: Reals
+    test_accuracy: Reals
+    losses: Mapping[str, Reals]
+    layers: tuple[LayerHistory, ...]
+    routing_start: int | None
+    selected_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class LayerMap:
+    """Where a layer's experts stand among its inputs; `layer` is its number in the student, from 0.
+
+    Shapes: points (R, 2) and memory (E, 2) in one map; expert (R,), the first of each point; label (R,), its
+    class; class_shares (E, C), each expert's rows by class, rows sum to 1.
+    """
+
+    layer: int
+    points: Reals
+    memory: Reals
+    expert: Counts
+    label: Counts
+    class_shares: Reals
+
+
+@dataclass(frozen=True, slots=True)
+class UnseenAccuracy:
+    """Accuracy on unseen nodes by where their positions come from. Shapes: each (S,).
+
+    inferred from known neighbours; true, encoded with the whole graph; default, the zeros of a stranger.
+    """
+
+    inferred: Reals
+    true: Reals
+    default: Reals
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """Accuracy and cost of one of the compared methods; latency per row, in batches of 1 and of 128."""
+
+    name: str
+    val_accuracy: float
+    test_accuracy: float
+    num_parameters: int
+    flops_per_node: float
+    latency_microseconds_alone: float
+    latency_microseconds_batched: float
+
+
+@dataclass(frozen=True, slots=True)
+class Portrait:
+    """A finished run as its page shows it; what is empty or None is left out.
+
+    The last group of `accuracies` is the one that the setting tests on. Histories and methods begin with the
+    student.
+    """
+
+    facts: RunFacts
+    accuracies: tuple[GroupAccuracy, ...]
+    classes: ClassResults
+    calibration: Calibration | None = None
+    histories: tuple[TrainingHistory, ...] = ()
+    maps: tuple[LayerMap, ...] = ()
+    unseen: UnseenAccuracy | None = None
+    methods: tuple[Method, ...] = ()
+
+
+def _shares(part: Counts, whole: Counts) -> Reals:
+    """part / whole, NaN where the whole is 0."""
+    return np.asarray(np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0))

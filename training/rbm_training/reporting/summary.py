@@ -1,0 +1,150 @@
+"""What a run leaves to read: `report.json`, and the same as a table.
+
+Accuracies are 0..1, taken at the epoch of best validation; means over seeds, with `_std` beside them.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from rbm_bundle.folders import replace_file
+from rbm_bundle.manifest import Setting
+from rbm_training.evaluation.metrics import mean_and_deviation
+
+REPORT_FILE = "report.json"
+
+
+class ReportError(Exception):
+    """A report that cannot be shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeedReport:
+    """One seed's measurements.
+
+    `test_accuracy` is measured on the test nodes of the setting: inductive, those are the unseen nodes, and
+    the observed test nodes stand apart, and `production_accuracy` mixes both, one to four; `val_accuracy` is
+    what the student was selected by, pseudo-unseen nodes included, which teacher and baseline do not answer
+    for. `test_accuracy_max` is the highest test accuracy of any epoch, which
+    the paper's released code prints; it is inflated and nothing is chosen by it (None for an ensemble). The
+    baseline is logistic regression on the scaled features. `expert_usage` is each layer's share of routed
+    rows by expert.
+    """
+
+    seed: int
+    student: str
+    num_parameters: int
+    flops_per_node: int
+    selected_epoch: int | None
+    num_epochs: int
+    val_accuracy: float
+    test_accuracy: float
+    test_accuracy_max: float | None
+    unseen_accuracy: float | None
+    observed_test_accuracy: float | None
+    production_accuracy: float | None
+    teacher_val_accuracy: float
+    teacher_test_accuracy: float
+    teacher_unseen_accuracy: float | None
+    teacher_observed_test_accuracy: float | None
+    baseline_val_accuracy: float
+    baseline_test_accuracy: float
+    baseline_observed_test_accuracy: float | None
+    calibration_error: float
+    calibration_error_uncalibrated: float
+    expert_usage: list[list[float]]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """All seeds of a run, and which of them was exported."""
+
+    name: str
+    dataset: str
+    setting: Setting
+    teacher: str
+    exported_seed: int
+    bundle_id: str
+    git_commit: str | None
+    versions: dict[str, str]
+    runs: list[SeedReport]
+
+    def to_json(self) -> str:
+        """The report as JSON: means on top, every seed below."""
+        document = {key: value for key, value in asdict(self).items() if key != "runs"}
+        document["seeds"] = [run.seed for run in self.runs]
+        document.update(summarise(self.runs))
+        exported = next(run for run in self.runs if run.seed == self.exported_seed)
+        for name in ("student", "num_parameters", "flops_per_node", "expert_usage"):
+            document[name] = getattr(exported, name)
+        document["runs"] = [asdict(run) for run in self.runs]
+        return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+_AVERAGED = (
+    *("val_accuracy", "test_accuracy", "test_accuracy_max", "unseen_accuracy", "observed_test_accuracy"),
+    "production_accuracy",
+    *("teacher_val_accuracy", "teacher_test_accuracy", "teacher_unseen_accuracy"),
+    *("teacher_observed_test_accuracy", "baseline_val_accuracy", "baseline_test_accuracy"),
+    "baseline_observed_test_accuracy",
+    *("calibration_error", "calibration_error_uncalibrated", "seconds"),
+)
+
+
+def summarise(runs: list[SeedReport]) -> dict[str, float | None]:
+    """Mean of every measurement and, as `<name>_std`, its deviation over seeds; None where undefined."""
+    summary: dict[str, float | None] = {}
+    for name in _AVERAGED:
+        values = [getattr(run, name) for run in runs]
+        defined = [value for value in values if value is not None]
+        mean, deviation = mean_and_deviation(defined) if defined else (None, None)
+        summary[name], summary[f"{name}_std"] = mean, deviation
+    return summary
+
+
+def write_report(folder: Path, report: RunReport) -> None:
+    """Write `report.json`; its presence says that the run is finished."""
+    replace_file(folder / REPORT_FILE, report.to_json().encode())
+
+
+def report_table(path: Path) -> Table:
+    """A finished run's `report.json` as a table for the terminal.
+
+    Raises:
+        ReportError: there is no report, or it is not one of ours.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+        return _table(document)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ReportError(f"{path}: found no readable report; wanted that of a finished run") from error
+
+
+def _table(document: dict[str, Any]) -> Table:
+    seeds = ", ".join(map(str, document["seeds"]))
+    table = Table(title=f"{document['name']}: {document['dataset']}, {document['setting']}, seed {seeds}")
+    table.add_column("accuracy at the epoch of best validation")
+    for who in ("student", "teacher", "features only"):
+        table.add_column(who, justify="right")
+    inductive = document["setting"] == "inductive"
+    rows = [("validation nodes", "val_accuracy"), ("test nodes", "test_accuracy")]
+    if inductive:
+        rows = [rows[0], ("observed test nodes", "observed_test_accuracy"), ("unseen nodes", "test_accuracy")]
+    for title, key in rows:
+        cells = [_cell(document, prefix + key) for prefix in ("", "teacher_", "baseline_")]
+        table.add_row(title, *cells)
+    inflated = document["test_accuracy_max"]
+    if inflated is not None:
+        table.caption = f"highest test accuracy of any epoch, as the released code reports it: {inflated:.4f}"
+    return table
+
+
+def _cell(document: dict[str, float | None], key: str) -> str:
+    value, deviation = document.get(key), document.get(f"{key}_std")
+    if value is None:
+        return "–"
+    return f"{value:.4f}" + (f" ± {deviation:.4f}" if deviation is not None else "")

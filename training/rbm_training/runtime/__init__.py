@@ -1,0 +1,1 @@
+"""What a run leaves and where it runs: log, environment, artifacts."""

@@ -1,0 +1,115 @@
+"""A bank of linear experts: what every layer of every student is.
+
+A layer of one expert is a plain linear layer, and a student of such layers an MLP. Who shares a row out among
+several experts is the subclasses' matter: `rbm.py` by a memory, `moe.py` by a learnt router.
+
+Dimension letters: B batch, D layer input, H layer output, E experts, K experts per row.
+"""
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from rbm_training.data.sparse_rows import Rows, dropout
+from rbm_training.students.routing import LayerRouting
+
+MAX_LOG_SCALE = math.log(100.0)
+
+
+class ExpertLayer(nn.Module):
+    """E linear experts, of which each row uses K.
+
+    With mixing weights w of the chosen experts e,
+
+        out = exp(ϑ) · Σ_e w_e · ((exp(A_e) ⊙ x) W_e + b_e).
+
+    Until routing has started the layer is its first expert alone; since ϑ = 0, A = 0 and the weights sum
+    to 1, cloning that expert changes no output. One expert has no scale of its own.
+
+    Shapes: (B, D), in the first layer dense or sparse, → (B, H); weight (E, D, H), bias (E, H).
+    """
+
+    weights_learn: ClassVar[bool] = False  # whether the task's gradient reaches the mixing weights
+
+    def __init__(
+        self,
+        in_width: int,
+        out_width: int,
+        num_experts: int = 1,
+        experts_per_row: int = 1,
+        dropout: float = 0.0,
+        gains: bool = False,
+    ) -> None:
+        super().__init__()
+        self.num_experts = num_experts
+        self.experts_per_row = experts_per_row
+        self.dropout = dropout
+        self.routed = num_experts == 1
+        self.weight = nn.Parameter(torch.empty(num_experts, in_width, out_width))
+        self.bias = nn.Parameter(torch.zeros(num_experts, out_width))
+        self.log_scale = nn.Parameter(torch.zeros(())) if num_experts > 1 else None
+        self.log_gain = nn.Parameter(torch.zeros(num_experts, in_width)) if gains else None
+        for expert in self.weight.data:
+            nn.init.xavier_uniform_(expert, gain=nn.init.calculate_gain("relu"))
+
+    @torch.no_grad()
+    def clone_first(self) -> None:
+        """Make every expert the first one, and route from now on."""
+        self.weight.copy_(self.weight[:1].expand_as(self.weight))
+        self.bias.copy_(self.bias[:1].expand_as(self.bias))
+        self.routed = True
+
+    def route(self, x: Rows) -> LayerRouting:
+        """Every row to the one expert there is."""
+        rows = torch.zeros(len(x), 1, device=x.device)
+        return LayerRouting(
+            key=rows,
+            experts=rows.long(),
+            weights=torch.ones_like(rows).to(self.weight),
+            similarity=rows.to(self.weight),
+            gap=torch.full_like(rows[:, 0], math.inf),
+            num_experts=1,
+        )
+
+    def effective_weight(self) -> Tensor:
+        """Expert matrices with input gains folded in, (E, D, H)."""
+        if self.log_gain is None:
+            return self.weight
+        return self.log_gain.clamp_max(MAX_LOG_SCALE).exp().unsqueeze(-1) * self.weight
+
+    def scale(self) -> Tensor:
+        """exp(ϑ), the learnt scale of the layer's output."""
+        if self.log_scale is None:
+            return torch.ones_like(self.bias[0, 0])
+        return self.log_scale.clamp_max(MAX_LOG_SCALE).exp()
+
+    def forward(self, x: Rows) -> tuple[Tensor, LayerRouting | None]:
+        """Output (B, H), and how the rows were routed (None before routing starts)."""
+        dropped = dropout(x, self.dropout, self.training)
+        if not self.routed:
+            return dropped @ self.weight[0] + self.bias[0], None
+        routing = self.route(x)
+        if self.num_experts == 1:
+            return dropped @ self.effective_weight()[0] + self.bias[0], routing
+        E, D, H = self.weight.shape
+        flat_weight = self.effective_weight().permute(1, 0, 2).reshape(D, E * H)
+        every_expert = (dropped @ flat_weight).view(-1, E, H) + self.bias  # (B, E, H)
+        gates = routing.gates() if self.weights_learn else routing.gates().detach()
+        mixed = torch.bmm(gates.unsqueeze(1), every_expert).squeeze(1)  # (B, H)
+        return self.scale() * mixed, routing
+
+
+def choose(similarity: Tensor, experts_per_row: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The K experts of largest similarity (B, E), ties to the lowest index.
+
+    Returns:
+        experts and their similarity, (B, K), and (B,) by how much the last of them leads the next.
+    """
+    ranked = similarity.sort(dim=1, descending=True, stable=True)
+    K = experts_per_row
+    gap = torch.full_like(similarity[:, 0], math.inf)
+    if similarity.shape[1] > K:
+        gap = (ranked.values[:, K - 1] - ranked.values[:, K]).detach()
+    return ranked.indices[:, :K], ranked.values[:, :K], gap

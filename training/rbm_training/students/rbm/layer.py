@@ -1,0 +1,113 @@
+"""RbM, Routing-by-Memory: experts chosen by the likeness of a row to memory vectors.
+
+Rumiantsev & Coates, "Graph Knowledge Distillation to Mixture of Experts", TMLR 2024, arXiv 2406.11919.
+Every linear layer of an MLP becomes a bank of linear experts; which of them see a row is decided by the
+cosine between the layer's input and memory vectors that live in the same space.
+
+Dimension letters: B batch, D layer input, E experts, K experts per row.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rbm_training.data.sparse_rows import Rows, only_features, only_positions, squared_norms, unit_rows
+from rbm_training.students.expert_layer import ExpertLayer, choose
+from rbm_training.students.routing import LayerRouting
+
+Metric = Literal["cosine", "euclidean"]
+RoutingInput = Literal["all", "features", "positions"]
+
+
+class RbMLayer(ExpertLayer):
+    """Experts routed by a memory.
+
+    For a row x with unit vector x̂, unit memories m̂_e and the K experts of largest similarity
+    c_e = <x̂, m̂_e>, the mixing weights are softmax(κ c) over those K, κ the sharpness (1 in the paper). With
+    the Euclidean metric memories are points and c_e = −‖x − m_e‖² / 2s², where s² is the mean squared
+    distance of rows to their nearest memory at the start.
+
+    The mixing weights and the memory take no gradient from the task: routing learns from the auxiliary
+    losses (which push on x) and from the moving average in `memory.py`.
+
+    Args:
+        num_features: F, the columns of the input that are features; the rest are positions.
+        routing_input: which of them decide; the others neither count nor are remembered.
+
+    Shapes: memory (E, D), unit rows for the cosine.
+    """
+
+    memory: Tensor
+    spread: Tensor
+
+    def __init__(
+        self,
+        in_width: int,
+        out_width: int,
+        num_experts: int,
+        experts_per_row: int,
+        dropout: float = 0.0,
+        gains: bool = False,
+        *,
+        metric: Metric = "cosine",
+        sharpness: float = 1.0,
+        routing_input: RoutingInput = "all",
+        num_features: int | None = None,
+    ) -> None:
+        super().__init__(in_width, out_width, num_experts, experts_per_row, dropout, gains)
+        self.metric = metric
+        self.sharpness = sharpness
+        self.routing_input = routing_input
+        self.num_features = in_width if num_features is None else num_features
+        self.register_buffer("memory", torch.zeros(num_experts, in_width))
+        self.register_buffer("spread", torch.ones(()))
+
+    def key(self, x: Rows) -> Rows:
+        """What is compared with the memory, (B, D): the part of the row that decides, for the cosine of
+        norm 1."""
+        if self.routing_input == "features":
+            x = only_features(x, self.num_features)
+        elif self.routing_input == "positions":
+            x = only_positions(x, self.num_features)
+        return unit_rows(x) if self.metric == "cosine" else x
+
+    @torch.no_grad()
+    def start_routing(self, memory: Tensor, spread: float = 1.0) -> None:
+        """Clone the first expert into all and route by `memory` (E, D) from now on.
+
+        Args:
+            spread: s² of the Euclidean metric.
+        """
+        self.clone_first()
+        self.memory.copy_(unit_rows(memory) if self.metric == "cosine" else memory)
+        self.spread.fill_(spread)
+
+    def similarity(self, key: Rows) -> Tensor:
+        """c of every expert, (B, E).
+
+        Distances are taken from the mean of the memories: the norms of rows and memories, from which float32
+        would lose the small differences that choose experts, then cancel before they are rounded.
+        """
+        if self.metric == "cosine":
+            return key @ self.memory.T
+        center = self.memory.mean(dim=0, keepdim=True)  # (1, D)
+        apart = self.memory - center
+        own = squared_norms(key).unsqueeze(1) - 2 * (key @ center.T) + center.pow(2).sum()  # ‖x − m̄‖²
+        products = key @ apart.T - center @ apart.T
+        return (products - (own + apart.pow(2).sum(dim=1)) / 2) / self.spread
+
+    def route(self, x: Rows) -> LayerRouting:
+        """Choose experts for x (B, D); an all-zero key has similarity 0 and goes to experts 0..K-1."""
+        key = self.key(x)
+        experts, similarity, gap = choose(self.similarity(key), self.experts_per_row)
+        if self.metric == "cosine":
+            gap = gap.masked_fill(squared_norms(key) == 0, torch.inf)
+        return LayerRouting(
+            key=key,
+            experts=experts,
+            weights=(self.sharpness * similarity).softmax(dim=1),
+            similarity=similarity,
+            gap=gap,
+            num_experts=self.num_experts,
+        )

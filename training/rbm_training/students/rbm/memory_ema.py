@@ -1,0 +1,114 @@
+"""How routing memories move: one moving average an optimiser step.
+
+Memories are buffers, never parameters: the optimiser does not see them (docs/method.md, "Student").
+Dimension letters: D layer input, E experts.
+"""
+
+import torch
+from torch import Tensor
+
+from rbm_training.config import RoutingConfig
+from rbm_training.data.sparse_rows import dense_row, squared_norms, unit_rows, weighted_sums
+from rbm_training.students.rbm.layer import RbMLayer
+from rbm_training.students.routing import LayerRouting
+from rbm_training.students.student import Student, StudentOutput
+
+
+class MemoryAverager:
+    """Moves the memories of a student once an optimiser step, from what the step's batches put in.
+
+    For an expert with assigned mass,  M_e ← normalise(γ m̂_e + (1−γ) μ_e),  μ_e = Σ w x̂ / Σ w  over the
+    rows of all batches of the step; without mass it keeps its direction. Then every memory is pushed away
+    from the mean of the others (the self-similarity term as an explicit step), and an expert that got no
+    row for `revive_after` steps takes over the worst-served input. Memories of the Euclidean metric are
+    points: they are neither normalised nor pushed. Layers without a memory are passed over.
+    """
+
+    def __init__(self, student: Student, config: RoutingConfig) -> None:
+        self.config = config
+        layers = student.expert_layers()
+        self.layers = [_LayerAverage(layer) if isinstance(layer, RbMLayer) else None for layer in layers]
+
+    @torch.no_grad()
+    def accumulate(self, output: StudentOutput) -> None:
+        """Take a batch's routing in."""
+        for average, routing in zip(self.layers, output.layers, strict=True):
+            if average is not None:
+                average.accumulate(routing)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move every memory and start afresh."""
+        for average in self.layers:
+            if average is not None:
+                average.step(self.config)
+
+
+class _LayerAverage:
+    def __init__(self, layer: RbMLayer) -> None:
+        self.layer = layer
+        self.idle_steps = torch.zeros(layer.num_experts, dtype=torch.long)
+        self._reset()
+
+    def _reset(self) -> None:
+        self.sums = torch.zeros_like(self.layer.memory)  # (E, D)
+        self.mass = torch.zeros_like(self.layer.memory[:, 0])  # (E,)
+        self.worst_similarity = float("inf")
+        self.worst_input: Tensor | None = None
+        self.worst_expert = 0
+
+    def accumulate(self, routing: LayerRouting) -> None:
+        gates = routing.gates()  # (B, E)
+        self.sums += weighted_sums(gates, routing.key)
+        self.mass += gates.sum(dim=0)
+        self._remember_worst(routing)
+
+    def _remember_worst(self, routing: LayerRouting) -> None:
+        best = routing.similarity[:, 0].detach()
+        if self.layer.metric == "cosine":  # to which a zero is like nothing, and no memory
+            best = best.masked_fill(squared_norms(routing.key) == 0, float("inf"))
+        row = int(best.argmin())
+        if float(best[row]) < self.worst_similarity:
+            self.worst_similarity = float(best[row])
+            self.worst_input = dense_row(routing.key, row).detach().clone()
+            self.worst_expert = int(routing.experts[row, 0])
+
+    def step(self, config: RoutingConfig) -> None:
+        if config.momentum < 1:
+            self._move(config)
+        self._reset()
+
+    def _move(self, config: RoutingConfig) -> None:
+        served = self.mass > 0
+        means = self.sums / self.mass.clamp_min(1e-12).unsqueeze(1)
+        moved = config.momentum * self.layer.memory + (1 - config.momentum) * means
+        is_cosine = self.layer.metric == "cosine"
+        memory = torch.where(served.unsqueeze(1), unit_rows(moved) if is_cosine else moved, self.layer.memory)
+        self.layer.memory.copy_(repel(memory, config.self_similarity) if is_cosine else memory)
+        self.idle_steps = torch.where(served.cpu(), 0, self.idle_steps + 1)
+        if int(self.idle_steps.max()) >= config.revive_after:
+            self._revive(int(self.idle_steps.argmax()))
+
+    def _revive(self, expert: int) -> None:
+        """Give an idle expert the worst-served input, and a copy of the weights that served it."""
+        if self.worst_input is None:
+            return
+        self.layer.memory[expert] = self.worst_input
+        self.layer.weight[expert] = self.layer.weight[self.worst_expert]
+        self.layer.bias[expert] = self.layer.bias[self.worst_expert]
+        if self.layer.log_gain is not None:
+            self.layer.log_gain[expert] = self.layer.log_gain[self.worst_expert]
+        self.idle_steps[expert] = 0
+
+
+def repel(memory: Tensor, strength: float) -> Tensor:
+    """Push unit memories (E, D) away from the mean of the others, along the sphere.
+
+    One descent step of size `strength` on the self-similarity Σ_i <m̂_i, sg(mean_{j≠i} m̂_j)>.
+    """
+    E = memory.shape[0]
+    if E < 2 or strength == 0:
+        return memory
+    others = (memory.sum(dim=0) - memory) / (E - 1)
+    tangent = others - (others * memory).sum(dim=1, keepdim=True) * memory
+    return unit_rows(memory - strength * tangent)

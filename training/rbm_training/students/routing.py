@@ -1,0 +1,83 @@
+"""Records of routing decisions, and what they say about a mixture.
+
+Dimension letters: B batch, D layer input, E experts, K experts per row.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rbm_training.data.sparse_rows import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRouting:
+    """How one layer routed a batch.
+
+    Shapes: key (B, D), what was compared, dense or sparse; experts (B, K) int64; weights and similarity
+    (B, K), of the chosen experts; gap (B,), similarity of the K-th minus that of the (K+1)-th expert,
+    infinite where nothing is left to rounding: when K = E, and for an all-zero key.
+    """
+
+    key: Rows
+    experts: Tensor
+    weights: Tensor
+    similarity: Tensor
+    gap: Tensor
+    num_experts: int
+
+    def gates(self) -> Tensor:
+        """The mixing weight of every expert, zero for those not chosen, (B, E)."""
+        nothing = self.weights.new_zeros(len(self.weights), self.num_experts)
+        return nothing.scatter(1, self.experts, self.weights)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerUse:
+    """How one layer of several experts was used in an epoch.
+
+    `usage` is the share of (row, choice) pairs of each expert, `entropy` its entropy relative to the largest
+    possible (1: all alike), `switching` the share of rows whose first expert is another than the epoch
+    before, None in the first.
+    """
+
+    layer: int
+    usage: list[float]
+    entropy: float
+    switching: float | None
+
+
+class RoutingMonitor:
+    """Watches the routing of the same rows from epoch to epoch."""
+
+    def __init__(self) -> None:
+        self._first_choice: dict[int, Tensor] = {}
+
+    def observe(self, layers: Sequence[LayerRouting]) -> list[LayerUse]:
+        """Use of each layer that has a choice."""
+        before, self._first_choice = self._first_choice, {}
+        uses = []
+        for index, layer in enumerate(layers):
+            if layer.num_experts > 1:
+                now, last = layer.experts[:, 0], before.get(index)
+                self._first_choice[index] = now
+                (usage,) = expert_usage([layer])
+                switching = None if last is None else float((now != last).double().mean())
+                uses.append(LayerUse(index, usage, _relative_entropy(usage), switching))
+        return uses
+
+
+def _relative_entropy(shares: list[float]) -> float:
+    return -sum(share * math.log(share) for share in shares if share > 0) / math.log(len(shares))
+
+
+def expert_usage(layers: Sequence[LayerRouting]) -> list[list[float]]:
+    """Share of the (row, choice) pairs that each expert of each layer got; rows sum to 1."""
+    usage = []
+    for layer in layers:
+        counts = torch.bincount(layer.experts.flatten(), minlength=layer.num_experts)
+        usage.append((counts / counts.sum()).tolist())
+    return usage
