@@ -37,7 +37,7 @@ def random_student(
     if features == "standardised":
         scaling.fit(torch.randn(50, num_features) * 3 + 1)
     config = StudentConfig.model_validate(
-        {"num_layers": len(widths) - 1, "dropout": 0.0, "expert_layers": "all", **shape}
+        {"num_layers": len(widths) - 1, "dropout": 0.0, "moe_layers": "all", **shape}
     )
     num_students = config.num_members if config.kind == "mlp-ensemble" else 1
     members = [build_student(scaling, widths, config) for _ in range(num_students)]

@@ -24,14 +24,14 @@ walk_length = 10
 walks_per_node = 2
 [student]
 hidden = 16
-expert_layers = "all"
+moe_layers = "all"
 [distill]
 warmup_epochs = 2
 max_epochs = 5
 """
 KINDS = {
     "rbm": ({"kind": "rbm"}, (4, 4), (2, 2)),
-    "distances": ({"metric": "euclidean", "sharpness": 2.0}, (4, 4), (2, 2)),
+    "distances": ({"metric": "euclidean", "routing_temperature": 0.5}, (4, 4), (2, 2)),
     "plain, then mixed": ({"num_experts": [1, 4]}, (1, 4), (1, 2)),
     "mlp": ({"kind": "mlp"}, (1, 1), (1, 1)),
     "moe": ({"kind": "moe", "router_top_k": "k_plus_1"}, (4, 4), (3, 3)),

@@ -10,7 +10,7 @@ from rbm_training.config import DatasetConfig, ExperimentConfig, load_config
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.graph import Task
 from rbm_training.data.loading import load_dataset
-from rbm_training.distillation.training_data import Prepared, prepare
+from rbm_training.distillation.training_data import TrainingData, prepare_training_data
 from rbm_training.runtime.log import RunLog
 from tests.training.objects import SMALL_EXPERIMENT, train
 
@@ -43,8 +43,8 @@ def log(tmp_path: Path) -> RunLog:
 
 
 @pytest.fixture
-def prepared(small_config: ExperimentConfig, dataset: Dataset, log: RunLog) -> Prepared:
-    return prepare(small_config, dataset, seed=0, log=log)
+def data(small_config: ExperimentConfig, dataset: Dataset, log: RunLog) -> TrainingData:
+    return prepare_training_data(small_config, dataset, seed=0, log=log)
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from rbm_training.__main__ import main
 from rbm_training.config import ExperimentConfig, StudentConfig
 from rbm_training.data.scaling import InputScaling
 from rbm_training.data.sparse_rows import SparseRows, as_array
-from rbm_training.distillation.trainer import Distiller
-from rbm_training.distillation.training_data import Prepared
+from rbm_training.distillation.trainer import StudentTrainer
+from rbm_training.distillation.training_data import TrainingData
 from rbm_training.students.moe import MoELayer
 from rbm_training.students.rbm.layer import RbMLayer
 from rbm_training.students.student import Student, build_student
@@ -36,12 +36,12 @@ walk_length = 10
 walks_per_node = 2
 [student]
 hidden = 16
-expert_layers = "all"
+moe_layers = "all"
 [distill]
 warmup_epochs = 5
 max_epochs = 25
 [report]
-beside = []
+baselines = []
 """
 
 
@@ -53,7 +53,7 @@ def routed_student(
     position_width: int = 4,
     widths: tuple[int, ...] = (8, 3),
     num_experts: int | tuple[int, ...] = 4,
-    experts_per_row: int = 2,
+    top_k: int = 2,
     features: str = "l2",
     position_norm: float | None = 0.5,
     gains: bool = True,
@@ -68,8 +68,8 @@ def routed_student(
         num_layers=len(widths),
         hidden=widths[0],
         num_experts=num_experts,
-        expert_layers="all",
-        experts_per_row=experts_per_row,
+        moe_layers="all",
+        top_k=top_k,
         dropout=0.0,
         input_gains=gains,
         **shape,
@@ -94,20 +94,24 @@ def _start_at_random(layer) -> None:
             nn.init.normal_(logarithm, std=0.2)
 
 
-def student_for(prepared: Prepared, **shape) -> Student:
+def student_for(data: TrainingData, **shape) -> Student:
     """A routed student of two layers that fits a prepared task, on its device."""
-    graph, P = prepared.task.graph, prepared.positions.shape[1]
+    graph, P = data.task.graph, data.positions.shape[1]
     shape = {"gains": False, **shape}
     student = routed_student(graph.num_features, P, widths=(8, graph.num_classes), **shape)
-    return student.to(prepared.inputs.labels.device)
+    return student.to(data.inputs.labels.device)
 
 
-def distiller_for(
-    prepared: Prepared, student: Student, routing=SMALL_CONFIG.routing, kind=Distiller, **distill
-) -> Distiller:
+def trainer_for(
+    data: TrainingData,
+    student: Student,
+    routing=SMALL_CONFIG.routing,
+    kind=StudentTrainer,
+    **distill,
+) -> StudentTrainer:
     """The training of a student, as the small experiment does it but for the changes given."""
     config = SMALL_CONFIG.distill.model_copy(update=distill)
-    return kind(student, prepared.inputs, prepared.teacher, prepared.edge_index, config, routing)
+    return kind(student, data.inputs, data.teacher, data.edge_index, config, routing)
 
 
 def write_npz(path, **changes) -> None:

@@ -12,7 +12,7 @@ EXPERIMENTS = sorted((Path(__file__).parents[2] / "training" / "experiments").gl
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text('name = "mine"\n[student]\nhidden = 32\nexpert_layers = "all"\n')
+    path.write_text('name = "mine"\n[student]\nhidden = 32\nmoe_layers = "all"\n')
     return path
 
 
@@ -38,7 +38,7 @@ def test_overrides_are_toml_or_else_strings(file):
     [
         ["distill.batch_rows=64"],
         ["scaling.position_norm=none"],
-        ["teacher.kind=precomputed", "teacher.logits=answers.npy"],
+        ["teacher.kind=precomputed", "teacher.logits=predictions.npy"],
         ["teacher.kind=appnp", "teacher.members=3", "teacher.power_iterations=20"],
         ["teacher.kind=gat", "teacher.heads=4"],
     ],
@@ -56,8 +56,8 @@ def test_the_resolved_experiment_reads_back_as_itself(file, overrides):
         ("student.hidden=-1", r"student\.hidden: .*greater than or equal to 1 \(found -1\)"),
         ("student.hidden=wide", r"student\.hidden: .*integer.*found 'wide'"),
         (
-            "student.experts_per_row=9",
-            r"found student\.experts_per_row = 9 and no layer of more than 4 experts",
+            "student.top_k=9",
+            r"found student\.top_k = 9 and no layer of more than 4 experts",
         ),
         ("positions.return_parameter=2", r"found positions\.return_parameter = 2.0 .*'deepwalk'.*'node2vec'"),
         ("positions={kind='laplacian', window=3}", r"found positions\.window = 3 .*'laplacian'"),
@@ -79,7 +79,7 @@ def test_the_resolved_experiment_reads_back_as_itself(file, overrides):
         ("teacher.logits=a.npy", r"teacher\.sage\.logits: Extra inputs"),
         ("teacher.kind=precomputed", r"teacher\.precomputed\.logits: Field required"),
         ("student.num_experts=[4]", r"found 1 numbers .*num_layers = 2; wanted one number a layer"),
-        ("student.num_experts=[1, 1]", "experts_per_row = 2 and no layer of more than 1 experts"),
+        ("student.num_experts=[1, 1]", "top_k = 2 and no layer of more than 1 experts"),
         ("student.kind=cnn", r"student\.kind: .*found 'cnn'"),
         ("distill.step_after=batch", r"step_after = 'batch' without distill\.batch_rows; wanted both"),
         ("distill.temperature=0", "greater than 0"),
@@ -118,7 +118,7 @@ def test_a_teacher_takes_what_its_kind_reads_and_refuses_the_rest(file, override
         ([], "sage"),
         (["teacher.kind=gat", "teacher.heads=4", "teacher.hidden=20"], "gat"),
         (["teacher.kind=appnp", "teacher.members=3", "teacher.teleport=0.2"], "appnp-x3"),
-        (["teacher.kind=precomputed", "teacher.logits=answers.npy"], "precomputed"),
+        (["teacher.kind=precomputed", "teacher.logits=predictions.npy"], "precomputed"),
     ],
 )
 def test_a_teacher_has_a_name_for_reports(file, overrides, name):
@@ -128,10 +128,10 @@ def test_a_teacher_has_a_name_for_reports(file, overrides, name):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["student.equal_cost=flops", "student.num_layers=1"], "num_layers = 1; wanted a hidden layer"),
+        (["student.match_budget=flops", "student.num_layers=1"], "num_layers = 1; wanted a hidden layer"),
         (["student.routing_input=positions", "positions.kind=none"], "wanted positions to route by"),
-        (["student.routing_input=positions", "student.expert_layers=last"], r"wanted student\.expert_layers"),
-        (["routing.memory_start=spherical", "student.metric=euclidean"], "wanted 'kmeans' or 'random'"),
+        (["student.routing_input=positions", "student.moe_layers=last"], r"wanted student\.moe_layers"),
+        (["routing.memory_init=spherical", "student.metric=euclidean"], "wanted 'kmeans' or 'random'"),
         (["distill.gram=0.1", "teacher.num_layers=1"], "no hidden representation is known"),
     ],
 )
@@ -146,7 +146,7 @@ def test_options_that_contradict_each_other_are_refused(file, overrides, message
     "overrides",
     [
         ["student.routing_input=positions", "positions.kind=none"],
-        ["routing.memory_start=spherical", "student.metric=euclidean"],
+        ["routing.memory_init=spherical", "student.metric=euclidean"],
     ],
 )
 def test_what_is_said_of_memories_holds_for_students_that_have_them_alone(file, overrides):
@@ -161,10 +161,10 @@ def test_what_is_said_of_memories_holds_for_students_that_have_them_alone(file, 
         "student.kind=moe",
         "student.kind=auto",
         "student.metric=euclidean",
-        "student.sharpness=2.0",
+        "student.routing_temperature=0.5",
         "student.routing_input=features",
         "student.num_experts=[2, 4]",
-        "routing.memory_start=random",
+        "routing.memory_init=random",
         "distill.gram=0.1",
         "distill.adversarial=0.1",
         "distill.pair_weight=node",
@@ -188,13 +188,13 @@ def test_every_kind_of_student_may_be_asked_for_with_the_defaults_of_the_others(
     assert load_config(file, [f"student.kind={kind}"]).student.kind == kind
 
 
-PRECOMPUTED = ["teacher.kind=precomputed", "teacher.logits=answers.npy"]
+PRECOMPUTED = ["teacher.kind=precomputed", "teacher.logits=predictions.npy"]
 
 
 def test_a_precomputed_teacher_has_no_fields_of_a_trained_one(file):
     assert load_config(file, PRECOMPUTED).model_dump()["teacher"] == {
         "kind": "precomputed",
-        "logits": Path("answers.npy"),
+        "logits": Path("predictions.npy"),
     }
     with pytest.raises(ConfigError, match=r"teacher\.precomputed\.hidden: Extra inputs"):
         load_config(file, [*PRECOMPUTED, "teacher.hidden=8"])
@@ -220,3 +220,40 @@ def test_a_file_that_is_no_toml_or_not_there_is_refused(tmp_path):
         path.write_bytes(content)
         with pytest.raises(ConfigError, match="no TOML"):
             load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "value"),
+    [
+        ("student.experts_per_row=1", "student.top_k", 1),
+        ("student.expert_layers=all", "student.moe_layers", "all"),
+        ("student.equal_cost=flops", "student.match_budget", "flops"),
+        ("student.sharpness=8", "student.routing_temperature", 0.125),
+        ("routing.memory_start=random", "routing.memory_init", "random"),
+        ("routing.momentum=0.5", "routing.ema_decay", 0.5),
+        ("routing.revive_after=3", "routing.reinit_dead_after", 3),
+        ("report.beside=['glnn']", "report.baselines", ("glnn",)),
+        ("dataset.split=drawn", "dataset.split", "random"),
+    ],
+)
+def test_a_name_of_the_release_before_is_taken_with_a_warning(tmp_path, old, new, value):
+    (tmp_path / "mine.toml").write_text('name = "mine"\n')
+    table, field = new.split(".")
+    with pytest.warns(FutureWarning, match=f"is called '?{value if field == 'split' else field}'? now"):
+        config = load_config(tmp_path / "mine.toml", [old])
+    assert getattr(getattr(config, table), field) == value
+
+
+def test_the_old_and_the_new_name_of_a_field_at_once_are_refused(tmp_path):
+    (tmp_path / "mine.toml").write_text('name = "mine"\n')
+    with pytest.raises(ConfigError, match="found both momentum and ema_decay"):
+        load_config(tmp_path / "mine.toml", ["routing.momentum=0.5", "routing.ema_decay=0.5"])
+
+
+def test_what_has_no_inverse_is_refused_under_the_new_name(tmp_path):
+    (tmp_path / "mine.toml").write_text('name = "mine"\n')
+    with (
+        pytest.warns(FutureWarning, match="routing_temperature"),
+        pytest.raises(ConfigError, match=r"student\.routing_temperature.*greater than 0"),
+    ):
+        load_config(tmp_path / "mine.toml", ["student.sharpness=0"])

@@ -9,9 +9,10 @@ import torch
 from rbm_training.config import PositionsConfig
 from rbm_training.data.edges import undirected
 from rbm_training.data.splits import PublishedSplit
-from rbm_training.distillation.training_data import distillation, prepare
+from rbm_training.distillation.train import train_student
+from rbm_training.distillation.training_data import prepare_training_data
 from rbm_training.encodings.encode import encode_positions
-from tests.training.objects import SMALL_CONFIG, distiller_for, student_for
+from tests.training.objects import SMALL_CONFIG, student_for, trainer_for
 
 
 @pytest.fixture
@@ -43,7 +44,8 @@ def two_versions(masked, group, log):
     nodes = getattr(masked.task(SMALL_CONFIG.dataset, seed=0), group)
     assert len(nodes)
     first, second = (
-        prepare(SMALL_CONFIG, dataset, 0, log) for dataset in (masked, with_others_at(masked, nodes))
+        prepare_training_data(SMALL_CONFIG, dataset, 0, log)
+        for dataset in (masked, with_others_at(masked, nodes))
     )
     np.testing.assert_array_equal(getattr(second.task, group), nodes)
     changed = [getattr(version.inputs, group) for version in (first, second)]
@@ -57,13 +59,13 @@ def test_nothing_about_nodes_held_out_reaches_teacher_positions_or_gradients(mas
     states = []
     for version in versions:
         torch.manual_seed(0)
-        distiller = distiller_for(version, student_for(version))
+        trainer = trainer_for(version, student_for(version))
         for epoch in range(3):
-            distiller.train_epoch()
-            distiller.measure(epoch)
+            trainer.train_epoch()
+            trainer.measure(epoch)
             if epoch == 0:
-                distiller.start_routing(seed=0)
-        states.append(distiller.student.state_dict())
+                trainer.start_routing(seed=0)
+        states.append(trainer.student.state_dict())
     first, second = versions
     assert torch.equal(first.teacher.logits, second.teacher.logits)
     assert torch.equal(first.teacher.entropy_shift, second.teacher.entropy_shift)
@@ -75,8 +77,7 @@ def test_nothing_about_nodes_held_out_reaches_teacher_positions_or_gradients(mas
 
 def test_nothing_about_unseen_nodes_reaches_the_selected_student(masked, log):
     first, second = (
-        distillation(SMALL_CONFIG, version, log).train(seed=0)
-        for version in two_versions(masked, "unseen", log)
+        train_student(SMALL_CONFIG, version, 0, log) for version in two_versions(masked, "unseen", log)
     )
     assert first.validation.preference == second.validation.preference
     for name, value in first.student.state_dict().items():

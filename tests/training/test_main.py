@@ -17,10 +17,10 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_peer_that_cannot_be_is_refused_before_anything_is_trained(small_experiment, tmp_path, capsys):
-    np.save(tmp_path / "answers.npy", np.zeros((400, 4), np.float32))
-    teacher = f"teacher={{kind = 'precomputed', logits = '{tmp_path / 'answers.npy'}'}}"
-    assert train(small_experiment, tmp_path / "run", teacher, "report.beside=['krd']") == 1
-    assert "report.beside = 'krd'" in capsys.readouterr().err
+    np.save(tmp_path / "predictions.npy", np.zeros((400, 4), np.float32))
+    teacher = f"teacher={{kind = 'precomputed', logits = '{tmp_path / 'predictions.npy'}'}}"
+    assert train(small_experiment, tmp_path / "run", teacher, "report.baselines=['krd']") == 1
+    assert "report.baselines = 'krd'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

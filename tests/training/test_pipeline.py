@@ -7,7 +7,7 @@ from rbm_bundle.bundle import read_bundle
 from rbm_bundle.nodes import UNKNOWN
 from rbm_training.config import load_config
 from rbm_training.data.builtin.synthetic import generate_graph
-from rbm_training.distillation.training_data import prepare
+from rbm_training.distillation.training_data import prepare_training_data
 from rbm_training.pipeline import run
 from tests.training.objects import SMALL_CONFIG, train
 
@@ -51,10 +51,10 @@ def test_the_bundle_knows_observed_and_pseudo_unseen_nodes_as_training_placed_th
     report, dataset, log, tmp_path
 ):
     nodes = read_bundle(tmp_path / "run" / "bundle").nodes
-    prepared = prepare(SMALL_CONFIG, dataset, report["exported_seed"], log)
-    task = prepared.task
+    data = prepare_training_data(SMALL_CONFIG, dataset, report["exported_seed"], log)
+    task = data.task
     rows = nodes.rows_of(task.graph.node_ids[task.known_nodes].tolist())
-    np.testing.assert_array_equal(nodes.positions_of(rows), prepared.known_positions)
+    np.testing.assert_array_equal(nodes.positions_of(rows), data.known_positions)
     np.testing.assert_array_equal(nodes.features_of(rows), task.graph.dense_features()[task.known_nodes])
     assert (nodes.rows_of(task.graph.node_ids[task.unseen].tolist()) == UNKNOWN).all()
 
@@ -70,7 +70,7 @@ def test_the_run_folder_tells_how_it_came_to_be(report, tmp_path):
 
 def test_the_page_of_a_run_shows_the_students_trained_beside_it(small_experiment, tmp_path):
     folder = tmp_path / "run"
-    assert train(small_experiment, folder, 'report.beside=["glnn", "moe"]') == 0
+    assert train(small_experiment, folder, 'report.baselines=["glnn", "moe"]') == 0
     page = (folder / "report.html").read_text()
     assert all(f">{name}<" in page for name in ("rbm", "glnn", "moe"))
     assert "Unseen nodes" in page

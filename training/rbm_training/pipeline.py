@@ -13,11 +13,11 @@ from rbm_training.config import ExperimentConfig
 from rbm_training.config.loading import as_toml
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.loading import load_dataset
-from rbm_training.distillation.train import DistilledStudent
-from rbm_training.distillation.training_data import Prepared, check, distillation, prepare
+from rbm_training.distillation.train import DistilledStudent, train_student
+from rbm_training.distillation.training_data import TrainingData, check, prepare_training_data
 from rbm_training.export import ExportRequest, build_node_table, export_bundle
-from rbm_training.reporting.baselines import Peer, peer_experiments, train_peers
-from rbm_training.reporting.build import portray
+from rbm_training.reporting.baselines import TrainedStudent, baseline_experiments, train_baselines
+from rbm_training.reporting.build import build_report_data
 from rbm_training.reporting.html import PAGE_FILE, write_page
 from rbm_training.reporting.measurement import measure_seed
 from rbm_training.reporting.summary import REPORT_FILE, RunReport, SeedReport, summarise, write_report
@@ -45,7 +45,7 @@ class RunResult:
 class SeedResult:
     """One seed, whole."""
 
-    prepared: Prepared
+    data: TrainingData
     distilled: DistilledStudent
     report: SeedReport
 
@@ -62,7 +62,7 @@ def run(config: ExperimentConfig, folder: Path, console: Console | None = None) 
     _check_folder(folder)
     dataset = load_dataset(config.dataset)
     check(config, dataset)
-    peer_experiments(config)  # a peer that cannot be costs no training
+    baseline_experiments(config)  # a baseline that cannot be costs no training
     _write_experiment(config, folder)
     with RunLog(folder, console) as log, TemporaryDirectory() as scratch:
         log.event("dataset", dataset=dataset.graph.name, num_nodes=dataset.graph.num_nodes)
@@ -87,9 +87,9 @@ def _write_page(
     cache: ArtifactStore,
 ) -> None:
     seed = best.report.seed
-    student = Peer(best.distilled.kind, seed, best.prepared, best.distilled)
-    peers = train_peers(config, dataset, seed, log, cache)
-    write_page(folder / PAGE_FILE, portray(config, dataset, report, student, peers))
+    student = TrainedStudent(best.distilled.kind, seed, best.data, best.distilled)
+    baselines = train_baselines(config, dataset, seed, log, cache)
+    write_page(folder / PAGE_FILE, build_report_data(config, dataset, report, student, baselines))
 
 
 def _check_folder(folder: Path) -> None:
@@ -111,24 +111,24 @@ def run_seed(
 ) -> SeedResult:
     """Teacher, positions, student and their measurement, for one seed."""
     started = time.monotonic()
-    prepared = prepare(config, dataset, seed, log, cache)
-    distilled = distillation(config, prepared, log).train(seed)
-    report = measure_seed(prepared, distilled, seed, time.monotonic() - started)
+    data = prepare_training_data(config, dataset, seed, log, cache)
+    distilled = train_student(config, data, seed, log)
+    report = measure_seed(data, distilled, seed, time.monotonic() - started)
     log.event("seed", seed=seed, val_accuracy=report.val_accuracy, test_accuracy=report.test_accuracy)
-    return SeedResult(prepared, distilled, report)
+    return SeedResult(data, distilled, report)
 
 
 def _export_request(
     config: ExperimentConfig, dataset: Dataset, results: list[SeedResult], best: SeedResult
 ) -> ExportRequest:
-    task, positions = best.prepared.task, best.prepared.positions
+    task, positions = best.data.task, best.data.positions
     return ExportRequest(
         name=config.export.name or config.name,
         kind=best.distilled.kind,
         student=best.distilled.student.on_cpu(),
         nodes=build_node_table(
             task.graph.subgraph(task.known_nodes),
-            best.prepared.known_positions,
+            best.data.known_positions,
             config.export.cache_features,
         ),
         features=task.observed.features,

@@ -10,7 +10,7 @@ HIGH, LOW = [0.90, 0.91, 0.90], [0.80, 0.81, 0.81]
 
 PLAIN: dict[str, Any] = {
     "dataset": "cora",
-    "protocol": "B",
+    "protocol": "public",
     "setting": "transductive",
     "teacher": "sage",
     "method": "rbm",

@@ -16,8 +16,8 @@ SMALL = [
     *runs_of("rbm", HIGH, teacher_test_accuracy=0.85),
     *runs_of("mlp", LOW, teacher_test_accuracy=0.85),
     *runs_of("rbm", [0.78, 0.79, 0.80], dataset="pubmed", teacher_test_accuracy=0.79),
-    run_line(protocol="A", dataset="cora-cpf", method="glnn", git_commit=None),
-    inductive_line(0.7, 0.8, protocol="A", dataset="cora-cpf", git_commit="0123456789abcdef-dirty"),
+    run_line(protocol="cpf", dataset="cora-cpf", method="glnn", git_commit=None),
+    inductive_line(0.7, 0.8, protocol="cpf", dataset="cora-cpf", git_commit="0123456789abcdef-dirty"),
 ]
 
 
@@ -35,31 +35,31 @@ def test_every_section_has_its_tables_and_the_inductive_one_those_of_unseen_node
         "# Results",
         "## How to read",
         "## RbM at a glance",
-        "## Protocol A, transductive, teacher sage",
+        "## Protocol cpf, transductive, teacher sage",
         "### Test accuracy",
         "### Reliability",
-        "## Protocol A, inductive, teacher sage",
+        "## Protocol cpf, inductive, teacher sage",
         "### Accuracy on unseen nodes",
         "### Accuracy on observed test nodes",
         "### Production accuracy",
         "### Differences",
         "### Reliability",
-        "## Protocol B, transductive, teacher sage",
+        "## Protocol public, transductive, teacher sage",
         "### Test accuracy",
         "### Differences",
         "### Reliability",
         "## Beside published numbers",
-        "### Protocol A, transductive, published",
-        "### Protocol A, inductive, published",
-        "### Protocol A, inductive, production, published",
+        "### Protocol cpf, transductive, published",
+        "### Protocol cpf, inductive, published",
+        "### Protocol cpf, inductive, production, published",
     ]
 
 
 def test_the_glance_counts_datasets_by_verdict_and_leads_to_their_section():
     text = render(SMALL)
-    link = "[Protocol B, transductive, teacher sage](#protocol-b-transductive-teacher-sage)"
+    link = "[Protocol public, transductive, teacher sage](#protocol-public-transductive-teacher-sage)"
     assert [link, "1 / 1 / 0", "1 / 0 / 0", "–", "1 / 0 / 0"] in cells_of(text)
-    assert "[Protocol A, transductive, teacher sage]" not in text, "no run of RbM, nothing to glance at"
+    assert "[Protocol cpf, transductive, teacher sage]" not in text, "no run of RbM, nothing to glance at"
 
 
 def test_the_page_says_which_code_its_runs_came_from():

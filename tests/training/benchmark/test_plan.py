@@ -8,7 +8,9 @@ from rbm_training.config.methods import METHODS, merged
 
 
 def test_runs_are_the_product_of_all_and_those_of_one_teacher_stand_together(comparison):
-    config = load_comparison(comparison, ['settings=["transductive", "inductive"]', 'protocols=["B", "A"]'])
+    config = load_comparison(
+        comparison, ['settings=["transductive", "inductive"]', 'protocols=["public", "cpf"]']
+    )
     runs = plan(config)
     assert len({run.identity for run in runs}) == len(runs) == 1 * 2 * 2 * 2 * 2
     cells = [run.identity.cell for run in runs]
@@ -16,14 +18,16 @@ def test_runs_are_the_product_of_all_and_those_of_one_teacher_stand_together(com
 
 
 def test_a_run_is_its_methods_experiment_on_its_dataset_with_one_thread(comparison):
-    glnn, rbm = plan(load_comparison(comparison, ["seeds=[3]", 'settings=["inductive"]', 'protocols=["A"]']))
+    glnn, rbm = plan(
+        load_comparison(comparison, ["seeds=[3]", 'settings=["inductive"]', 'protocols=["cpf"]'])
+    )
     assert (glnn.experiment.student.kind, glnn.experiment.positions.kind) == ("mlp", "none")
     assert (rbm.experiment.student.kind, rbm.experiment.positions.width) == ("rbm", 8)
     for run in (glnn, rbm):
         assert run.experiment.seeds == (3,)
         assert run.experiment.num_threads == 1
         assert run.experiment.dataset.setting == "inductive"
-        assert run.experiment.dataset.split == "drawn"
+        assert run.experiment.dataset.split == "random"
         assert run.experiment.teacher.max_epochs == 20
 
 
@@ -49,13 +53,13 @@ def test_methods_can_be_changed_and_new_ones_described(comparison):
     overrides = [
         "method.rbm.student.num_experts=6",
         "method.rbm-sharp.like=rbm",
-        "method.rbm-sharp.student.sharpness=10.0",
+        "method.rbm-sharp.student.routing_temperature=0.1",
         'methods=["rbm", "rbm-sharp"]',
         "seeds=[0]",
     ]
     rbm, sharp = (run.experiment.student for run in plan(load_comparison(comparison, overrides)))
-    assert (rbm.num_experts, rbm.sharpness) == (6, 1.0)
-    assert (sharp.num_experts, sharp.sharpness) == (4, 10.0)
+    assert (rbm.num_experts, rbm.routing_temperature) == (6, 1.0)
+    assert (sharp.num_experts, sharp.routing_temperature) == (4, 0.1)
 
 
 def test_the_teacher_is_part_of_a_runs_identity(comparison):
@@ -111,3 +115,8 @@ SHIPPED = sorted((EXPERIMENTS / "comparisons").glob("*.toml")) + sorted(
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_comparison_can_be_run_as_written(path):
     assert plan(load_comparison(path))
+
+
+def test_protocols_of_the_release_before_are_taken_with_a_warning(comparison):
+    with pytest.warns(FutureWarning, match="'A' is called 'cpf' now"):
+        assert load_comparison(comparison, ['protocols=["A"]']).protocols == ("cpf",)

@@ -9,7 +9,7 @@ from tests.training.benchmark.run_lines import cells_of, inductive_line, run_lin
 def row(method, counterpart, source="paper", **percent):
     return PublishedRow(
         source=source,
-        protocol="A",
+        protocol="cpf",
         setting="transductive",
         measure="test_accuracy",
         method=method,
@@ -21,14 +21,14 @@ def row(method, counterpart, source="paper", **percent):
 
 PUBLISHED = Published(
     sources={"paper": Source(reference="A Paper"), "other": Source(reference="Other", caution="odd split")},
-    missing={"B": "nothing was to be had."},
+    missing={"public": "nothing was to be had."},
     rows=(
         row("SAGE", "teacher", pubmed=(75.39, 2.09)),
         row("GLNN", "glnn", pubmed=(75.42, None)),
         row("Newer", None, source="other", **{"amazon-photo": (93.0, 0.5)}),
     ),
 )
-PROTOCOL_A = {"protocol": "A", "dataset": "pubmed"}
+PROTOCOL_A = {"protocol": "cpf", "dataset": "pubmed"}
 
 
 def render(lines):
@@ -57,7 +57,7 @@ def test_each_teacher_of_ours_has_its_own_rows():
 
 
 def test_a_protocol_without_published_tables_says_so_and_cites_nothing():
-    assert render([run_line(protocol="B")]) == "Protocol B: nothing was to be had.\n"
+    assert render([run_line(protocol="public")]) == "Protocol public: nothing was to be had.\n"
 
 
 @pytest.mark.parametrize("lines", [[], [inductive_line(0.7, 0.8, **PROTOCOL_A)]])

@@ -52,7 +52,7 @@ def test_a_file_that_holds_nothing_but_a_torn_line_starts_anew(path):
         ("{", "Invalid JSON"),
         ("", "Invalid JSON"),
         (json.dumps({**PLAIN, "accuracy": 1}), "accuracy: Extra inputs"),
-        (json.dumps({**PLAIN, "protocol": "C"}), "protocol: Input should be 'A' or 'B'"),
+        (json.dumps({**PLAIN, "protocol": "C"}), "protocol: Input should be 'cpf' or 'public'"),
         (json.dumps({**PLAIN, "test_accuracy": 82.0}), "test_accuracy: Input should be less than"),
         (json.dumps({**PLAIN, "val_accuracy": None}), "val_accuracy: Input should be a valid number"),
         (json.dumps({**PLAIN, "method": "rbm | best"}), "method: String should match"),
@@ -76,7 +76,7 @@ def test_the_same_run_twice_is_refused_and_both_lines_are_named(path):
 
 @pytest.mark.parametrize("key", ["dataset", "protocol", "setting", "teacher", "method", "seed"])
 def test_each_part_of_the_identity_makes_another_run(key):
-    other = {"dataset": "pubmed", "protocol": "A", "teacher": "appnp-x3", "method": "rbm-frozen", "seed": 3}
+    other = {"dataset": "pubmed", "protocol": "cpf", "teacher": "appnp-x3", "method": "rbm-frozen", "seed": 3}
     changed = inductive_line(0.8, 0.8) if key == "setting" else run_line(**{key: other[key]})
     assert changed.identity != run_line().identity
     assert run_line(test_accuracy=0.1, seconds=1, git_commit=None).identity == run_line().identity
@@ -106,3 +106,8 @@ def test_production_is_a_fifth_unseen_and_four_fifths_observed():
 def test_production_and_observed_test_nodes_are_there_together_or_not_at_all(missing):
     with pytest.raises(ValidationError, match="production_accuracy"):
         RunLine(**inductive_parts(**{missing: None}))
+
+
+def test_a_line_of_an_earlier_file_is_read_under_the_protocols_new_name():
+    line = run_line().model_dump(mode="json") | {"protocol": "A"}
+    assert RunLine.model_validate(line).protocol == "cpf"

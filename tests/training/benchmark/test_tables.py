@@ -49,15 +49,15 @@ def test_sections_stand_by_protocol_then_transductive_first_then_teacher():
         run_line(teacher="sage"),
         run_line(teacher="appnp-x3"),
         inductive_line(0.7, None),
-        run_line(protocol="A"),
-        inductive_line(0.7, None, protocol="A"),
+        run_line(protocol="cpf"),
+        inductive_line(0.7, None, protocol="cpf"),
     ]
     assert [section.title for section in sections_of(lines)] == [
-        "Protocol A, transductive, teacher sage",
-        "Protocol A, inductive, teacher sage",
-        "Protocol B, transductive, teacher appnp-x3",
-        "Protocol B, transductive, teacher sage",
-        "Protocol B, inductive, teacher sage",
+        "Protocol cpf, transductive, teacher sage",
+        "Protocol cpf, inductive, teacher sage",
+        "Protocol public, transductive, teacher appnp-x3",
+        "Protocol public, transductive, teacher sage",
+        "Protocol public, inductive, teacher sage",
     ]
 
 

@@ -121,7 +121,7 @@ def test_a_student_says_the_same_of_dense_and_sparse_features(matrix, positions)
     torch.testing.assert_close(sparse.logits, dense.logits)
     for left, right in zip(sparse.layers, dense.layers, strict=True):
         assert left.experts.equal(right.experts)
-        torch.testing.assert_close(left.gap, right.gap)
+        torch.testing.assert_close(left.routing_margin, right.routing_margin)
 
 
 @pytest.mark.parametrize("operation", [only_features, only_positions])

@@ -98,7 +98,7 @@ def test_commitment_pulls_inputs_towards_their_memories_only():
 
 
 def test_load_balance_is_zero_for_an_even_load_and_grows_with_unevenness():
-    layer = routed_student(widths=(3,), num_experts=4, experts_per_row=1).memory_layers()[0]
+    layer = routed_student(widths=(3,), num_experts=4, top_k=1).memory_layers()[0]
     layer.memory.copy_(torch.eye(4, 10))
     even, uneven = torch.eye(4, 10), torch.eye(4, 10)[[0, 0, 0, 1]]
     assert float(load_balance([layer.route(even)])) == 0

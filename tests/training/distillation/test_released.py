@@ -8,38 +8,38 @@ from rbm_bundle.bundle import read_bundle
 from rbm_training.__main__ import main
 from rbm_training.config import RoutingConfig
 from rbm_training.data.sparse_rows import unit_rows
-from rbm_training.distillation.predictions import answer
-from rbm_training.distillation.released import ReleasedDistiller, ReleasedMemory, batch_softmax
-from rbm_training.distillation.training_data import prepare
-from rbm_training.evaluation.early_stopping import EpochMetrics, Selection
+from rbm_training.distillation.predictions import predict
+from rbm_training.distillation.released import ReleasedMemory, ReleasedTrainer, batch_softmax
+from rbm_training.distillation.training_data import prepare_training_data
+from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics
 from rbm_training.students.student import StudentOutput
-from tests.training.objects import distiller_for, routed_student, student_for
+from tests.training.objects import routed_student, student_for, trainer_for
 
 ZERO = {"commitment": 0.0, "load_balance": 0.0, "self_similarity": 0.0}
 NO_AUXILIARY = RoutingConfig(**ZERO)
 
 
-def released_distiller(prepared, student, batch_rows=None, routing=NO_AUXILIARY, pairs="self"):
+def released_trainer(data, student, batch_rows=None, routing=NO_AUXILIARY, pairs="self"):
     """The training of a student that is routed already."""
-    distiller = distiller_for(
-        prepared,
+    trainer = trainer_for(
+        data,
         student,
         routing,
-        ReleasedDistiller,
+        ReleasedTrainer,
         batch_rows=batch_rows,
         pairs=pairs,
         temperature=0.7,
     )
-    distiller.memory.take_over()
-    distiller.routing_started = True
-    return distiller
+    trainer.memory.take_over()
+    trainer.routing_started = True
+    return trainer
 
 
-def warming_up(prepared, student) -> ReleasedDistiller:
+def warming_up(data, student) -> ReleasedTrainer:
     """The training of a student whose routing has not started."""
     for layer in student.memory_layers():
         layer.routed = False
-    return distiller_for(prepared, student, NO_AUXILIARY, ReleasedDistiller)
+    return trainer_for(data, student, NO_AUXILIARY, ReleasedTrainer)
 
 
 def gradient_of(student):
@@ -47,14 +47,14 @@ def gradient_of(student):
 
 
 @pytest.mark.parametrize("batch_rows", [None, 10])
-def test_an_epoch_sums_the_means_of_label_batches_and_of_pair_batches(prepared, batch_rows):
-    student = student_for(prepared)
-    distiller = released_distiller(prepared, student, batch_rows, RoutingConfig(momentum=1.0, **ZERO))
-    distiller.accumulate_gradients()
+def test_an_epoch_sums_the_means_of_label_batches_and_of_pair_batches(data, batch_rows):
+    student = student_for(data)
+    trainer = released_trainer(data, student, batch_rows, RoutingConfig(ema_decay=1.0, **ZERO))
+    trainer.accumulate_gradients()
     found = gradient_of(student)
-    inputs, config = prepared.inputs, distiller.config
+    inputs, config = data.inputs, trainer.config
     student.zero_grad()
-    targets = prepared.teacher.logits.log_softmax(dim=1) / config.temperature
+    targets = data.teacher.logits.log_softmax(dim=1) / config.temperature
     everyone = torch.arange(len(inputs.labels))
     size = batch_rows or len(everyone)
     logits = student.classify(inputs.scaled).logits.log_softmax(dim=1)
@@ -67,56 +67,56 @@ def test_an_epoch_sums_the_means_of_label_batches_and_of_pair_batches(prepared, 
     torch.testing.assert_close(found, gradient_of(student), atol=1e-5, rtol=1e-4)
 
 
-def test_reliable_pairs_are_batches_of_edges_before_the_nodes_themselves(prepared):
-    distiller = released_distiller(prepared, student_for(prepared), pairs="reliable")
-    pairs = distiller._pairs()
-    num_nodes = len(prepared.inputs.labels)
+def test_reliable_pairs_are_batches_of_edges_before_the_nodes_themselves(data):
+    trainer = released_trainer(data, student_for(data), pairs="reliable")
+    pairs = trainer._pairs()
+    num_nodes = len(data.inputs.labels)
     assert pairs.shape[1] > num_nodes
     assert (pairs[0, -num_nodes:] == pairs[1, -num_nodes:]).all()
     assert (pairs[0, :-num_nodes] != pairs[1, :-num_nodes]).all()
 
 
-def test_pairs_of_any_order_meet_their_own_rows(prepared, monkeypatch):
-    everyone = torch.arange(len(prepared.inputs.labels)).expand(2, -1)
+def test_pairs_of_any_order_meet_their_own_rows(data, monkeypatch):
+    everyone = torch.arange(len(data.inputs.labels)).expand(2, -1)
     gradients = []
     for pairs in (everyone, everyone.flip(1)):
-        monkeypatch.setattr(ReleasedDistiller, "_pairs", Mock(return_value=pairs))
-        student = student_for(prepared)
-        distiller = released_distiller(prepared, student, None, RoutingConfig(momentum=1.0, **ZERO))
-        distiller.accumulate_gradients()
+        monkeypatch.setattr(ReleasedTrainer, "_pairs", Mock(return_value=pairs))
+        student = student_for(data)
+        trainer = released_trainer(data, student, None, RoutingConfig(ema_decay=1.0, **ZERO))
+        trainer.accumulate_gradients()
         gradients.append(gradient_of(student))
     torch.testing.assert_close(gradients[1], gradients[0], atol=1e-5, rtol=1e-4)
 
 
-def test_memories_move_in_every_forward_pass(prepared):
+def test_memories_move_in_every_forward_pass(data):
     memories = []
     for batch_rows in (None, 40):
-        student = student_for(prepared)
+        student = student_for(data)
         before = student.memory_layers()[0].memory.clone()
-        distiller = released_distiller(prepared, student, batch_rows)
-        distiller.train_epoch()
+        trainer = released_trainer(data, student, batch_rows)
+        trainer.train_epoch()
         memories.append((before * student.memory_layers()[0].memory).sum(dim=1))
     few_passes, many_passes = memories
     assert (many_passes < few_passes).all()  # further away from where they were
 
 
-def routed_batch(prepared) -> StudentOutput:
-    student = student_for(prepared)
+def routed_batch(data) -> StudentOutput:
+    student = student_for(data)
     with torch.no_grad():
-        return student.classify(prepared.inputs.scaled[:20])
+        return student.classify(data.inputs.scaled[:20])
 
 
-def test_the_average_weighs_by_a_softmax_over_the_batch_and_is_not_normalised(prepared):
-    student, output = student_for(prepared), routed_batch(prepared)
+def test_the_average_weighs_by_a_softmax_over_the_batch_and_is_not_normalised(data):
+    student, output = student_for(data), routed_batch(data)
     memory = ReleasedMemory(student, NO_AUXILIARY)
     memory.take_over()
     memory.accumulate(output)
     for layer, routing, found in zip(
-        student_for(prepared).memory_layers(), output.layers, memory.vectors, strict=True
+        student_for(data).memory_layers(), output.layers, memory.vectors, strict=True
     ):
         for expert, unit in enumerate(layer.memory):
             given = [
-                (float(routing.weights[row, place].exp()), routing.key[row])
+                (float(routing.weights[row, place].exp()), routing.query[row])
                 for row in range(20)
                 for place in range(2)
                 if routing.experts[row, place] == expert
@@ -140,78 +140,80 @@ def test_an_expert_without_rows_shrinks_and_is_never_revived():
     torch.testing.assert_close(layer.memory[0], unit_rows(-torch.ones(1, 10))[0])
 
 
-def test_only_the_spread_loss_lets_the_optimiser_move_a_memory(prepared):
+def test_only_the_spread_loss_lets_the_optimiser_move_a_memory(data):
     for strength in (0.0, 0.01):
-        distiller = released_distiller(
-            prepared, student_for(prepared), routing=RoutingConfig(**{**ZERO, "self_similarity": strength})
+        trainer = released_trainer(
+            data,
+            student_for(data),
+            routing=RoutingConfig(**{**ZERO, "self_similarity": strength}),
         )
-        distiller.accumulate_gradients()
-        moved = [
-            vectors.grad is not None and bool(vectors.grad.any()) for vectors in distiller.memory.vectors
-        ]
+        trainer.accumulate_gradients()
+        moved = [vectors.grad is not None and bool(vectors.grad.any()) for vectors in trainer.memory.vectors]
         assert moved == [strength > 0] * 2
 
 
-def test_the_spread_loss_turns_a_memory_and_does_not_lengthen_it(prepared):
-    routing = RoutingConfig(**{**ZERO, "self_similarity": 0.01, "momentum": 1.0})  # nothing else moves it
-    distiller = released_distiller(prepared, student_for(prepared), routing=routing)
-    distiller.accumulate_gradients()
-    for vectors in distiller.memory.vectors:
+def test_the_spread_loss_turns_a_memory_and_does_not_lengthen_it(data):
+    routing = RoutingConfig(**{**ZERO, "self_similarity": 0.01, "ema_decay": 1.0})  # nothing else moves it
+    trainer = released_trainer(data, student_for(data), routing=routing)
+    trainer.accumulate_gradients()
+    for vectors in trainer.memory.vectors:
         assert vectors.grad.norm(dim=1).min() > 1e-6
         along = torch.nn.functional.cosine_similarity(vectors.grad, vectors.detach())
         torch.testing.assert_close(along, torch.zeros_like(along), atol=1e-5, rtol=0)
 
 
-def test_weights_of_an_expert_add_up_to_one_over_the_batch(prepared):
-    routing = routed_batch(prepared).layers[0]
+def test_weights_of_an_expert_add_up_to_one_over_the_batch(data):
+    routing = routed_batch(data).layers[0]
     sums = batch_softmax(routing).sum(dim=0)
     used = torch.bincount(routing.experts.flatten(), minlength=4) > 0
     torch.testing.assert_close(sums, used.float())
 
 
-def test_logits_jump_when_routing_starts(prepared):
-    student = student_for(prepared, gains=True)
+def test_logits_jump_when_routing_starts(data):
+    student = student_for(data, gains=True)
     for layer in student.memory_layers():
         torch.nn.init.zeros_(layer.bias)
-    distiller = warming_up(prepared, student)
-    before = answer(student, prepared.inputs.scaled).logits
-    distiller.start_routing(seed=0)
-    after = answer(student, prepared.inputs.scaled).logits
+    trainer = warming_up(data, student)
+    before = predict(student, data.inputs.scaled).logits
+    trainer.start_routing(seed=0)
+    after = predict(student, data.inputs.scaled).logits
     torch.testing.assert_close(after, before * (2.0 * 1.1) ** 2, rtol=1e-4, atol=1e-4)
     assert student.memory_layers()[0].log_scale.item() == pytest.approx(math.log(2))
 
 
-def test_the_optimiser_keeps_the_moments_of_the_one_expert_that_learnt(prepared):
-    student = student_for(prepared)
-    distiller = warming_up(prepared, student)
-    distiller.train_epoch()
-    before = [distiller._optimizer.state[layer.weight]["exp_avg"][0].clone() for layer in student.layers]
-    distiller.start_routing(seed=0)
+def test_the_optimiser_keeps_the_moments_of_the_one_expert_that_learnt(data):
+    student = student_for(data)
+    trainer = warming_up(data, student)
+    trainer.train_epoch()
+    before = [trainer._optimizer.state[layer.weight]["exp_avg"][0].clone() for layer in student.layers]
+    trainer.start_routing(seed=0)
     for layer, kept in zip(student.memory_layers(), before, strict=True):
-        moments = distiller._optimizer.state[layer.weight]["exp_avg"]
+        moments = trainer._optimizer.state[layer.weight]["exp_avg"]
         assert kept.any()
         assert moments[0].equal(kept)
         assert not moments[1:].any()
 
 
-def test_an_epoch_of_the_warm_up_can_be_kept_and_says_the_same_routed(prepared):
-    student, inputs = student_for(prepared, gains=True), prepared.inputs
-    distiller = warming_up(prepared, student)
-    alone = answer(student, inputs.scaled).logits
-    selection = Selection(patience=5)
-    selection.observe(EpochMetrics(epoch=0, val_accuracy=1.0, val_loss=0.0, test_accuracy=0.0), student)
-    distiller.start_routing(seed=0)
-    distiller.train_epoch()
-    selection.observe(distiller.measure(epoch=1), student)
-    assert distiller.restore(selection, seed=0).epoch == 0
-    output = answer(student, inputs.scaled)
+def test_an_epoch_of_the_warm_up_can_be_kept_and_says_the_same_routed(data):
+    student, inputs = student_for(data, gains=True), data.inputs
+    trainer = warming_up(data, student)
+    alone = predict(student, inputs.scaled).logits
+    early_stopping = EarlyStopping(patience=5)
+    early_stopping.observe(EpochMetrics(epoch=0, val_accuracy=1.0, val_loss=0.0, test_accuracy=0.0), student)
+    trainer.start_routing(seed=0)
+    trainer.train_epoch()
+    early_stopping.observe(trainer.measure(epoch=1), student)
+    assert trainer.restore(early_stopping, seed=0).epoch == 0
+    output = predict(student, inputs.scaled)
     assert len(output.layers) == 2
     torch.testing.assert_close(output.logits, alone, atol=1e-5, rtol=1e-4)
 
 
-def test_unit_noise_shakes_every_column_alike(small_config, dataset, prepared, log):
-    released = prepare(small_config.model_copy(update={"compat": "released"}), dataset, seed=0, log=log)
-    own, unit = prepared.teacher.entropy_shift, released.teacher.entropy_shift
+def test_unit_noise_shakes_every_column_alike(small_config, dataset, data, log):
+    released = prepare_training_data(
+        small_config.model_copy(update={"compat": "released"}), dataset, seed=0, log=log
+    )
+    own, unit = data.teacher.entropy_shift, released.teacher.entropy_shift
     assert unit.mean() > 1.5 * own.mean()  # rows of norm 1 drown in it
 
 

@@ -3,98 +3,98 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rbm_training.distillation.predictions import answer_all
-from rbm_training.distillation.training_data import distillation
-from rbm_training.evaluation.early_stopping import EpochMetrics, Selection
+from rbm_training.distillation.predictions import predict_all
+from rbm_training.distillation.train import train_student
+from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics
 from tests.training.objects import SMALL_CONFIG
 
 
-def distil(prepared, log, **distill):
+def distil(data, log, **distill):
     changed = SMALL_CONFIG.distill.model_copy(update=distill)
     config = SMALL_CONFIG.model_copy(update={"distill": changed})
-    return distillation(config, prepared, log).train(seed=0)
+    return train_student(config, data, 0, log)
 
 
-def test_two_runs_of_one_seed_are_the_same_to_the_last_bit(prepared, log):
-    first, second = distil(prepared, log), distil(prepared, log)
+def test_two_runs_of_one_seed_are_the_same_to_the_last_bit(data, log):
+    first, second = distil(data, log), distil(data, log)
     assert first.history == second.history
     for name, value in first.student.state_dict().items():
         assert torch.equal(value, second.student.state_dict()[name]), name
 
 
-def test_a_late_spike_of_test_accuracy_does_not_change_the_chosen_epoch(prepared, log, monkeypatch):
-    plain = distil(prepared, log, max_epochs=200, patience=5)
+def test_a_late_spike_of_test_accuracy_does_not_change_the_chosen_epoch(data, log, monkeypatch):
+    plain = distil(data, log, max_epochs=200, patience=5)
     last = plain.history[-1].metrics.epoch
     assert plain.selected_epoch < last
-    observe = Selection.observe
+    observe = EarlyStopping.observe
 
-    def spiked(self: Selection, metrics: EpochMetrics, model: torch.nn.Module) -> None:
+    def spiked(self: EarlyStopping, metrics: EpochMetrics, model: torch.nn.Module) -> None:
         observe(self, replace(metrics, test_accuracy=1.0) if metrics.epoch == last else metrics, model)
 
-    monkeypatch.setattr(Selection, "observe", spiked)
-    planted = distil(prepared, log, max_epochs=200, patience=5)
+    monkeypatch.setattr(EarlyStopping, "observe", spiked)
+    planted = distil(data, log, max_epochs=200, patience=5)
     assert planted.test_accuracy_max == 1.0 > plain.test_accuracy_max
     assert planted.validation == plain.validation
     for name, value in plain.student.state_dict().items():
         assert torch.equal(value, planted.student.state_dict()[name]), name
 
 
-def test_test_labels_touch_nothing_but_the_reported_maximum(prepared, log):
-    unseen = prepared.inputs.unseen
-    inputs = replace(prepared.inputs, unseen=replace(unseen, labels=unseen.labels.flip(0)))
-    plain, other = distil(prepared, log), distil(replace(prepared, inputs=inputs), log)
+def test_test_labels_touch_nothing_but_the_reported_maximum(data, log):
+    unseen = data.inputs.unseen
+    inputs = replace(data.inputs, unseen=replace(unseen, labels=unseen.labels.flip(0)))
+    plain, other = distil(data, log), distil(replace(data, inputs=inputs), log)
     for name, value in plain.student.state_dict().items():
         assert torch.equal(value, other.student.state_dict()[name]), name
 
 
-def test_the_kept_epoch_is_a_routed_one(prepared, log):
-    distilled = distil(prepared, log)
+def test_the_kept_epoch_is_a_routed_one(data, log):
+    distilled = distil(data, log)
     assert distilled.selected_epoch >= SMALL_CONFIG.distill.warmup_epochs
     assert all(layer.routed for layer in distilled.student.memory_layers())
 
 
-def test_the_student_learns_from_its_teacher_alone(prepared, log):
-    taught = distil(prepared, log, hard_label_weight=0.0)
-    shifted = replace(prepared.teacher, logits=prepared.teacher.logits.roll(1, dims=1))
-    mistaught = distil(replace(prepared, teacher=shifted), log, hard_label_weight=0.0)
+def test_the_student_learns_from_its_teacher_alone(data, log):
+    taught = distil(data, log, hard_label_weight=0.0)
+    shifted = replace(data.teacher, logits=data.teacher.logits.roll(1, dims=1))
+    mistaught = distil(replace(data, teacher=shifted), log, hard_label_weight=0.0)
     assert taught.validation.val_accuracy > 0.6
     assert mistaught.validation.val_accuracy < 0.4
 
 
-def test_the_temperature_is_fitted_on_validation(prepared, log):
-    assert float(distil(prepared, log).student.temperature) != 1.0
+def test_the_temperature_is_fitted_on_validation(data, log):
+    assert float(distil(data, log).student.temperature) != 1.0
 
 
 KINDS = ("rbm", "mlp", "moe", "mlp-ensemble")
 
 
-def student_of(prepared, log, distill=None, routing=None, **student):
+def student_of(data, log, distill=None, routing=None, **student):
     """A student of other options, trained for a few epochs."""
     changes = {"student": student, "distill": {"max_epochs": 20, **(distill or {})}, "routing": routing or {}}
     parts = {name: getattr(SMALL_CONFIG, name).model_copy(update=new) for name, new in changes.items()}
-    return distillation(SMALL_CONFIG.model_copy(update=parts), prepared, log).train(seed=0)
+    return train_student(SMALL_CONFIG.model_copy(update=parts), data, 0, log)
 
 
 @pytest.mark.parametrize(
     "options",
     [
         {"kind": "mlp"},
-        {"kind": "mlp", "equal_cost": "flops", "num_layers": 3},
+        {"kind": "mlp", "match_budget": "flops", "num_layers": 3},
         {"kind": "moe"},
         {"kind": "moe", "router_top_k": "k_plus_1"},
         {"kind": "mlp-ensemble", "num_members": 3},
         {"num_experts": (1, 4)},
         {"metric": "euclidean"},
-        {"sharpness": 8.0, "routing": {"memory_start": "spherical"}},
-        {"routing_input": "positions", "routing": {"memory_start": "random"}},
+        {"routing_temperature": 0.125, "routing": {"memory_init": "spherical"}},
+        {"routing_input": "positions", "routing": {"memory_init": "random"}},
         {"distill": {"adversarial": 0.2, "pair_weight": "node", "pairs": "reliable"}},
         {"distill": {"batch_rows": 64, "step_after": "batch"}},
         {"kind": "moe", "distill": {"batch_rows": 64, "adversarial": 0.2}},
     ],
     ids=str,
 )
-def test_students_of_every_kind_and_option_learn(prepared, log, options):
-    distilled = student_of(prepared, log, **options)
+def test_students_of_every_kind_and_option_learn(data, log, options):
+    distilled = student_of(data, log, **options)
     assert distilled.validation.val_accuracy > 0.6
     assert float(distilled.student.temperature) != 1.0
     assert all(layer.routed for layer in distilled.student.expert_layers())
@@ -103,18 +103,18 @@ def test_students_of_every_kind_and_option_learn(prepared, log, options):
         assert distilled.test_accuracy_max >= distilled.validation.test_accuracy
 
 
-def test_what_is_validated_is_what_the_student_then_says(prepared, log):
+def test_what_is_validated_is_what_the_student_then_says(data, log):
     for kind in KINDS:
-        distilled = student_of(prepared, log, kind=kind)
-        answers = answer_all(distilled.student, prepared.inputs)
+        distilled = student_of(data, log, kind=kind)
+        predictions = predict_all(distilled.student, data.inputs)
         weight = SMALL_CONFIG.distill.pseudo_unseen_weight
-        assert distilled.validation.val_accuracy == answers.validation(prepared.inputs, weight).accuracy
-        assert distilled.validation.test_accuracy == answers.test_accuracy(prepared.inputs)
+        assert distilled.validation.val_accuracy == predictions.validation(data.inputs, weight).accuracy
+        assert distilled.validation.test_accuracy == predictions.test_accuracy(data.inputs)
 
 
-def test_the_members_of_an_ensemble_start_from_seeds_of_their_own(prepared, log):
-    distilled = student_of(prepared, log, kind="mlp-ensemble", num_members=3)
-    one = student_of(prepared, log, kind="mlp")
+def test_the_members_of_an_ensemble_start_from_seeds_of_their_own(data, log):
+    distilled = student_of(data, log, kind="mlp-ensemble", num_members=3)
+    one = student_of(data, log, kind="mlp")
     assert distilled.costs.num_parameters == 3 * one.costs.num_parameters
     assert (distilled.selected_epoch, distilled.test_accuracy_max) == (None, None)
     H = SMALL_CONFIG.student.hidden
@@ -123,29 +123,29 @@ def test_the_members_of_an_ensemble_start_from_seeds_of_their_own(prepared, log)
     assert not torch.equal(second, third)
 
 
-def test_auto_keeps_the_kind_that_is_best_on_validation(prepared, log):
-    alone = [student_of(prepared, log, kind=kind) for kind in KINDS]
+def test_auto_keeps_the_kind_that_is_best_on_validation(data, log):
+    alone = [student_of(data, log, kind=kind) for kind in KINDS]
     best = max(alone, key=lambda distilled: distilled.validation.preference)
-    found = student_of(prepared, log, kind="auto")
+    found = student_of(data, log, kind="auto")
     assert (found.kind, found.validation) == (best.kind, best.validation)
     for name, value in best.student.state_dict().items():
         assert torch.equal(value, found.student.state_dict()[name]), name
 
 
-def test_a_student_without_a_choice_of_experts_needs_no_warm_up(prepared, log):
-    assert len(student_of(prepared, log, kind="mlp").history) == 20
-    assert len(student_of(prepared, log, kind="moe").history) == 20 + SMALL_CONFIG.distill.warmup_epochs
+def test_a_student_without_a_choice_of_experts_needs_no_warm_up(data, log):
+    assert len(student_of(data, log, kind="mlp").history) == 20
+    assert len(student_of(data, log, kind="moe").history) == 20 + SMALL_CONFIG.distill.warmup_epochs
 
 
-def test_every_epoch_is_told_as_it_ends(prepared, log):
+def test_every_epoch_is_told_as_it_ends(data, log):
     told = []
-    distillation(SMALL_CONFIG, prepared, log, told.append).train(seed=0)
-    distilled = distil(prepared, log)
+    train_student(SMALL_CONFIG, data, 0, log, told.append)
+    distilled = distil(data, log)
     assert told == [record.metrics for record in distilled.history]
 
 
-def test_the_story_has_the_use_of_every_layer_once_routing_has_started(prepared, log):
-    history = distil(prepared, log).history
+def test_the_story_has_the_use_of_every_layer_once_routing_has_started(data, log):
+    history = distil(data, log).history
     warmup = SMALL_CONFIG.distill.warmup_epochs
     assert all(record.use == [] for record in history[:warmup])
     assert [use.switching for use in history[warmup].use] == [None, None]

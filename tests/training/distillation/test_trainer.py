@@ -4,75 +4,73 @@ import pytest
 import torch
 
 from rbm_training.config import RoutingConfig
-from tests.training.objects import SMALL_CONFIG, distiller_for, student_for
+from tests.training.objects import SMALL_CONFIG, student_for, trainer_for
 
 NO_BALANCE = RoutingConfig(load_balance=0.0)  # the one term that is not linear in its rows
 
 
-def epoch_gradient(prepared, batch_rows):
+def epoch_gradient(data, batch_rows):
     """The first epoch's gradient of a routed student, for a batch size."""
-    student = student_for(prepared)
+    student = student_for(data)
     torch.manual_seed(5)
-    distiller = distiller_for(prepared, student, NO_BALANCE, batch_rows=batch_rows, pairs="reliable")
-    distiller.routing_started = True
-    distiller.accumulate_gradients()
+    trainer = trainer_for(data, student, NO_BALANCE, batch_rows=batch_rows, pairs="reliable")
+    trainer.routing_started = True
+    trainer.accumulate_gradients()
     return torch.cat([parameter.grad.flatten() for parameter in student.parameters()])
 
 
 @pytest.mark.parametrize("batch_rows", [1, 7, 100, 10_000])
-def test_the_epoch_gradient_does_not_depend_on_the_batch_size(prepared, batch_rows):
-    whole = epoch_gradient(prepared, None)
-    torch.testing.assert_close(epoch_gradient(prepared, batch_rows), whole, atol=1e-5, rtol=1e-4)
+def test_the_epoch_gradient_does_not_depend_on_the_batch_size(data, batch_rows):
+    whole = epoch_gradient(data, None)
+    torch.testing.assert_close(epoch_gradient(data, batch_rows), whole, atol=1e-5, rtol=1e-4)
 
 
-def test_the_memory_rests_while_one_expert_warms_up(prepared):
-    student = student_for(prepared)
+def test_the_memory_rests_while_one_expert_warms_up(data):
+    student = student_for(data)
     for layer in student.memory_layers():
         layer.routed = False
-    distiller = distiller_for(prepared, student)
-    for _ in range(distiller.routing.revive_after + 2):
-        distiller.train_epoch()
-    assert all((average.idle_steps == 0).all() for average in distiller.memory.layers)
+    trainer = trainer_for(data, student)
+    for _ in range(trainer.routing.reinit_dead_after + 2):
+        trainer.train_epoch()
+    assert all((average.idle_steps == 0).all() for average in trainer.memory.layers)
 
 
-def test_the_optimiser_forgets_the_warm_up_when_routing_starts(prepared):
-    student = student_for(prepared)
+def test_the_optimiser_forgets_the_warm_up_when_routing_starts(data):
+    student = student_for(data)
     for layer in student.memory_layers():
         layer.routed = False
-    distiller = distiller_for(prepared, student)
-    distiller.train_epoch()
-    distiller.start_routing(seed=0)
-    assert not distiller._optimizer.state
-    distiller.train_epoch()
-    assert num_optimiser_steps(distiller) == 1
+    trainer = trainer_for(data, student)
+    trainer.train_epoch()
+    trainer.start_routing(seed=0)
+    assert not trainer._optimizer.state
+    trainer.train_epoch()
+    assert num_optimiser_steps(trainer) == 1
 
 
-def settled(prepared, routing=SMALL_CONFIG.routing, batch_rows=None, **distill):
+def settled(data, routing=SMALL_CONFIG.routing, batch_rows=None, **distill):
     """A student that routes already and has learnt for one epoch, and its training."""
     torch.manual_seed(5)
-    distiller = distiller_for(
-        prepared, student_for(prepared), routing, batch_rows=batch_rows, pairs="self", **distill
-    )
-    distiller.routing_started = True
-    distiller.train_epoch()
-    return distiller
+    trainer = trainer_for(data, student_for(data), routing, batch_rows=batch_rows, pairs="self", **distill)
+    trainer.routing_started = True
+    trainer.train_epoch()
+    return trainer
 
 
-def memories_of(distiller):
-    return [layer.memory for layer in distiller.student.memory_layers()]
+def memories_of(trainer):
+    return [layer.memory for layer in trainer.student.memory_layers()]
 
 
-def num_optimiser_steps(distiller):
-    (steps,) = {int(state["step"]) for state in distiller._optimizer.state.values()}
+def num_optimiser_steps(trainer):
+    (steps,) = {int(state["step"]) for state in trainer._optimizer.state.values()}
     return steps
 
 
-def test_the_task_moves_no_memory_and_the_push_apart_moves_it_along_the_sphere(prepared):
-    before = memories_of(distiller_for(prepared, student_for(prepared)))
-    frozen = settled(prepared, RoutingConfig(momentum=1.0))
+def test_the_task_moves_no_memory_and_the_push_apart_moves_it_along_the_sphere(data):
+    before = memories_of(trainer_for(data, student_for(data)))
+    frozen = settled(data, RoutingConfig(ema_decay=1.0))
     for memory, start in zip(memories_of(frozen), before, strict=True):
         assert torch.equal(memory, start)
-    still, pushed = (settled(prepared, RoutingConfig(self_similarity=strength)) for strength in (0.0, 0.1))
+    still, pushed = (settled(data, RoutingConfig(self_similarity=strength)) for strength in (0.0, 0.1))
     assert not any("memory" in name for name, _ in still.student.named_parameters())
     for memory, other in zip(memories_of(pushed), memories_of(still), strict=True):
         assert not torch.equal(memory, other)
@@ -80,71 +78,75 @@ def test_the_task_moves_no_memory_and_the_push_apart_moves_it_along_the_sphere(p
 
 
 @pytest.mark.parametrize(("step_after", "wanted"), [("epoch", 1), ("batch", 4)])
-def test_the_optimiser_steps_once_an_epoch_or_after_every_batch(prepared, step_after, wanted):
-    assert 300 < len(prepared.inputs.labels) <= 400
-    assert num_optimiser_steps(settled(prepared, batch_rows=100, step_after=step_after)) == wanted
+def test_the_optimiser_steps_once_an_epoch_or_after_every_batch(data, step_after, wanted):
+    assert 300 < len(data.inputs.labels) <= 400
+    assert num_optimiser_steps(settled(data, batch_rows=100, step_after=step_after)) == wanted
 
 
-def test_the_memory_moves_once_an_epoch_whenever_the_optimiser_steps(prepared):
-    once, often = settled(prepared), settled(prepared, batch_rows=100, step_after="batch")
+def test_the_memory_moves_once_an_epoch_whenever_the_optimiser_steps(data):
+    once, often = settled(data), settled(data, batch_rows=100, step_after="batch")
     # The first layer's inputs are data, so what its memory saw is the same.
     torch.testing.assert_close(memories_of(often)[0], memories_of(once)[0])
     assert not torch.equal(often.student.layers[0].weight, once.student.layers[0].weight)
 
 
-def test_a_step_after_a_batch_follows_the_gradient_of_an_epoch_of_such_batches(prepared):
-    student, untouched = student_for(prepared), student_for(prepared)
-    distiller = distiller_for(
-        prepared, student, NO_BALANCE, pairs="self", hard_label_weight=0.0, temperature=1.0, batch_rows=50
+def test_a_step_after_a_batch_follows_the_gradient_of_an_epoch_of_such_batches(data):
+    student, untouched = student_for(data), student_for(data)
+    trainer = trainer_for(
+        data,
+        student,
+        NO_BALANCE,
+        pairs="self",
+        hard_label_weight=0.0,
+        temperature=1.0,
+        batch_rows=50,
     )
     rows = torch.arange(50)
-    distiller._step_after(rows, distiller._targets())
-    logits = untouched.classify(distiller.inputs.scaled[rows]).logits
-    soft = prepared.teacher.logits[rows].softmax(dim=1)
+    trainer._step_after(rows, trainer._targets())
+    logits = untouched.classify(trainer.inputs.scaled[rows]).logits
+    soft = data.teacher.logits[rows].softmax(dim=1)
     torch.nn.functional.kl_div(logits.log_softmax(dim=1), soft, reduction="batchmean").backward()
     for layer, wanted in zip(student.expert_layers(), untouched.expert_layers(), strict=True):
         torch.testing.assert_close(layer.weight.grad, wanted.weight.grad, atol=1e-6, rtol=1e-4)
         assert not torch.equal(layer.weight, wanted.weight)
 
 
-def test_a_hub_weighs_as_much_as_a_leaf_when_nodes_count_alike(prepared):
-    teacher = prepared.teacher
-    steady = replace(
-        prepared, teacher=replace(teacher, entropy_shift=torch.zeros_like(teacher.entropy_shift))
-    )
-    degrees = torch.bincount(prepared.edge_index[0], minlength=len(prepared.inputs.labels))
+def test_a_hub_weighs_as_much_as_a_leaf_when_nodes_count_alike(data):
+    teacher = data.teacher
+    steady = replace(data, teacher=replace(teacher, entropy_shift=torch.zeros_like(teacher.entropy_shift)))
+    degrees = torch.bincount(data.edge_index[0], minlength=len(data.inputs.labels))
     assert degrees.max() > 2 * degrees.float().mean()
     for pair_weight, wanted in (("pair", 1 + degrees), ("node", torch.ones_like(degrees))):
-        distiller = distiller_for(steady, student_for(prepared), pairs="reliable", pair_weight=pair_weight)
-        targets = distiller._targets()
+        trainer = trainer_for(steady, student_for(data), pairs="reliable", pair_weight=pair_weight)
+        targets = trainer._targets()
         torch.testing.assert_close(targets.num_pairs, wanted.float())
         torch.testing.assert_close(targets.mass.sum(dim=1), wanted.float())
 
 
-def test_the_gram_term_reaches_the_first_layer_alone_and_its_head_learns(prepared):
-    teacher = replace(prepared.teacher, representations=torch.randn_like(prepared.teacher.logits))
-    taught = replace(prepared, teacher=teacher)
+def test_the_gram_term_reaches_the_first_layer_alone_and_its_head_learns(data):
+    teacher = replace(data.teacher, representations=torch.randn_like(data.teacher.logits))
+    taught = replace(data, teacher=teacher)
     gradients, terms = [], []
     for weight in (0.0, 1.0):
         torch.manual_seed(5)
-        student = student_for(prepared)
-        distiller = distiller_for(taught, student, pairs="self", gram=weight)
-        distiller.accumulate_gradients()
+        student = student_for(data)
+        trainer = trainer_for(taught, student, pairs="self", gram=weight)
+        trainer.accumulate_gradients()
         gradients.append([layer.weight.grad for layer in student.expert_layers()])
-        terms.append(distiller.last_terms["gram"])
+        terms.append(trainer.last_terms["gram"])
     without, with_gram = gradients
     assert not torch.allclose(with_gram[0], without[0], rtol=1e-3)
     torch.testing.assert_close(with_gram[1], without[1])
     assert terms[0] == 0 < terms[1]
-    head = list(distiller.gram.parameters())
+    head = list(trainer.gram.parameters())
     assert {id(parameter) for parameter in head} <= {
-        id(parameter) for group in distiller._optimizer.param_groups for parameter in group["params"]
+        id(parameter) for group in trainer._optimizer.param_groups for parameter in group["params"]
     }
     assert not any("gram" in name or "head" in name for name in student.state_dict())
 
 
-def test_inputs_moved_against_the_student_teach_it_and_the_memory_does_not_see_them(prepared):
-    plain, attacked = (settled(prepared, adversarial=weight) for weight in (0.0, 0.5))
+def test_inputs_moved_against_the_student_teach_it_and_the_memory_does_not_see_them(data):
+    plain, attacked = (settled(data, adversarial=weight) for weight in (0.0, 0.5))
     assert attacked.last_terms["adversarial"] > 0.5 * plain.last_terms["distillation"]
     for memory, other in zip(memories_of(attacked), memories_of(plain), strict=True):
         torch.testing.assert_close(memory, other)
@@ -152,14 +154,14 @@ def test_inputs_moved_against_the_student_teach_it_and_the_memory_does_not_see_t
 
 
 @pytest.mark.parametrize("shape", [{"num_experts": (1, 4)}, {"kind": "moe"}, {"kind": "mlp"}, {}], ids=str)
-def test_the_parts_of_the_loss_are_those_that_the_kind_of_student_has(prepared, shape):
-    student = student_for(prepared, **shape)
-    distiller = distiller_for(prepared, student)
-    distiller.routing_started = distiller.routes
-    distiller.train_epoch()
-    distiller.measure(0)
-    terms = distiller.last_terms
+def test_the_parts_of_the_loss_are_those_that_the_kind_of_student_has(data, shape):
+    student = student_for(data, **shape)
+    trainer = trainer_for(data, student)
+    trainer.routing_started = trainer.routes
+    trainer.train_epoch()
+    trainer.measure(0)
+    terms = trainer.last_terms
     assert terms["distillation"] > 0
     assert (terms["commitment"] != 0) == ("memory_similarity" in terms) == bool(student.memory_layers())
-    assert (terms["load_balance"] > 0) == distiller.routes
-    assert len(distiller.last_use) == sum(layer.num_experts > 1 for layer in student.expert_layers())
+    assert (terms["load_balance"] > 0) == trainer.routes
+    assert len(trainer.last_use) == sum(layer.num_experts > 1 for layer in student.expert_layers())

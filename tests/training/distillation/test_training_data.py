@@ -4,7 +4,8 @@ import torch
 
 from rbm_training.config import ExperimentConfig
 from rbm_training.data.loading import load_dataset
-from rbm_training.distillation.training_data import distillation, prepare
+from rbm_training.distillation.train import train_student
+from rbm_training.distillation.training_data import prepare_training_data
 from rbm_training.runtime.artifacts import ArtifactStore
 from tests.training.objects import SMALL_CONFIG
 
@@ -30,9 +31,9 @@ def changed(**parts) -> ExperimentConfig:
 def test_the_student_is_the_same_to_the_bit_whether_its_stages_were_cached_or_not(dataset, log, folder):
     students, positions = [], []
     for cache in (None, ArtifactStore(folder), ArtifactStore(folder)):
-        prepared = prepare(SMALL_CONFIG, dataset, 0, log, cache)
-        positions.append(prepared.positions)
-        students.append(distillation(SMALL_CONFIG, prepared, log).train(seed=0).student.state_dict())
+        data = prepare_training_data(SMALL_CONFIG, dataset, 0, log, cache)
+        positions.append(data.positions)
+        students.append(train_student(SMALL_CONFIG, data, 0, log).student.state_dict())
     assert len(entries(folder)) == 2
     for other, there in zip(students[1:], positions[1:], strict=True):
         np.testing.assert_array_equal(there, positions[0])
@@ -42,9 +43,9 @@ def test_the_student_is_the_same_to_the_bit_whether_its_stages_were_cached_or_no
 
 def test_stages_that_are_there_are_not_made_again_for_another_student(dataset, log, folder):
     cache = ArtifactStore(folder)
-    prepare(SMALL_CONFIG, dataset, 0, log, cache)
+    prepare_training_data(SMALL_CONFIG, dataset, 0, log, cache)
     before = entries(folder)
-    prepare(changed(student={"hidden": 8}, distill={"pairs": "self"}), dataset, 0, log, cache)
+    prepare_training_data(changed(student={"hidden": 8}, distill={"pairs": "self"}), dataset, 0, log, cache)
     assert entries(folder) == before
 
 
@@ -65,33 +66,33 @@ def test_stages_that_are_there_are_not_made_again_for_another_student(dataset, l
 )
 def test_a_stage_is_made_anew_when_what_it_is_made_of_is_another(dataset, log, folder, change, made_anew):
     cache = ArtifactStore(folder)
-    prepare(SMALL_CONFIG, dataset, 0, log, cache)
+    prepare_training_data(SMALL_CONFIG, dataset, 0, log, cache)
     before = entries(folder)
     config = changed(**change)
-    prepare(config, load_dataset(config.dataset), 0, log, cache)
+    prepare_training_data(config, load_dataset(config.dataset), 0, log, cache)
     new = entries(folder).keys() - before.keys()
     assert sorted(name.partition("-")[0] for name in new) == made_anew
 
 
 def test_another_seed_is_another_entry(dataset, log, folder):
     cache = ArtifactStore(folder)
-    first, second = (prepare(SMALL_CONFIG, dataset, seed, log, cache) for seed in (0, 1))
+    first, second = (prepare_training_data(SMALL_CONFIG, dataset, seed, log, cache) for seed in (0, 1))
     assert len(entries(folder)) == 4
     assert not np.array_equal(first.positions, second.positions)
 
 
 def test_a_transductive_task_holds_nobody_out(log):
     config = changed(dataset={"setting": "transductive"})
-    prepared = prepare(config, load_dataset(config.dataset), 0, log)
-    assert (len(prepared.inputs.unseen), len(prepared.inputs.pseudo_unseen)) == (0, 0)
-    assert prepared.task.observed is prepared.task.graph
+    data = prepare_training_data(config, load_dataset(config.dataset), 0, log)
+    assert (len(data.inputs.unseen), len(data.inputs.pseudo_unseen)) == (0, 0)
+    assert data.task.observed is data.task.graph
 
 
-def test_nodes_held_out_stand_where_the_service_will_place_them(prepared):
+def test_nodes_held_out_stand_where_the_service_will_place_them(data):
     """Pseudo-unseen ones among the observed, unseen ones among both: the service knows both."""
-    task, inputs = prepared.task, prepared.inputs
-    known = prepared.known_positions
-    np.testing.assert_array_equal(known[: task.observed.num_nodes], prepared.positions)
+    task, inputs = data.task, data.inputs
+    known = data.known_positions
+    np.testing.assert_array_equal(known[: task.observed.num_nodes], data.positions)
     np.testing.assert_array_equal(known[task.observed.num_nodes :], inputs.pseudo_unseen.positions.cpu())
     for nodes, held_out, sources in (
         (task.pseudo_unseen, inputs.pseudo_unseen, task.observed_nodes),

@@ -60,11 +60,11 @@ def test_places_and_labels_have_rows_of_norm_one_each(synthetic_task, log):
 
 def test_a_stranger_stands_at_the_mean_of_its_known_neighbors(synthetic_task):
     graph, generator = synthetic_task.graph, np.random.default_rng(0)
-    known, strangers = np.split(generator.permutation(graph.num_nodes), [graph.num_nodes // 3])
+    known, unseen = np.split(generator.permutation(graph.num_nodes), [graph.num_nodes // 3])
     positions = generator.standard_normal((len(known), 5)).astype(np.float32)
-    found = infer_positions(graph, known, positions, strangers)
+    found = infer_positions(graph, known, positions, unseen)
     numbers = []
-    for node, position in zip(strangers, found, strict=True):
+    for node, position in zip(unseen, found, strict=True):
         rows = np.flatnonzero(np.isin(known, graph.neighbors_of(node)))
         expected = positions[rows].mean(axis=0, dtype=np.float64) if len(rows) else np.zeros(5)
         np.testing.assert_array_equal(position, expected.astype(np.float32))

@@ -33,7 +33,7 @@ def test_the_parameters_of_node2vec_move_the_positions(log):
 
 
 @pytest.mark.parametrize("kind", ["deepwalk", "node2vec"])
-def test_neighbors_stand_nearer_than_strangers(kind, log):
+def test_neighbors_stand_nearer_than_others(kind, log):
     graph = generate_graph(seed=2, homophily=0.98)
     config = PositionsConfig(kind=kind, width=16, walk_length=40, walks_per_node=5)
     positions = encode_by_walks(graph, config, 0, log)

@@ -108,18 +108,18 @@ def test_the_card_fits_the_kind_of_student(request_to_export, tmp_path, shape, w
 
 
 @pytest.mark.parametrize(
-    ("shape", "num_experts", "experts_per_row", "router_width"),
+    ("shape", "num_experts", "top_k", "router_width"),
     [
-        ({"num_experts": (1, 4, 3), "experts_per_row": 4}, (1, 4, 3), 4, None),
+        ({"num_experts": (1, 4, 3), "top_k": 4}, (1, 4, 3), 4, None),
         ({"kind": "moe", "router_top_k": "k_plus_1", "hidden": 7}, (4, 4, 4), 3, 7),
         ({"kind": "mlp-ensemble"}, (1, 1, 1), 1, None),
     ],
 )
-def test_the_manifest_tells_what_kind_of_student_it_is(shape, num_experts, experts_per_row, router_width):
+def test_the_manifest_tells_what_kind_of_student_it_is(shape, num_experts, top_k, router_width):
     kind = shape.get("kind", "rbm")
     found = describe_architecture(random_weights((8, 5, 3), **shape), kind)
     assert (found.student, found.num_experts) == (kind, num_experts)
-    assert (found.experts_per_row, found.router_width) == (experts_per_row, router_width)
+    assert (found.experts_per_row, found.router_width) == (top_k, router_width)
 
 
 def test_a_student_that_a_graph_does_not_reproduce_is_not_exported(request_to_export, tmp_path, monkeypatch):

@@ -47,9 +47,9 @@ def test_both_graphs_agree_with_the_float64_student_at_every_batch_size(form, sc
         assert parity.worst_probability_error <= ATOL
 
 
-@pytest.mark.parametrize(("num_experts", "experts_per_row"), [(1, 1), (2, 1), (3, 3), (5, 4), (16, 2)])
-def test_any_number_of_experts_can_be_exported(kind, num_experts, experts_per_row):
-    student = random_weights((9, 3), num_experts=num_experts, experts_per_row=experts_per_row)
+@pytest.mark.parametrize(("num_experts", "top_k"), [(1, 1), (2, 1), (3, 3), (5, 4), (16, 2)])
+def test_any_number_of_experts_can_be_exported(kind, num_experts, top_k):
+    student = random_weights((9, 3), num_experts=num_experts, top_k=top_k)
     rows = random_rows(student, 50, kind)
     for session in sessions_of(student, kind).values():
         parity = measure_parity(rows, run_session(session, rows), ROUTING_MARGIN)
@@ -134,7 +134,7 @@ def test_a_row_does_not_depend_on_its_batch_mates(kind):
 
 
 def test_the_number_of_threads_changes_no_bit(kind):
-    student = random_weights((64, 3), num_experts=8, experts_per_row=4)
+    student = random_weights((64, 3), num_experts=8, top_k=4)
     rows = random_rows(student, 2000, kind)
     for form in FORMS:
         graph = build_graph(student, form, kind)
@@ -184,9 +184,9 @@ def test_the_dense_graph_has_no_shape_that_depends_on_data(kind):
     assert all(node.input[1] in constants for node in splits)
 
 
-@pytest.mark.parametrize("experts_per_row", [1, 2, 4])
-def test_a_lone_row_waits_for_few_operators(experts_per_row):
-    student = random_weights(num_experts=8, experts_per_row=experts_per_row)
+@pytest.mark.parametrize("top_k", [1, 2, 4])
+def test_a_lone_row_waits_for_few_operators(top_k):
+    student = random_weights(num_experts=8, top_k=top_k)
     model = onnx.load_from_string(build_graph(student, "grouped", "dense"))
     assert len(model.graph.node) <= 83  # sixteen of them the experts' own
 

@@ -17,10 +17,10 @@ KINDS = {
     "mlp-ensemble": {"kind": "mlp-ensemble", "widths": (8, 5, 3), "num_members": 3},
     "plain, then mixed": {"num_experts": (1, 4)},
     "mixed, then plain": {"num_experts": (4, 1), "input_gains": True},
-    "layers of 3, 1 and 2 experts": {"num_experts": (3, 1, 2), "experts_per_row": 3, "widths": (8, 5, 3)},
-    "sharp cosines": {"sharpness": 8.0},
+    "layers of 3, 1 and 2 experts": {"num_experts": (3, 1, 2), "top_k": 3, "widths": (8, 5, 3)},
+    "sharp cosines": {"routing_temperature": 0.125},
     "distances": {"metric": "euclidean"},
-    "sharp distances": {"metric": "euclidean", "sharpness": 4.0, "num_experts": (5, 3)},
+    "sharp distances": {"metric": "euclidean", "routing_temperature": 0.25, "num_experts": (5, 3)},
     "cosines of features": {"routing_input": "features"},
     "distances of features": {"routing_input": "features", "metric": "euclidean"},
     "cosines of positions": {"routing_input": "positions"},
@@ -88,7 +88,7 @@ def test_an_mlp_sends_every_row_to_its_only_expert(features):
 
 
 def test_layers_of_fewer_experts_leave_places_empty(features):
-    student = random_weights((8, 5, 3), num_experts=(1, 2, 4), experts_per_row=3)
+    student = random_weights((8, 5, 3), num_experts=(1, 2, 4), top_k=3)
     rows = random_rows(student, 7, features)
     outputs = [run_session(session, rows) for session in sessions_of(student, features).values()]
     for found in (*outputs, vars_of(rows)):
@@ -107,7 +107,7 @@ def vars_of(rows):
 
 
 def test_the_shares_of_one_expert_more_are_those_among_all(features):
-    student = random_weights((3,), kind="moe", router_top_k="k_plus_1", num_experts=6, experts_per_row=2)
+    student = random_weights((3,), kind="moe", router_top_k="k_plus_1", num_experts=6, top_k=2)
     rows = random_rows(student, 20, features)
     assert rows.experts.shape == (20, 1, 3)
     assert rows.weights.sum(axis=2).max() < 1

@@ -1,23 +1,23 @@
 import pytest
 
-from rbm_training.distillation.predictions import answer_all
-from rbm_training.distillation.training_data import distillation
+from rbm_training.distillation.predictions import predict_all
+from rbm_training.distillation.train import train_student
 from rbm_training.evaluation.metrics import accuracy
 from rbm_training.reporting.measurement import GroupAccuracies, measure_seed
 from tests.training.objects import SMALL_CONFIG
 
 
-def measured(prepared, log, **student):
+def measured(data, log, **student):
     shape = SMALL_CONFIG.student.model_copy(update=student)
-    distilled = distillation(SMALL_CONFIG.model_copy(update={"student": shape}), prepared, log).train(seed=0)
-    return distilled, measure_seed(prepared, distilled, seed=0, seconds=1.25)
+    distilled = train_student(SMALL_CONFIG.model_copy(update={"student": shape}), data, 0, log)
+    return distilled, measure_seed(data, distilled, seed=0, seconds=1.25)
 
 
-def test_production_is_a_fifth_unseen_and_four_fifths_observed_test_nodes(prepared, log):
-    distilled, report = measured(prepared, log)
-    inputs, answers = prepared.inputs, answer_all(distilled.student, prepared.inputs)
-    unseen = accuracy(answers.unseen, inputs.unseen.labels)
-    observed = accuracy(answers.observed[inputs.test], inputs.labels[inputs.test])
+def test_production_is_a_fifth_unseen_and_four_fifths_observed_test_nodes(data, log):
+    distilled, report = measured(data, log)
+    inputs, predictions = data.inputs, predict_all(distilled.student, data.inputs)
+    unseen = accuracy(predictions.unseen, inputs.unseen.labels)
+    observed = accuracy(predictions.observed[inputs.test], inputs.labels[inputs.test])
     assert unseen != observed
     assert (report.unseen_accuracy, report.observed_test_accuracy) == (unseen, observed)
     assert report.production_accuracy == pytest.approx(0.2 * unseen + 0.8 * observed)
@@ -25,8 +25,8 @@ def test_production_is_a_fifth_unseen_and_four_fifths_observed_test_nodes(prepar
 
 
 @pytest.mark.parametrize("kind", ["rbm", "mlp", "mlp-ensemble"])
-def test_the_report_says_which_student_it_is_about_and_what_it_costs(prepared, log, kind):
-    distilled, report = measured(prepared, log, kind=kind)
+def test_the_report_says_which_student_it_is_about_and_what_it_costs(data, log, kind):
+    distilled, report = measured(data, log, kind=kind)
     assert report.student == kind
     assert report.num_parameters == distilled.costs.num_parameters > 0
     assert report.flops_per_node == distilled.costs.flops_per_node > 0

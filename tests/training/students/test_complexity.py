@@ -47,7 +47,7 @@ RBM = {
 
 def costs_of(size, **shape):
     D, H, L, C = size
-    config = StudentConfig(num_layers=L, hidden=H, expert_layers="all", **shape)
+    config = StudentConfig(num_layers=L, hidden=H, moe_layers="all", **shape)
     return student_costs(layer_widths(D, C, config), config)
 
 
@@ -63,23 +63,23 @@ def test_an_mlp_costs_what_is_published(name):
 
 @pytest.mark.parametrize("name", MOE)
 def test_a_mixture_with_a_learnt_router_costs_what_is_published(name):
-    shape = {"kind": "moe", "num_experts": 8, "experts_per_row": 3, "router_top_k": "k_plus_1"}
+    shape = {"kind": "moe", "num_experts": 8, "top_k": 3, "router_top_k": "k_plus_1"}
     assert_costs(costs_of(PUBLISHED_SIZES[name], **shape), *MOE[name])
 
 
 @pytest.mark.parametrize("name", RBM)
 def test_rbm_costs_what_is_published(name):
     E, K, gains, parameters, operations = RBM[name]
-    shape = {"num_experts": E, "experts_per_row": K, "input_gains": gains}
+    shape = {"num_experts": E, "top_k": K, "input_gains": gains}
     assert_costs(costs_of(PUBLISHED_SIZES[name], **shape), parameters, operations)
 
 
 SHAPES = [
     {"kind": "mlp"},
     {"kind": "rbm"},
-    {"kind": "rbm", "expert_layers": "last"},
-    {"kind": "rbm", "input_gains": True, "experts_per_row": 3},
-    {"kind": "rbm", "num_experts": (1, 5, 2), "experts_per_row": 4},
+    {"kind": "rbm", "moe_layers": "last"},
+    {"kind": "rbm", "input_gains": True, "top_k": 3},
+    {"kind": "rbm", "num_experts": (1, 5, 2), "top_k": 4},
     {"kind": "rbm", "metric": "euclidean", "routing_input": "features"},
     {"kind": "moe"},
     {"kind": "moe", "num_experts": (4, 1, 2), "router_top_k": "k_plus_1"},
@@ -88,7 +88,7 @@ SHAPES = [
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_formula_counts_the_parameters_that_a_student_has(shape):
-    config = StudentConfig(num_layers=3, hidden=8, **{"expert_layers": "all", **shape})
+    config = StudentConfig(num_layers=3, hidden=8, **{"moe_layers": "all", **shape})
     student = build_student(InputScaling(6, "l2", 0.5), [10, 8, 8, 3], config)
     assert student_costs([10, 8, 8, 3], config).num_parameters == student.num_parameters()
 
@@ -97,7 +97,7 @@ def test_one_expert_makes_an_mlp_whatever_the_kind():
     size = (10, 8, 3, 4)
     plain = costs_of(size, kind="mlp")
     for kind in ("rbm", "moe"):
-        assert costs_of(size, kind=kind, num_experts=1, experts_per_row=1) == plain
+        assert costs_of(size, kind=kind, num_experts=1, top_k=1) == plain
 
 
 def test_an_ensemble_costs_its_members():
@@ -120,7 +120,7 @@ def test_only_the_experts_that_are_used_are_computed():
 def test_an_mlp_of_equal_cost_is_the_widest_that_costs_no_more(size, by):
     field = {"flops": "flops_per_node", "parameters": "num_parameters"}[by]
     D, H, L, C = size
-    config = StudentConfig(kind="mlp", num_layers=L, hidden=H, expert_layers="all", equal_cost=by)
+    config = StudentConfig(kind="mlp", num_layers=L, hidden=H, moe_layers="all", match_budget=by)
     target = getattr(costs_of(size, kind="rbm"), field)
     widths = layer_widths(D, C, config)
     assert getattr(student_costs(widths, config), field) <= target

@@ -6,18 +6,18 @@ import torch
 from rbm_training.students.moe import MoELayer
 
 
-def layer_of(top_k="k", num_experts=8, experts_per_row=3, in_width=6):
+def layer_of(router_top_k="k", num_experts=8, top_k=3, in_width=6):
     torch.manual_seed(1)
-    layer = MoELayer(in_width, 5, num_experts, experts_per_row, router_width=7, top_k=top_k)
+    layer = MoELayer(in_width, 5, num_experts, top_k, router_width=7, router_top_k=router_top_k)
     layer.start_routing()
     torch.nn.init.normal_(layer.weight)
     torch.nn.init.normal_(layer.projection_bias)
     return layer.eval()
 
 
-@pytest.mark.parametrize(("top_k", "used"), [("k", 3), ("k_plus_1", 4)])
-def test_a_row_touches_exactly_the_experts_asked_for_or_as_released_one_more(top_k, used):
-    layer = layer_of(top_k)
+@pytest.mark.parametrize(("router_top_k", "used"), [("k", 3), ("k_plus_1", 4)])
+def test_a_row_touches_exactly_the_experts_asked_for_or_as_released_one_more(router_top_k, used):
+    layer = layer_of(router_top_k)
     x = torch.randn(1, 6)
     before, routing = layer(x)
     assert routing.experts.shape == (1, used)
@@ -45,26 +45,26 @@ def test_the_weights_of_the_released_router_are_a_softmax_over_all_experts():
     assert routing.weights.sum(dim=1).max() < 1
 
 
-@pytest.mark.parametrize("top_k", ["k", "k_plus_1"])
-def test_all_experts_may_be_asked_for(top_k):
-    routing = layer_of(top_k, num_experts=3, experts_per_row=3).route(torch.randn(5, 6))
+@pytest.mark.parametrize("router_top_k", ["k", "k_plus_1"])
+def test_all_experts_may_be_asked_for(router_top_k):
+    routing = layer_of(router_top_k, num_experts=3, top_k=3).route(torch.randn(5, 6))
     assert routing.experts.shape == (5, 3)
     torch.testing.assert_close(routing.weights.sum(dim=1), torch.ones(5))
 
 
-@pytest.mark.parametrize("top_k", ["k", "k_plus_1"])
-def test_the_gradient_of_the_task_reaches_the_router(top_k):
-    layer = layer_of(top_k).train()
+@pytest.mark.parametrize("router_top_k", ["k", "k_plus_1"])
+def test_the_gradient_of_the_task_reaches_the_router(router_top_k):
+    layer = layer_of(router_top_k).train()
     layer(torch.randn(20, 6))[0].square().sum().backward()
-    for name in ("projection", "projection_bias", "prototypes", "log_sharpness"):
+    for name in ("projection", "projection_bias", "prototypes", "log_inverse_temperature"):
         assert getattr(layer, name).grad.any(), name
 
 
-def test_noise_has_no_part_in_the_gradient_of_the_sharpness():
-    layer, x = layer_of(num_experts=2, experts_per_row=2).train(), torch.zeros(1, 6)
+def test_noise_has_no_part_in_the_gradient_of_the_inverse_temperature():
+    layer, x = layer_of(num_experts=2, top_k=2).train(), torch.zeros(1, 6)
     layer.prototypes.data.copy_(torch.eye(2, 7) + torch.eye(2, 7).flip(0))  # as like to every row
     layer.route(x).weights[0, 0].backward()
-    assert abs(float(layer.log_sharpness.grad)) < 1e-6
+    assert abs(float(layer.log_inverse_temperature.grad)) < 1e-6
 
 
 def test_noise_shakes_the_router_in_training_alone():
@@ -77,11 +77,11 @@ def test_noise_shakes_the_router_in_training_alone():
 
 
 def test_the_noise_has_a_deviation_of_one_over_the_number_of_experts():
-    layer = layer_of(num_experts=4, experts_per_row=4).train()
+    layer = layer_of(num_experts=4, top_k=4).train()
     x = torch.randn(1, 6).expand(20_000, 6)
     with torch.no_grad():
         routing = layer.route(x)
-        logits = math.exp(layer.log_sharpness) * torch.zeros(len(x), 4).scatter(
+        logits = math.exp(layer.log_inverse_temperature) * torch.zeros(len(x), 4).scatter(
             1, routing.experts, routing.similarity
         )
     torch.testing.assert_close(logits.std(dim=0), torch.full((4,), 0.25), atol=0.01, rtol=0)

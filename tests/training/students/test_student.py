@@ -11,7 +11,7 @@ from tests.training.objects import routed_student
 
 
 def built(**shape):
-    config = StudentConfig(num_layers=3, hidden=8, **{"expert_layers": "all", **shape})
+    config = StudentConfig(num_layers=3, hidden=8, **{"moe_layers": "all", **shape})
     return build_student(InputScaling(6, "l2", 0.5), [10, 8, 8, 3], config)
 
 
@@ -28,8 +28,8 @@ def test_a_student_counts_its_parameters_by_the_formula():
         ({"kind": "mlp"}, [ExpertLayer] * 3),
         ({"kind": "rbm"}, [RbMLayer] * 3),
         ({"kind": "moe"}, [MoELayer] * 3),
-        ({"kind": "rbm", "expert_layers": "last"}, [ExpertLayer, ExpertLayer, RbMLayer]),
-        ({"kind": "moe", "expert_layers": "last"}, [ExpertLayer, ExpertLayer, MoELayer]),
+        ({"kind": "rbm", "moe_layers": "last"}, [ExpertLayer, ExpertLayer, RbMLayer]),
+        ({"kind": "moe", "moe_layers": "last"}, [ExpertLayer, ExpertLayer, MoELayer]),
         ({"kind": "rbm", "num_experts": (1, 4, 2)}, [ExpertLayer, RbMLayer, RbMLayer]),
         ({"kind": "moe", "num_experts": (4, 1, 2)}, [MoELayer, ExpertLayer, MoELayer]),
     ],
@@ -42,15 +42,15 @@ def test_every_layer_is_of_the_kind_asked_for_and_plain_where_it_has_one_expert(
 
 
 def test_layers_may_differ_in_their_experts_and_a_short_one_uses_all():
-    student = routed_student(widths=(8, 8, 3), num_experts=(1, 4, 2), experts_per_row=3)
+    student = routed_student(widths=(8, 8, 3), num_experts=(1, 4, 2), top_k=3)
     output = student(torch.randn(20, 6), torch.randn(20, 4))
     assert [routing.num_experts for routing in output.layers] == [1, 4, 2]
     assert [routing.experts.shape[1] for routing in output.layers] == [1, 3, 2]
-    assert [layer.experts_per_row for layer in student.expert_layers()] == [1, 3, 2]
+    assert [layer.top_k for layer in student.expert_layers()] == [1, 3, 2]
 
 
 def test_a_layer_of_one_expert_is_a_plain_linear_one():
-    student = routed_student(num_experts=1, experts_per_row=1)
+    student = routed_student(num_experts=1, top_k=1)
     features, positions = torch.randn(20, 6), torch.randn(20, 4)
     first, last = student.expert_layers()
     hidden = student.scaling(features, positions) @ first.weight[0] + first.bias[0]

@@ -17,9 +17,9 @@ from tests.training.objects import CPU, SMALL_EXPERIMENT, write_npz
 
 
 @pytest.fixture
-def answers(prepared):
+def answers(data):
     """Logits of the GraphSAGE teacher of the small experiment's seed 0; zeros where it was not asked."""
-    task, teacher = prepared.task, prepared.teacher
+    task, teacher = data.task, data.teacher
     logits = np.zeros((task.graph.num_nodes, task.graph.num_classes), np.float32)
     logits[task.observed_nodes] = teacher.logits.cpu().numpy()
     logits[task.unseen] = teacher.unseen_logits.cpu().numpy()
@@ -36,9 +36,7 @@ def distil_from(path: Path, folder: Path):
     return json.loads((folder / "report.json").read_text())
 
 
-def test_the_saved_answers_of_a_teacher_are_distilled_to_a_bundle_from_either_form(
-    answers, prepared, tmp_path
-):
+def test_the_saved_answers_of_a_teacher_are_distilled_to_a_bundle_from_either_form(answers, data, tmp_path):
     order = np.random.default_rng(0).permutation(len(answers))
     np.save(tmp_path / "answers.npy", answers)
     np.savez(tmp_path / "answers.npz", logits=answers[order].astype(np.float64), node_ids=order)
@@ -47,7 +45,7 @@ def test_the_saved_answers_of_a_teacher_are_distilled_to_a_bundle_from_either_fo
     assert (
         bundles[0].manifest.files["student.grouped.onnx"] == bundles[1].manifest.files["student.grouped.onnx"]
     )
-    labels, task = prepared.task.graph.labels, prepared.task
+    labels, task = data.task.graph.labels, data.task
     for report in reports:
         right = answers[task.unseen].argmax(axis=1) == labels[task.unseen]
         assert report["teacher_unseen_accuracy"] == pytest.approx(right.mean())
@@ -57,10 +55,10 @@ def test_the_saved_answers_of_a_teacher_are_distilled_to_a_bundle_from_either_fo
     assert "the saved logits of a teacher" in (tmp_path / "run-npy" / "bundle" / "MODEL_CARD.md").read_text()
 
 
-def test_a_run_is_answered_for_its_observed_and_its_unseen_nodes(answers, prepared):
-    result = answer_from(answers, prepared.task, prepared.teacher.logits.device)
-    assert torch.equal(result.logits, prepared.teacher.logits)
-    assert torch.equal(result.unseen_logits, prepared.teacher.unseen_logits)
+def test_a_run_is_answered_for_its_observed_and_its_unseen_nodes(answers, data):
+    result = answer_from(answers, data.task, data.teacher.logits.device)
+    assert torch.equal(result.logits, data.teacher.logits)
+    assert torch.equal(result.unseen_logits, data.teacher.unseen_logits)
     assert result.entropy_shift is None
 
 

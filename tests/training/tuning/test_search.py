@@ -137,18 +137,18 @@ def test_fields_that_do_not_fit_together_cost_a_trial_and_not_the_search(search,
     search.write_text(
         SEARCH.replace("num_trials = 6", "num_trials = 8").replace("seeds = [0, 1]", "seeds = [0]")
     )
-    fields = '[space."student.experts_per_row"]\nchoices = [1, 4]\n'
+    fields = '[space."student.top_k"]\nchoices = [1, 4]\n'
     search.write_text(search.read_text() + fields)
     assert main(["tune", str(search), "--out", str(tmp_path / "out")]) == 0
     trials = trials_of(tmp_path / "out")
     unfit = [
-        params["student.experts_per_row"] > max(params[f"student.num_experts of layer {i}"] for i in range(2))
+        params["student.top_k"] > max(params[f"student.num_experts of layer {i}"] for i in range(2))
         for _, params, _ in trials
     ]
     assert 0 < sum(unfit) < len(trials) == 8
     assert [not steps for _, _, steps in trials] == unfit
     assert "given up, " in (told := capsys.readouterr().err)
-    assert "found student.experts_per_row = 4 and no layer of more than" in told
+    assert "found student.top_k = 4 and no layer of more than" in told
 
 
 @pytest.mark.slow

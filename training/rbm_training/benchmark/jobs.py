@@ -11,8 +11,13 @@ from rbm_training.benchmark.records import RunLine
 from rbm_training.config import DatasetConfig, ExperimentConfig
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.loading import load_dataset
-from rbm_training.distillation.predictions import answer_all
-from rbm_training.distillation.training_data import Prepared, check_scaling, distillation, prepare
+from rbm_training.distillation.predictions import predict_all
+from rbm_training.distillation.train import train_student
+from rbm_training.distillation.training_data import (
+    TrainingData,
+    check_scaling,
+    prepare_training_data,
+)
 from rbm_training.reporting.measurement import group_accuracies
 from rbm_training.runtime.artifacts import ArtifactStore
 from rbm_training.runtime.log import RunLog
@@ -32,7 +37,7 @@ class Cell:
 def prepare_cell(cell: Cell, cache: Path) -> None:
     """Make the teacher and the positions of all students of a cell, once."""
     for experiment in {_shared(run.experiment): run.experiment for run in cell.runs}.values():
-        _prepared(experiment, cache)
+        _training_data(experiment, cache)
 
 
 def _shared(experiment: ExperimentConfig) -> tuple[Hashable, ...]:
@@ -42,13 +47,13 @@ def _shared(experiment: ExperimentConfig) -> tuple[Hashable, ...]:
 def run_student(run: PlannedRun, cache: Path, commit: str | None) -> RunLine:
     """Train and measure one student; `seconds` is its training, without what it shares with others."""
     experiment, seed = run.experiment, run.identity.seed
-    prepared = _prepared(experiment, cache)
+    data = _training_data(experiment, cache)
     started = time.monotonic()
-    distilled = distillation(experiment, prepared, RunLog(None)).train(seed)
+    distilled = train_student(experiment, data, seed, RunLog(None))
     seconds = time.monotonic() - started
-    inputs, teacher = prepared.inputs, prepared.teacher
-    answers = answer_all(distilled.student, inputs)
-    student = group_accuracies(inputs, answers.observed, answers.unseen)
+    inputs, teacher = data.inputs, data.teacher
+    predictions = predict_all(distilled.student, inputs)
+    student = group_accuracies(inputs, predictions.observed, predictions.unseen)
     teachers = group_accuracies(inputs, teacher.logits, teacher.unseen_logits)
     is_inductive = run.identity.setting == "inductive"
     return RunLine(
@@ -68,10 +73,10 @@ def run_student(run: PlannedRun, cache: Path, commit: str | None) -> RunLine:
     )
 
 
-def _prepared(experiment: ExperimentConfig, cache: Path) -> Prepared:
+def _training_data(experiment: ExperimentConfig, cache: Path) -> TrainingData:
     dataset = _load(experiment.dataset)
     check_scaling(experiment, dataset.graph)
-    return prepare(experiment, dataset, experiment.seeds[0], RunLog(None), ArtifactStore(cache))
+    return prepare_training_data(experiment, dataset, experiment.seeds[0], RunLog(None), ArtifactStore(cache))
 
 
 @lru_cache(maxsize=2)

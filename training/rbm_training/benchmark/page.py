@@ -29,11 +29,11 @@ line a run, which `rbm-train compare` writes.
 
 ## How to read
 
-- **Protocol A** is that of CPF and GLNN: the largest connected component; per class 20 labels to learn from
+- **Protocol cpf** is that of CPF and GLNN: the largest connected component; per class 20 labels to learn from
   and 30 to select on, drawn anew for every seed; the rest is test. Inductive: a fifth of the test nodes is
   unseen.
-- **Protocol B** is that of KRD and RbM: the public split of Cora, Citeseer and Pubmed, the same for every
-  seed; on the other graphs 20 and 30 labels per class, drawn anew for every seed. Inductive: where the
+- **Protocol public** is that of KRD and RbM: the public split of Cora, Citeseer and Pubmed, the same for
+  every seed; on the other graphs 20 and 30 labels per class, drawn anew for every seed. Inductive: where the
   split names its test nodes, all of them are unseen. On those other graphs the two protocols are one, and
   their runs stand under both.
 - **Transductive**: every node is in the graph while teacher and student learn. **Inductive**: the unseen

@@ -4,22 +4,24 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field, model_validator
 
 from rbm_bundle.manifest import Setting
 from rbm_training.benchmark.records import Protocol, RunIdentity
 from rbm_training.config import ExperimentConfig
-from rbm_training.config.base import Name, Part, Seed
+from rbm_training.config.base import FrozenConfig, Name, Seed
 from rbm_training.config.loading import read_document, validated
 from rbm_training.config.methods import METHODS, merged
 
 EXPERIMENTS: Final = Path(__file__).parents[2] / "experiments"
 
 
-class ComparisonConfig(Part):
+class ComparisonConfig(FrozenConfig):
     """Which methods are compared, and on what."""
+
+    old_values: ClassVar = {"protocols": {"A": "cpf", "B": "public"}}
 
     datasets: Annotated[tuple[Name, ...], Field(min_length=1)]
     """Named sets, read as `<data_root>/<name>.npz` or from their publisher. A set runs on the experiment of
@@ -28,9 +30,9 @@ class ComparisonConfig(Part):
     """Students, by name: those of the literature and those that `[method.NAME]` describes."""
     settings: Annotated[tuple[Setting, ...], Field(min_length=1)] = ("transductive",)
     """Whether test nodes are in the graph that is learnt from."""
-    protocols: Annotated[tuple[Protocol, ...], Field(min_length=1)] = ("B",)
-    """`B`: the published split, or where there is none 20 + 30 nodes a class on the largest component; `A`:
-    the latter everywhere."""
+    protocols: Annotated[tuple[Protocol, ...], Field(min_length=1)] = ("public",)
+    """`public`: the published split, or where there is none 20 + 30 nodes a class on the largest component;
+    `cpf`: the latter everywhere."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     """One run each."""
     data_root: Path = Path("data")
@@ -113,7 +115,7 @@ def _planned(
         "name": dataset,
         "root": config.data_root,
         "setting": setting,
-        "split": "drawn" if protocol == "A" else "published",
+        "split": "random" if protocol == "cpf" else "published",
     }
     fixed = {"name": dataset, "seeds": [seed], "num_threads": 1, "dataset": source}
     whole = merged(document, config.experiment, METHODS[config.like(method)], own, fixed)

@@ -6,10 +6,10 @@ from typing import Final
 
 from rbm_training.benchmark.records import Protocol, RunLine
 
-DRAWN_UNDER_BOTH: Final = frozenset(
+RANDOM_UNDER_BOTH: Final = frozenset(
     {"amazon-computers", "amazon-photo", "coauthor-cs", "coauthor-physics"},
 )
-OTHER: Final[dict[Protocol, Protocol]] = {"A": "B", "B": "A"}
+OTHER: Final[dict[Protocol, Protocol]] = {"cpf": "public", "public": "cpf"}
 
 
 def under_both_protocols(lines: Iterable[RunLine]) -> list[RunLine]:
@@ -23,7 +23,7 @@ def under_both_protocols(lines: Iterable[RunLine]) -> list[RunLine]:
     peopled = {(line.protocol, line.setting, line.teacher) for line in runs}
     for line in list(runs):
         other = OTHER[line.protocol]
-        is_wanted = line.dataset in DRAWN_UNDER_BOTH and (other, line.setting, line.teacher) in peopled
+        is_wanted = line.dataset in RANDOM_UNDER_BOTH and (other, line.setting, line.teacher) in peopled
         if is_wanted and replace(line.identity, protocol=other) not in known:
             runs.append(line.model_copy(update={"protocol": other}))
     return runs

@@ -5,15 +5,16 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from rbm_bundle.manifest import Setting
 from rbm_training.config.base import Name, Seed
 from rbm_training.evaluation.metrics import production_accuracy
 
-Protocol = Literal["A", "B"]
+Protocol = Literal["cpf", "public"]
+OLD_PROTOCOLS: Final = {"A": "cpf", "B": "public"}  # as earlier files of results have them
 Accuracy = Annotated[float, Field(ge=0, le=1)]
 
 """Share of unseen nodes among the nodes that a model in production is asked for (GLNN, section 5.4)."""
@@ -60,7 +61,7 @@ class RunLine(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dataset: Name
-    protocol: Protocol
+    protocol: Annotated[Protocol, BeforeValidator(lambda name: OLD_PROTOCOLS.get(name, name))]
     setting: Setting
     teacher: Name
     method: Name

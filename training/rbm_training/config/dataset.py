@@ -1,16 +1,18 @@
 """What a run reads, and how it scales it."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from rbm_bundle.manifest import FeatureScaling, Setting
-from rbm_training.config.base import Count, Part
+from rbm_training.config.base import Count, FrozenConfig
 
 
-class DatasetConfig(Part):
+class DatasetConfig(FrozenConfig):
     """Which graph, and which of its nodes are learnt from, validated on, tested and held out."""
+
+    old_values: ClassVar = {"split": {"drawn": "random"}}
 
     kind: Literal["digits", "files", "named", "synthetic"] = "digits"
     """`digits`: handwritten digits that ship with scikit-learn; `files`: your own graph; `named`: a public
@@ -23,9 +25,9 @@ class DatasetConfig(Part):
     path: Path | None = None
     """Your own graph, for kind `files`: an `.npz`, or a folder with `nodes.parquet`, `edges.parquet` and
     `labels.parquet`; `readers/npz.py` and `readers/parquet.py` explain every array and column."""
-    split: Literal["published", "drawn"] = "published"
-    """`published`: the one that came with the graph; where there is none, and with `drawn`, as many nodes a
-    class as below are drawn with the seed. A `named` set without a published split, or with `drawn`, is cut
+    split: Literal["published", "random"] = "published"
+    """`published`: the one that came with the graph; where there is none, and with `random`, as many nodes a
+    class as below are drawn with the seed. A `named` set without a published split, or with `random`, is cut
     to its largest connected component, as its papers do."""
     setting: Setting = "transductive"
     """`inductive` holds nodes out of graph, positions, teacher and distillation; they are the test nodes."""
@@ -55,7 +57,7 @@ class DatasetConfig(Part):
         return self
 
 
-class ScalingConfig(Part):
+class ScalingConfig(FrozenConfig):
     """How raw inputs are scaled; part of the student and of its graphs, so callers send raw features."""
 
     features: FeatureScaling = "l2"

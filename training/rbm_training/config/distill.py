@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from rbm_training.config.base import Count, Part, Weight
+from rbm_training.config.base import Count, FrozenConfig, Weight
 
 
-class DistillConfig(Part):
+class DistillConfig(FrozenConfig):
     """How the student learns from labels and teacher."""
 
     hard_label_weight: Annotated[float, Field(ge=0, le=1)] = 0.2

@@ -1,10 +1,10 @@
 """The experiment: one frozen record, whole."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from rbm_training.config.base import Count, MethodName, Name, Part, Seed
+from rbm_training.config.base import Count, FrozenConfig, MethodName, Name, Renamed, Seed
 from rbm_training.config.dataset import DatasetConfig, ScalingConfig
 from rbm_training.config.distill import DistillConfig
 from rbm_training.config.positions import PositionsConfig
@@ -12,17 +12,17 @@ from rbm_training.config.student import RoutingConfig, StudentConfig
 from rbm_training.config.teacher import AnyTeacherConfig, TeacherConfig
 
 _NOT_IN_RELEASED = (
-    *(("student", name) for name in ("kind", "metric", "sharpness", "routing_input")),
+    *(("student", name) for name in ("kind", "metric", "routing_temperature", "routing_input")),
     *(("distill", name) for name in ("pair_weight", "gram", "adversarial", "step_after")),
-    ("routing", "memory_start"),
+    ("routing", "memory_init"),
 )
 
 
-def _default(part: Part, name: str) -> object:
+def _default(part: FrozenConfig, name: str) -> object:
     return type(part).model_fields[name].default
 
 
-class ExportConfig(Part):
+class ExportConfig(FrozenConfig):
     """What goes into the bundle besides the student."""
 
     name: Name | None = None
@@ -31,15 +31,17 @@ class ExportConfig(Part):
     """Store the features of known nodes, so that an id alone suffices in a request."""
 
 
-class ReportConfig(Part):
-    """What `report.html` shows besides the student."""
+class ReportConfig(FrozenConfig):
+    """What `report.html` shows besides the student and logistic regression."""
 
-    beside: tuple[MethodName, ...] = ("mlp", "moe")
+    old_names: ClassVar = {"beside": Renamed("baselines")}
+
+    baselines: tuple[MethodName, ...] = ("mlp",)
     """Other students of the exported seed's teacher, trained for the page alone: what the mixture buys at
-    which cost, and how its routing compares with a learnt router's."""
+    which cost and, with `moe`, how its routing compares with a learnt router's."""
 
 
-class ExperimentConfig(Part):
+class ExperimentConfig(FrozenConfig):
     """One experiment, whole."""
 
     name: Name
@@ -96,9 +98,9 @@ class ExperimentConfig(Part):
                 "found student.routing_input = 'positions' with positions.kind = 'none'; wanted positions to"
                 " route by"
             )
-        if self.routing.memory_start == "spherical" and self.student.metric == "euclidean":
+        if self.routing.memory_init == "spherical" and self.student.metric == "euclidean":
             raise ValueError(
-                "found routing.memory_start = 'spherical' with student.metric = 'euclidean', whose memories"
+                "found routing.memory_init = 'spherical' with student.metric = 'euclidean', whose memories"
                 " are no directions; wanted 'kmeans' or 'random'"
             )
         return self

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import tomli_w
 from pydantic import ValidationError
 
-from rbm_training.config.base import ConfigError, Part
+from rbm_training.config.base import ConfigError, FrozenConfig
 from rbm_training.config.experiment import ExperimentConfig
 
-AnyPart = TypeVar("AnyPart", bound=Part)
+AnyConfig = TypeVar("AnyConfig", bound=FrozenConfig)
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
@@ -23,7 +23,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
     return validated(ExperimentConfig, read_document(path, overrides), path)
 
 
-def validated(kind: type[AnyPart], document: Mapping[str, Any], source: object) -> AnyPart:
+def validated(kind: type[AnyConfig], document: Mapping[str, Any], source: object) -> AnyConfig:
     """The record that a document describes.
 
     Raises:

@@ -18,10 +18,10 @@ METHODS: Final[Mapping[str, Overrides]] = {
     "krd": {"student": _PLAIN_MLP, "positions": _NO_POSITIONS, "distill": {"pairs": "reliable"}},
     "nosmog": {"student": _PLAIN_MLP, "distill": {"pairs": "self", "gram": 1.0, "adversarial": 0.1}},
     "mlp": {"student": {"kind": "mlp"}},
-    "mlp-flops": {"student": {"kind": "mlp", "equal_cost": "flops"}},
-    "mlp-wide": {"student": {"kind": "mlp", "equal_cost": "parameters"}},
+    "mlp-flops": {"student": {"kind": "mlp", "match_budget": "flops"}},
+    "mlp-wide": {"student": {"kind": "mlp", "match_budget": "parameters"}},
     "mlp-ensemble": {"student": {"kind": "mlp-ensemble"}},
-    "moe": {"student": {"kind": "moe", "expert_layers": "all"}},
+    "moe": {"student": {"kind": "moe", "moe_layers": "all"}},
     "rbm": {"student": {"kind": "rbm"}},
 }
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from rbm_training.config.base import Count, Part
+from rbm_training.config.base import Count, FrozenConfig
 
 # A step of a walk is drawn by rejection; the further a parameter is from 1, the more draws are in vain.
 WalkParameter = Annotated[float, Field(ge=1 / 16, le=16)]
@@ -18,7 +18,7 @@ READ_BY = {
 }
 
 
-class PositionsConfig(Part):
+class PositionsConfig(FrozenConfig):
     """Positional encodings: what the student knows of a node's place in the graph."""
 
     kind: Literal["deepwalk", "node2vec", "laplacian", "propagated", "none"] = "deepwalk"

@@ -1,16 +1,23 @@
 """What is trained to do without the graph."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from rbm_training.config.base import Count, Part, Probability, Weight
+from rbm_training.config.base import Count, FrozenConfig, Probability, Renamed, Weight, inverse
 
 StudentKind = Literal["rbm", "mlp", "moe", "mlp-ensemble"]
 
 
-class StudentConfig(Part):
+class StudentConfig(FrozenConfig):
     """The student: L layers of E linear experts, K of which see a row."""
+
+    old_names: ClassVar = {
+        "experts_per_row": Renamed("top_k"),
+        "expert_layers": Renamed("moe_layers"),
+        "equal_cost": Renamed("match_budget"),
+        "sharpness": Renamed("routing_temperature", inverse),
+    }
 
     kind: Literal[StudentKind, "auto"] = "rbm"
     """`rbm`: experts routed by a memory; `mlp`: one expert a layer; `moe`: experts routed by a learnt router;
@@ -23,9 +30,9 @@ class StudentConfig(Part):
     num_experts: Count | tuple[Count, ...] = 4
     """E, experts of each layer; or a list, one number a layer. A layer of one expert is a plain linear
     one."""
-    expert_layers: Literal["last", "all"] = "last"
+    moe_layers: Literal["last", "all"] = "last"
     """Which layers have experts, where `num_experts` is one number; the others are plain linear ones."""
-    experts_per_row: Count = 2
+    top_k: Count = 2
     """K, experts that a row is sent to; in layers of fewer, all of them."""
     dropout: Probability = 0.3
     """Before every layer."""
@@ -35,8 +42,8 @@ class StudentConfig(Part):
     """Kind `rbm`: learn a gain per expert and input column."""
     metric: Literal["cosine", "euclidean"] = "cosine"
     """Kind `rbm`: how rows are compared with memories."""
-    sharpness: Annotated[float, Field(gt=0)] = 1.0
-    """Kind `rbm`: what similarities are multiplied by before the softmax over the chosen experts."""
+    routing_temperature: Annotated[float, Field(gt=0)] = 1.0
+    """Kind `rbm`: what similarities are divided by before the softmax over the chosen experts."""
     routing_input: Literal["all", "features", "positions"] = "all"
     """Kind `rbm`: what the first layer is routed by, if it has experts."""
     router_top_k: Literal["k", "k_plus_1"] = "k"
@@ -44,7 +51,7 @@ class StudentConfig(Part):
     the paper's released code does."""
     num_members: Count = 4
     """Kind `mlp-ensemble`: MLPs."""
-    equal_cost: Literal["none", "flops", "parameters"] = "none"
+    match_budget: Literal["none", "flops", "parameters"] = "none"
     """Kind `mlp`: choose the width of the hidden layers so that the MLP costs as much as the `rbm` student
     that the other fields describe."""
 
@@ -57,13 +64,13 @@ class StudentConfig(Part):
             )
         experts = (self.num_experts,) if isinstance(self.num_experts, int) else self.num_experts
         largest = max(experts)
-        if self.experts_per_row > largest:
+        if self.top_k > largest:
             raise ValueError(
-                f"found student.experts_per_row = {self.experts_per_row} and no layer of more than {largest}"
-                " experts; wanted student.experts_per_row of at most student.num_experts"
+                f"found student.top_k = {self.top_k} and no layer of more than {largest}"
+                " experts; wanted student.top_k of at most student.num_experts"
             )
-        if self.equal_cost != "none" and self.num_layers == 1:
-            raise ValueError("found student.equal_cost with student.num_layers = 1; wanted a hidden layer")
+        if self.match_budget != "none" and self.num_layers == 1:
+            raise ValueError("found student.match_budget with student.num_layers = 1; wanted a hidden layer")
         return self
 
     @model_validator(mode="after")
@@ -72,7 +79,7 @@ class StudentConfig(Part):
         if routes and self.experts_by_layer(self.num_layers)[0] == 1:
             raise ValueError(
                 f"found student.routing_input = {self.routing_input!r} for a first layer of one expert, which"
-                " is not routed; wanted student.expert_layers = 'all'"
+                " is not routed; wanted student.moe_layers = 'all'"
             )
         return self
 
@@ -82,15 +89,21 @@ class StudentConfig(Part):
             return (1,) * num_layers
         if isinstance(self.num_experts, tuple):
             return self.num_experts
-        if self.expert_layers == "last":
+        if self.moe_layers == "last":
             return (*(1,) * (num_layers - 1), self.num_experts)
         return (self.num_experts,) * num_layers
 
 
-class RoutingConfig(Part):
+class RoutingConfig(FrozenConfig):
     """What shapes the routing."""
 
-    memory_start: Literal["kmeans", "spherical", "random"] = "kmeans"
+    old_names: ClassVar = {
+        "memory_start": Renamed("memory_init"),
+        "momentum": Renamed("ema_decay"),
+        "revive_after": Renamed("reinit_dead_after"),
+    }
+
+    memory_init: Literal["kmeans", "spherical", "random"] = "kmeans"
     """Kind `rbm`: where memories start, among the inputs of their layer: centres of K-means, centres of
     spherical K-means, or inputs drawn at random."""
     commitment: Weight = 0.05
@@ -99,7 +112,7 @@ class RoutingConfig(Part):
     """Kind `rbm`: size of the push of memories away from each other, once a step."""
     load_balance: Weight = 0.01
     """Weight of the squared variation of the load over experts."""
-    momentum: Annotated[float, Field(ge=0, le=1)] = 0.9
+    ema_decay: Annotated[float, Field(ge=0, le=1)] = 0.9
     """Kind `rbm`: γ, the part of the old memory that a step keeps; 1 freezes the memory."""
-    revive_after: Count = 10
+    reinit_dead_after: Count = 10
     """Kind `rbm`: steps without a single row after which an expert is moved to the worst-served input."""

@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from rbm_training.config.base import Count, Part, Probability, Weight
+from rbm_training.config.base import Count, FrozenConfig, Probability, Weight
 
 _READ_BY = {"heads": "gat", "power_iterations": "appnp", "teleport": "appnp"}
 
 
-class TeacherConfig(Part):
+class TeacherConfig(FrozenConfig):
     """A GNN and its training; or several of its kind, whose answers are averaged."""
 
     kind: Literal["sage", "gcn", "gat", "appnp"] = "sage"
@@ -65,7 +65,7 @@ class TeacherConfig(Part):
         return self
 
 
-class PrecomputedTeacherConfig(Part):
+class PrecomputedTeacherConfig(FrozenConfig):
     """The saved answers of any GNN, from any framework; nothing is trained."""
 
     kind: Literal["precomputed"]

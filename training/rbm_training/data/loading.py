@@ -20,7 +20,7 @@ def load_dataset(config: DatasetConfig) -> Dataset:
         GraphError: no such file, or a malformed graph; says what was found and what was wanted.
     """
     dataset = _load(config)
-    if config.split == "drawn" and dataset.published is not None:
+    if config.split == "random" and dataset.published is not None:
         dataset = dataset.largest_component() if config.kind == "named" else replace(dataset, published=None)
     return replace(dataset, graph=dataset.graph.in_best_form())
 

@@ -1,4 +1,4 @@
-"""What a student answers, and how good its answers are to validation and test nodes.
+"""What a student predictions, and how good its answers are to validation and test nodes.
 
 Dimension letters: N observed nodes, U nodes held out, C classes.
 """
@@ -18,7 +18,7 @@ from rbm_training.students.student import Student, StudentOutput
 
 
 @torch.no_grad()
-def answer(student: Student, scaled: Rows) -> StudentOutput:
+def predict(student: Student, scaled: Rows) -> StudentOutput:
     """What the student says in evaluation mode, to scaled inputs (B, F + P)."""
     return student.eval().classify(scaled)
 
@@ -32,7 +32,7 @@ class Validation:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class Predictions:
     """Logits of all nodes of a task: observed (N, C), unseen and pseudo-unseen (U, C); `layers` is the
     routing of the observed ones."""
 
@@ -72,12 +72,12 @@ def _validation(logits: Tensor, labels: Tensor) -> Validation:
     return Validation(accuracy(logits, labels), float(F.cross_entropy(logits, labels)))
 
 
-def answer_all(student: Student, inputs: StudentInputs) -> Answers:
+def predict_all(student: Student, inputs: StudentInputs) -> Predictions:
     """The student's answers to every node of a task."""
-    observed = answer(student, inputs.scaled)
-    return Answers(
+    observed = predict(student, inputs.scaled)
+    return Predictions(
         observed=observed.logits,
-        unseen=answer(student, inputs.unseen.scaled).logits,
-        pseudo_unseen=answer(student, inputs.pseudo_unseen.scaled).logits,
+        unseen=predict(student, inputs.unseen.scaled).logits,
+        pseudo_unseen=predict(student, inputs.pseudo_unseen.scaled).logits,
         layers=observed.layers,
     )

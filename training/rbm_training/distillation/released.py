@@ -20,8 +20,8 @@ from rbm_training.distillation.losses import (
     hard_label_sum,
     soft_targets,
 )
-from rbm_training.distillation.trainer import Distiller, Memory
-from rbm_training.evaluation.early_stopping import EpochMetrics, Selection
+from rbm_training.distillation.trainer import Memory, StudentTrainer
+from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics
 from rbm_training.students.rbm.layer import RbMLayer
 from rbm_training.students.rbm.routing_init import start_routing
 from rbm_training.students.routing import LayerRouting
@@ -30,7 +30,7 @@ from rbm_training.students.student import Student, StudentOutput
 INITIAL_SCALE, INITIAL_GAIN = 2.0, 1.1
 
 
-class ReleasedDistiller(Distiller):
+class ReleasedTrainer(StudentTrainer):
     """Label batches, then pair batches; memories move in every forward pass and by the optimiser.
 
     * Log-probabilities are divided by τ and not normalised again.
@@ -42,7 +42,7 @@ class ReleasedDistiller(Distiller):
     """
 
     tempering: ClassVar[Tempering] = "raw_logprob"
-    forgets_warm_up: ClassVar[bool] = False
+    resets_after_warm_up: ClassVar[bool] = False
     memory: "ReleasedMemory"
 
     def _new_memory(self) -> Memory:
@@ -75,13 +75,13 @@ class ReleasedDistiller(Distiller):
         self.student.train()
         self._sum_up(self._batch_means())
 
-    def restore(self, selection: Selection, seed: int) -> EpochMetrics:
+    def restore(self, early_stopping: EarlyStopping, seed: int) -> EpochMetrics:
         """Bring the student back to its best epoch.
 
         An epoch of the warm-up is one expert alone; as a mixture of its clones, of scale and gain 1, it says
         the same and can be exported.
         """
-        selected = super().restore(selection, seed)
+        selected = super().restore(early_stopping, seed)
         if selected.epoch < self.config.warmup_epochs:
             for layer in self.student.memory_layers():
                 _set_scales(layer, 1.0, 1.0)
@@ -152,8 +152,8 @@ class ReleasedMemory:
     @torch.no_grad()
     def _average(self, vectors: nn.Parameter, routing: LayerRouting) -> None:
         shares = batch_softmax(routing)  # (B, E)
-        means = weighted_sums(shares, routing.key)  # (E, D)
-        vectors.copy_(self.config.momentum * unit_rows(vectors) + (1 - self.config.momentum) * means)
+        means = weighted_sums(shares, routing.query)  # (E, D)
+        vectors.copy_(self.config.ema_decay * unit_rows(vectors) + (1 - self.config.ema_decay) * means)
 
 
 def batch_softmax(routing: LayerRouting) -> Tensor:

@@ -1,7 +1,6 @@
 """Training a student: warm up one expert, start routing, clone, distil, keep the best epoch.
 
 Rumiantsev & Coates, TMLR 2024, sections on initialisation and training; docs/method.md tells what differs.
-Dimension letters: N observed nodes, M directed edges, F features, P position width, C classes.
 """
 
 from collections.abc import Callable
@@ -9,23 +8,20 @@ from dataclasses import dataclass
 from typing import get_args
 
 import torch
-from torch import Tensor
 
 from rbm_training.config import ExperimentConfig, StudentConfig
 from rbm_training.config.student import StudentKind
-from rbm_training.data.scaling import InputScaling
-from rbm_training.distillation.inputs import StudentInputs
-from rbm_training.distillation.predictions import answer_all
-from rbm_training.distillation.released import ReleasedDistiller
-from rbm_training.distillation.trainer import Distiller
+from rbm_training.distillation.predictions import predict_all
+from rbm_training.distillation.released import ReleasedTrainer
+from rbm_training.distillation.trainer import StudentTrainer
+from rbm_training.distillation.training_data import TrainingData
 from rbm_training.evaluation.calibration import fit_temperature
-from rbm_training.evaluation.early_stopping import EpochMetrics, Selection
+from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics
 from rbm_training.runtime.log import RunLog
 from rbm_training.students.complexity import Costs, layer_widths, student_costs
 from rbm_training.students.ensemble import average_students
 from rbm_training.students.routing import LayerUse
 from rbm_training.students.student import Student, build_student
-from rbm_training.teachers import TeacherResult
 
 OnEpoch = Callable[[EpochMetrics], None]
 
@@ -41,7 +37,7 @@ class EpochRecord:
 
 @dataclass(frozen=True, slots=True)
 class DistilledStudent:
-    """A trained student at its best epoch, and the story of its training.
+    """A trained student at its best epoch, and the course of its training.
 
     `validation` is what it was selected by, `selected_epoch` None for an ensemble, whose members each have
     their own, and `history` that of the first member. `test_accuracy_max` is the highest test accuracy of any
@@ -60,29 +56,28 @@ class DistilledStudent:
 @dataclass(frozen=True, slots=True)
 class _Trained:
     student: Student
-    selection: Selection
+    early_stopping: EarlyStopping
     history: list[EpochRecord]
 
 
+def train_student(
+    config: ExperimentConfig, data: TrainingData, seed: int, log: RunLog, on_epoch: OnEpoch | None = None
+) -> DistilledStudent:
+    """Distil the teacher into a student of the kind asked for; the epoch that validation prefers."""
+    return _StudentTraining(config, data, log, on_epoch).train(seed)
+
+
 @dataclass(frozen=True, slots=True)
-class Distillation:
-    """What a student is trained with, whatever its kind.
+class _StudentTraining:
+    """What a student is trained with, whatever its kind."""
 
-    Args:
-        scaling: of the inputs, fitted; becomes part of the student.
-        edge_index: (2, M) edges of the observed graph, for reliable pairs.
-    """
-
-    inputs: StudentInputs
-    scaling: InputScaling
-    teacher: TeacherResult
-    edge_index: Tensor
     config: ExperimentConfig
+    data: TrainingData
     log: RunLog
-    on_epoch: OnEpoch | None = None
+    on_epoch: OnEpoch | None
 
     def train(self, seed: int) -> DistilledStudent:
-        """Distil the teacher into a student of the kind asked for; the epoch that validation prefers."""
+        """See `train_student`."""
         kind = self.config.student.kind
         if kind == "auto":
             students = [self._train_kind(each, seed) for each in get_args(StudentKind)]
@@ -96,65 +91,65 @@ class Distillation:
             members = [self._train_one(shape, seed + 1000 * member) for member in range(shape.num_members)]
             return self._calibrated(self._ensemble(members, costs))
         trained = self._train_one(shape, seed)
-        best = trained.selection.best
+        best = trained.early_stopping.best
         assert best is not None, "an epoch was observed"
-        most = trained.selection.test_accuracy_max
+        most = trained.early_stopping.test_accuracy_max
         return self._calibrated(
             DistilledStudent(trained.student, kind, costs, best, best.epoch, most, trained.history)
         )
 
     def _shape(self, kind: StudentKind) -> StudentConfig:
         """The student to train; the released code has experts in all layers."""
-        layers = "all" if self.config.compat == "released" else self.config.student.expert_layers
-        return self.config.student.model_copy(update={"kind": kind, "expert_layers": layers})
+        layers = "all" if self.config.compat == "released" else self.config.student.moe_layers
+        return self.config.student.model_copy(update={"kind": kind, "moe_layers": layers})
 
     def _train_one(self, shape: StudentConfig, seed: int) -> "_Trained":
         torch.manual_seed(seed)
         config = self.config.distill
-        distiller = self._distiller(shape)
-        trained = _Trained(distiller.student, Selection(config.patience), [])
-        warmup_epochs = config.warmup_epochs if distiller.routes else 0
+        trainer = self._trainer(shape)
+        trained = _Trained(trainer.student, EarlyStopping(config.patience), [])
+        warmup_epochs = config.warmup_epochs if trainer.routes else 0
         num_epochs = warmup_epochs + config.max_epochs
         with self.log.stage(f"student {shape.kind}", num_epochs) as stage:
             for epoch in range(num_epochs):
-                if distiller.routes and epoch == warmup_epochs:
-                    distiller.start_routing(seed)
-                    if distiller.forgets_warm_up:
-                        trained.selection.forget_best()
-                metrics = self._run_epoch(distiller, epoch, trained)
+                if trainer.routes and epoch == warmup_epochs:
+                    trainer.start_routing(seed)
+                    if trainer.resets_after_warm_up:
+                        trained.early_stopping.reset()
+                metrics = self._run_epoch(trainer, epoch, trained)
                 stage.advance(f"validation {metrics.val_accuracy:.3f}")
-                if trained.selection.exhausted and epoch >= warmup_epochs:
+                if trained.early_stopping.exhausted and epoch >= warmup_epochs:
                     break
-        distiller.restore(trained.selection, seed)
+        trainer.restore(trained.early_stopping, seed)
         return trained
 
-    def _distiller(self, shape: StudentConfig) -> Distiller:
-        student = build_student(self.scaling, self._widths(shape), shape).to(self.inputs.labels.device)
-        kind = ReleasedDistiller if self.config.compat == "released" else Distiller
-        config = self.config
-        return kind(student, self.inputs, self.teacher, self.edge_index, config.distill, config.routing)
+    def _trainer(self, shape: StudentConfig) -> StudentTrainer:
+        config, data = self.config, self.data
+        student = build_student(data.scaling, self._widths(shape), shape).to(data.inputs.labels.device)
+        kind = ReleasedTrainer if config.compat == "released" else StudentTrainer
+        return kind(student, data.inputs, data.teacher, data.edge_index, config.distill, config.routing)
 
-    def _run_epoch(self, distiller: Distiller, epoch: int, trained: "_Trained") -> EpochMetrics:
-        distiller.train_epoch()
-        metrics = distiller.measure(epoch)
-        trained.selection.observe(metrics, trained.student)
-        trained.history.append(EpochRecord(metrics, distiller.last_terms, distiller.last_use))
-        self.log.event("epoch", **distiller.last_terms, epoch=epoch, val_accuracy=metrics.val_accuracy)
+    def _run_epoch(self, trainer: StudentTrainer, epoch: int, trained: "_Trained") -> EpochMetrics:
+        trainer.train_epoch()
+        metrics = trainer.measure(epoch)
+        trained.early_stopping.observe(metrics, trained.student)
+        trained.history.append(EpochRecord(metrics, trainer.last_terms, trainer.last_use))
+        self.log.event("epoch", **trainer.last_terms, epoch=epoch, val_accuracy=metrics.val_accuracy)
         if self.on_epoch is not None:
             self.on_epoch(metrics)
         return metrics
 
     def _widths(self, shape: StudentConfig) -> list[int]:
-        return layer_widths(self.inputs.scaled.shape[1], self.teacher.logits.shape[1], shape)
+        return layer_widths(self.data.inputs.scaled.shape[1], self.data.teacher.logits.shape[1], shape)
 
     def _ensemble(self, members: list["_Trained"], costs: Costs) -> DistilledStudent:
         student = average_students([member.student for member in members])
         weight = self.config.distill.pseudo_unseen_weight
-        metrics = answer_all(student, self.inputs).metrics(self.inputs, weight, epoch=0)
+        metrics = predict_all(student, self.data.inputs).metrics(self.data.inputs, weight, epoch=0)
         return DistilledStudent(student, "mlp-ensemble", costs, metrics, None, None, members[0].history)
 
     @torch.no_grad()
     def _calibrated(self, trained: DistilledStudent) -> DistilledStudent:
-        logits, labels = answer_all(trained.student, self.inputs).all_validation(self.inputs)
+        logits, labels = predict_all(trained.student, self.data.inputs).all_validation(self.data.inputs)
         trained.student.temperature.fill_(fit_temperature(logits, labels))
         return trained

@@ -27,8 +27,8 @@ from rbm_training.distillation.losses import (
     soft_targets,
 )
 from rbm_training.distillation.neighbour_pairs import pair_sampler, pairs_are_promising
-from rbm_training.distillation.predictions import answer_all
-from rbm_training.evaluation.early_stopping import EpochMetrics, Selection
+from rbm_training.distillation.predictions import predict_all
+from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics
 from rbm_training.students.rbm.memory_ema import MemoryAverager
 from rbm_training.students.rbm.routing_init import start_routing
 from rbm_training.students.routing import LayerUse, RoutingMonitor
@@ -48,7 +48,7 @@ class Memory(Protocol):
         """End an optimiser step."""
 
 
-class Distiller:
+class StudentTrainer:
     """One student's training: an epoch is the gradient of all batches, one optimiser and one memory step.
 
     With `step_after = "batch"` the optimiser makes a step after each batch instead; the memory still moves
@@ -56,7 +56,7 @@ class Distiller:
     """
 
     tempering: ClassVar[Tempering] = "normalised"
-    forgets_warm_up: ClassVar[bool] = True  # the kept epoch is a routed one
+    resets_after_warm_up: ClassVar[bool] = True  # the kept epoch is a routed one
 
     def __init__(
         self,
@@ -174,16 +174,16 @@ class Distiller:
             self.last_terms["memory_similarity"] = float(similarities.mean())
 
     def measure(self, epoch: int) -> EpochMetrics:
-        """Accuracies of this epoch; refits the pair sampler and notes the routing from the same answers."""
-        answers = answer_all(self.student, self.inputs)
+        """Accuracies of this epoch; refits the pair sampler and notes the routing from the same."""
+        predictions = predict_all(self.student, self.inputs)
         if self.sampler is not None and self._epochs_done >= REFIT_AFTER_EPOCHS:
-            self.sampler.refit(answers.observed.argmax(dim=1) == self.teacher_logits.argmax(dim=1))
-        self.last_use = self.monitor.observe(answers.layers)
-        return answers.metrics(self.inputs, self.config.pseudo_unseen_weight, epoch)
+            self.sampler.refit(predictions.observed.argmax(dim=1) == self.teacher_logits.argmax(dim=1))
+        self.last_use = self.monitor.observe(predictions.layers)
+        return predictions.metrics(self.inputs, self.config.pseudo_unseen_weight, epoch)
 
-    def restore(self, selection: Selection, seed: int) -> EpochMetrics:
+    def restore(self, early_stopping: EarlyStopping, seed: int) -> EpochMetrics:
         """Bring the student back to its best epoch."""
-        return selection.restore(self.student)
+        return early_stopping.restore(self.student)
 
     def _new_optimizer(self) -> torch.optim.Adam:
         parameters = [*self.student.parameters(), *(self.gram.parameters() if self.gram else ())]

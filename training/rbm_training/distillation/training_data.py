@@ -1,4 +1,4 @@
-"""What every student of a task shares: the scaling of its inputs, the teacher's answers, the positions.
+"""What every student of a task shares: the scaling of its inputs, the teacher's predictions, the positions.
 
 Dimension letters: N observed nodes, M directed edges, C classes.
 """
@@ -15,7 +15,6 @@ from rbm_training.data.dataset import Dataset
 from rbm_training.data.graph import Floats, Graph, GraphError, Task
 from rbm_training.data.scaling import InputScaling
 from rbm_training.distillation.inputs import StudentInputs, student_inputs
-from rbm_training.distillation.train import Distillation, OnEpoch
 from rbm_training.encodings.encode import encode_positions
 from rbm_training.encodings.unseen import infer_positions
 from rbm_training.runtime.artifacts import ArtifactStore
@@ -26,7 +25,7 @@ from rbm_training.teachers.precomputed import answer_from, read_logits
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class TrainingData:
     """Everything up to the student, for one seed.
 
     Shapes: positions (N, P) of the observed nodes, known_positions (N + V, P) of those and, inferred, of the
@@ -42,9 +41,9 @@ class Prepared:
     edge_index: Tensor
 
 
-def prepare(
+def prepare_training_data(
     config: ExperimentConfig, dataset: Dataset, seed: int, log: RunLog, cache: ArtifactStore | None = None
-) -> Prepared:
+) -> TrainingData:
     """Teacher and positions of one seed. Each stage starts from the seed alone, so that nothing depends on
     which stages were found in the cache.
 
@@ -63,16 +62,7 @@ def prepare(
     unseen = infer_positions(task.graph, task.known_nodes, known, task.unseen)
     inputs = student_inputs(task, scaling, positions, unseen, pseudo_unseen)
     edges = torch.from_numpy(task.observed.edge_index).to(device)
-    return Prepared(task, scaling, teacher, positions, known, inputs, edges)
-
-
-def distillation(
-    config: ExperimentConfig, prepared: Prepared, log: RunLog, on_epoch: OnEpoch | None = None
-) -> Distillation:
-    """What the student of a prepared task is trained with."""
-    return Distillation(
-        prepared.inputs, prepared.scaling, prepared.teacher, prepared.edge_index, config, log, on_epoch
-    )
+    return TrainingData(task, scaling, teacher, positions, known, inputs, edges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +82,7 @@ class _Source:
 
         if cache is None:
             return make()
-        found = cache.arrays("positions", self._made_of("positions"), lambda: {"positions": make()})
+        found = cache.arrays("positions", self._cache_key("positions"), lambda: {"positions": make()})
         return np.asarray(found["positions"], np.float32)
 
     def teacher(self, scaling: InputScaling, cache: ArtifactStore | None) -> TeacherResult:
@@ -104,8 +94,8 @@ class _Source:
 
         if cache is None or isinstance(self.config.teacher, PrecomputedTeacherConfig):
             return make()
-        made_of = {"scaling": self.config.scaling.features, **self._made_of("teacher", "compat")}
-        found = cache.arrays("teacher", made_of, lambda: make().as_arrays())
+        cache_key = {"scaling": self.config.scaling.features, **self._cache_key("teacher", "compat")}
+        found = cache.arrays("teacher", cache_key, lambda: make().as_arrays())
         return TeacherResult.from_arrays(found, self.device)
 
     def _train_teacher(self, scaling: InputScaling, config: TeacherConfig) -> TeacherResult:
@@ -113,7 +103,7 @@ class _Source:
         unit_noise = self.config.compat == "released"
         return train_teacher(self.task, scaling, config, self.seed, self.device, self.log, unit_noise)
 
-    def _made_of(self, *parts: str) -> dict[str, Any]:
+    def _cache_key(self, *parts: str) -> dict[str, Any]:
         """What a stage depends on: the data, the split, the seed, the libraries and the device, and some
         parts of the experiment."""
         document = self.config.model_dump(mode="json")

@@ -1,8 +1,8 @@
 """Propagated features: what the neighbourhood of a node speaks of, in a few numbers.
 
 Rows of norm 1, cut to their P leading directions (truncated SVD), then averaged over a node and its
-neighbours, hop by hop (as SGC averages features, Wu et al., ICML 2019). The mean over a stranger's neighbours
-is then nearly what it would have itself.
+neighbours, hop by hop (as SGC averages features, Wu et al., ICML 2019). The mean over an unseen node's
+neighbours is then nearly what it would have itself.
 Dimension letters: N nodes, F features, P position width.
 """
 

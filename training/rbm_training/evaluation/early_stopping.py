@@ -34,7 +34,7 @@ class EpochMetrics:
         return self.val_accuracy, -self.val_loss
 
 
-class Selection:
+class EarlyStopping:
     """Keeps the best state of a model, and says when waiting for a better one is over."""
 
     def __init__(self, patience: int) -> None:
@@ -62,7 +62,7 @@ class Selection:
             self._state = copy.deepcopy(model.state_dict())
             self._waited = 0
 
-    def forget_best(self) -> None:
+    def reset(self) -> None:
         """Start choosing afresh, with full patience; the history stays."""
         self.best, self._state, self._waited = None, None, 0
 

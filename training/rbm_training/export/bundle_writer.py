@@ -114,7 +114,7 @@ def describe_architecture(student: Student, kind: StudentKind) -> Architecture:
         student=kind,
         layer_widths=(layers[0].weight.shape[1], *(layer.weight.shape[2] for layer in layers)),
         num_experts=tuple(layer.num_experts for layer in layers),
-        experts_per_row=max(layer.experts_per_row for layer in layers),
+        experts_per_row=max(layer.top_k for layer in layers),
         router_width=router_widths[0] if router_widths else None,
         num_parameters=student.num_parameters(),
         temperature=float(np.float32(student.temperature.item())),

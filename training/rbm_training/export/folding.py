@@ -31,9 +31,9 @@ class LayerWeights:
     router: Router | None
 
     @property
-    def experts_per_row(self) -> int:
+    def top_k(self) -> int:
         """K of this layer."""
-        return 1 if self.router is None else self.router.experts_per_row
+        return 1 if self.router is None else self.router.top_k
 
 
 @torch.no_grad()
@@ -69,8 +69,8 @@ def _cosines(layer: RbMLayer) -> CosineRouter:
     return CosineRouter(
         matrix=float32_array(_read(layer, layer.memory).T),
         bias=np.zeros(layer.num_experts, np.float32),
-        experts_per_row=layer.experts_per_row,
-        sharpness=layer.sharpness,
+        top_k=layer.top_k,
+        inverse_temperature=1 / layer.routing_temperature,
         reads=layer.routing_input,
     )
 
@@ -85,8 +85,8 @@ def _distances(layer: RbMLayer) -> DistanceRouter:
     return DistanceRouter(
         matrix=float32_array(_read(layer, columns).T / spread),
         bias=float32_array(bias / spread),
-        experts_per_row=layer.experts_per_row,
-        sharpness=layer.sharpness,
+        top_k=layer.top_k,
+        inverse_temperature=1 / layer.routing_temperature,
         reads=layer.routing_input,
         spread=spread,
     )
@@ -106,8 +106,8 @@ def _learnt(layer: MoELayer) -> LearntRouter:
     return LearntRouter(
         matrix=float32_array(layer.projection),
         bias=float32_array(layer.projection_bias),
-        experts_per_row=layer.experts_per_row,
-        sharpness=float(layer.sharpness()),
+        top_k=layer.top_k,
+        inverse_temperature=float(layer.inverse_temperature()),
         prototypes=float32_array(unit_rows(layer.prototypes.double()).T),
-        over_all=layer.top_k == "k_plus_1",
+        over_all=layer.router_top_k == "k_plus_1",
     )

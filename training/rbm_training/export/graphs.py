@@ -43,7 +43,7 @@ def tensor_specs(
         ]
     if student.position_width:
         inputs.append(TensorSpec(name="positions", dtype="float32", shape=(None, student.position_width)))
-    L, K = len(layers), max(layer.experts_per_row for layer in layers)
+    L, K = len(layers), max(layer.top_k for layer in layers)
     outputs = [
         TensorSpec(name="logits", dtype="float32", shape=(None, num_classes)),
         TensorSpec(name="probabilities", dtype="float32", shape=(None, num_classes)),

@@ -45,7 +45,7 @@ def dense_mixture(graph: GraphBuilder, x: DenseInput, layer: LayerWeights, route
 
 def grouped_mixture(graph: GraphBuilder, x: DenseInput, layer: LayerWeights, router: Router) -> LayerOutput:
     """Sort the B·K (row, expert) pairs by expert, one Gemm an expert on its slice, put back in order."""
-    E, K = len(layer.weight), router.experts_per_row
+    E, K = len(layer.weight), router.top_k
     choice = router.choose(graph, x.project(graph, router.matrix, router.bias, router.reads), x)
     pairs, sizes = _sort_pairs(graph, choice.experts, E)
     rows = graph.add("Gather", x.rows, graph.add("Div", pairs, graph.integers(K)), axis=0)  # (B·K, D)

@@ -24,7 +24,7 @@ def put_out(graph: GraphBuilder, layers: Sequence[LayerOutput], temperature: flo
     calibrated = graph.add("Div", logits, graph.constant(temperature))
     graph.add("Softmax", calibrated, name="probabilities", axis=-1)
     choices = [layer.choice for layer in layers]
-    K = max(1 if choice is None else choice.experts_per_row for choice in choices)
+    K = max(1 if choice is None else choice.top_k for choice in choices)
     plain: dict[str, Values] = {
         "experts": np.array([0, *[NO_EXPERT] * (K - 1)], np.int64),
         "weights": np.array([1, *[0] * (K - 1)], np.float32),
@@ -65,7 +65,7 @@ def _stack(
     """One output (B, L, K), laid side by side and cut; a layer with less to say ends like `plain` (K,)."""
     parts = []
     for choice in choices:
-        num_said = 0 if choice is None else choice.experts_per_row
+        num_said = 0 if choice is None else choice.top_k
         if choice is not None:
             parts.append(getattr(choice, name))
         if num_said < len(plain):

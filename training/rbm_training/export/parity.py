@@ -59,7 +59,7 @@ def reference_rows(student: Student, features: Features, positions: Floats) -> G
     exact = copy.deepcopy(student).cpu().double().eval()
     rows = rows_of(features, torch.device("cpu")).to(torch.float64)
     output = exact(rows, torch.from_numpy(positions).double())
-    gaps = torch.stack([layer.gap.double() for layer in output.layers], dim=1).amin(dim=1)
+    gaps = torch.stack([layer.routing_margin.double() for layer in output.layers], dim=1).amin(dim=1)
     return GoldenRows(
         inputs=graph_inputs(features, positions),
         logits=float32_array(output.logits),

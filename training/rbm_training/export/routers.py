@@ -29,12 +29,12 @@ class Choice:
     weights: str
     similarity: str
     scores: str
-    experts_per_row: int
+    top_k: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Router(ABC):
-    """Sends a row to the K experts of largest score, with shares softmax(κ · score), κ the sharpness.
+    """Sends a row to the K experts of largest score, with shares softmax(score / τ), τ the temperature.
 
     `reads` is the part of the input that decides. Shapes: matrix (D, W), zero where nothing is read, and bias
     (W,).
@@ -42,8 +42,8 @@ class Router(ABC):
 
     matrix: Floats
     bias: Floats
-    experts_per_row: int
-    sharpness: float
+    top_k: int
+    inverse_temperature: float
     reads: Reads = "all"
 
     @abstractmethod
@@ -53,18 +53,18 @@ class Router(ABC):
     def choose(self, graph: GraphBuilder, product: str, x: LayerInput) -> Choice:
         """The experts of each row, ties to the lowest index."""
         scores = self.score(graph, product, x)
-        K = graph.integers(self.experts_per_row)
+        K = graph.integers(self.top_k)
         chosen, experts = graph.add_many("TopK", 2, scores.each, K, axis=-1)
         weights = self._weigh(graph, scores.each, experts, chosen)
         similarity = graph.add("Add", chosen, scores.shared) if scores.shared else chosen
-        return Choice(experts, weights, similarity, scores.each, self.experts_per_row)
+        return Choice(experts, weights, similarity, scores.each, self.top_k)
 
     def _weigh(self, graph: GraphBuilder, scores: str, experts: str, chosen: str) -> str:
         return self._softmax(graph, chosen)
 
     def _softmax(self, graph: GraphBuilder, scores: str) -> str:
-        if self.sharpness != 1:
-            scores = graph.add("Mul", scores, graph.constant(self.sharpness))
+        if self.inverse_temperature != 1:
+            scores = graph.add("Mul", scores, graph.constant(self.inverse_temperature))
         return graph.add("Softmax", scores, axis=-1)
 
 

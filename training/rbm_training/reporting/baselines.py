@@ -13,9 +13,9 @@ from rbm_training.config import ExperimentConfig
 from rbm_training.config.loading import validated
 from rbm_training.config.methods import METHODS, merged
 from rbm_training.data.dataset import Dataset
-from rbm_training.distillation.predictions import answer_all
-from rbm_training.distillation.train import DistilledStudent
-from rbm_training.distillation.training_data import Prepared, distillation, prepare
+from rbm_training.distillation.predictions import predict_all
+from rbm_training.distillation.train import DistilledStudent, train_student
+from rbm_training.distillation.training_data import TrainingData, prepare_training_data
 from rbm_training.evaluation.early_stopping import DivergedError
 from rbm_training.export.graphs import build_graph
 from rbm_training.export.parity import graph_inputs, open_session
@@ -28,65 +28,65 @@ NUM_TIMED_CALLS: Final = {1: 200, 128: 40}
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
+class TrainedStudent:
     """A trained student and what it was trained on."""
 
     name: str
     seed: int
-    prepared: Prepared
+    data: TrainingData
     distilled: DistilledStudent
 
 
-def train_peers(
+def train_baselines(
     config: ExperimentConfig, dataset: Dataset, seed: int, log: RunLog, cache: ArtifactStore
-) -> list[Peer]:
-    """The students that `report.beside` names, for one seed; one that diverges is left out."""
-    peers = []
-    for name, experiment in peer_experiments(config).items():
-        prepared = prepare(experiment, dataset, seed, log, cache)
+) -> list[TrainedStudent]:
+    """The students that `report.baselines` names, for one seed; one that diverges is left out."""
+    baselines = []
+    for name, experiment in baseline_experiments(config).items():
+        data = prepare_training_data(experiment, dataset, seed, log, cache)
         try:
-            distilled = distillation(experiment, prepared, log).train(seed)
+            distilled = train_student(experiment, data, seed, log)
         except DivergedError as error:
-            log.event("peer_diverged", peer=name, reason=str(error))
+            log.event("baseline_diverged", baseline=name, reason=str(error))
         else:
-            peers.append(Peer(name, seed, prepared, distilled))
-    return peers
+            baselines.append(TrainedStudent(name, seed, data, distilled))
+    return baselines
 
 
-def peer_experiments(config: ExperimentConfig) -> dict[str, ExperimentConfig]:
-    """The experiment of each peer; the released code's ways are the student's alone.
+def baseline_experiments(config: ExperimentConfig) -> dict[str, ExperimentConfig]:
+    """The experiment of each baseline; the released code's ways are the student's alone.
 
     Raises:
         ConfigError: one that cannot be, such as KRD from saved logits.
     """
     own = merged(config.model_dump(), {"compat": None})
     return {
-        name: validated(ExperimentConfig, merged(own, METHODS[name]), f"report.beside = {name!r}")
-        for name in config.report.beside
+        name: validated(ExperimentConfig, merged(own, METHODS[name]), f"report.baselines = {name!r}")
+        for name in config.report.baselines
     }
 
 
-def describe_method(peer: Peer) -> Method:
+def describe_method(trained: TrainedStudent) -> Method:
     """Accuracy, costs, and latency on one thread of this machine's processor."""
-    distilled, inputs = peer.distilled, peer.prepared.inputs
-    features = peer.prepared.task.observed.features
+    distilled, inputs = trained.distilled, trained.data.inputs
+    features = trained.data.task.observed.features
     form: FeatureForm = "dense" if isinstance(features, np.ndarray) else "sparse"
     session = open_session(build_graph(distilled.student.on_cpu(), "grouped", form))
     return Method(
-        name=peer.name,
+        name=trained.name,
         val_accuracy=distilled.validation.val_accuracy,
-        test_accuracy=answer_all(distilled.student, inputs).test_accuracy(inputs),
+        test_accuracy=predict_all(distilled.student, inputs).test_accuracy(inputs),
         num_parameters=distilled.costs.num_parameters,
         flops_per_node=distilled.costs.flops_per_node,
-        latency_microseconds_alone=_microseconds_per_row(session, peer.prepared, 1),
-        latency_microseconds_batched=_microseconds_per_row(session, peer.prepared, 128),
+        latency_microseconds_alone=_microseconds_per_row(session, trained.data, 1),
+        latency_microseconds_batched=_microseconds_per_row(session, trained.data, 128),
     )
 
 
-def _microseconds_per_row(session: InferenceSession, prepared: Prepared, num_rows: int) -> float:
+def _microseconds_per_row(session: InferenceSession, data: TrainingData, num_rows: int) -> float:
     """Median time of a call of the exported graph by its rows."""
-    rows = np.resize(np.arange(len(prepared.task.observed_nodes)), num_rows)
-    inputs = graph_inputs(prepared.task.observed.features[rows], prepared.positions[rows])
+    rows = np.resize(np.arange(len(data.task.observed_nodes)), num_rows)
+    inputs = graph_inputs(data.task.observed.features[rows], data.positions[rows])
     seconds = []
     for _ in range(NUM_WARM_UP_CALLS + NUM_TIMED_CALLS[num_rows]):
         started = time.perf_counter()

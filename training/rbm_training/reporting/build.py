@@ -1,4 +1,4 @@
-"""From a finished run to the portrait that its page shows.
+"""From a finished run to what its page shows.
 
 Dimension letters: S seeds, C classes.
 """
@@ -11,41 +11,45 @@ import numpy as np
 from rbm_training.config import ExperimentConfig
 from rbm_training.config.loading import as_toml
 from rbm_training.data.dataset import Dataset
-from rbm_training.distillation.predictions import Answers, answer_all
-from rbm_training.distillation.training_data import Prepared
+from rbm_training.distillation.predictions import Predictions, predict_all
+from rbm_training.distillation.training_data import TrainingData
 from rbm_training.evaluation.calibration import bin_by_confidence
-from rbm_training.reporting.baselines import Peer, describe_method
-from rbm_training.reporting.expert_maps import draw_maps
+from rbm_training.reporting.baselines import TrainedStudent, describe_method
+from rbm_training.reporting.expert_maps import expert_maps
 from rbm_training.reporting.position_ablation import measure_unseen
 from rbm_training.reporting.report_data import (
     Calibration,
     ClassResults,
     GroupAccuracy,
-    Portrait,
     Reals,
+    ReportData,
     RunFacts,
 )
 from rbm_training.reporting.summary import RunReport, SeedReport
 from rbm_training.reporting.training_curves import tell
 
-__all__ = ["portray"]
 
-
-def portray(
-    config: ExperimentConfig, dataset: Dataset, report: RunReport, student: Peer, peers: Sequence[Peer]
-) -> Portrait:
-    """Everything the page shows: of the exported student, and of the peers that were trained beside it."""
-    answers = answer_all(student.distilled.student, student.prepared.inputs)
-    everyone = [student, *peers]
-    return Portrait(
+def build_report_data(
+    config: ExperimentConfig,
+    dataset: Dataset,
+    report: RunReport,
+    student: TrainedStudent,
+    baselines: Sequence[TrainedStudent],
+) -> ReportData:
+    """Everything the page shows: of the exported student, and of the baselines trained beside it."""
+    predictions = predict_all(student.distilled.student, student.data.inputs)
+    everyone = [student, *baselines]
+    return ReportData(
         facts=_facts(config, dataset, report),
         accuracies=_accuracies(report),
-        classes=_classes(dataset, student.prepared, answers),
-        calibration=_calibration(student, answers),
-        histories=tuple(tell(peer) for peer in everyone if peer.distilled.selected_epoch is not None),
-        maps=draw_maps(student, answers),
+        classes=_classes(dataset, student.data, predictions),
+        calibration=_calibration(student, predictions),
+        histories=tuple(
+            tell(trained) for trained in everyone if trained.distilled.selected_epoch is not None
+        ),
+        maps=expert_maps(student, predictions),
         unseen=measure_unseen(config, student),
-        methods=tuple(describe_method(peer) for peer in everyone),
+        methods=tuple(describe_method(trained) for trained in everyone),
     )
 
 
@@ -85,11 +89,11 @@ def _by_whom(runs: list[SeedReport], field: str) -> list[Reals]:
     return [np.array([getattr(run, prefix + field) for run in runs], np.float64) for prefix in prefixes]
 
 
-def _classes(dataset: Dataset, prepared: Prepared, answers: Answers) -> ClassResults:
-    inputs, C = prepared.inputs, dataset.graph.num_classes
+def _classes(dataset: Dataset, data: TrainingData, predictions: Predictions) -> ClassResults:
+    inputs, C = data.inputs, dataset.graph.num_classes
     labels = inputs.test_labels.cpu().numpy()
-    predicted = inputs.test_rows(answers.observed, answers.unseen).argmax(dim=1).cpu().numpy()
-    teacher = inputs.test_rows(prepared.teacher.logits, prepared.teacher.unseen_logits)
+    predicted = inputs.test_rows(predictions.observed, predictions.unseen).argmax(dim=1).cpu().numpy()
+    teacher = inputs.test_rows(data.teacher.logits, data.teacher.unseen_logits)
     right = labels[teacher.argmax(dim=1).cpu().numpy() == labels]
     confusion = np.zeros((C, C), np.int64)
     np.add.at(confusion, (labels, predicted), 1)
@@ -98,9 +102,9 @@ def _classes(dataset: Dataset, prepared: Prepared, answers: Answers) -> ClassRes
     return ClassResults(dataset.graph.class_names, confusion, teacher_recall)
 
 
-def _calibration(student: Peer, answers: Answers) -> Calibration:
-    inputs, temperature = student.prepared.inputs, float(student.distilled.student.temperature)
-    logits = inputs.test_rows(answers.observed, answers.unseen)
+def _calibration(student: TrainedStudent, predictions: Predictions) -> Calibration:
+    inputs, temperature = student.data.inputs, float(student.distilled.student.temperature)
+    logits = inputs.test_rows(predictions.observed, predictions.unseen)
     before, after = (
         bin_by_confidence((logits / divisor).softmax(dim=1), inputs.test_labels)
         for divisor in (1.0, temperature)

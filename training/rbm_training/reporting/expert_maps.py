@@ -11,8 +11,8 @@ import torch
 from sklearn.decomposition import TruncatedSVD
 
 from rbm_training.data.sparse_rows import Matrix, as_array
-from rbm_training.distillation.predictions import Answers
-from rbm_training.reporting.baselines import Peer
+from rbm_training.distillation.predictions import Predictions
+from rbm_training.reporting.baselines import TrainedStudent
 from rbm_training.reporting.report_data import LayerMap
 from rbm_training.students.expert_layer import ExpertLayer
 from rbm_training.students.moe import MoELayer
@@ -24,17 +24,17 @@ MAX_MAPPED_ROWS: Final = 1500
 Array = npt.NDArray[Any]
 
 
-def draw_maps(student: Peer, answers: Answers) -> tuple[LayerMap, ...]:
+def expert_maps(student: TrainedStudent, predictions: Predictions) -> tuple[LayerMap, ...]:
     """A map of each layer of several experts."""
-    labels = student.prepared.inputs.labels.cpu().numpy()
+    labels = student.data.inputs.labels.cpu().numpy()
     layers = student.distilled.student.expert_layers()
-    pairs = enumerate(zip(layers, answers.layers, strict=True))
+    pairs = enumerate(zip(layers, predictions.layers, strict=True))
     return tuple(_map(index, *pair, labels) for index, pair in pairs if pair[0].num_experts > 1)
 
 
 def _map(index: int, layer: ExpertLayer, routing: LayerRouting, labels: Array) -> LayerMap:
     """The plane in which the layer's inputs, as routing compares them, spread the most."""
-    keys = as_array(routing.key)
+    keys = as_array(routing.query)
     experts = routing.experts[:, 0].cpu().numpy()
     generator = np.random.default_rng(0)
     labelled = np.flatnonzero(labels >= 0)

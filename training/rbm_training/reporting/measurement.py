@@ -11,9 +11,9 @@ from torch import Tensor
 from rbm_training.data.scaling import InputScaling
 from rbm_training.data.sparse_rows import as_array
 from rbm_training.distillation.inputs import StudentInputs
-from rbm_training.distillation.predictions import answer_all
+from rbm_training.distillation.predictions import predict_all
 from rbm_training.distillation.train import DistilledStudent
-from rbm_training.distillation.training_data import Prepared
+from rbm_training.distillation.training_data import TrainingData
 from rbm_training.evaluation.calibration import calibration_error
 from rbm_training.evaluation.feature_baseline import fit_baseline
 from rbm_training.evaluation.metrics import accuracy, production_accuracy
@@ -42,15 +42,15 @@ class GroupAccuracies:
         return None if self.unseen is None else production_accuracy(self.unseen, self.observed_test)
 
 
-def measure_seed(prepared: Prepared, distilled: DistilledStudent, seed: int, seconds: float) -> SeedReport:
+def measure_seed(data: TrainingData, distilled: DistilledStudent, seed: int, seconds: float) -> SeedReport:
     """Everything that is reported of one seed."""
-    student, inputs, teacher = distilled.student, prepared.inputs, prepared.teacher
-    answers = answer_all(student, inputs)
-    test_logits = inputs.test_rows(answers.observed, answers.unseen)
-    groups = group_accuracies(inputs, answers.observed, answers.unseen)
+    student, inputs, teacher = distilled.student, data.inputs, data.teacher
+    predictions = predict_all(student, inputs)
+    test_logits = inputs.test_rows(predictions.observed, predictions.unseen)
+    groups = group_accuracies(inputs, predictions.observed, predictions.unseen)
     teacher_groups = group_accuracies(inputs, teacher.logits, teacher.unseen_logits)
-    baseline = _measure_baseline(inputs, prepared.scaling)
-    inductive = prepared.task.setting == "inductive"
+    baseline = _measure_baseline(inputs, data.scaling)
+    inductive = data.task.setting == "inductive"
     return SeedReport(
         seed=seed,
         student=distilled.kind,
@@ -75,7 +75,7 @@ def measure_seed(prepared: Prepared, distilled: DistilledStudent, seed: int, sec
             (test_logits / student.temperature).softmax(dim=1), inputs.test_labels
         ),
         calibration_error_uncalibrated=calibration_error(test_logits.softmax(dim=1), inputs.test_labels),
-        expert_usage=expert_usage(answers.layers),
+        expert_usage=expert_usage(predictions.layers),
         seconds=round(seconds, 3),
     )
 

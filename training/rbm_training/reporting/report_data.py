@@ -150,7 +150,8 @@ class LayerMap:
 class UnseenAccuracy:
     """Accuracy on unseen nodes by where their positions come from. Shapes: each (S,).
 
-    inferred from known neighbours; true, encoded with the whole graph; default, the zeros of a stranger.
+    inferred from known neighbours; true, encoded with the whole graph; default, the zeros of a node
+    of which nothing is known.
     """
 
     inferred: Reals
@@ -172,7 +173,7 @@ class Method:
 
 
 @dataclass(frozen=True, slots=True)
-class Portrait:
+class ReportData:
     """A finished run as its page shows it; what is empty or None is left out.
 
     The last group of `accuracies` is the one that the setting tests on. Histories and methods begin with the

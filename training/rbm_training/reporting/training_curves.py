@@ -4,25 +4,25 @@ import numpy as np
 
 from rbm_training.distillation.losses import TERM_NAMES
 from rbm_training.distillation.train import EpochRecord
-from rbm_training.reporting.baselines import Peer
+from rbm_training.reporting.baselines import TrainedStudent
 from rbm_training.reporting.report_data import LayerHistory, Reals, TrainingHistory
 
 
-def tell(peer: Peer) -> TrainingHistory:
+def tell(trained: TrainedStudent) -> TrainingHistory:
     """The history of one student."""
-    records = peer.distilled.history
+    records = trained.distilled.history
     metrics = [record.metrics for record in records]
     routed = [place for place, record in enumerate(records) if record.use]
-    assert peer.distilled.selected_epoch is not None
+    assert trained.distilled.selected_epoch is not None
     return TrainingHistory(
-        method=peer.name,
+        method=trained.name,
         epochs=np.array([each.epoch for each in metrics]),
         val_accuracy=np.array([each.val_accuracy for each in metrics]),
         test_accuracy=np.array([each.test_accuracy for each in metrics]),
         losses=_losses(records),
         layers=_layer_histories(records, routed),
         routing_start=metrics[routed[0]].epoch if routed else None,
-        selected_epoch=peer.distilled.selected_epoch,
+        selected_epoch=trained.distilled.selected_epoch,
     )
 
 

@@ -32,7 +32,7 @@ class Costs:
 
 def layer_widths(num_inputs: int, num_classes: int, shape: StudentConfig) -> list[int]:
     """[D, H, …, C] of a student, the hidden width by equal cost where that is asked for."""
-    if shape.kind == "mlp" and shape.equal_cost != "none":
+    if shape.kind == "mlp" and shape.match_budget != "none":
         hidden = _width_of_equal_cost(num_inputs, num_classes, shape)
     else:
         hidden = shape.hidden
@@ -51,7 +51,7 @@ def _layer_costs(D: int, H: int, E: int, shape: StudentConfig) -> Costs:
     linear = Costs(D * H + H, 2 * D * H)
     if E == 1:
         return linear
-    K = min(shape.experts_per_row, E)
+    K = min(shape.top_k, E)
     if shape.kind == "moe":
         R, used = shape.hidden, min(K + (shape.router_top_k == "k_plus_1"), E)
         router = Costs(D * R + R + R * E + 1, 2 * D * R + 2 * R * E)
@@ -67,10 +67,10 @@ def _width_of_equal_cost(num_inputs: int, num_classes: int, shape: StudentConfig
     cost: Callable[[Costs], int] = {
         "flops": lambda costs: costs.flops_per_node,
         "parameters": lambda costs: costs.num_parameters,
-    }[shape.equal_cost]
+    }[shape.match_budget]
 
     def of_width(kind: str, hidden: int) -> int:
-        changed = shape.model_copy(update={"kind": kind, "hidden": hidden, "equal_cost": "none"})
+        changed = shape.model_copy(update={"kind": kind, "hidden": hidden, "match_budget": "none"})
         return cost(student_costs(layer_widths(num_inputs, num_classes, changed), changed))
 
     target = of_width("rbm", shape.hidden)

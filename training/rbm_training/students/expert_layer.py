@@ -38,13 +38,13 @@ class ExpertLayer(nn.Module):
         in_width: int,
         out_width: int,
         num_experts: int = 1,
-        experts_per_row: int = 1,
+        top_k: int = 1,
         dropout: float = 0.0,
         gains: bool = False,
     ) -> None:
         super().__init__()
         self.num_experts = num_experts
-        self.experts_per_row = experts_per_row
+        self.top_k = top_k
         self.dropout = dropout
         self.routed = num_experts == 1
         self.weight = nn.Parameter(torch.empty(num_experts, in_width, out_width))
@@ -55,7 +55,7 @@ class ExpertLayer(nn.Module):
             nn.init.xavier_uniform_(expert, gain=nn.init.calculate_gain("relu"))
 
     @torch.no_grad()
-    def clone_first(self) -> None:
+    def upcycle(self) -> None:
         """Make every expert the first one, and route from now on."""
         self.weight.copy_(self.weight[:1].expand_as(self.weight))
         self.bias.copy_(self.bias[:1].expand_as(self.bias))
@@ -65,11 +65,11 @@ class ExpertLayer(nn.Module):
         """Every row to the one expert there is."""
         rows = torch.zeros(len(x), 1, device=x.device)
         return LayerRouting(
-            key=rows,
+            query=rows,
             experts=rows.long(),
             weights=torch.ones_like(rows).to(self.weight),
             similarity=rows.to(self.weight),
-            gap=torch.full_like(rows[:, 0], math.inf),
+            routing_margin=torch.full_like(rows[:, 0], math.inf),
             num_experts=1,
         )
 
@@ -101,15 +101,15 @@ class ExpertLayer(nn.Module):
         return self.scale() * mixed, routing
 
 
-def choose(similarity: Tensor, experts_per_row: int) -> tuple[Tensor, Tensor, Tensor]:
+def top_k_experts(similarity: Tensor, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
     """The K experts of largest similarity (B, E), ties to the lowest index.
 
     Returns:
         experts and their similarity, (B, K), and (B,) by how much the last of them leads the next.
     """
     ranked = similarity.sort(dim=1, descending=True, stable=True)
-    K = experts_per_row
-    gap = torch.full_like(similarity[:, 0], math.inf)
+    K = top_k
+    routing_margin = torch.full_like(similarity[:, 0], math.inf)
     if similarity.shape[1] > K:
-        gap = (ranked.values[:, K - 1] - ranked.values[:, K]).detach()
-    return ranked.indices[:, :K], ranked.values[:, :K], gap
+        routing_margin = (ranked.values[:, K - 1] - ranked.values[:, K]).detach()
+    return ranked.indices[:, :K], ranked.values[:, :K], routing_margin

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rbm_training.data.sparse_rows import Rows, squared_norms, unit_rows
-from rbm_training.students.expert_layer import MAX_LOG_SCALE, ExpertLayer, choose
+from rbm_training.students.expert_layer import MAX_LOG_SCALE, ExpertLayer, top_k_experts
 from rbm_training.students.routing import LayerRouting
 
 TopK = Literal["k", "k_plus_1"]
@@ -36,43 +36,43 @@ class MoELayer(ExpertLayer):
         in_width: int,
         out_width: int,
         num_experts: int,
-        experts_per_row: int,
+        top_k: int,
         dropout: float = 0.0,
         *,
         router_width: int,
-        top_k: TopK = "k",
+        router_top_k: TopK = "k",
     ) -> None:
-        used = min(experts_per_row + (top_k == "k_plus_1"), num_experts)
+        used = min(top_k + (router_top_k == "k_plus_1"), num_experts)
         super().__init__(in_width, out_width, num_experts, used, dropout)
-        self.top_k = top_k
+        self.router_top_k = router_top_k
         self.projection = nn.Parameter(torch.empty(in_width, router_width))
         self.projection_bias = nn.Parameter(torch.zeros(router_width))
         self.prototypes = nn.Parameter(torch.randn(num_experts, router_width) * PROTOTYPE_DEVIATION)
-        self.log_sharpness = nn.Parameter(torch.tensor(math.log(2.0)))
+        self.log_inverse_temperature = nn.Parameter(torch.tensor(math.log(2.0)))
         nn.init.xavier_uniform_(self.projection)
 
     def start_routing(self) -> None:
         """Clone the first expert into all and ask the router from now on."""
-        self.clone_first()
+        self.upcycle()
 
-    def sharpness(self) -> Tensor:
+    def inverse_temperature(self) -> Tensor:
         """exp(θ), which the cosines are multiplied by."""
-        return self.log_sharpness.clamp_max(MAX_LOG_SCALE).exp()
+        return self.log_inverse_temperature.clamp_max(MAX_LOG_SCALE).exp()
 
     def route(self, x: Rows) -> LayerRouting:
         """Choose experts for x (B, D); an all-zero projection has similarity 0 and goes to experts 0..K-1."""
-        key = unit_rows(x @ self.projection + self.projection_bias)
-        cosines = key @ unit_rows(self.prototypes).T  # (B, E)
+        query = unit_rows(x @ self.projection + self.projection_bias)
+        cosines = query @ unit_rows(self.prototypes).T  # (B, E)
         if self.training:
-            cosines = cosines + torch.randn_like(cosines) / (self.num_experts * self.sharpness())
-        experts, similarity, gap = choose(cosines, self.experts_per_row)
-        logits = self.sharpness() * (cosines if self.top_k == "k_plus_1" else similarity)
+            cosines = cosines + torch.randn_like(cosines) / (self.num_experts * self.inverse_temperature())
+        experts, similarity, routing_margin = top_k_experts(cosines, self.top_k)
+        logits = self.inverse_temperature() * (cosines if self.router_top_k == "k_plus_1" else similarity)
         weights = logits.softmax(dim=1)
         return LayerRouting(
-            key=key,
+            query=query,
             experts=experts,
-            weights=weights.gather(1, experts) if self.top_k == "k_plus_1" else weights,
+            weights=weights.gather(1, experts) if self.router_top_k == "k_plus_1" else weights,
             similarity=similarity,
-            gap=gap.masked_fill(squared_norms(key) == 0, torch.inf),
+            routing_margin=routing_margin.masked_fill(squared_norms(query) == 0, torch.inf),
             num_experts=self.num_experts,
         )

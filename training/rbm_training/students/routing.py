@@ -17,16 +17,16 @@ from rbm_training.data.sparse_rows import Rows
 class LayerRouting:
     """How one layer routed a batch.
 
-    Shapes: key (B, D), what was compared, dense or sparse; experts (B, K) int64; weights and similarity
+    Shapes: query (B, D), what was compared, dense or sparse; experts (B, K) int64; weights and similarity
     (B, K), of the chosen experts; gap (B,), similarity of the K-th minus that of the (K+1)-th expert,
-    infinite where nothing is left to rounding: when K = E, and for an all-zero key.
+    infinite where nothing is left to rounding: when K = E, and for an all-zero query.
     """
 
-    key: Rows
+    query: Rows
     experts: Tensor
     weights: Tensor
     similarity: Tensor
-    gap: Tensor
+    routing_margin: Tensor
     num_experts: int
 
     def gates(self) -> Tensor:

@@ -112,7 +112,7 @@ def _layer(
     index: int, in_width: int, out_width: int, num_experts: int, shape: StudentConfig, num_features: int
 ) -> ExpertLayer:
     rate = shape.dropout if index or shape.input_dropout else 0.0
-    experts_per_row = min(shape.experts_per_row, num_experts)
+    top_k = min(shape.top_k, num_experts)
     if num_experts == 1:
         return ExpertLayer(in_width, out_width, dropout=rate)
     if shape.kind == "moe":
@@ -120,20 +120,20 @@ def _layer(
             in_width,
             out_width,
             num_experts,
-            experts_per_row,
+            top_k,
             rate,
             router_width=shape.hidden,
-            top_k=shape.router_top_k,
+            router_top_k=shape.router_top_k,
         )
     return RbMLayer(
         in_width,
         out_width,
         num_experts,
-        experts_per_row,
+        top_k,
         rate,
         shape.input_gains,
         metric=shape.metric,
-        sharpness=shape.sharpness,
+        routing_temperature=shape.routing_temperature,
         routing_input="all" if index else shape.routing_input,
         num_features=None if index else num_features,
     )

@@ -25,7 +25,7 @@ def read_logits(path: Path, dataset: Dataset) -> Floats:
     """
     arrays = ArrayFile(path, "an .npz with logits and node_ids, or an .npy")
     key = BARE if BARE in arrays else "logits"
-    arrays.refuse_strangers({key, "node_ids"})
+    arrays.refuse_unlisted({key, "node_ids"})
     graph = dataset.graph
     if "node_ids" in arrays:
         logits = arrays.get(key, "f", (None, graph.num_classes))

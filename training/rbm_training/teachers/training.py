@@ -12,7 +12,7 @@ from torch import Tensor
 from rbm_training.config import TeacherConfig
 from rbm_training.data.graph import Integers, Task
 from rbm_training.data.scaling import InputScaling
-from rbm_training.evaluation.early_stopping import EpochMetrics, Selection
+from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics
 from rbm_training.evaluation.metrics import accuracy
 from rbm_training.runtime.log import RunLog
 from rbm_training.teachers.ensemble import Ensemble
@@ -101,7 +101,7 @@ def _train_member(
 def _fit(network: GraphNetwork, groups: _Groups, config: TeacherConfig, log: RunLog, title: str) -> None:
     train = groups.train
     optimizer = torch.optim.Adam(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-    selection = Selection(config.patience)
+    selection = EarlyStopping(config.patience)
     with log.stage(title, config.max_epochs) as stage:
         for epoch in range(config.max_epochs):
             network.train()

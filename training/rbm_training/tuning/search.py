@@ -20,7 +20,8 @@ from rbm_training.config.loading import read_document, validated
 from rbm_training.config.methods import merged
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.loading import load_dataset
-from rbm_training.distillation.training_data import check, distillation, prepare
+from rbm_training.distillation.train import train_student
+from rbm_training.distillation.training_data import check, prepare_training_data
 from rbm_training.evaluation.metrics import mean_and_deviation
 from rbm_training.runtime.artifacts import ArtifactStore
 from rbm_training.runtime.log import RunLog
@@ -135,8 +136,8 @@ class _Search:
         if self._dataset is None:
             self._dataset = load_dataset(experiment.dataset)
             check(experiment, self._dataset)
-        prepared = prepare(experiment, self._dataset, seed, RunLog(None), self._cache)
-        return distillation(experiment, prepared, RunLog(None)).train(seed).validation.val_accuracy
+        data = prepare_training_data(experiment, self._dataset, seed, RunLog(None), self._cache)
+        return train_student(experiment, data, seed, RunLog(None)).validation.val_accuracy
 
     def _say(self, number: int, trial: Trial, state: TrialState, value: float | None) -> None:
         refused = trial.user_attrs.get(REFUSED)

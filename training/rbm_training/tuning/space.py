@@ -7,14 +7,14 @@ from typing import Annotated, Any, cast
 from optuna import Trial
 from pydantic import Field, model_validator
 
-from rbm_training.config.base import Count, Part, Seed
+from rbm_training.config.base import Count, FrozenConfig, Seed
 from rbm_training.config.loading import read_document, validated
 
 Choice = bool | int | float | str
 Number = int | float
 
 
-class Dimension(Part):
+class Dimension(FrozenConfig):
     """The values of one field."""
 
     choices: Annotated[tuple[Choice, ...], Field(min_length=2)] | None = None
@@ -50,7 +50,7 @@ class Dimension(Part):
         return trial.suggest_float(name, self.low, self.high, log=self.log)
 
 
-class TuningConfig(Part):
+class TuningConfig(FrozenConfig):
     """A search."""
 
     experiment: Path

@@ -36,9 +36,9 @@ def test_a_graph_with_a_published_split_is_used_whole(tmp_path):
 
 def test_a_published_split_may_be_left_aside(tmp_path):
     two_components(tmp_path / "mine.npz", **MASKS)
-    named = load_dataset(DatasetConfig(kind="named", name="mine", root=tmp_path, split="drawn"))
+    named = load_dataset(DatasetConfig(kind="named", name="mine", root=tmp_path, split="random"))
     assert (named.graph.node_ids.tolist(), named.published) == ([1, 2, 4, 5], None)
-    own = load_dataset(DatasetConfig(kind="files", path=tmp_path / "mine.npz", split="drawn"))
+    own = load_dataset(DatasetConfig(kind="files", path=tmp_path / "mine.npz", split="random"))
     assert (own.graph.num_nodes, own.published) == (6, None)
     drawn = own.task(DatasetConfig(train_per_class=1, val_per_class=1), seed=0)
     assert (len(drawn.train), len(drawn.val), len(drawn.test)) == (2, 2, 2)

@@ -19,20 +19,20 @@ from rbm_training.reporting.figures import (
 from rbm_training.reporting.figures.cost import pareto_front
 from rbm_training.reporting.figures.routing import MOST_TOLD_APART
 from rbm_training.reporting.figures.style import short_number, shorten, sign
-from rbm_training.reporting.report_data import ClassResults, Portrait
-from tests.training.portraits import CLASSES, class_results, full_portrait, layer_map
+from rbm_training.reporting.report_data import ClassResults, ReportData
+from tests.training.report_samples import CLASSES, class_results, full_report_data, layer_map
 
 
-def all_plots(portrait: Portrait) -> Iterator[Plot]:
-    yield class_plot(portrait.classes)
-    yield confusion_plot(portrait.classes)
-    yield from calibration_plots(portrait.calibration)
-    yield unseen_plot(portrait.unseen)
-    yield from training_plots(portrait.histories)
-    yield from stability_plots(portrait.histories)
-    for layer in portrait.maps:
-        yield from map_plots(layer, portrait.classes.names)
-    yield from cost_plots(portrait.methods)
+def all_plots(data: ReportData) -> Iterator[Plot]:
+    yield class_plot(data.classes)
+    yield confusion_plot(data.classes)
+    yield from calibration_plots(data.calibration)
+    yield unseen_plot(data.unseen)
+    yield from training_plots(data.histories)
+    yield from stability_plots(data.histories)
+    for layer in data.maps:
+        yield from map_plots(layer, data.classes.names)
+    yield from cost_plots(data.methods)
 
 
 def cell_texts(plot: Plot) -> list[str]:
@@ -45,7 +45,7 @@ def legend_texts(plot: Plot) -> list[str]:
 
 @pytest.fixture(scope="module")
 def plots() -> list[Plot]:
-    return list(all_plots(full_portrait()))
+    return list(all_plots(full_report_data()))
 
 
 def test_every_axis_is_labelled(plots: list[Plot]):
@@ -81,7 +81,7 @@ def test_each_experts_rows_fill_a_column():
 
 
 def test_the_reliability_diagram_draws_filled_bins_in_percent():
-    calibration = full_portrait().calibration
+    calibration = full_report_data().calibration
     _, before, after = calibration_plots(calibration)[0].figure.axes[0].lines
     filled = calibration.before.count > 0
     assert np.allclose(before.get_xdata(), 100 * calibration.before.confidence[filled])
@@ -108,7 +108,7 @@ def test_signs_of_many_things_differ():
 
 
 def test_a_student_without_routing_is_no_line_of_the_routing_plots():
-    student, moe = full_portrait().histories
+    student, moe = full_report_data().histories
     mlp = replace(moe, method="mlp", layers=(), routing_start=None)
     assert legend_texts(stability_plots((student, mlp))[0]) == ["rbm, layer 0", "rbm, layer 1"]
 
@@ -120,7 +120,7 @@ def test_the_front_holds_what_nothing_beats_in_both():
 
 @pytest.mark.parametrize("span", [1.5, 40, 1e6])
 def test_costs_of_any_span_have_at_least_two_and_at_most_nine_ticks_in_view(span: float):
-    cheap, dear = full_portrait().methods[:2]
+    cheap, dear = full_report_data().methods[:2]
     methods = [replace(cheap, flops_per_node=1e4), replace(dear, flops_per_node=1e4 * span)]
     axes = cost_plots(methods)[0].figure.axes[0]
     low, high = axes.get_xlim()

@@ -8,7 +8,7 @@ import pytest
 
 from rbm_training.reporting.html import render_page, write_page
 from rbm_training.reporting.report_data import ClassResults, GroupAccuracy
-from tests.training.portraits import bare_portrait, full_portrait
+from tests.training.report_samples import bare_report_data, full_report_data
 
 
 class Outline(HTMLParser):
@@ -33,7 +33,7 @@ class Outline(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    return render_page(full_portrait())
+    return render_page(full_report_data())
 
 
 def test_the_sections_stand_in_the_order_of_reading(page: str):
@@ -55,21 +55,21 @@ def test_the_sections_stand_in_the_order_of_reading(page: str):
 
 
 def test_sections_without_data_are_left_out():
-    bare = Outline(render_page(bare_portrait()))
+    bare = Outline(render_page(bare_report_data()))
     assert bare.of("h2") == ["Summary", "Classes", "Confusion", "Provenance"]
 
 
 def test_a_student_that_does_not_route_has_no_stability_to_show():
-    student = replace(full_portrait(num_epochs=10).histories[0], layers=(), routing_start=None)
-    titles = Outline(render_page(replace(bare_portrait(), histories=(student,)))).of("h2")
+    student = replace(full_report_data(num_epochs=10).histories[0], layers=(), routing_start=None)
+    titles = Outline(render_page(replace(bare_report_data(), histories=(student,)))).of("h2")
     assert "Training" in titles
     assert "Routing stability" not in titles
 
 
 def test_a_lone_student_has_its_cost_in_a_table_and_no_plots():
-    alone = Outline(render_page(replace(bare_portrait(), methods=full_portrait().methods[:1])))
+    alone = Outline(render_page(replace(bare_report_data(), methods=full_report_data().methods[:1])))
     assert "Cost" in alone.of("h2")
-    assert alone.of("figcaption") == Outline(render_page(bare_portrait())).of("figcaption")
+    assert alone.of("figcaption") == Outline(render_page(bare_report_data())).of("figcaption")
 
 
 def test_the_page_fetches_nothing_and_runs_nothing(page: str):
@@ -100,25 +100,23 @@ def test_no_two_things_on_the_page_have_the_same_id(page: str):
 
 def test_hostile_names_stay_names():
     hostile = '<script>alert(1)</script>"><img src=x onerror=alert(1)>'
-    portrait = full_portrait((hostile, "b", "&amp;"), num_epochs=10)
-    facts = replace(
-        portrait.facts, name=hostile, config_toml=f"name = '{hostile}'", versions={hostile: hostile}
-    )
-    method = replace(portrait.methods[0], name=hostile)
-    history = replace(portrait.histories[0], method=hostile, losses={hostile: np.zeros(10)})
-    portrait = replace(portrait, facts=facts, methods=(method, method), histories=(history,))
-    outline = Outline(render_page(portrait))
+    data = full_report_data((hostile, "b", "&amp;"), num_epochs=10)
+    facts = replace(data.facts, name=hostile, config_toml=f"name = '{hostile}'", versions={hostile: hostile})
+    method = replace(data.methods[0], name=hostile)
+    history = replace(data.histories[0], method=hostile, losses={hostile: np.zeros(10)})
+    data = replace(data, facts=facts, methods=(method, method), histories=(history,))
+    outline = Outline(render_page(data))
     assert not [tag for tag, _ in outline.tags if tag in ("script", "img")]
     assert hostile in outline.of("h1")
     assert "&amp;" in outline.of("td")
 
 
-def test_the_same_portrait_gives_the_same_bytes(page: str):
-    assert render_page(full_portrait()) == page
+def test_the_same_report_data_gives_the_same_bytes(page: str):
+    assert render_page(full_report_data()) == page
 
 
 def test_the_page_is_small_enough_to_be_sent_around(page: str):
-    many = full_portrait([f"a class of rather long name {number}" for number in range(40)], 16, 300)
+    many = full_report_data([f"a class of rather long name {number}" for number in range(40)], 16, 300)
     assert len(page.encode()) < len(render_page(many).encode()) < 1_500_000
 
 
@@ -130,26 +128,26 @@ def test_the_summary_compares_in_words_on_the_group_that_the_setting_tests_on(pa
 
 
 def test_a_single_seed_has_no_deviation_and_no_table_of_seeds():
-    page = render_page(bare_portrait())
+    page = render_page(bare_report_data())
     assert "±" not in page
     assert "of each seed" not in page
 
 
 def test_a_student_as_good_as_its_teacher_is_level_with_it():
     level = GroupAccuracy("test nodes", *[np.array([0.8])] * 3)
-    assert "level with its teacher" in render_page(replace(bare_portrait(), accuracies=(level,)))
+    assert "level with its teacher" in render_page(replace(bare_report_data(), accuracies=(level,)))
 
 
 def test_classes_are_told_with_their_numbers():
     results = ClassResults(("a", "b"), np.array([[6, 2], [3, 1009]]), np.array([0.5, np.nan]))
-    cells = Outline(render_page(replace(bare_portrait(), classes=results))).of("td")
+    cells = Outline(render_page(replace(bare_report_data(), classes=results))).of("td")
     assert cells[4:10] == ["0", "a", "8", "75.0", "66.7", "50.0"]
     assert cells[10:16] == ["1", "b", "1,012", "99.7", "99.8", "–"]
     assert cells[16:24] == ["b", "a", "3", "0.3", "a", "b", "2", "25.0"]
 
 
 def test_calibration_is_told_before_and_after(page: str):
-    calibration = full_portrait().calibration
+    calibration = full_report_data().calibration
     before, after = (100 * bins.expected_error for bins in (calibration.before, calibration.after))
     assert f"error from {before:.2f}\u00a0% to {after:.2f}\u00a0%" in page
     assert "divides logits by 1.370" in page
@@ -157,12 +155,12 @@ def test_calibration_is_told_before_and_after(page: str):
 
 def test_an_expert_is_told_by_its_main_classes():
     layer = replace(
-        full_portrait().maps[0],
+        full_report_data().maps[0],
         memory=np.zeros((2, 2)),
         expert=np.array([0, 0, 0, 1] * 150),
         class_shares=np.array([[0.7, 0.2, 0.1, 0], [0, 0, 1, 0]]),
     )
-    cells = Outline(render_page(replace(bare_portrait(), maps=(layer,)))).of("td")
+    cells = Outline(render_page(replace(bare_report_data(), maps=(layer,)))).of("td")
     assert "Case based 70 %, Genetic algorithms 20 %" in cells
     assert cells[cells.index("Neural networks 100 %") + 1] == "25.0"
 
@@ -170,6 +168,6 @@ def test_an_expert_is_told_by_its_main_classes():
 def test_writing_replaces_the_page_whole(tmp_path: Path):
     path = tmp_path / "report.html"
     path.write_text("old")
-    write_page(path, bare_portrait())
-    assert path.read_text("utf-8") == render_page(bare_portrait())
+    write_page(path, bare_report_data())
+    assert path.read_text("utf-8") == render_page(bare_report_data())
     assert [found.name for found in tmp_path.iterdir()] == ["report.html"]

@@ -7,22 +7,22 @@ from rbm_training.students.rbm.layer import RbMLayer
 from tests.training.objects import CPU
 
 
-def layer_of(num_experts=4, experts_per_row=2, in_width=6, out_width=5, gains=False):
+def layer_of(num_experts=4, top_k=2, in_width=6, out_width=5, gains=False):
     torch.manual_seed(1)
-    return RbMLayer(in_width, out_width, num_experts, experts_per_row, dropout=0.0, gains=gains)
+    return RbMLayer(in_width, out_width, num_experts, top_k, dropout=0.0, gains=gains)
 
 
-@pytest.mark.parametrize("experts_per_row", [1, 2, 3, 4])
+@pytest.mark.parametrize("top_k", [1, 2, 3, 4])
 @pytest.mark.parametrize("gains", [False, True])
-def test_equal_experts_are_one_linear_layer_for_any_memory(experts_per_row, gains):
-    layer = layer_of(experts_per_row=experts_per_row, gains=gains)
+def test_equal_experts_are_one_linear_layer_for_any_memory(top_k, gains):
+    layer = layer_of(top_k=top_k, gains=gains)
     x = torch.randn(33, 6)
     before, routing = layer(x)
     assert routing is None
     layer.start_routing(torch.randn(4, 6))
     after, routing = layer(x)
     torch.testing.assert_close(after, before, atol=1e-6, rtol=1e-6)
-    assert routing.experts.shape == (33, experts_per_row)
+    assert routing.experts.shape == (33, top_k)
 
 
 def test_the_output_is_the_weighted_sum_of_the_chosen_experts():
@@ -59,17 +59,17 @@ def test_ties_go_to_the_lowest_index():
     layer.start_routing(torch.eye(4, 6))
     routing = layer.route(torch.tensor([[0.0, 1, 1, 0, 0, 0], [1, 1, 1, 1, 0, 0], [0, 0, 0, 1, 0, 0]]))
     assert routing.experts.tolist() == [[1, 2], [0, 1], [3, 0]]
-    assert routing.gap.tolist() == pytest.approx([2**-0.5, 0, 0])
+    assert routing.routing_margin.tolist() == pytest.approx([2**-0.5, 0, 0])
 
 
 def test_an_all_zero_row_has_similarity_zero_and_goes_to_the_first_experts():
-    layer = layer_of(experts_per_row=3)
+    layer = layer_of(top_k=3)
     layer.start_routing(torch.randn(4, 6))
     routing = layer.route(torch.zeros(2, 6))
     assert routing.experts.tolist() == [[0, 1, 2]] * 2
     assert routing.similarity.abs().max() == 0
     torch.testing.assert_close(routing.weights, torch.full((2, 3), 1 / 3))
-    assert routing.gap.isinf().all()  # a tie, but one that no rounding can decide otherwise
+    assert routing.routing_margin.isinf().all()  # a tie, but one that no rounding can decide otherwise
 
 
 def test_no_gradient_of_the_task_goes_by_way_of_the_mixing_weights():
@@ -88,16 +88,16 @@ def test_no_gradient_of_the_task_goes_by_way_of_the_mixing_weights():
     torch.testing.assert_close(x.grad, constant.grad)
 
 
-@pytest.mark.parametrize("sharpness", [0.5, 1.0, 8.0])
-def test_sharpness_multiplies_the_similarities_before_the_softmax(sharpness):
-    layer = RbMLayer(6, 5, 4, 3, sharpness=sharpness)
+@pytest.mark.parametrize("temperature", [0.125, 1.0, 2.0])
+def test_the_routing_temperature_divides_the_similarities_before_the_softmax(temperature):
+    layer = RbMLayer(6, 5, 4, 3, routing_temperature=temperature)
     layer.start_routing(torch.randn(4, 6))
     routing = layer.route(torch.randn(9, 6))
-    torch.testing.assert_close(routing.weights, (sharpness * routing.similarity).softmax(dim=1))
+    torch.testing.assert_close(routing.weights, (routing.similarity / temperature).softmax(dim=1))
 
 
-def euclidean_layer(experts_per_row=1):
-    layer = RbMLayer(2, 3, 3, experts_per_row, metric="euclidean")
+def euclidean_layer(top_k=1):
+    layer = RbMLayer(2, 3, 3, top_k, metric="euclidean")
     layer.start_routing(torch.tensor([[0.0, 0], [4, 0], [0, 10]]), spread=2.0)
     return layer
 
@@ -110,7 +110,7 @@ def test_with_the_euclidean_metric_the_nearest_memory_wins():
 
 
 def test_the_euclidean_similarity_is_minus_half_the_squared_distance_over_the_spread():
-    layer, x = euclidean_layer(experts_per_row=3), torch.randn(7, 2)
+    layer, x = euclidean_layer(top_k=3), torch.randn(7, 2)
     routing = layer.route(x)
     distances = (x.unsqueeze(1) - layer.memory[routing.experts]).pow(2).sum(dim=2)
     torch.testing.assert_close(routing.similarity, -distances / 4)
@@ -121,14 +121,14 @@ def test_the_euclidean_similarity_is_minus_half_the_squared_distance_over_the_sp
 @pytest.mark.parametrize("sparse", [False, True])
 def test_a_block_that_does_not_route_changes_nothing_about_routing(routing_input, counts, sparse):
     layer = RbMLayer(6, 5, 4, 2, routing_input=routing_input, num_features=4)
-    layer.start_routing(layer.key(torch.randn(4, 6)))
+    layer.start_routing(layer.query(torch.randn(4, 6)))
     x, other = torch.randn(9, 6), torch.randn(9, 6)
     other[:, counts] = x[:, counts]
     first, second = (layer.route(sparse_rows(rows) if sparse else rows) for rows in (x, other))
     assert first.experts.equal(second.experts)
     assert first.weights.equal(second.weights)
     keys = [
-        torch.from_numpy(as_array(each.key).toarray()) if sparse else each.key for each in (first, second)
+        torch.from_numpy(as_array(each.query).toarray()) if sparse else each.query for each in (first, second)
     ]
     assert keys[0].equal(keys[1])
     torch.testing.assert_close(keys[0][:, counts], torch.nn.functional.normalize(x[:, counts]))

@@ -16,7 +16,7 @@ def routed_output(layer, batch):
 
 def memory_after(config, batches, num_steps=1, memory=None):
     """The first layer's memory after steps that each see all batches."""
-    student = routed_student(widths=(3,), num_experts=4, experts_per_row=2)
+    student = routed_student(widths=(3,), num_experts=4, top_k=2)
     layer = student.memory_layers()[0]
     if memory is not None:
         layer.memory.copy_(memory)
@@ -48,10 +48,10 @@ def test_the_cut_into_batches_leaves_the_memory_unchanged():
     torch.testing.assert_close(memory_after(PURE_AVERAGE, batch.split(7)), whole)
 
 
-def test_momentum_one_freezes_the_memory():
+def test_a_decay_of_one_freezes_the_memory():
     student = routed_student(widths=(3,))
     before = student.memory_layers()[0].memory.clone()
-    config = RoutingConfig(momentum=1.0, self_similarity=0.5, revive_after=1)
+    config = RoutingConfig(ema_decay=1.0, self_similarity=0.5, reinit_dead_after=1)
     assert torch.equal(memory_after(config, [torch.randn(20, 10)], num_steps=5), before)
 
 
@@ -85,7 +85,7 @@ def test_an_idle_expert_takes_over_the_worst_served_input():
     memory[2:] = -memory[:2]  # experts 2 and 3 are far from every row
     rows = unit_rows(torch.eye(10)[:2] + 0.1 * torch.eye(10)[7])
     outlier = unit_rows(torch.eye(10)[8:9] + 0.05 * torch.eye(10)[0])
-    config = RoutingConfig(self_similarity=0.0, revive_after=3)
+    config = RoutingConfig(self_similarity=0.0, reinit_dead_after=3)
     before = memory_after(config, [rows, outlier], num_steps=2, memory=memory)
     after = memory_after(config, [rows, outlier], num_steps=3, memory=memory)
     assert torch.equal(before[2], memory[2])
@@ -97,7 +97,7 @@ def test_a_revived_expert_computes_what_served_its_new_input():
     layer = student.memory_layers()[0]
     layer.memory.copy_(torch.eye(4, 10))
     layer.memory[2:] = -layer.memory[:2]
-    averager = MemoryAverager(student, RoutingConfig(self_similarity=0.0, revive_after=1))
+    averager = MemoryAverager(student, RoutingConfig(self_similarity=0.0, reinit_dead_after=1))
     rows = unit_rows(torch.eye(10)[:2] + 0.1 * torch.eye(10)[7])
     averager.accumulate(routed_output(layer, rows))
     averager.step()
@@ -106,10 +106,10 @@ def test_a_revived_expert_computes_what_served_its_new_input():
 
 
 def test_euclidean_memories_move_to_the_mean_of_their_rows_and_are_neither_normalised_nor_pushed():
-    student = routed_student(widths=(3,), experts_per_row=1, metric="euclidean")
+    student = routed_student(widths=(3,), top_k=1, metric="euclidean")
     layer = student.memory_layers()[0]
     layer.memory.copy_(10 * torch.eye(4, 10))
-    averager = MemoryAverager(student, RoutingConfig(self_similarity=0.5, momentum=0.75))
+    averager = MemoryAverager(student, RoutingConfig(self_similarity=0.5, ema_decay=0.75))
     batch = 10 * torch.eye(4, 10)[[0, 0, 1]] + torch.randn(3, 10)
     averager.accumulate(routed_output(layer, batch))
     averager.step()

@@ -83,7 +83,7 @@ def test_a_seed_fixes_the_start_of_a_whole_student(start):
     memories = []
     for _ in range(2):
         student = routed_student(widths=(8, 3))
-        start_routing(student, torch.randn(60, 10), RoutingConfig(memory_start=start), 5)
+        start_routing(student, torch.randn(60, 10), RoutingConfig(memory_init=start), 5)
         memories.append([layer.memory.clone() for layer in student.memory_layers()])
     for first, second in zip(*memories, strict=True):
         assert torch.equal(first, second)

@@ -49,10 +49,10 @@ class ArrayFile:
     def __contains__(self, key: str) -> bool:
         return key in self._arrays
 
-    def refuse_strangers(self, known: Collection[str]) -> None:
+    def refuse_unlisted(self, known: Collection[str]) -> None:
         """Refuse a key that nobody reads: most likely it is misspelt."""
-        if strangers := sorted(set(self._arrays) - set(known)):
-            raise GraphError(self.source, f"unknown keys {', '.join(strangers)}", ", ".join(sorted(known)))
+        if unlisted := sorted(set(self._arrays) - set(known)):
+            raise GraphError(self.source, f"unknown keys {', '.join(unlisted)}", ", ".join(sorted(known)))
 
     def get(self, key: str, kinds: str, shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
         """An array whose dtype is of one of the kinds and whose shape is as given, None for any size.

@@ -38,7 +38,7 @@ def load_npz(path: Path, name: str) -> Dataset:
             and what was wanted.
     """
     arrays = ArrayFile(path, "an .npz with edge_index, x (or feat_*), y")
-    arrays.refuse_strangers(_KEYS)
+    arrays.refuse_unlisted(_KEYS)
     features = _features(arrays)
     num_nodes = features.shape[0]
     labels = _labels(arrays, num_nodes)

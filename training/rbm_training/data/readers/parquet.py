@@ -39,15 +39,15 @@ def load_parquet(folder: Path, name: str) -> Dataset:
             what was wanted.
     """
     known = [f"{table}.parquet" for table in _TABLES]
-    if strangers := sorted({path.name for path in folder.glob("*.parquet")} - set(known)):
-        raise GraphError(str(folder), f"unknown tables {', '.join(strangers)}", ", ".join(known))
+    if unlisted := sorted({path.name for path in folder.glob("*.parquet")} - set(known)):
+        raise GraphError(str(folder), f"unknown tables {', '.join(unlisted)}", ", ".join(known))
     nodes, edges, labels = (ParquetTable(folder / table) for table in known)
     ids = nodes.discrete("node_id")
     features = _features(nodes, len(ids))
     check_distinct(nodes.source, "node_id", ids)
-    edges.refuse_strangers("source", "target")
+    edges.refuse_unlisted("source", "target")
     edge_index = np.stack([edges.rows_of(column, ids) for column in ("source", "target")])
-    labels.refuse_strangers("node_id", "label", "split")
+    labels.refuse_unlisted("node_id", "label", "split")
     labelled = labels.rows_of("node_id", ids)
     check_distinct(labels.source, "node_id", ids[labelled])
     numbers, class_names = _classes(labels, labelled, len(ids))
@@ -61,8 +61,8 @@ def _features(nodes: ParquetTable, num_nodes: int) -> Floats | sp.csr_array:
     if "feature_ids" in nodes.names:
         return _sparse_features(nodes, num_nodes)
     columns = [name for name in nodes.names if name != "node_id"]
-    if strangers := [name for name in columns if name in _NEVER_FEATURES]:
-        raise GraphError(nodes.source, f"column {strangers[0]} among the features", "features alone")
+    if unlisted := [name for name in columns if name in _NEVER_FEATURES]:
+        raise GraphError(nodes.source, f"column {unlisted[0]} among the features", "features alone")
     check_shape(nodes.source, "features", num_nodes, len(columns))
     features = np.empty((num_nodes, len(columns)), np.float32)
     for index, column in enumerate(columns):
@@ -71,7 +71,7 @@ def _features(nodes: ParquetTable, num_nodes: int) -> Floats | sp.csr_array:
 
 
 def _listed_features(nodes: ParquetTable, num_nodes: int) -> Floats:
-    nodes.refuse_strangers("node_id", "features")
+    nodes.refuse_unlisted("node_id", "features")
     lists = nodes.lists("features")
     num_features = int(lists.lengths.max(initial=0))
     check_shape(nodes.source, "features", num_nodes, num_features)
@@ -80,7 +80,7 @@ def _listed_features(nodes: ParquetTable, num_nodes: int) -> Floats:
 
 
 def _sparse_features(nodes: ParquetTable, num_nodes: int) -> sp.csr_array:
-    nodes.refuse_strangers("node_id", "feature_ids", "feature_values")
+    nodes.refuse_unlisted("node_id", "feature_ids", "feature_values")
     columns = nodes.lists("feature_ids")
     if columns.values.dtype.kind not in "iu":
         raise GraphError(nodes.source, f"feature_ids of type {columns.values.dtype}", "lists of integers")

@@ -48,10 +48,10 @@ class ParquetTable:
         """Names of the columns, in the order of the file."""
         return list(self._table.column_names)
 
-    def refuse_strangers(self, *known: str) -> None:
+    def refuse_unlisted(self, *known: str) -> None:
         """Refuse a column that nobody reads."""
-        if strangers := [name for name in self.names if name not in known]:
-            raise self._error(f"unknown columns {', '.join(strangers)}", ", ".join(known))
+        if unlisted := [name for name in self.names if name not in known]:
+            raise self._error(f"unknown columns {', '.join(unlisted)}", ", ".join(known))
 
     def numbers(self, name: str) -> npt.NDArray[Any]:
         """A column of numbers or booleans (rows,)."""

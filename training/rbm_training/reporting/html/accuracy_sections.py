@@ -1,19 +1,19 @@
-"""Sections about the student's answers: how many are right, which are not, how sure it is of them."""
+"""Sections about the student's predictions: how many are right, which are not, how sure it is of them."""
 
 import numpy as np
 
 from rbm_training.reporting.figures import calibration_plots, class_plot, confusion_plot, unseen_plot
 from rbm_training.reporting.html.formats import compared, count, percent, percent_of_seeds
 from rbm_training.reporting.html.parts import Section, Table
-from rbm_training.reporting.report_data import ClassResults, GroupAccuracy, Portrait, Reals
+from rbm_training.reporting.report_data import ClassResults, GroupAccuracy, Reals, ReportData
 
 MOST_CONFUSIONS = 5
 WHO = ("student", "teacher", "features only")
 
 
-def summary(portrait: Portrait) -> Section:
+def summary(data: ReportData) -> Section:
     """The student against its teacher and against features alone, in a sentence and in tables."""
-    num_seeds, tested = len(portrait.facts.seeds), portrait.accuracies[-1]
+    num_seeds, tested = len(data.facts.seeds), data.accuracies[-1]
     student, teacher, baseline = (float(values.mean()) for values in _by_whom(tested))
     over = f" on average over {num_seeds} seeds" if num_seeds > 1 else ""
     lead = (
@@ -21,37 +21,37 @@ def summary(portrait: Portrait) -> Section:
         f" correctly{over}: {compared(student - teacher)} its teacher, and {compared(student - baseline)}"
         " a logistic regression that sees the features alone."
     )
-    rows = tuple((group.group, *map(percent_of_seeds, _by_whom(group))) for group in portrait.accuracies)
+    rows = tuple((group.group, *map(percent_of_seeds, _by_whom(group))) for group in data.accuracies)
     title = "Accuracy (%) at the epoch of best validation"
     if num_seeds == 1:
         return Section("summary", "Summary", lead, (Table(title, ("", *WHO), rows),))
     means = Table(f"{title}, mean ± standard deviation over seeds", ("", *WHO), rows)
-    return Section("summary", "Summary", lead, (means, _each_seed(portrait)))
+    return Section("summary", "Summary", lead, (means, _each_seed(data)))
 
 
 def _by_whom(group: GroupAccuracy) -> tuple[Reals, Reals, Reals]:
     return group.student, group.teacher, group.baseline
 
 
-def _each_seed(portrait: Portrait) -> Table:
+def _each_seed(data: ReportData) -> Table:
     rows = tuple(
         (str(seed), group.group, *(percent(values[place], 2) for values in _by_whom(group)))
-        for place, seed in enumerate(portrait.facts.seeds)
-        for group in portrait.accuracies
+        for place, seed in enumerate(data.facts.seeds)
+        for group in data.accuracies
     )
     return Table("Accuracy (%) of each seed", ("seed", "", *WHO), rows, num_names=2, folded=True)
 
 
-def classes(portrait: Portrait) -> Section:
+def classes(data: ReportData) -> Section:
     """Recall and precision of each class."""
-    results = portrait.classes
+    results = data.classes
     numbers = zip(results.num_nodes, results.recall, results.precision, results.teacher_recall, strict=True)
     rows = tuple(
         (str(number), name, count(num_nodes), *map(percent, shares))
         for number, (name, (num_nodes, *shares)) in enumerate(zip(results.names, numbers, strict=True))
     )
     lead = (
-        f"The student of seed {portrait.facts.exported_seed}, on the {portrait.accuracies[-1].group}."
+        f"The student of seed {data.facts.exported_seed}, on the {data.accuracies[-1].group}."
         " Recall is the share of a class that was found, precision the share of its answers that are right."
     )
     title = "By class: recall and precision of the student, recall of the teacher (%)"
@@ -59,9 +59,9 @@ def classes(portrait: Portrait) -> Section:
     return Section("classes", "Classes", lead, (table,), (class_plot(results),))
 
 
-def confusion(portrait: Portrait) -> Section:
+def confusion(data: ReportData) -> Section:
     """Which classes are taken for which."""
-    results = portrait.classes
+    results = data.classes
     rows = _confusions(results)
     columns = ("true class", "taken for", "nodes", "of the class (%)")
     tables = (Table("Most frequent confusions", columns, rows, num_names=2),) if rows else ()
@@ -86,23 +86,23 @@ def _confusions(results: ClassResults) -> tuple[tuple[str, ...], ...]:
     )
 
 
-def calibration(portrait: Portrait) -> Section | None:
+def calibration(data: ReportData) -> Section | None:
     """What the temperature does to confidences."""
-    record = portrait.calibration
+    record = data.calibration
     if record is None:
         return None
     before, after = record.before.expected_error, record.after.expected_error
     lead = (
         f"The exported graph divides logits by {record.temperature:.3f}, a temperature fitted on validation"
-        f" nodes. On the {portrait.accuracies[-1].group} that takes the expected calibration error from"
+        f" nodes. On the {data.accuracies[-1].group} that takes the expected calibration error from"
         f" {percent(before, 2)} % to {percent(after, 2)} %."
     )
     return Section("calibration", "Calibration", lead, plots=tuple(calibration_plots(record)))
 
 
-def unseen(portrait: Portrait) -> Section | None:
+def unseen(data: ReportData) -> Section | None:
     """What inferring positions costs."""
-    record = portrait.unseen
+    record = data.unseen
     if record is None:
         return None
     sources = {"true": record.true, "inferred": record.inferred, "default": record.default}

@@ -1,4 +1,4 @@
-"""From a portrait to one HTML file that needs nothing else: no script, no font, no request."""
+"""From report data to one HTML file that needs nothing else: no script, no font, no request."""
 
 from pathlib import Path
 
@@ -7,34 +7,33 @@ from markupsafe import Markup
 
 from rbm_bundle.folders import replace_file
 from rbm_training.reporting.figures import Plot, to_svg
-from rbm_training.reporting.html import accuracy_sections as answers
-from rbm_training.reporting.html import training_sections as making
+from rbm_training.reporting.html import accuracy_sections, training_sections
 from rbm_training.reporting.html.parts import Section
-from rbm_training.reporting.report_data import Portrait
+from rbm_training.reporting.report_data import ReportData
 
 PAGE_FILE = "report.html"
 HERE = Path(__file__).parent
 
 
-def sections_of(portrait: Portrait) -> list[Section]:
+def sections_of(data: ReportData) -> list[Section]:
     """All sections that have data, in the order of reading."""
     sections = [
-        answers.summary(portrait),
-        answers.classes(portrait),
-        answers.confusion(portrait),
-        answers.calibration(portrait),
-        making.training(portrait),
-        making.stability(portrait),
-        *making.specialisation(portrait),
-        answers.unseen(portrait),
-        making.cost(portrait),
-        making.provenance(portrait),
+        accuracy_sections.summary(data),
+        accuracy_sections.classes(data),
+        accuracy_sections.confusion(data),
+        accuracy_sections.calibration(data),
+        training_sections.training(data),
+        training_sections.stability(data),
+        *training_sections.specialisation(data),
+        accuracy_sections.unseen(data),
+        training_sections.cost(data),
+        training_sections.provenance(data),
     ]
     return [section for section in sections if section is not None]
 
 
-def render_page(portrait: Portrait) -> str:
-    """The whole page; the same portrait gives the same text."""
+def render_page(data: ReportData) -> str:
+    """The whole page; the same data give the same text."""
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -45,8 +44,8 @@ def render_page(portrait: Portrait) -> str:
     )
     environment.filters |= {"svg": _svg, "unbroken": _unbroken}
     return environment.get_template("page.html").render(
-        facts=portrait.facts,
-        sections=sections_of(portrait),
+        facts=data.facts,
+        sections=sections_of(data),
         style=Markup((HERE / "page.css").read_text("utf-8")),
     )
 
@@ -60,6 +59,6 @@ def _unbroken(text: str) -> str:
     return text.replace(" %", "\u00a0%")
 
 
-def write_page(path: Path, portrait: Portrait) -> None:
+def write_page(path: Path, data: ReportData) -> None:
     """Write the page, whole or not at all."""
-    replace_file(path, render_page(portrait).encode())
+    replace_file(path, render_page(data).encode())

@@ -8,37 +8,37 @@ from rbm_training.reporting.figures import cost_plots, map_plots, stability_plot
 from rbm_training.reporting.figures.style import shorten
 from rbm_training.reporting.html.formats import NOTHING, count, listed, percent, three_digits
 from rbm_training.reporting.html.parts import Section, Table
-from rbm_training.reporting.report_data import LayerMap, Portrait
+from rbm_training.reporting.report_data import LayerMap, ReportData
 
 MAIN_CLASSES = 2
 
 
-def training(portrait: Portrait) -> Section | None:
+def training(data: ReportData) -> Section | None:
     """Accuracies and losses by epoch."""
-    if not portrait.histories:
+    if not data.histories:
         return None
-    student = portrait.histories[0]
+    student = data.histories[0]
     routed = "" if student.routing_start is None else f", routing started at epoch {student.routing_start}"
     lead = f"{count(len(student.epochs))} epochs; epoch {student.selected_epoch} was selected{routed}."
-    return Section("training", "Training", lead, plots=tuple(training_plots(portrait.histories)))
+    return Section("training", "Training", lead, plots=tuple(training_plots(data.histories)))
 
 
-def stability(portrait: Portrait) -> Section | None:
+def stability(data: ReportData) -> Section | None:
     """Whether routing settles, and whether all experts are used."""
-    if not portrait.histories or portrait.histories[0].routing_start is None:
+    if not data.histories or data.histories[0].routing_start is None:
         return None
     told = "; ".join(
         f"layer {layer.layer} is {percent(layer.balance[-1])} % balanced and {percent(layer.switching[-1])} %"
         " of nodes switch expert"
-        for layer in portrait.histories[0].layers
+        for layer in data.histories[0].layers
     )
-    plots = tuple(stability_plots(portrait.histories))
+    plots = tuple(stability_plots(data.histories))
     return Section("stability", "Routing stability", f"At the last epoch {told}.", plots=plots)
 
 
-def specialisation(portrait: Portrait) -> list[Section]:
+def specialisation(data: ReportData) -> list[Section]:
     """What the experts of each layer are for."""
-    names = portrait.classes.names
+    names = data.classes.names
     return [
         Section(
             f"specialisation-{layer.layer}",
@@ -47,7 +47,7 @@ def specialisation(portrait: Portrait) -> list[Section]:
             (_experts(layer, names),),
             tuple(map_plots(layer, names)),
         )
-        for layer in portrait.maps
+        for layer in data.maps
     ]
 
 
@@ -61,9 +61,9 @@ def _experts(layer: LayerMap, names: Sequence[str]) -> Table:
     return Table("Experts", columns, tuple(rows), num_names=2)
 
 
-def cost(portrait: Portrait) -> Section | None:
+def cost(data: ReportData) -> Section | None:
     """What a row costs, and what others give for that."""
-    if not portrait.methods:
+    if not data.methods:
         return None
     rows = tuple(
         (
@@ -75,7 +75,7 @@ def cost(portrait: Portrait) -> Section | None:
             three_digits(method.latency_microseconds_alone),
             three_digits(method.latency_microseconds_batched),
         )
-        for method in portrait.methods
+        for method in data.methods
     )
     columns = (
         "",
@@ -87,14 +87,14 @@ def cost(portrait: Portrait) -> Section | None:
         "µs, batch 128",
     )
     table = Table("Accuracy, size, arithmetic, and measured latency per row", columns, rows)
-    plots = cost_plots(portrait.methods) if len(portrait.methods) > 1 else []
+    plots = cost_plots(data.methods) if len(data.methods) > 1 else []
     lead = "What classifying one node takes: arithmetic is counted, latency is measured."
     return Section("cost", "Cost", lead, (table,), tuple(plots))
 
 
-def provenance(portrait: Portrait) -> Section:
+def provenance(data: ReportData) -> Section:
     """What it takes to repeat the run."""
-    facts = portrait.facts
+    facts = data.facts
     rows = (
         ("created", facts.created_at),
         ("git commit", facts.git_commit or "unknown"),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rbm_training.data.sparse_rows import Rows, only_features, only_positions, squared_norms, unit_rows
-from rbm_training.students.expert_layer import ExpertLayer, choose
+from rbm_training.students.expert_layer import ExpertLayer, top_k_experts
 from rbm_training.students.routing import LayerRouting
 
 Metric = Literal["cosine", "euclidean"]
@@ -24,9 +24,9 @@ class RbMLayer(ExpertLayer):
     """Experts routed by a memory.
 
     For a row x with unit vector x̂, unit memories m̂_e and the K experts of largest similarity
-    c_e = <x̂, m̂_e>, the mixing weights are softmax(κ c) over those K, κ the sharpness (1 in the paper). With
-    the Euclidean metric memories are points and c_e = −‖x − m_e‖² / 2s², where s² is the mean squared
-    distance of rows to their nearest memory at the start.
+    c_e = <x̂, m̂_e>, the mixing weights are softmax(c / τ) over those K, τ the routing temperature (1 in the
+    paper). With the Euclidean metric memories are points and c_e = −‖x − m_e‖² / 2s², where s² is the mean
+    squared distance of rows to their nearest memory at the start.
 
     The mixing weights and the memory take no gradient from the task: routing learns from the auxiliary
     losses (which push on x) and from the moving average in `memory.py`.
@@ -46,24 +46,24 @@ class RbMLayer(ExpertLayer):
         in_width: int,
         out_width: int,
         num_experts: int,
-        experts_per_row: int,
+        top_k: int,
         dropout: float = 0.0,
         gains: bool = False,
         *,
         metric: Metric = "cosine",
-        sharpness: float = 1.0,
+        routing_temperature: float = 1.0,
         routing_input: RoutingInput = "all",
         num_features: int | None = None,
     ) -> None:
-        super().__init__(in_width, out_width, num_experts, experts_per_row, dropout, gains)
+        super().__init__(in_width, out_width, num_experts, top_k, dropout, gains)
         self.metric = metric
-        self.sharpness = sharpness
+        self.routing_temperature = routing_temperature
         self.routing_input = routing_input
         self.num_features = in_width if num_features is None else num_features
         self.register_buffer("memory", torch.zeros(num_experts, in_width))
         self.register_buffer("spread", torch.ones(()))
 
-    def key(self, x: Rows) -> Rows:
+    def query(self, x: Rows) -> Rows:
         """What is compared with the memory, (B, D): the part of the row that decides, for the cosine of
         norm 1."""
         if self.routing_input == "features":
@@ -79,35 +79,35 @@ class RbMLayer(ExpertLayer):
         Args:
             spread: s² of the Euclidean metric.
         """
-        self.clone_first()
+        self.upcycle()
         self.memory.copy_(unit_rows(memory) if self.metric == "cosine" else memory)
         self.spread.fill_(spread)
 
-    def similarity(self, key: Rows) -> Tensor:
+    def similarity(self, query: Rows) -> Tensor:
         """c of every expert, (B, E).
 
         Distances are taken from the mean of the memories: the norms of rows and memories, from which float32
         would lose the small differences that choose experts, then cancel before they are rounded.
         """
         if self.metric == "cosine":
-            return key @ self.memory.T
+            return query @ self.memory.T
         center = self.memory.mean(dim=0, keepdim=True)  # (1, D)
         apart = self.memory - center
-        own = squared_norms(key).unsqueeze(1) - 2 * (key @ center.T) + center.pow(2).sum()  # ‖x − m̄‖²
-        products = key @ apart.T - center @ apart.T
+        own = squared_norms(query).unsqueeze(1) - 2 * (query @ center.T) + center.pow(2).sum()  # ‖x − m̄‖²
+        products = query @ apart.T - center @ apart.T
         return (products - (own + apart.pow(2).sum(dim=1)) / 2) / self.spread
 
     def route(self, x: Rows) -> LayerRouting:
-        """Choose experts for x (B, D); an all-zero key has similarity 0 and goes to experts 0..K-1."""
-        key = self.key(x)
-        experts, similarity, gap = choose(self.similarity(key), self.experts_per_row)
+        """Choose experts for x (B, D); an all-zero query has similarity 0 and goes to experts 0..K-1."""
+        query = self.query(x)
+        experts, similarity, routing_margin = top_k_experts(self.similarity(query), self.top_k)
         if self.metric == "cosine":
-            gap = gap.masked_fill(squared_norms(key) == 0, torch.inf)
+            routing_margin = routing_margin.masked_fill(squared_norms(query) == 0, torch.inf)
         return LayerRouting(
-            key=key,
+            query=query,
             experts=experts,
-            weights=(self.sharpness * similarity).softmax(dim=1),
+            weights=(similarity / self.routing_temperature).softmax(dim=1),
             similarity=similarity,
-            gap=gap,
+            routing_margin=routing_margin,
             num_experts=self.num_experts,
         )

@@ -20,7 +20,7 @@ class MemoryAverager:
     For an expert with assigned mass,  M_e ← normalise(γ m̂_e + (1−γ) μ_e),  μ_e = Σ w x̂ / Σ w  over the
     rows of all batches of the step; without mass it keeps its direction. Then every memory is pushed away
     from the mean of the others (the self-similarity term as an explicit step), and an expert that got no
-    row for `revive_after` steps takes over the worst-served input. Memories of the Euclidean metric are
+    row for `reinit_dead_after` steps takes over the worst-served input. Memories of the Euclidean metric are
     points: they are neither normalised nor pushed. Layers without a memory are passed over.
     """
 
@@ -59,34 +59,34 @@ class _LayerAverage:
 
     def accumulate(self, routing: LayerRouting) -> None:
         gates = routing.gates()  # (B, E)
-        self.sums += weighted_sums(gates, routing.key)
+        self.sums += weighted_sums(gates, routing.query)
         self.mass += gates.sum(dim=0)
         self._remember_worst(routing)
 
     def _remember_worst(self, routing: LayerRouting) -> None:
         best = routing.similarity[:, 0].detach()
         if self.layer.metric == "cosine":  # to which a zero is like nothing, and no memory
-            best = best.masked_fill(squared_norms(routing.key) == 0, float("inf"))
+            best = best.masked_fill(squared_norms(routing.query) == 0, float("inf"))
         row = int(best.argmin())
         if float(best[row]) < self.worst_similarity:
             self.worst_similarity = float(best[row])
-            self.worst_input = dense_row(routing.key, row).detach().clone()
+            self.worst_input = dense_row(routing.query, row).detach().clone()
             self.worst_expert = int(routing.experts[row, 0])
 
     def step(self, config: RoutingConfig) -> None:
-        if config.momentum < 1:
+        if config.ema_decay < 1:
             self._move(config)
         self._reset()
 
     def _move(self, config: RoutingConfig) -> None:
         served = self.mass > 0
         means = self.sums / self.mass.clamp_min(1e-12).unsqueeze(1)
-        moved = config.momentum * self.layer.memory + (1 - config.momentum) * means
+        moved = config.ema_decay * self.layer.memory + (1 - config.ema_decay) * means
         is_cosine = self.layer.metric == "cosine"
         memory = torch.where(served.unsqueeze(1), unit_rows(moved) if is_cosine else moved, self.layer.memory)
         self.layer.memory.copy_(repel(memory, config.self_similarity) if is_cosine else memory)
         self.idle_steps = torch.where(served.cpu(), 0, self.idle_steps + 1)
-        if int(self.idle_steps.max()) >= config.revive_after:
+        if int(self.idle_steps.max()) >= config.reinit_dead_after:
             self._revive(int(self.idle_steps.argmax()))
 
     def _revive(self, expert: int) -> None:

@@ -41,8 +41,8 @@ def start_routing(student: Student, scaled: Rows, config: RoutingConfig, seed: i
 
 
 def _lay_out(layer: RbMLayer, inputs: Rows, config: RoutingConfig, seed: int) -> None:
-    keys = layer.key(inputs)
-    centers = cluster_centers(keys, layer.num_experts, seed, config.memory_start).to(layer.memory)
+    keys = layer.query(inputs)
+    centers = cluster_centers(keys, layer.num_experts, seed, config.memory_init).to(layer.memory)
     layer.start_routing(centers)
     if layer.metric == "euclidean":  # s² was 1 until here
         nearest = -2 * layer.similarity(keys).amax(dim=1)

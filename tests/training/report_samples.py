@@ -1,4 +1,4 @@
-"""Portraits of runs that never were, whose numbers look like those of one."""
+"""Report data of runs that never were, whose numbers look like those of one."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,8 @@ from rbm_training.reporting.report_data import (
     LayerHistory,
     LayerMap,
     Method,
-    Portrait,
     Reliability,
+    ReportData,
     RunFacts,
     TrainingHistory,
     UnseenAccuracy,
@@ -38,18 +38,18 @@ def facts(seeds: tuple[int, ...] = (0, 1, 2)) -> RunFacts:
     )
 
 
-def bare_portrait(class_names: Sequence[str] = CLASSES) -> Portrait:
+def bare_report_data(class_names: Sequence[str] = CLASSES) -> ReportData:
     """Nothing but what every run has: one seed, accuracies, and answers by class."""
     only = {"student": np.array([0.8]), "teacher": np.array([0.82]), "baseline": np.array([0.6])}
-    return Portrait(facts((0,)), (GroupAccuracy("test nodes", **only),), class_results(class_names))
+    return ReportData(facts((0,)), (GroupAccuracy("test nodes", **only),), class_results(class_names))
 
 
-def full_portrait(
+def full_report_data(
     class_names: Sequence[str] = CLASSES, num_experts: int = 4, num_epochs: int = 40
-) -> Portrait:
+) -> ReportData:
     """Every section has data; inductive, two layers, a vanilla mixture to compare with."""
     C = len(class_names)
-    return Portrait(
+    return ReportData(
         facts=facts(),
         accuracies=accuracies(),
         classes=class_results(class_names),
