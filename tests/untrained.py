@@ -7,15 +7,14 @@ import torch
 from rbm_bundle import Bundle
 from rbm_bundle.manifest import FeatureScaling, Metrics, Provenance
 from rbm_training.config import StudentConfig
-from rbm_training.config.student import StudentKind
 from rbm_training.data.graph import Floats, Graph
 from rbm_training.data.scaling import InputScaling
 from rbm_training.export import ExportRequest, build_node_table, export_bundle
-from rbm_training.students.ensemble import average_students
 from rbm_training.students.expert_layer import ExpertLayer
+from rbm_training.students.kind import build_student, student_kind
 from rbm_training.students.moe import MoELayer
 from rbm_training.students.rbm.layer import RbMLayer
-from rbm_training.students.student import Student, build_student
+from rbm_training.students.student import Student
 
 
 def random_student(
@@ -39,17 +38,18 @@ def random_student(
     config = StudentConfig.model_validate(
         {"num_layers": len(widths) - 1, "dropout": 0.0, "moe_layers": "all", **shape}
     )
-    num_students = config.num_members if config.kind == "mlp-ensemble" else 1
-    members = [build_student(scaling, widths, config) for _ in range(num_students)]
+    num_members = student_kind(config.kind).num_members(config)
+    members = [build_student(scaling, widths, config) for _ in range(num_members or 1)]
     for member in members:
         for layer in member.expert_layers():
             _randomise(layer, weight_std)
-    return (members[0] if num_students == 1 else average_students(members)).eval()
+    student = members[0] if num_members is None else student_kind(config.kind).join(members)
+    return student.eval()
 
 
 def _randomise(layer: ExpertLayer, weight_std: float) -> None:
     if isinstance(layer, MoELayer):
-        layer.start_routing()
+        layer.upcycle()
         torch.nn.init.normal_(layer.projection)
         torch.nn.init.normal_(layer.projection_bias)
         torch.nn.init.normal_(layer.prototypes)
@@ -61,14 +61,11 @@ def _randomise(layer: ExpertLayer, weight_std: float) -> None:
     torch.nn.init.normal_(layer.bias)
 
 
-def write_untrained(
-    folder: Path, student: Student, graph: Graph, positions: Floats, kind: StudentKind = "rbm"
-) -> Bundle:
+def write_untrained(folder: Path, student: Student, graph: Graph, positions: Floats) -> Bundle:
     """The bundle of a student that has learned nothing about the graph, whose features it caches."""
     third = 1 / 3
     request = ExportRequest(
         name=graph.name,
-        kind=kind,
         student=student,
         nodes=build_node_table(graph, positions, cache_features=True),
         features=graph.features,

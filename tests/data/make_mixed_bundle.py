@@ -32,7 +32,7 @@ def main() -> None:
     )
     positions = generator.standard_normal((N, P)).astype(np.float32)
     shutil.rmtree(FOLDER, ignore_errors=True)
-    write_untrained(FOLDER, student, graph, positions, "moe")
+    write_untrained(FOLDER, student, graph, positions)
 
 
 if __name__ == "__main__":

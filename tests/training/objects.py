@@ -12,9 +12,10 @@ from rbm_training.data.scaling import InputScaling
 from rbm_training.data.sparse_rows import SparseRows, as_array
 from rbm_training.distillation.trainer import StudentTrainer
 from rbm_training.distillation.training_data import TrainingData
+from rbm_training.students.kind import build_student
 from rbm_training.students.moe import MoELayer
 from rbm_training.students.rbm.layer import RbMLayer
-from rbm_training.students.student import Student, build_student
+from rbm_training.students.student import Student
 
 CPU = torch.device("cpu")
 
@@ -85,7 +86,7 @@ def _start_at_random(layer) -> None:
     if isinstance(layer, RbMLayer):
         layer.start_routing(torch.randn_like(layer.memory))
     elif isinstance(layer, MoELayer):
-        layer.start_routing()
+        layer.upcycle()
         nn.init.normal_(layer.prototypes)
     nn.init.normal_(layer.weight)
     nn.init.normal_(layer.bias)

@@ -87,7 +87,7 @@ def _write_page(
     cache: ArtifactStore,
 ) -> None:
     seed = best.report.seed
-    student = TrainedStudent(best.distilled.kind, seed, best.data, best.distilled)
+    student = TrainedStudent(best.distilled.student.kind, seed, best.data, best.distilled)
     baselines = train_baselines(config, dataset, seed, log, cache)
     write_page(folder / PAGE_FILE, build_report_data(config, dataset, report, student, baselines))
 
@@ -124,7 +124,6 @@ def _export_request(
     task, positions = best.data.task, best.data.positions
     return ExportRequest(
         name=config.export.name or config.name,
-        kind=best.distilled.kind,
         student=best.distilled.student.on_cpu(),
         nodes=build_node_table(
             task.graph.subgraph(task.known_nodes),

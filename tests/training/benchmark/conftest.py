@@ -34,7 +34,10 @@ max_epochs = 12
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory):
     """A folder with one named set."""
-    root = tmp_path_factory.mktemp("data")
+    return write_data_root(tmp_path_factory.mktemp("data"))
+
+
+def write_data_root(root):
     graph = generate_graph(0)
     np.savez(root / "small.npz", edge_index=graph.edge_index, x=graph.dense_features(), y=graph.labels)
     return root

@@ -3,14 +3,11 @@ import torch
 
 from rbm_training.data.sparse_rows import unit_rows
 from rbm_training.distillation.losses import (
-    commitment,
     distillation_sum,
-    load_balance,
     self_similarity,
     soft_targets,
     tempered_log_probabilities,
 )
-from tests.training.objects import routed_student
 
 B, C = 7, 5
 
@@ -86,24 +83,6 @@ def test_by_node_every_node_has_the_mean_over_its_pairs(logits, teacher):
 def test_a_student_that_equals_its_teacher_has_no_loss(teacher):
     targets = soft_targets(teacher, 2.0, "normalised")
     assert abs(float(distillation_sum(teacher, targets, 2.0, "normalised"))) < 1e-12
-
-
-def test_commitment_pulls_inputs_towards_their_memories_only():
-    layer = routed_student(widths=(3,)).memory_layers()[0]
-    x = torch.randn(5, 10, requires_grad=True)
-    commitment([layer.route(x)]).backward()
-    before, after = layer.route(x.detach()), layer.route(x.detach() - 0.1 * x.grad)
-    assert float(commitment([after])) < float(commitment([before]))
-    assert layer.memory.grad is None
-
-
-def test_load_balance_is_zero_for_an_even_load_and_grows_with_unevenness():
-    layer = routed_student(widths=(3,), num_experts=4, top_k=1).memory_layers()[0]
-    layer.memory.copy_(torch.eye(4, 10))
-    even, uneven = torch.eye(4, 10), torch.eye(4, 10)[[0, 0, 0, 1]]
-    assert float(load_balance([layer.route(even)])) == 0
-    assert float(load_balance([layer.route(uneven)])) > 1
-    assert float(load_balance([layer.route(uneven)] * 2)) > 2
 
 
 def test_self_similarity_is_one_when_all_memories_agree_and_zero_when_orthogonal():

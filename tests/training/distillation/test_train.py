@@ -98,7 +98,7 @@ def test_students_of_every_kind_and_option_learn(data, log, options):
     assert distilled.validation.val_accuracy > 0.6
     assert float(distilled.student.temperature) != 1.0
     assert all(layer.routed for layer in distilled.student.expert_layers())
-    if distilled.kind != "mlp-ensemble":
+    if distilled.student.kind != "mlp-ensemble":
         assert distilled.costs.num_parameters == distilled.student.num_parameters()
         assert distilled.test_accuracy_max >= distilled.validation.test_accuracy
 
@@ -127,7 +127,7 @@ def test_auto_keeps_the_kind_that_is_best_on_validation(data, log):
     alone = [student_of(data, log, kind=kind) for kind in KINDS]
     best = max(alone, key=lambda distilled: distilled.validation.preference)
     found = student_of(data, log, kind="auto")
-    assert (found.kind, found.validation) == (best.kind, best.validation)
+    assert (found.student.kind, found.validation) == (best.student.kind, best.validation)
     for name, value in best.student.state_dict().items():
         assert torch.equal(value, found.student.state_dict()[name]), name
 

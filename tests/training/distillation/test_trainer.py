@@ -138,7 +138,7 @@ def test_the_gram_term_reaches_the_first_layer_alone_and_its_head_learns(data):
     assert not torch.allclose(with_gram[0], without[0], rtol=1e-3)
     torch.testing.assert_close(with_gram[1], without[1])
     assert terms[0] == 0 < terms[1]
-    head = list(trainer.gram.parameters())
+    head = list(trainer.terms["gram"].parameters())
     assert {id(parameter) for parameter in head} <= {
         id(parameter) for group in trainer._optimizer.param_groups for parameter in group["params"]
     }

@@ -5,8 +5,9 @@ import scipy.sparse as sp
 import torch
 
 from rbm_bundle.golden import GoldenRows
-from rbm_training.export.graphs import Form, build_graph
+from rbm_training.export.graphs import build_graph
 from rbm_training.export.parity import open_session, reference_rows
+from rbm_training.onnx.layers import Form
 from rbm_training.students.student import Student
 from tests.untrained import random_student
 

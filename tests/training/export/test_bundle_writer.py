@@ -55,7 +55,6 @@ def request_to_export():
     graph = graph_of(generator.permutation(N) + 7)
     return ExportRequest(
         name="toy",
-        kind="rbm",
         student=random_weights(),
         nodes=build_node_table(graph, positions, cache_features=True),
         features=graph.dense_features(),
@@ -99,9 +98,8 @@ def test_the_card_says_what_the_manifest_says(request_to_export, tmp_path):
     ],
 )
 def test_the_card_fits_the_kind_of_student(request_to_export, tmp_path, shape, words, numbers):
-    kind = shape.get("kind", "rbm")
     provenance = PROVENANCE.model_copy(update={"config": {"student": {"num_members": 4}}})
-    request = replace(request_to_export, kind=kind, student=random_weights(**shape), provenance=provenance)
+    request = replace(request_to_export, student=random_weights(**shape), provenance=provenance)
     card = (export_bundle(tmp_path / "bundle", request).path / "MODEL_CARD.md").read_text()
     assert words in card
     assert numbers in card
@@ -117,7 +115,7 @@ def test_the_card_fits_the_kind_of_student(request_to_export, tmp_path, shape, w
 )
 def test_the_manifest_tells_what_kind_of_student_it_is(shape, num_experts, top_k, router_width):
     kind = shape.get("kind", "rbm")
-    found = describe_architecture(random_weights((8, 5, 3), **shape), kind)
+    found = describe_architecture(random_weights((8, 5, 3), **shape))
     assert (found.student, found.num_experts) == (kind, num_experts)
     assert (found.experts_per_row, found.router_width) == (top_k, router_width)
 

@@ -2,8 +2,8 @@ import pytest
 
 from rbm_training.config import StudentConfig
 from rbm_training.data.scaling import InputScaling
-from rbm_training.students.complexity import Costs, layer_widths, student_costs
-from rbm_training.students.student import build_student
+from rbm_training.students.complexity import Costs
+from rbm_training.students.kind import build_student, student_kind
 
 # Of the paper's configurations, by data set: inputs (positions counted), hidden width, layers and classes; of
 # each student millions of parameters, and of operations up to a hundredth. The mixture uses one expert more
@@ -48,7 +48,8 @@ RBM = {
 def costs_of(size, **shape):
     D, H, L, C = size
     config = StudentConfig(num_layers=L, hidden=H, moe_layers="all", **shape)
-    return student_costs(layer_widths(D, C, config), config)
+    kind = student_kind(config.kind)
+    return kind.costs(kind.widths(D, C, config), config)
 
 
 def assert_costs(costs, parameters, operations):
@@ -90,7 +91,7 @@ SHAPES = [
 def test_the_formula_counts_the_parameters_that_a_student_has(shape):
     config = StudentConfig(num_layers=3, hidden=8, **{"moe_layers": "all", **shape})
     student = build_student(InputScaling(6, "l2", 0.5), [10, 8, 8, 3], config)
-    assert student_costs([10, 8, 8, 3], config).num_parameters == student.num_parameters()
+    assert student_kind(config.kind).costs([10, 8, 8, 3], config).num_parameters == student.num_parameters()
 
 
 def test_one_expert_makes_an_mlp_whatever_the_kind():
@@ -122,8 +123,9 @@ def test_an_mlp_of_equal_cost_is_the_widest_that_costs_no_more(size, by):
     D, H, L, C = size
     config = StudentConfig(kind="mlp", num_layers=L, hidden=H, moe_layers="all", match_budget=by)
     target = getattr(costs_of(size, kind="rbm"), field)
-    widths = layer_widths(D, C, config)
-    assert getattr(student_costs(widths, config), field) <= target
+    mlp = student_kind("mlp")
+    widths = mlp.widths(D, C, config)
+    assert getattr(mlp.costs(widths, config), field) <= target
     wider = [D, *(width + 1 for width in widths[1:-1]), C]
-    assert getattr(student_costs(wider, config), field) > target
+    assert getattr(mlp.costs(wider, config), field) > target
     assert widths[1] > H

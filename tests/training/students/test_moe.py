@@ -3,13 +3,15 @@ import math
 import pytest
 import torch
 
-from rbm_training.students.moe import MoELayer
+from rbm_training.config import RoutingConfig
+from rbm_training.students.moe import MOE, MoELayer
+from tests.training.objects import routed_student
 
 
 def layer_of(router_top_k="k", num_experts=8, top_k=3, in_width=6):
     torch.manual_seed(1)
     layer = MoELayer(in_width, 5, num_experts, top_k, router_width=7, router_top_k=router_top_k)
-    layer.start_routing()
+    layer.upcycle()
     torch.nn.init.normal_(layer.weight)
     torch.nn.init.normal_(layer.projection_bias)
     return layer.eval()
@@ -92,7 +94,7 @@ def test_starting_to_route_changes_no_output():
     layer, x = MoELayer(6, 5, 8, 3, router_width=7), torch.randn(20, 6)
     before, routing = layer(x)
     assert routing is None
-    layer.start_routing()
+    layer.upcycle()
     after, routing = layer.eval()(x)
     torch.testing.assert_close(after, before, atol=1e-6, rtol=1e-6)
     assert routing.experts.shape == (20, 3)
@@ -103,3 +105,16 @@ def test_a_row_of_zeros_leaves_the_gradient_of_the_router_small():
     layer.projection_bias.data.zero_()  # as at the start
     layer(torch.zeros(3, 6))[0].square().sum().backward()
     assert layer.projection_bias.grad.abs().max() < 100
+
+
+def test_a_mixture_with_a_learnt_router_starts_without_changing_what_the_student_says():
+    student = routed_student(kind="moe", gains=False)
+    for layer in student.expert_layers():
+        layer.routed = False
+        layer.log_scale.data.zero_()
+    features, positions = torch.randn(60, 6), torch.randn(60, 4)
+    before = student(features, positions)
+    MOE.start_routing(student, student.scaling(features, positions), RoutingConfig(), seed=0)
+    after = student(features, positions)
+    torch.testing.assert_close(after.logits, before.logits, atol=1e-5, rtol=1e-5)
+    assert (len(before.layers), len(after.layers)) == (0, 2)

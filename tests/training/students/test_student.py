@@ -4,9 +4,9 @@ import torch
 from rbm_training.config import StudentConfig
 from rbm_training.data.scaling import InputScaling
 from rbm_training.students.expert_layer import ExpertLayer
+from rbm_training.students.kind import build_student
 from rbm_training.students.moe import MoELayer
 from rbm_training.students.rbm.layer import RbMLayer
-from rbm_training.students.student import build_student
 from tests.training.objects import routed_student
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from rbm_training.benchmark.plan import PlannedRun
 from rbm_training.benchmark.records import RunLine
 from rbm_training.config import DatasetConfig, ExperimentConfig
+from rbm_training.config.registry import import_plugins
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.loading import load_dataset
 from rbm_training.distillation.predictions import predict_all
@@ -74,6 +75,7 @@ def run_student(run: PlannedRun, cache: Path, commit: str | None) -> RunLine:
 
 
 def _training_data(experiment: ExperimentConfig, cache: Path) -> TrainingData:
+    import_plugins(experiment.plugins)  # a process of the pool has not read the experiment
     dataset = _load(experiment.dataset)
     check_scaling(experiment, dataset.graph)
     return prepare_training_data(experiment, dataset, experiment.seeds[0], RunLog(None), ArtifactStore(cache))

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rbm_training.config.base import Count, FrozenConfig, Weight
+from rbm_training.config.registry import LOSSES
 
 
 class DistillConfig(FrozenConfig):
@@ -28,6 +29,8 @@ class DistillConfig(FrozenConfig):
     """Weight of the loss on inputs that were moved against the student (NOSMOG)."""
     adversarial_radius: Annotated[float, Field(gt=0)] = 0.1
     """How far they are moved, relative to the root mean square of the features, and of the positions."""
+    losses: dict[str, Weight] = Field(default={})
+    """Weights of losses that plugins register, by their names."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
     """Of Adam."""
     weight_decay: Weight = 1e-4
@@ -45,6 +48,13 @@ class DistillConfig(FrozenConfig):
     """Rows a forward pass takes; unset: all."""
     step_after: Literal["epoch", "batch"] = "epoch"
     """When the optimiser makes a step: once an epoch, whatever the batches, or after each of them."""
+
+    @field_validator("losses")
+    @classmethod
+    def _losses_are_known(cls, losses: dict[str, float]) -> dict[str, float]:
+        for name in losses:
+            LOSSES.known(name)
+        return losses
 
     @model_validator(mode="after")
     def _batches_exist(self) -> "DistillConfig":

@@ -1,5 +1,6 @@
 """The experiment: one frozen record, whole."""
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -8,12 +9,13 @@ from rbm_training.config.base import Count, FrozenConfig, MethodName, Name, Rena
 from rbm_training.config.dataset import DatasetConfig, ScalingConfig
 from rbm_training.config.distill import DistillConfig
 from rbm_training.config.positions import PositionsConfig
-from rbm_training.config.student import RoutingConfig, StudentConfig
+from rbm_training.config.registry import STUDENTS, import_plugins
+from rbm_training.config.student import AUTO, RoutingConfig, StudentConfig
 from rbm_training.config.teacher import AnyTeacherConfig, TeacherConfig
 
 _NOT_IN_RELEASED = (
     *(("student", name) for name in ("kind", "metric", "routing_temperature", "routing_input")),
-    *(("distill", name) for name in ("pair_weight", "gram", "adversarial", "step_after")),
+    *(("distill", name) for name in ("pair_weight", "gram", "adversarial", "losses", "step_after")),
     ("routing", "memory_init"),
 )
 
@@ -50,6 +52,9 @@ class ExperimentConfig(FrozenConfig):
     """One whole run each; accuracies are means, the seed best on validation is exported."""
     num_threads: Count = 2
     """Threads torch computes with; part of the experiment, since sums depend on it to the last bit."""
+    plugins: tuple[str, ...] = ()
+    """Modules to import before the rest of the experiment is read: they register students, losses, teachers
+    and encodings of your own, whose names the fields below then take (docs/contributing-a-student.md)."""
     compat: Literal["released"] | None = None
     """`released`: train as the paper's released code does where that changes results (docs/method.md, "What
     the released code does otherwise"); to compare with, not to use."""
@@ -64,6 +69,14 @@ class ExperimentConfig(FrozenConfig):
     distill: DistillConfig = DistillConfig()
     export: ExportConfig = ExportConfig()
     report: ReportConfig = ReportConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _import_plugins(cls, given: object) -> object:
+        plugins = given.get("plugins") if isinstance(given, Mapping) else None
+        if isinstance(plugins, list | tuple):
+            import_plugins(name for name in plugins if isinstance(name, str))
+        return given
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> "ExperimentConfig":
@@ -90,19 +103,9 @@ class ExperimentConfig(FrozenConfig):
         return self
 
     @model_validator(mode="after")
-    def _routing_has_something_to_go_by(self) -> "ExperimentConfig":
-        if self.student.kind not in ("rbm", "auto"):
-            return self  # what is said of memories is said of another student of the same file
-        if self.student.routing_input == "positions" and self.positions.kind == "none":
-            raise ValueError(
-                "found student.routing_input = 'positions' with positions.kind = 'none'; wanted positions to"
-                " route by"
-            )
-        if self.routing.memory_init == "spherical" and self.student.metric == "euclidean":
-            raise ValueError(
-                "found routing.memory_init = 'spherical' with student.metric = 'euclidean', whose memories"
-                " are no directions; wanted 'kmeans' or 'random'"
-            )
+    def _student_agrees(self) -> "ExperimentConfig":
+        for kind in STUDENTS if self.student.kind == AUTO else (self.student.kind,):
+            STUDENTS[kind].check(self)
         return self
 
     @model_validator(mode="after")

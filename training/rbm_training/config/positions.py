@@ -1,31 +1,31 @@
 """Where nodes lie in the graph."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from rbm_training.config.base import Count, FrozenConfig
+from rbm_training.config.registry import ENCODINGS
 
 # A step of a walk is drawn by rejection; the further a parameter is from 1, the more draws are in vain.
 WalkParameter = Annotated[float, Field(ge=1 / 16, le=16)]
 
-OF_WALKS = {"width", "walk_length", "walks_per_node", "window", "epochs"}
+OF_WALKS = {"walk_length", "walks_per_node", "window", "epochs"}
 READ_BY = {
     "deepwalk": OF_WALKS,
     "node2vec": OF_WALKS | {"return_parameter", "in_out_parameter"},
-    "laplacian": {"width"},
-    "propagated": {"width", "hops"},
+    "propagated": {"hops"},
 }
 
 
 class PositionsConfig(FrozenConfig):
     """Positional encodings: what the student knows of a node's place in the graph."""
 
-    kind: Literal["deepwalk", "node2vec", "laplacian", "propagated", "none"] = "deepwalk"
+    kind: Annotated[str, AfterValidator(ENCODINGS.known)] = "deepwalk"
     """`deepwalk`: uniform random walks, read by a skip-gram model (Perozzi et al. 2014); `node2vec`: walks
     that remember where they came from (Grover & Leskovec 2016); `laplacian`: eigenvectors of the normalised
     Laplacian, of the largest connected component alone; `propagated`: features averaged over the
-    neighbourhood, cut to their leading directions; `none`: no encoding."""
+    neighbourhood, cut to their leading directions; `none`: no encoding; or one that a plugin registers."""
     width: Count = 64
     """P, the length of an encoding."""
     label_propagation: bool = False

@@ -1,12 +1,17 @@
 """What is trained to do without the graph."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from rbm_training.config.base import Count, FrozenConfig, Probability, Renamed, Weight, inverse
+from rbm_training.config.registry import STUDENTS
 
-StudentKind = Literal["rbm", "mlp", "moe", "mlp-ensemble"]
+AUTO: Final = "auto"
+
+
+def _known_kind(kind: str) -> str:
+    return STUDENTS.known(kind, AUTO)
 
 
 class StudentConfig(FrozenConfig):
@@ -19,10 +24,10 @@ class StudentConfig(FrozenConfig):
         "sharpness": Renamed("routing_temperature", inverse),
     }
 
-    kind: Literal[StudentKind, "auto"] = "rbm"
+    kind: Annotated[str, AfterValidator(_known_kind)] = "rbm"
     """`rbm`: experts routed by a memory; `mlp`: one expert a layer; `moe`: experts routed by a learnt router;
-    `mlp-ensemble`: several MLPs, their logits averaged; `auto`: all of these, the best on validation is
-    kept."""
+    `mlp-ensemble`: several MLPs, their logits averaged; `auto`: all of these and
+    what plugins register, the best on validation is kept."""
     num_layers: Count = 2
     """L, layers."""
     hidden: Count = 128
@@ -73,20 +78,8 @@ class StudentConfig(FrozenConfig):
             raise ValueError("found student.match_budget with student.num_layers = 1; wanted a hidden layer")
         return self
 
-    @model_validator(mode="after")
-    def _first_layer_routes(self) -> "StudentConfig":
-        routes = self.kind in ("rbm", "auto") and self.routing_input != "all"
-        if routes and self.experts_by_layer(self.num_layers)[0] == 1:
-            raise ValueError(
-                f"found student.routing_input = {self.routing_input!r} for a first layer of one expert, which"
-                " is not routed; wanted student.moe_layers = 'all'"
-            )
-        return self
-
     def experts_by_layer(self, num_layers: int) -> tuple[int, ...]:
-        """E of each layer; an MLP has one everywhere."""
-        if self.kind in ("mlp", "mlp-ensemble"):
-            return (1,) * num_layers
+        """E of each layer, in a student of experts."""
         if isinstance(self.num_experts, tuple):
             return self.num_experts
         if self.moe_layers == "last":

@@ -1,21 +1,28 @@
 """Who the student learns from."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from rbm_training.config.base import Count, FrozenConfig, Probability, Weight
+from rbm_training.config.registry import TEACHERS
 
+PRECOMPUTED: Final = "precomputed"
 _READ_BY = {"heads": "gat", "power_iterations": "appnp", "teleport": "appnp"}
+
+
+def _known_kind(kind: str) -> str:
+    return TEACHERS.known(kind, PRECOMPUTED)
 
 
 class TeacherConfig(FrozenConfig):
     """A GNN and its training; or several of its kind, whose answers are averaged."""
 
-    kind: Literal["sage", "gcn", "gat", "appnp"] = "sage"
+    kind: Annotated[str, AfterValidator(_known_kind)] = "sage"
     """Train this teacher: GraphSAGE-gcn (Hamilton et al. 2017), GCN (Kipf & Welling 2017), GAT (Veličković
-    et al. 2018) or APPNP (Gasteiger et al. 2019)."""
+    et al. 2018), APPNP (Gasteiger et al. 2019), or one that a plugin registers."""
     members: Count = 1
     """Networks trained from different seeds; the teacher's answer is the mean of their probabilities."""
     num_layers: Count = 2
@@ -81,20 +88,12 @@ class PrecomputedTeacherConfig(FrozenConfig):
         return self.kind
 
 
-def _teacher_kind(teacher: object) -> object:
-    return teacher.get("kind", "sage") if isinstance(teacher, dict) else getattr(teacher, "kind", None)
+def _source(teacher: object) -> str:
+    kind = teacher.get("kind") if isinstance(teacher, Mapping) else getattr(teacher, "kind", None)
+    return PRECOMPUTED if kind == PRECOMPUTED else "trained"
 
 
-# A tag for each kind, so that an error names the kind that refuses.
 AnyTeacherConfig = Annotated[
-    Annotated[TeacherConfig, Tag("sage")]
-    | Annotated[TeacherConfig, Tag("gcn")]
-    | Annotated[TeacherConfig, Tag("gat")]
-    | Annotated[TeacherConfig, Tag("appnp")]
-    | Annotated[PrecomputedTeacherConfig, Tag("precomputed")],
-    Discriminator(
-        _teacher_kind,
-        custom_error_type="teacher_kind",
-        custom_error_message="teacher.kind should be 'sage', 'gcn', 'gat', 'appnp' or 'precomputed'",
-    ),
+    Annotated[TeacherConfig, Tag("trained")] | Annotated[PrecomputedTeacherConfig, Tag(PRECOMPUTED)],
+    Discriminator(_source),
 ]

@@ -14,12 +14,30 @@ import torch
 from torch import Tensor
 
 from rbm_training.data.sparse_rows import Rows
+from rbm_training.distillation.loss_term import LossBatch, LossContext, LossTerm
 from rbm_training.students.student import Student
 
 NUM_STEPS = 5
 STEP_SHARE = 1 / 4  # of the radius
 
 Loss = Callable[[Tensor], Tensor]
+
+
+class AdversarialLoss(LossTerm):
+    """What labels and teacher ask of inputs moved against the student; its memory does not see them."""
+
+    def __init__(self, weight: float, context: LossContext) -> None:
+        super().__init__(weight, context)
+        self.radius = context.config.adversarial_radius
+
+    def loss(self, batch: LossBatch) -> Tensor:
+        """The supervised loss of the moved batch, which holds the batch's share already."""
+        moved = move_against(self.student, batch.scaled, batch.supervised, self.radius)
+        return batch.supervised(self.student.classify(moved).logits)
+
+    def part(self, batch: LossBatch) -> Tensor:
+        """Return what a batch adds to the epoch's loss, with the weight."""
+        return self.weight * self.loss(batch)
 
 
 def move_against(student: Student, inputs: Rows, loss: Loss, radius: float) -> Rows:

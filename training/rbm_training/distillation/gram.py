@@ -5,9 +5,12 @@ ICLR 2023, section on representational similarity. Dimension letters: B batch, H
 layer, R width of the teacher's representation.
 """
 
+from collections.abc import Iterable
+
 from torch import Tensor, nn
 
 from rbm_training.data.sparse_rows import unit_rows
+from rbm_training.distillation.loss_term import LossBatch, LossContext, LossTerm
 
 MAX_COMPARED_ROWS = 512
 
@@ -33,3 +36,24 @@ class GramTerm(nn.Module):
         teacher = self.get_buffer("teacher")[rows]
         difference: Tensor = student @ student.T - teacher @ teacher.T
         return difference.pow(2).mean()
+
+
+class GramLoss(LossTerm):
+    """The term on what the student's first layer puts out."""
+
+    def __init__(self, weight: float, context: LossContext) -> None:
+        super().__init__(weight, context)
+        representations = context.teacher.representations
+        assert representations is not None, "the experiment refuses such a teacher"
+        first = context.student.expert_layers()[0]
+        term = GramTerm(first.weight.shape[2], representations, first.dropout)
+        self.term = term.to(context.student.device)
+
+    def loss(self, batch: LossBatch) -> Tensor:
+        """See `GramTerm`."""
+        difference: Tensor = self.term(batch.output.representation, batch.rows)
+        return difference
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """The layer that nobody needs after training."""
+        return self.term.parameters()

@@ -1,38 +1,16 @@
-"""What the student is trained with: named parts, summed by the caller.
+"""What labels and teacher ask of a student; the caller sums them up. `loss_term` is what comes beside them.
 
-Dimension letters: N nodes, B batch, E experts, K experts per row, C classes.
+Dimension letters: N nodes, B batch, E experts, C classes.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rbm_training.students.routing import LayerRouting
-
 Tempering = Literal["normalised", "raw_logprob"]
-
-
-@dataclass(frozen=True, slots=True)
-class LossTerms:
-    """The parts of a loss, each already weighted."""
-
-    hard_label: Tensor
-    distillation: Tensor
-    commitment: Tensor
-    load_balance: Tensor
-    gram: Tensor
-    adversarial: Tensor
-
-    def total(self) -> Tensor:
-        """Their sum."""
-        return torch.stack([getattr(self, name) for name in TERM_NAMES]).sum()
-
-
-TERM_NAMES = tuple(field.name for field in fields(LossTerms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,28 +92,9 @@ def hard_label_sum(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits, labels, reduction="sum")
 
 
-def commitment(layers: Sequence[LayerRouting]) -> Tensor:
-    """−mean_b Σ_{j∈K_b} w_bj <x̂_b, m̂_j>, summed over layers; pulls inputs to their memories."""
-    parts = [(layer.weights * layer.similarity).sum(dim=1).mean() for layer in layers]
-    return -torch.stack(parts).sum()
-
-
-def load_balance(layers: Sequence[LayerRouting]) -> Tensor:
-    """cv²(Σ_b w_be) over the experts, summed over layers (Shazeer et al. 2017, importance loss)."""
-    return torch.stack([_squared_variation(layer) for layer in layers]).sum()
-
-
-def _squared_variation(layer: LayerRouting) -> Tensor:
-    loads = torch.zeros_like(layer.weights[0, :1].expand(layer.num_experts))
-    loads = loads.index_add(0, layer.experts.flatten(), layer.weights.flatten())  # (E,)
-    if layer.num_experts < 2:
-        return loads.sum() * 0
-    return loads.var(correction=1) / (loads.mean() ** 2 + 1e-10)
-
-
 def self_similarity(memory: Tensor) -> Tensor:
     """Mean cosine between different memories (E, D unit rows): 1 when all point one way. Monitored only;
-    the push itself is `students.memory.repel`."""
+    the push itself is `students.rbm.memory_ema.repel`."""
     E = memory.shape[0]
     if E < 2:
         return memory.sum() * 0

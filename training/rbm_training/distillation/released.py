@@ -5,7 +5,8 @@ Dimension letters: B batch, D layer input, E experts.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -13,16 +14,18 @@ from torch import Tensor, nn
 
 from rbm_training.config import RoutingConfig
 from rbm_training.data.sparse_rows import unit_rows, weighted_sums
+from rbm_training.distillation.loss_term import LossBatch
 from rbm_training.distillation.losses import (
-    LossTerms,
+    SoftTargets,
     Tempering,
     distillation_sum,
     hard_label_sum,
     soft_targets,
 )
-from rbm_training.distillation.trainer import Memory, StudentTrainer
+from rbm_training.distillation.trainer import StudentTrainer, Terms
 from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics
-from rbm_training.students.rbm.layer import RbMLayer
+from rbm_training.students.expert_layer import ExpertLayer
+from rbm_training.students.memory import Memory
 from rbm_training.students.rbm.routing_init import start_routing
 from rbm_training.students.routing import LayerRouting
 from rbm_training.students.student import Student, StudentOutput
@@ -88,31 +91,38 @@ class ReleasedTrainer(StudentTrainer):
             start_routing(self.student.eval(), self.inputs.scaled, self.routing, seed)
         return selected
 
-    def _batch_means(self) -> Iterator[LossTerms]:
-        config, nothing = self.config, torch.zeros((), device=self.inputs.labels.device)
-        targets = soft_targets(self.teacher_logits, config.temperature, self.tempering)
+    def _batch_means(self) -> Iterator[Terms]:
+        targets = soft_targets(self.teacher_logits, self.config.temperature, self.tempering)
         for rows in self.inputs.train.split(self.batch_rows):
-            output = self.student.classify(self.inputs.scaled[rows])
-            mean = hard_label_sum(output.logits, self.inputs.labels[rows]) / len(rows)
-            yield self._learn_from(output, self._part(output, config.hard_label_weight * mean, nothing))
+            yield self._learn_mean(rows, "hard_label", partial(self._label_mean, rows))
         for student, teacher in zip(*(side.split(self.batch_rows) for side in self._pairs()), strict=True):
-            output = self.student.classify(self.inputs.scaled[student])
             own = targets.rows(teacher)
-            mean = distillation_sum(output.logits, own, config.temperature, self.tempering) / len(student)
-            yield self._learn_from(output, self._part(output, nothing, (1 - config.hard_label_weight) * mean))
+            yield self._learn_mean(student, "distillation", partial(self._distillation_mean, own))
+
+    def _learn_mean(self, rows: Tensor, name: str, mean: Callable[[Tensor], Tensor]) -> Terms:
+        """Learn one of the two losses from a batch, the mean that its logits have; the other is zero."""
+        scaled = self.inputs.scaled[rows]
+        output = self.student.classify(scaled)
+        batch = LossBatch(rows, scaled, output, self._routed(output), share=1.0, supervised=mean)
+        nothing = torch.zeros((), device=rows.device)
+        terms = {"hard_label": nothing, "distillation": nothing, **self._beside(batch)}
+        return self._learn_from(output, terms | {name: mean(output.logits)})
+
+    def _label_mean(self, rows: Tensor, logits: Tensor) -> Tensor:
+        mean = hard_label_sum(logits, self.inputs.labels[rows]) / len(rows)
+        return self.config.hard_label_weight * mean
+
+    def _distillation_mean(self, targets: SoftTargets, logits: Tensor) -> Tensor:
+        mean = distillation_sum(logits, targets, self.config.temperature, self.tempering) / len(logits)
+        return (1 - self.config.hard_label_weight) * mean
 
     def _pairs(self) -> Tensor:
         """Drawn edges, then each node with itself, (2, M)."""
         own = torch.arange(len(self.inputs.labels), device=self.inputs.labels.device).expand(2, -1)
         return own if self.sampler is None else torch.cat([self.sampler.draw(), own], dim=1)
 
-    def _part(self, output: StudentOutput, hard_label: Tensor, distillation: Tensor) -> LossTerms:
-        nothing = torch.zeros_like(hard_label)
-        auxiliary = self._auxiliary(output, share=1.0)
-        return LossTerms(hard_label, distillation, **auxiliary, gram=nothing, adversarial=nothing)
 
-
-class ReleasedMemory:
+class ReleasedMemory(Memory):
     """Memories as parameters of the optimiser that a moving average overwrites in every forward pass.
 
     For an expert with assigned rows S_e,  M_e ← γ m̂_e + (1−γ) Σ_b β_b x̂_b  with β a softmax over S_e of the
@@ -164,7 +174,7 @@ def batch_softmax(routing: LayerRouting) -> Tensor:
 
 
 @torch.no_grad()
-def _set_scales(layer: RbMLayer, scale: float, gain: float) -> None:
+def _set_scales(layer: ExpertLayer, scale: float, gain: float) -> None:
     assert layer.log_scale is not None, "a layer with a memory has several experts"
     layer.log_scale.fill_(math.log(scale))
     if layer.log_gain is not None:

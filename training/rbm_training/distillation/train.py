@@ -5,12 +5,12 @@ Rumiantsev & Coates, TMLR 2024, sections on initialisation and training; docs/me
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import get_args
 
 import torch
 
 from rbm_training.config import ExperimentConfig, StudentConfig
-from rbm_training.config.student import StudentKind
+from rbm_training.config.registry import STUDENTS
+from rbm_training.config.student import AUTO
 from rbm_training.distillation.predictions import predict_all
 from rbm_training.distillation.released import ReleasedTrainer
 from rbm_training.distillation.trainer import StudentTrainer
@@ -18,10 +18,10 @@ from rbm_training.distillation.training_data import TrainingData
 from rbm_training.evaluation.calibration import fit_temperature
 from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics
 from rbm_training.runtime.log import RunLog
-from rbm_training.students.complexity import Costs, layer_widths, student_costs
-from rbm_training.students.ensemble import average_students
+from rbm_training.students.complexity import Costs
+from rbm_training.students.kind import build_student, student_kind
 from rbm_training.students.routing import LayerUse
-from rbm_training.students.student import Student, build_student
+from rbm_training.students.student import Student
 
 OnEpoch = Callable[[EpochMetrics], None]
 
@@ -45,7 +45,6 @@ class DistilledStudent:
     """
 
     student: Student
-    kind: StudentKind
     costs: Costs
     validation: EpochMetrics
     selected_epoch: int | None
@@ -79,26 +78,27 @@ class _StudentTraining:
     def train(self, seed: int) -> DistilledStudent:
         """See `train_student`."""
         kind = self.config.student.kind
-        if kind == "auto":
-            students = [self._train_kind(each, seed) for each in get_args(StudentKind)]
+        if kind == AUTO:
+            students = [self._train_kind(each, seed) for each in STUDENTS]
             return max(students, key=lambda trained: trained.validation.preference)
         return self._train_kind(kind, seed)
 
-    def _train_kind(self, kind: StudentKind, seed: int) -> DistilledStudent:
+    def _train_kind(self, kind: str, seed: int) -> DistilledStudent:
         shape = self._shape(kind)
-        costs = student_costs(self._widths(shape), shape)
-        if kind == "mlp-ensemble":
-            members = [self._train_one(shape, seed + 1000 * member) for member in range(shape.num_members)]
+        costs = student_kind(kind).costs(self._widths(shape), shape)
+        num_members = student_kind(kind).num_members(shape)
+        if num_members is not None:
+            members = [self._train_one(shape, seed + 1000 * member) for member in range(num_members)]
             return self._calibrated(self._ensemble(members, costs))
         trained = self._train_one(shape, seed)
         best = trained.early_stopping.best
         assert best is not None, "an epoch was observed"
         most = trained.early_stopping.test_accuracy_max
         return self._calibrated(
-            DistilledStudent(trained.student, kind, costs, best, best.epoch, most, trained.history)
+            DistilledStudent(trained.student, costs, best, best.epoch, most, trained.history)
         )
 
-    def _shape(self, kind: StudentKind) -> StudentConfig:
+    def _shape(self, kind: str) -> StudentConfig:
         """The student to train; the released code has experts in all layers."""
         layers = "all" if self.config.compat == "released" else self.config.student.moe_layers
         return self.config.student.model_copy(update={"kind": kind, "moe_layers": layers})
@@ -140,13 +140,15 @@ class _StudentTraining:
         return metrics
 
     def _widths(self, shape: StudentConfig) -> list[int]:
-        return layer_widths(self.data.inputs.scaled.shape[1], self.data.teacher.logits.shape[1], shape)
+        num_inputs, num_classes = self.data.inputs.scaled.shape[1], self.data.teacher.logits.shape[1]
+        return student_kind(shape.kind).widths(num_inputs, num_classes, shape)
 
     def _ensemble(self, members: list["_Trained"], costs: Costs) -> DistilledStudent:
-        student = average_students([member.student for member in members])
+        students = [member.student for member in members]
+        student = student_kind(students[0].kind).join(students)
         weight = self.config.distill.pseudo_unseen_weight
         metrics = predict_all(student, self.data.inputs).metrics(self.data.inputs, weight, epoch=0)
-        return DistilledStudent(student, "mlp-ensemble", costs, metrics, None, None, members[0].history)
+        return DistilledStudent(student, costs, metrics, None, None, members[0].history)
 
     @torch.no_grad()
     def _calibrated(self, trained: DistilledStudent) -> DistilledStudent:

@@ -4,48 +4,37 @@ Dimension letters: N observed nodes, U nodes held out, B batch, C classes.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from rbm_training.config import DistillConfig, RoutingConfig
 from rbm_training.data.sparse_rows import Rows, unit_rows
-from rbm_training.distillation.adversarial import move_against
-from rbm_training.distillation.gram import GramTerm
 from rbm_training.distillation.inputs import StudentInputs
+from rbm_training.distillation.loss_term import LossBatch, LossContext, build_terms
 from rbm_training.distillation.losses import (
-    TERM_NAMES,
-    LossTerms,
     SoftTargets,
     Tempering,
-    commitment,
     distillation_sum,
     hard_label_sum,
-    load_balance,
     self_similarity,
     soft_targets,
 )
 from rbm_training.distillation.neighbour_pairs import pair_sampler, pairs_are_promising
 from rbm_training.distillation.predictions import predict_all
 from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics
-from rbm_training.students.rbm.memory_ema import MemoryAverager
-from rbm_training.students.rbm.routing_init import start_routing
-from rbm_training.students.routing import LayerUse, RoutingMonitor
+from rbm_training.students.kind import student_kind
+from rbm_training.students.memory import Memory
+from rbm_training.students.routing import LayerRouting, LayerUse, RoutingMonitor
 from rbm_training.students.student import Student, StudentOutput
 from rbm_training.teachers import TeacherResult
 
 REFIT_AFTER_EPOCHS = 50
+MEMORY_SIMILARITY = "memory_similarity"  # told beside the terms, and none of them
 
-
-class Memory(Protocol):
-    """What moves a student's memories."""
-
-    def accumulate(self, output: StudentOutput) -> None:
-        """Take a batch's routing in."""
-
-    def step(self) -> None:
-        """End an optimiser step."""
+Terms = dict[str, Tensor]
+"""The parts of a loss by name, each already weighted."""
 
 
 class StudentTrainer:
@@ -76,7 +65,7 @@ class StudentTrainer:
             inputs.setting, edge_index, inputs.labels, inputs.labelled
         )
         self.sampler = pair_sampler(config.pairs, edge_index, teacher.entropy_shift, promising)
-        self.gram = self._new_gram(teacher)
+        self.terms = build_terms(LossContext(student, teacher, config, routing))
         self.memory = self._new_memory()
         self.monitor = RoutingMonitor()
         self.is_train = torch.zeros_like(inputs.labels, dtype=torch.bool)
@@ -93,19 +82,13 @@ class StudentTrainer:
         return any(layer.num_experts > 1 for layer in self.student.expert_layers())
 
     def _new_memory(self) -> Memory:
-        return MemoryAverager(self.student, self.routing)
-
-    def _new_gram(self, teacher: TeacherResult) -> GramTerm | None:
-        if self.config.gram == 0:
-            return None
-        assert teacher.representations is not None, "the experiment refuses such a teacher"
-        first = self.student.expert_layers()[0]
-        return GramTerm(first.weight.shape[2], teacher.representations, first.dropout).to(self.student.device)
+        return student_kind(self.student.kind).new_memory(self.student, self.routing)
 
     def start_routing(self, seed: int) -> None:
         """End the warm-up: lay out memories, clone the experts, and start the optimiser's moments afresh."""
         self.student.eval()
-        start_routing(self.student, self.inputs.scaled, self.routing, seed)
+        kind = student_kind(self.student.kind)
+        kind.start_routing(self.student, self.inputs.scaled, self.routing, seed)
         self._optimizer = self._new_optimizer()
         self.routing_started = True
 
@@ -143,35 +126,36 @@ class StudentTrainer:
         """Whether that is all of them."""
         return self.batch_rows >= len(self.inputs.labels)
 
-    def _step_after(self, rows: Tensor, targets: SoftTargets) -> LossTerms:
+    def _step_after(self, rows: Tensor, targets: SoftTargets) -> Terms:
         """One optimiser step on a batch, as if the epoch were made of such batches."""
         self._optimizer.zero_grad()
         terms = self._learn(rows, targets, factor=len(self.inputs.labels) / len(rows))
         self._optimizer.step()
         return terms
 
-    def _learn(self, rows: Tensor, targets: SoftTargets, factor: float = 1.0) -> LossTerms:
+    def _learn(self, rows: Tensor, targets: SoftTargets, factor: float = 1.0) -> Terms:
         scaled = self.inputs.scaled if self.in_one_batch else self.inputs.scaled[rows]
         output: StudentOutput = self.student.classify(scaled)
         return self._learn_from(output, self._terms(scaled, output, rows, targets), factor)
 
-    def _learn_from(self, output: StudentOutput, terms: LossTerms, factor: float = 1.0) -> LossTerms:
+    def _learn_from(self, output: StudentOutput, terms: Terms, factor: float = 1.0) -> Terms:
         """Add the gradient of a batch, and let the memory see it."""
-        (factor * terms.total()).backward()
+        (factor * torch.stack([*terms.values()]).sum()).backward()
         if self.routing_started:
             self.memory.accumulate(output)
         return terms
 
-    def _sum_up(self, batches: Iterable[LossTerms]) -> None:
+    def _sum_up(self, batches: Iterable[Terms]) -> None:
         """Note the epoch's loss for the log."""
-        sums = torch.zeros(len(TERM_NAMES), dtype=torch.float64)
+        sums: dict[str, Tensor] = {}
         for terms in batches:
-            sums += torch.stack([getattr(terms, name).detach().double().cpu() for name in TERM_NAMES])
-        self.last_terms = dict(zip(TERM_NAMES, sums.tolist(), strict=True))
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0) + term.detach().double().cpu()
+        self.last_terms = {name: float(total) for name, total in sums.items()}
         memories = [layer.memory for layer in self.student.memory_layers()]
         if memories:
             similarities = torch.stack([self_similarity(unit_rows(memory)) for memory in memories])
-            self.last_terms["memory_similarity"] = float(similarities.mean())
+            self.last_terms[MEMORY_SIMILARITY] = float(similarities.mean())
 
     def measure(self, epoch: int) -> EpochMetrics:
         """Accuracies of this epoch; refits the pair sampler and notes the routing from the same."""
@@ -186,7 +170,8 @@ class StudentTrainer:
         return early_stopping.restore(self.student)
 
     def _new_optimizer(self) -> torch.optim.Adam:
-        parameters = [*self.student.parameters(), *(self.gram.parameters() if self.gram else ())]
+        beside = [parameter for term in self.terms.values() if term for parameter in term.parameters()]
+        parameters = [*self.student.parameters(), *beside]
         return torch.optim.Adam(parameters, self.config.learning_rate, weight_decay=self.config.weight_decay)
 
     def _targets(self) -> SoftTargets:
@@ -194,22 +179,29 @@ class StudentTrainer:
         targets = soft_targets(self.teacher_logits, self.config.temperature, self.tempering, pairs)
         return targets.by_node() if self.config.pair_weight == "node" else targets
 
-    def _terms(self, scaled: Rows, output: StudentOutput, rows: Tensor, targets: SoftTargets) -> LossTerms:
+    def _terms(self, scaled: Rows, output: StudentOutput, rows: Tensor, targets: SoftTargets) -> Terms:
         """The batch's part of the epoch's loss.
 
         Sums are divided by the epoch's counts, so that batches add up to the mean whatever their size
         (exactly so for all terms but load balance and Gram, which are not linear in their rows).
         """
-        share = len(rows) / len(self.inputs.labels)
         hard_label, distillation = self._supervised(output.logits, rows, targets)
-        nothing = output.logits.sum() * 0
-        return LossTerms(
-            hard_label=hard_label,
-            distillation=distillation,
-            **self._auxiliary(output, share),
-            gram=share * self.config.gram * self.gram(output.representation, rows) if self.gram else nothing,
-            adversarial=self._adversarial(scaled, rows, targets) if self.config.adversarial else nothing,
-        )
+
+        def supervised(logits: Tensor) -> Tensor:
+            return torch.stack(self._supervised(logits, rows, targets)).sum()
+
+        share = len(rows) / len(self.inputs.labels)
+        batch = LossBatch(rows, scaled, output, self._routed(output), share, supervised)
+        return {"hard_label": hard_label, "distillation": distillation, **self._beside(batch)}
+
+    def _routed(self, output: StudentOutput) -> tuple[LayerRouting, ...]:
+        """How a batch was routed, which it is not in the warm-up."""
+        return output.layers if self.routing_started else ()
+
+    def _beside(self, batch: LossBatch) -> Terms:
+        """The terms beside those of labels and teacher; those of weight 0 are there, and zero."""
+        nothing = batch.output.logits.sum() * 0
+        return {name: term.part(batch) if term else nothing for name, term in self.terms.items()}
 
     def _supervised(self, logits: Tensor, rows: Tensor, targets: SoftTargets) -> tuple[Tensor, Tensor]:
         """What labels and what the teacher ask of a batch, each with its weight."""
@@ -220,23 +212,3 @@ class StudentTrainer:
             config.hard_label_weight * hard / len(self.inputs.train),
             (1 - config.hard_label_weight) * soft / targets.num_pairs.sum(),
         )
-
-    def _adversarial(self, scaled: Rows, rows: Tensor, targets: SoftTargets) -> Tensor:
-        """The same of inputs moved against the student; the memory does not see them."""
-
-        def loss(logits: Tensor) -> Tensor:
-            return torch.stack(self._supervised(logits, rows, targets)).sum()
-
-        moved = move_against(self.student, scaled, loss, self.config.adversarial_radius)
-        return self.config.adversarial * loss(self.student.classify(moved).logits)
-
-    def _auxiliary(self, output: StudentOutput, share: float) -> dict[str, Tensor]:
-        """The terms that speak of routing, which there is none of in the warm-up."""
-        nothing = output.logits.sum() * 0
-        if not (self.routing_started and output.layers):
-            return {"commitment": nothing, "load_balance": nothing}
-        remembered = commitment(output.layers) if self.student.memory_layers() else nothing
-        return {
-            "commitment": share * self.routing.commitment * remembered,
-            "load_balance": share * self.routing.load_balance * load_balance(output.layers),
-        }

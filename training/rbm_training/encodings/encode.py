@@ -10,15 +10,14 @@ import numpy as np
 import torch
 
 from rbm_training.config import PositionsConfig
+from rbm_training.config.registry import ENCODINGS
 from rbm_training.data.graph import Floats, Graph, Task
 from rbm_training.data.sparse_rows import unit_rows
 from rbm_training.encodings.label_propagation import propagated_labels
-from rbm_training.encodings.laplacian import encode_by_eigenvectors
-from rbm_training.encodings.propagated_features import encode_by_propagation
-from rbm_training.encodings.skip_gram import encode_by_walks
 from rbm_training.runtime.log import RunLog
 
 Encoder = Callable[[Graph, PositionsConfig, int, RunLog], Floats]
+"""Makes positions (N, P) of the nodes of a graph, from its part of the experiment and a seed."""
 
 
 def encode_positions(task: Task, config: PositionsConfig, seed: int, log: RunLog) -> Floats:
@@ -30,23 +29,16 @@ def encode_positions(task: Task, config: PositionsConfig, seed: int, log: RunLog
     Raises:
         GraphError: a graph too small for as many eigenvectors or directions as asked for.
     """
-    positions = _ENCODERS[config.kind](task.observed, config, seed, log)
+    encode: Encoder = ENCODINGS[config.kind]
+    positions = encode(task.observed, config, seed, log)
     if not config.label_propagation:
         return positions
     return np.concatenate([_unit(positions), _unit(propagated_labels(task, log))], axis=1)
 
 
-def _no_positions(graph: Graph, config: PositionsConfig, seed: int, log: RunLog) -> Floats:
+def no_positions(graph: Graph, config: PositionsConfig, seed: int, log: RunLog) -> Floats:
+    """The encoding (N, 0) of kind `none`."""
     return np.zeros((graph.num_nodes, 0), np.float32)
-
-
-_ENCODERS: dict[str, Encoder] = {
-    "deepwalk": encode_by_walks,
-    "node2vec": encode_by_walks,
-    "laplacian": encode_by_eigenvectors,
-    "propagated": encode_by_propagation,
-    "none": _no_positions,
-}
 
 
 def _unit(block: Floats) -> Floats:

@@ -19,12 +19,11 @@ from rbm_bundle.manifest import (
     Provenance,
 )
 from rbm_bundle.nodes import NodeTable
-from rbm_training.config.student import StudentKind
 from rbm_training.data.graph import Features, Floats
 from rbm_training.export.graphs import build_graph, tensor_specs
 from rbm_training.export.model_card import render_model_card
 from rbm_training.export.parity import check_graphs, draw_reference, golden_spec, record_golden
-from rbm_training.students.moe import MoELayer
+from rbm_training.students.kind import student_kind
 from rbm_training.students.student import Student
 
 GROUPED_FILE = "student.grouped.onnx"
@@ -33,14 +32,13 @@ DENSE_FILE = "student.dense.onnx"
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """A trained student of some kind and all that its bundle says of it.
+    """A trained student and all that its bundle says of it.
 
     Shapes: features (N, F) and positions (N, P) of observed nodes, for golden rows and parity; graphs take
     features in the form they have here, dense or sparse.
     """
 
     name: str
-    kind: StudentKind
     student: Student
     nodes: NodeTable
     features: Features
@@ -96,7 +94,7 @@ def _describe(request: ExportRequest, golden: GoldenRows) -> Manifest:
             unseen_rule="mean_of_known_neighbors",
         ),
         golden=golden_spec(GOLDEN_FILE, len(golden)),
-        architecture=describe_architecture(request.student, request.kind),
+        architecture=describe_architecture(request.student),
         metrics=request.metrics,
         provenance=request.provenance,
     )
@@ -106,16 +104,15 @@ def _form(features: Features) -> FeatureForm:
     return "dense" if isinstance(features, np.ndarray) else "sparse"
 
 
-def describe_architecture(student: Student, kind: StudentKind) -> Architecture:
+def describe_architecture(student: Student) -> Architecture:
     """Widths and experts of a student."""
     layers = student.expert_layers()
-    router_widths = [layer.prototypes.shape[1] for layer in layers if isinstance(layer, MoELayer)]
     return Architecture(
-        student=kind,
+        student=student.kind,
         layer_widths=(layers[0].weight.shape[1], *(layer.weight.shape[2] for layer in layers)),
         num_experts=tuple(layer.num_experts for layer in layers),
         experts_per_row=max(layer.top_k for layer in layers),
-        router_width=router_widths[0] if router_widths else None,
+        router_width=student_kind(student.kind).router_width(student),
         num_parameters=student.num_parameters(),
         temperature=float(np.float32(student.temperature.item())),
     )

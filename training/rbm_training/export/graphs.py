@@ -10,23 +10,14 @@ columns and values; the first layer of either graph then reads only what those c
 Dimension letters: B batch, S entries of a padded row, K experts per row, L layers.
 """
 
-from typing import Literal
-
 from rbm_bundle.manifest import FeatureForm, TensorSpec
-from rbm_training.export.folding import LayerWeights, fold_layers
-from rbm_training.export.inputs import DenseInput, LayerInput, SparseInput, dense_input, sparse_input
-from rbm_training.export.layers import (
-    LayerOutput,
-    dense_mixture,
-    grouped_mixture,
-    plain_layer,
-    sparse_mixture,
-)
+from rbm_training.export.inputs import dense_input, sparse_input
 from rbm_training.export.outputs import put_out
 from rbm_training.onnx.builder import GraphBuilder
+from rbm_training.onnx.inputs import DenseInput, LayerInput
+from rbm_training.onnx.layers import Form, LayerOutput
+from rbm_training.students.kind import student_kind
 from rbm_training.students.student import Student
-
-Form = Literal["grouped", "dense"]
 
 
 def tensor_specs(
@@ -56,21 +47,12 @@ def tensor_specs(
 
 def build_graph(student: Student, form: Form, features: FeatureForm) -> bytes:
     """The serialised ONNX model of a trained student in one of the two forms, for features in one of two."""
-    graph = GraphBuilder()
+    graph, kind = GraphBuilder(), student_kind(student.kind)
     x: LayerInput = sparse_input(graph, student) if features == "sparse" else dense_input(graph, student)
     outputs: list[LayerOutput] = []
-    for layer in fold_layers(student):
+    for layer in student.expert_layers():
         if outputs:
             x = DenseInput(graph.add("Relu", outputs[-1].name), layer.weight.shape[1])
-        outputs.append(_add_layer(graph, x, layer, form))
+        outputs.append(kind.add_layer(graph, x, layer, form))
     put_out(graph, outputs, float(student.temperature))
     return graph.serialise(f"rbm_{form}", *tensor_specs(student, features))
-
-
-def _add_layer(graph: GraphBuilder, x: LayerInput, layer: LayerWeights, form: Form) -> LayerOutput:
-    if layer.router is None:
-        return plain_layer(graph, x, layer)
-    if isinstance(x, SparseInput):
-        return sparse_mixture(graph, x, layer, layer.router)
-    mixture = dense_mixture if form == "dense" else grouped_mixture
-    return mixture(graph, x, layer, layer.router)

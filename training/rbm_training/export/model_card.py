@@ -1,16 +1,9 @@
 """`MODEL_CARD.md`: the manifest in words, for whoever finds the bundle."""
 
-from typing import Final
-
 from rbm_bundle.manifest import Manifest
-
-TEACHERS: Final = {
-    "sage": "a GraphSAGE teacher",
-    "gcn": "a GCN teacher",
-    "gat": "a GAT teacher",
-    "appnp": "an APPNP teacher",
-    "precomputed": "the saved logits of a teacher",
-}
+from rbm_training.config.registry import TEACHERS
+from rbm_training.config.teacher import PRECOMPUTED
+from rbm_training.students.kind import student_kind
 
 
 def render_model_card(manifest: Manifest) -> str:
@@ -54,13 +47,7 @@ def render_model_card(manifest: Manifest) -> str:
 
 def _student(manifest: Manifest) -> str:
     kind, config = manifest.architecture.student, manifest.provenance.config.get("student", {})
-    words = {
-        "rbm": "a mixture of experts routed by memory",
-        "moe": "a mixture of experts with a learnt router",
-        "mlp": "an MLP",
-        "mlp-ensemble": f"the mean of {config.get('num_members', 'several')} MLPs",
-    }
-    return f"{words[kind]} (`{kind}`)"
+    return f"{student_kind(kind).summary(config)} (`{kind}`)"
 
 
 def _sizes(manifest: Manifest) -> str:
@@ -78,7 +65,10 @@ def _sizes(manifest: Manifest) -> str:
 
 def _teacher(manifest: Manifest) -> str:
     teacher = manifest.provenance.config.get("teacher", {})
-    name, members = TEACHERS[teacher.get("kind", "sage")], teacher.get("members", 1)
+    kind, members = teacher.get("kind", "sage"), teacher.get("members", 1)
+    if kind == PRECOMPUTED:
+        return "the saved logits of a teacher"
+    name: str = TEACHERS[kind].summary
     return name if members == 1 else f"{name} (an ensemble of {members} networks)"
 
 

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from onnx import TensorProto
 
 from rbm_bundle.manifest import NO_EXPERT
-from rbm_training.export.layers import LayerOutput
-from rbm_training.export.routers import Choice
 from rbm_training.onnx.builder import GraphBuilder
+from rbm_training.onnx.layers import LayerOutput
+from rbm_training.onnx.router import Choice
 
 Values = npt.NDArray[Any]
 

@@ -20,8 +20,8 @@ from rbm_bundle.golden import GoldenRows, check_parity, measure_parity
 from rbm_bundle.manifest import NO_EXPERT, GoldenSpec
 from rbm_training.data.graph import Features, Floats
 from rbm_training.data.sparse_rows import rows_of
-from rbm_training.export.folding import float32_array
 from rbm_training.export.node_table import csr_features
+from rbm_training.students.folding import float32_array
 from rbm_training.students.student import Student
 
 CHECKED_BATCHES: Final = (1, 2, 7, 64, 1000)

@@ -53,7 +53,7 @@ def measure_seed(data: TrainingData, distilled: DistilledStudent, seed: int, sec
     inductive = data.task.setting == "inductive"
     return SeedReport(
         seed=seed,
-        student=distilled.kind,
+        student=student.kind,
         num_parameters=distilled.costs.num_parameters,
         flops_per_node=distilled.costs.flops_per_node,
         selected_epoch=distilled.selected_epoch,

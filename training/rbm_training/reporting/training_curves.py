@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from rbm_training.distillation.losses import TERM_NAMES
 from rbm_training.distillation.train import EpochRecord
+from rbm_training.distillation.trainer import MEMORY_SIMILARITY
 from rbm_training.reporting.baselines import TrainedStudent
 from rbm_training.reporting.report_data import LayerHistory, Reals, TrainingHistory
 
@@ -28,7 +28,8 @@ def tell(trained: TrainedStudent) -> TrainingHistory:
 
 def _losses(records: list[EpochRecord]) -> dict[str, Reals]:
     """The parts of the loss that played a part."""
-    parts = {name: np.array([record.terms[name] for record in records]) for name in TERM_NAMES}
+    names = [name for name in records[0].terms if name != MEMORY_SIMILARITY]
+    parts = {name: np.array([record.terms[name] for record in records]) for name in names}
     return {name.replace("_", " "): values for name, values in parts.items() if values.any()}
 
 

@@ -1,7 +1,7 @@
 """A bank of linear experts: what every layer of every student is.
 
 A layer of one expert is a plain linear layer, and a student of such layers an MLP. Who shares a row out among
-several experts is the subclasses' matter: `rbm.py` by a memory, `moe.py` by a learnt router.
+several experts is the subclasses' matter: `rbm/` by a memory, `moe.py` by a learnt router.
 
 Dimension letters: B batch, D layer input, H layer output, E experts, K experts per row.
 """
@@ -28,10 +28,13 @@ class ExpertLayer(nn.Module):
     Until routing has started the layer is its first expert alone; since ϑ = 0, A = 0 and the weights sum
     to 1, cloning that expert changes no output. One expert has no scale of its own.
 
-    Shapes: (B, D), in the first layer dense or sparse, → (B, H); weight (E, D, H), bias (E, H).
+    Shapes: (B, D), in the first layer dense or sparse, → (B, H); weight (E, D, H), bias (E, H); memory, of a
+    layer that has one, (E, D).
     """
 
     weights_learn: ClassVar[bool] = False  # whether the task's gradient reaches the mixing weights
+    has_memory: ClassVar[bool] = False  # whether rows are compared with a buffer `memory`
+    memory: Tensor
 
     def __init__(
         self,
@@ -72,6 +75,11 @@ class ExpertLayer(nn.Module):
             routing_margin=torch.full_like(rows[:, 0], math.inf),
             num_experts=1,
         )
+
+    def anchors(self) -> Tensor | None:
+        """What queries are compared with, (E, width of a query), for the page of a run; None where nothing
+        is."""
+        return self.memory if self.has_memory else None
 
     def effective_weight(self) -> Tensor:
         """Expert matrices with input gains folded in, (E, D, H)."""

@@ -4,18 +4,14 @@ Dimension letters: B batch, F features, P position width, D layer input, H layer
 """
 
 import copy
-import itertools
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from rbm_training.config import StudentConfig
 from rbm_training.data.scaling import InputScaling
 from rbm_training.data.sparse_rows import Rows
 from rbm_training.students.expert_layer import ExpertLayer
-from rbm_training.students.moe import MoELayer
-from rbm_training.students.rbm.layer import RbMLayer
 from rbm_training.students.routing import LayerRouting
 
 
@@ -32,15 +28,17 @@ class StudentOutput:
 class Student(nn.Module):
     """L layers of experts with ReLU between them.
 
-    `temperature` calibrates the probabilities, softmax(logits / temperature); it is fitted on validation.
+    `kind` is the name of what describes it, see `students.kind`. `temperature` calibrates the probabilities,
+    softmax(logits / temperature); it is fitted on validation.
 
     Shapes: features (B, F), dense or sparse, positions (B, P) → logits (B, C).
     """
 
     temperature: Tensor
 
-    def __init__(self, scaling: InputScaling, layers: list[ExpertLayer]) -> None:
+    def __init__(self, scaling: InputScaling, layers: list[ExpertLayer], kind: str) -> None:
         super().__init__()
+        self.kind = kind
         self.scaling = scaling
         self.layers = nn.ModuleList(layers)
         self.register_buffer("temperature", torch.ones(()))
@@ -49,9 +47,9 @@ class Student(nn.Module):
         """The layers, typed."""
         return [layer for layer in self.layers if isinstance(layer, ExpertLayer)]
 
-    def memory_layers(self) -> list[RbMLayer]:
+    def memory_layers(self) -> list[ExpertLayer]:
         """The layers that a memory routes."""
-        return [layer for layer in self.layers if isinstance(layer, RbMLayer)]
+        return [layer for layer in self.expert_layers() if layer.has_memory]
 
     @property
     def num_features(self) -> int:
@@ -92,48 +90,3 @@ class Student(nn.Module):
         """Parameters and memory entries that inference uses."""
         memories = sum(layer.memory.numel() for layer in self.memory_layers())
         return sum(parameter.numel() for parameter in self.parameters()) + memories
-
-
-def build_student(scaling: InputScaling, widths: list[int], shape: StudentConfig) -> Student:
-    """A student with layers of the given widths [D, H, …, C].
-
-    Its experts may differ from layer to layer; where there is one, the layer is a plain linear one.
-    """
-    num_features = scaling.mean.numel()
-    sizes = zip(itertools.pairwise(widths), shape.experts_by_layer(len(widths) - 1), strict=True)
-    layers = [
-        _layer(index, in_width, out_width, num_experts, shape, num_features)
-        for index, ((in_width, out_width), num_experts) in enumerate(sizes)
-    ]
-    return Student(scaling, layers)
-
-
-def _layer(
-    index: int, in_width: int, out_width: int, num_experts: int, shape: StudentConfig, num_features: int
-) -> ExpertLayer:
-    rate = shape.dropout if index or shape.input_dropout else 0.0
-    top_k = min(shape.top_k, num_experts)
-    if num_experts == 1:
-        return ExpertLayer(in_width, out_width, dropout=rate)
-    if shape.kind == "moe":
-        return MoELayer(
-            in_width,
-            out_width,
-            num_experts,
-            top_k,
-            rate,
-            router_width=shape.hidden,
-            router_top_k=shape.router_top_k,
-        )
-    return RbMLayer(
-        in_width,
-        out_width,
-        num_experts,
-        top_k,
-        rate,
-        shape.input_gains,
-        metric=shape.metric,
-        routing_temperature=shape.routing_temperature,
-        routing_input="all" if index else shape.routing_input,
-        num_features=None if index else num_features,
-    )

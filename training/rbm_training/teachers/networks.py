@@ -8,13 +8,14 @@ Dimension letters: N nodes, F features, H hidden, C classes.
 
 import itertools
 from dataclasses import dataclass
-from typing import ClassVar, assert_never
+from typing import ClassVar, Self
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric import nn as pyg
 
 from rbm_training.config import TeacherConfig
+from rbm_training.config.registry import TEACHERS
 from rbm_training.data.sparse_rows import dropout
 from rbm_training.teachers.inputs import Edges, GraphInputs
 
@@ -34,6 +35,8 @@ class GraphNetwork(nn.Module):
         widths: F, the hidden widths, C.
     """
 
+    summary: ClassVar[str]
+    """What model cards call it, as in "a GCN teacher"."""
     drops_features: ClassVar[bool] = True
     """Whether dropout comes before the first layer too, as its authors have it."""
 
@@ -44,6 +47,11 @@ class GraphNetwork(nn.Module):
         for linear in self._linears():
             nn.init.xavier_uniform_(linear.weight, gain=nn.init.calculate_gain("relu"))
             nn.init.zeros_(linear.bias)
+
+    @classmethod
+    def build(cls, widths: list[int], config: TeacherConfig) -> Self:
+        """A network as the experiment describes it."""
+        return cls(widths, config.dropout)
 
     @property
     def first_weight(self) -> Tensor:
@@ -80,6 +88,7 @@ class GraphNetwork(nn.Module):
 class GraphSage(GraphNetwork):
     """GraphSAGE with the "gcn" aggregator (Hamilton, Ying & Leskovec, NeurIPS 2017, eq. 2): the mean."""
 
+    summary = "a GraphSAGE teacher"
     drops_features = False
 
     def __init__(self, widths: list[int], dropout: float) -> None:
@@ -94,6 +103,8 @@ class GraphSage(GraphNetwork):
 
 class GCN(GraphNetwork):
     """Graph convolutions (Kipf & Welling, ICLR 2017, eq. 2): D^-1/2 (A + I) D^-1/2."""
+
+    summary = "a GCN teacher"
 
     def __init__(self, widths: list[int], dropout: float) -> None:
         super().__init__(widths, dropout)
@@ -112,11 +123,18 @@ class GAT(GraphNetwork):
         heads: of every layer but the last, side by side: each has the layer's width over `heads`.
     """
 
+    summary = "a GAT teacher"
+
     def __init__(self, widths: list[int], dropout: float, heads: int) -> None:
         super().__init__(widths, dropout)
         *hidden, num_classes = widths[1:]
         shapes = [*((width, heads) for width in hidden), (num_classes, 1)]
         self.attentions = nn.ModuleList(_attention(width, heads, dropout) for width, heads in shapes)
+
+    @classmethod
+    def build(cls, widths: list[int], config: TeacherConfig) -> Self:
+        """A network as the experiment describes it."""
+        return cls(widths, config.dropout, config.heads)
 
     def aggregate(self, layer: int, mapped: Tensor, edges: Edges) -> Tensor:
         """The mean over a node and its neighbours, by attention."""
@@ -140,9 +158,16 @@ class APPNP(GraphNetwork):
         teleport: α, the share that returns to the node itself in each step.
     """
 
+    summary = "an APPNP teacher"
+
     def __init__(self, widths: list[int], dropout: float, power_iterations: int, teleport: float) -> None:
         super().__init__(widths, dropout)
         self.walk = pyg.APPNP(power_iterations, teleport, normalize=False)
+
+    @classmethod
+    def build(cls, widths: list[int], config: TeacherConfig) -> Self:
+        """A network as the experiment describes it."""
+        return cls(widths, config.dropout, config.power_iterations, config.teleport)
 
     def aggregate(self, layer: int, mapped: Tensor, edges: Edges) -> Tensor:
         """Nothing is heard: the layers are those of a perceptron."""
@@ -158,13 +183,5 @@ class APPNP(GraphNetwork):
 def build_network(config: TeacherConfig, num_features: int, num_classes: int) -> GraphNetwork:
     """A network of the kind that is asked for, with random weights from torch's generator."""
     widths = [num_features, *[config.hidden] * (config.num_layers - 1), num_classes]
-    match config.kind:
-        case "sage":
-            return GraphSage(widths, config.dropout)
-        case "gcn":
-            return GCN(widths, config.dropout)
-        case "gat":
-            return GAT(widths, config.dropout, config.heads)
-        case "appnp":
-            return APPNP(widths, config.dropout, config.power_iterations, config.teleport)
-    assert_never(config.kind)
+    network: type[GraphNetwork] = TEACHERS[config.kind]
+    return network.build(widths, config)

@@ -99,16 +99,3 @@ def test_euclidean_memories_are_points_and_their_spread_the_mean_distance_to_the
     nearest = torch.cdist(inputs, layer.memory).pow(2).amin(dim=1)
     torch.testing.assert_close(layer.spread, nearest.mean(), rtol=1e-4, atol=1e-4)
     assert (layer.memory.norm(dim=1) - 1).abs().max() > 0.5
-
-
-def test_a_mixture_with_a_learnt_router_starts_without_changing_what_the_student_says():
-    student = routed_student(kind="moe", gains=False)
-    for layer in student.expert_layers():
-        layer.routed = False
-        layer.log_scale.data.zero_()
-    features, positions = torch.randn(60, 6), torch.randn(60, 4)
-    before = student(features, positions)
-    start_routing(student, student.scaling(features, positions), RoutingConfig(), seed=0)
-    after = student(features, positions)
-    torch.testing.assert_close(after.logits, before.logits, atol=1e-5, rtol=1e-5)
-    assert (len(before.layers), len(after.layers)) == (0, 2)

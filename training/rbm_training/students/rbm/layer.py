@@ -7,7 +7,7 @@ cosine between the layer's input and memory vectors that live in the same space.
 Dimension letters: B batch, D layer input, E experts, K experts per row.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ class RbMLayer(ExpertLayer):
     squared distance of rows to their nearest memory at the start.
 
     The mixing weights and the memory take no gradient from the task: routing learns from the auxiliary
-    losses (which push on x) and from the moving average in `memory.py`.
+    losses (which push on x) and from the moving average in `memory_ema.py`.
 
     Args:
         num_features: F, the columns of the input that are features; the rest are positions.
@@ -38,7 +38,7 @@ class RbMLayer(ExpertLayer):
     Shapes: memory (E, D), unit rows for the cosine.
     """
 
-    memory: Tensor
+    has_memory: ClassVar[bool] = True
     spread: Tensor
 
     def __init__(

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from rbm_training.config import RoutingConfig
 from rbm_training.data.sparse_rows import dense_row, squared_norms, unit_rows, weighted_sums
+from rbm_training.students.memory import Memory
 from rbm_training.students.rbm.layer import RbMLayer
 from rbm_training.students.routing import LayerRouting
 from rbm_training.students.student import Student, StudentOutput
 
 
-class MemoryAverager:
+class MemoryAverager(Memory):
     """Moves the memories of a student once an optimiser step, from what the step's batches put in.
 
     For an expert with assigned mass,  M_e ← normalise(γ m̂_e + (1−γ) μ_e),  μ_e = Σ w x̂ / Σ w  over the

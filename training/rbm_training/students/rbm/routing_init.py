@@ -13,7 +13,6 @@ from torch import Tensor
 
 from rbm_training.config import RoutingConfig
 from rbm_training.data.sparse_rows import Matrix, Rows, as_array, squared_norms
-from rbm_training.students.moe import MoELayer
 from rbm_training.students.rbm.layer import RbMLayer
 from rbm_training.students.student import Student
 
@@ -35,8 +34,6 @@ def start_routing(student: Student, scaled: Rows, config: RoutingConfig, seed: i
     for index, layer in enumerate(student.expert_layers()):
         if isinstance(layer, RbMLayer):
             _lay_out(layer, inputs, config, seed + index)
-        elif isinstance(layer, MoELayer):
-            layer.start_routing()
         inputs = layer(inputs)[0].relu()
 
 

@@ -5,14 +5,28 @@ output, W columns of a router's matrix, E experts, K experts per row.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from onnx import TensorProto
 
-from rbm_training.export.folding import LayerWeights
-from rbm_training.export.inputs import DenseInput, Floats, LayerInput, SparseInput
-from rbm_training.export.routers import Choice, Router
 from rbm_training.onnx.builder import GraphBuilder
+from rbm_training.onnx.inputs import DenseInput, Floats, LayerInput, SparseInput
+from rbm_training.onnx.router import Choice, Router
+
+Form = Literal["grouped", "dense"]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerWeights:
+    """A layer ready for inference; one without a router is its only expert.
+
+    Shapes: weight (E, D, H), bias (E, H).
+    """
+
+    weight: Floats
+    bias: Floats
+    router: Router | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +35,16 @@ class LayerOutput:
 
     name: str
     choice: Choice | None = None
+
+
+def add_layer(graph: GraphBuilder, x: LayerInput, layer: LayerWeights, form: Form) -> LayerOutput:
+    """A layer in the form that its graph has, its features' and its own number of experts."""
+    if layer.router is None:
+        return plain_layer(graph, x, layer)
+    if isinstance(x, SparseInput):
+        return sparse_mixture(graph, x, layer, layer.router)
+    mixture = dense_mixture if form == "dense" else grouped_mixture
+    return mixture(graph, x, layer, layer.router)
 
 
 def plain_layer(graph: GraphBuilder, x: LayerInput, layer: LayerWeights) -> LayerOutput:

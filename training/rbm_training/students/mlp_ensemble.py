@@ -3,10 +3,41 @@
 Dimension letters: D layer input, H layer output, C classes, n members.
 """
 
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
 import torch
 
+from rbm_training.config import StudentConfig
+from rbm_training.students.complexity import Costs
 from rbm_training.students.expert_layer import ExpertLayer
+from rbm_training.students.mlp import PlainKind
 from rbm_training.students.student import Student
+
+
+class MLPEnsembleKind(PlainKind):
+    """`student.num_members` MLPs, trained from seeds of their own and joined by their mean logits."""
+
+    name: ClassVar[str] = "mlp-ensemble"
+
+    def summary(self, student: Mapping[str, Any]) -> str:
+        """For the model card."""
+        return f"the mean of {student.get('num_members', 'several')} MLPs"
+
+    def costs(self, widths: list[int], shape: StudentConfig) -> Costs:
+        """The costs of all members."""
+        return super().costs(widths, shape) * shape.num_members
+
+    def num_members(self, shape: StudentConfig) -> int | None:
+        """How many MLPs are trained."""
+        return shape.num_members
+
+    def join(self, members: list[Student]) -> Student:
+        """One MLP that says the mean of what its members say."""
+        return average_students(members)
+
+
+MLP_ENSEMBLE: Final = MLPEnsembleKind()
 
 
 def average_students(members: list[Student]) -> Student:
@@ -16,7 +47,7 @@ def average_students(members: list[Student]) -> Student:
     layers = [
         _join([member.expert_layers()[index] for member in members], index, depth) for index in range(depth)
     ]
-    return Student(members[0].scaling, layers).to(members[0].device)
+    return Student(members[0].scaling, layers, members[0].kind).to(members[0].device)
 
 
 @torch.no_grad()

@@ -5,8 +5,8 @@ import torch
 from rbm_training.config import StudentConfig
 from rbm_training.data.scaling import InputScaling
 from rbm_training.data.sparse_rows import rows_of
-from rbm_training.students.ensemble import average_students
-from rbm_training.students.student import build_student
+from rbm_training.students.kind import build_student
+from rbm_training.students.mlp_ensemble import average_students
 from tests.training.objects import CPU
 
 

@@ -1,0 +1,114 @@
+"""The students, teachers, encodings and losses that an experiment may name; plugins add to them.
+
+A built-in kind is an address, one line: reading an experiment's names imports none of what they stand for. A
+plugin registers objects of its own. docs/contributing-a-student.md walks through each.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from pydantic_core import PydanticCustomError
+
+from rbm_training.config.base import ConfigError
+
+
+class Registry:
+    """Implementations by the name that an experiment gives them.
+
+    Args:
+        built_in: addresses, as in `package.module:attribute`, by name.
+    """
+
+    def __init__(self, what: str, built_in: Mapping[str, str]) -> None:
+        self._what = what
+        self._entries: dict[str, Any] = dict(built_in)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(self._entries))
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - each room says what its kinds are
+        """The implementation of a name, imported when it is first asked for."""
+        entry = self._entries[name]
+        return pkgutil.resolve_name(entry) if isinstance(entry, str) else entry
+
+    def register(self, name: str, entry: object) -> None:
+        """Add an implementation.
+
+        Raises:
+            ConfigError: the name is taken.
+        """
+        if name in self._entries:
+            raise ConfigError(f"found a second {self._what} called {name!r}; wanted a name that is not taken")
+        self._entries[name] = entry
+
+    def known(self, name: str, *others: str) -> str:
+        """Return a name that is registered, or one of some others, for a field of the experiment.
+
+        Raises:
+            PydanticCustomError: it is neither.
+        """
+        names = [*self._entries, *others]
+        if name not in names:
+            *most, last = map(repr, names)
+            wanted = f"{', '.join(most)} or {last}"
+            raise PydanticCustomError("unknown_kind", "Input should be {wanted}", {"wanted": wanted})
+        return name
+
+
+STUDENTS: Final = Registry(
+    "student",
+    {
+        "rbm": "rbm_training.students.rbm.kind:RBM",
+        "mlp": "rbm_training.students.mlp:MLP",
+        "moe": "rbm_training.students.moe:MOE",
+        "mlp-ensemble": "rbm_training.students.mlp_ensemble:MLP_ENSEMBLE",
+    },
+)
+TEACHERS: Final = Registry(
+    "teacher",
+    {
+        "sage": "rbm_training.teachers.networks:GraphSage",
+        "gcn": "rbm_training.teachers.networks:GCN",
+        "gat": "rbm_training.teachers.networks:GAT",
+        "appnp": "rbm_training.teachers.networks:APPNP",
+    },
+)
+ENCODINGS: Final = Registry(
+    "encoding",
+    {
+        "deepwalk": "rbm_training.encodings.skip_gram:encode_by_walks",
+        "node2vec": "rbm_training.encodings.skip_gram:encode_by_walks",
+        "laplacian": "rbm_training.encodings.laplacian:encode_by_eigenvectors",
+        "propagated": "rbm_training.encodings.propagated_features:encode_by_propagation",
+        "none": "rbm_training.encodings.encode:no_positions",
+    },
+)
+LOSSES: Final = Registry(
+    "loss",
+    {
+        "commitment": "rbm_training.distillation.routing_losses:Commitment",
+        "load_balance": "rbm_training.distillation.routing_losses:LoadBalance",
+        "gram": "rbm_training.distillation.gram:GramLoss",
+        "adversarial": "rbm_training.distillation.adversarial:AdversarialLoss",
+    },
+)
+
+
+def import_plugins(names: Iterable[str]) -> None:
+    """Import the modules in which a user registers kinds of their own; a second time changes nothing.
+
+    Raises:
+        ConfigError: one cannot be imported, or registers a name that is taken.
+    """
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ConfigError as error:
+            raise ConfigError(f"plugin {name!r}: {error}") from error
+        except Exception as error:  # whatever the code of one plugin does
+            found = f"{type(error).__name__}: {error}"
+            raise ConfigError(
+                f"found plugin {name!r}, which cannot be imported ({found}); wanted a module on Python's path"
+            ) from error

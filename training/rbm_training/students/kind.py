@@ -1,0 +1,149 @@
+"""What a kind of student says of itself; nothing outside its own file or folder asks which kind it is.
+
+Dimension letters: D layer input, H layer output, E experts, K experts per row, C classes, L layers.
+"""
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from rbm_training.config import ExperimentConfig, RoutingConfig, StudentConfig
+from rbm_training.config.registry import STUDENTS
+from rbm_training.data.scaling import InputScaling
+from rbm_training.data.sparse_rows import Rows
+from rbm_training.onnx.builder import GraphBuilder
+from rbm_training.onnx.inputs import LayerInput
+from rbm_training.onnx.layers import Form, LayerOutput, add_layer
+from rbm_training.onnx.router import Router
+from rbm_training.students.complexity import Costs, linear_costs
+from rbm_training.students.expert_layer import ExpertLayer
+from rbm_training.students.folding import fold_layer
+from rbm_training.students.memory import Memory
+from rbm_training.students.student import Student
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPlace:
+    """Where a layer of several experts stands in its student.
+
+    `num_features` is F in the first layer, whose input is features and then positions, and None in others.
+    """
+
+    in_width: int
+    out_width: int
+    num_experts: int
+    top_k: int
+    dropout: float
+    num_features: int | None
+
+
+class StudentKind(ABC):
+    """A kind of student: its layers, how they start to route, what they cost, and how they become a graph.
+
+    What is given here holds for layers of linear experts without a memory; a layer of one expert is a plain
+    linear one whatever the kind.
+    """
+
+    name: ClassVar[str]
+    """What experiments and manifests call it."""
+
+    @abstractmethod
+    def summary(self, student: Mapping[str, Any]) -> str:
+        """The kind in a few words, for the model card.
+
+        Args:
+            student: the experiment's table of that name.
+        """
+
+    def check(self, experiment: ExperimentConfig) -> None:  # noqa: B027 - most have nothing to refuse
+        """Refuse fields that contradict each other in a student of this kind.
+
+        Raises:
+            ValueError: says what was found and what was wanted.
+        """
+
+    def widths(self, num_inputs: int, num_classes: int, shape: StudentConfig) -> list[int]:
+        """The widths [D, H, …, C] of the layers."""
+        return [num_inputs, *[shape.hidden] * (shape.num_layers - 1), num_classes]
+
+    def experts_by_layer(self, num_layers: int, shape: StudentConfig) -> tuple[int, ...]:
+        """E of each layer."""
+        return shape.experts_by_layer(num_layers)
+
+    def mixture(self, place: LayerPlace, shape: StudentConfig) -> ExpertLayer:
+        """Make a layer of several experts, with random weights from torch's generator."""
+        raise NotImplementedError(f"a student of kind {self.name} has no layer of several experts")
+
+    def mixture_costs(self, D: int, H: int, E: int, shape: StudentConfig) -> Costs:
+        """Return what a layer of several experts costs."""
+        raise NotImplementedError(f"a student of kind {self.name} has no layer of several experts")
+
+    def costs(self, widths: list[int], shape: StudentConfig) -> Costs:
+        """Return what a student with layers of the given widths costs."""
+        sizes = zip(itertools.pairwise(widths), self.experts_by_layer(len(widths) - 1, shape), strict=True)
+        layers = [self.mixture_costs(D, H, E, shape) if E > 1 else linear_costs(D, H) for (D, H), E in sizes]
+        return sum(layers, Costs(0, 0))
+
+    def num_members(self, shape: StudentConfig) -> int | None:
+        """How many students are trained, to be joined into one; None for one that stands alone."""
+        return None
+
+    def join(self, members: list[Student]) -> Student:
+        """Make one student of the trained members."""
+        raise NotImplementedError(f"a student of kind {self.name} has no members")
+
+    @torch.no_grad()
+    def start_routing(self, student: Student, scaled: Rows, config: RoutingConfig, seed: int) -> None:
+        """Make every expert a clone of its layer's first one, and route from now on.
+
+        Args:
+            scaled: inputs (N, F + P) of the first layer, for what routing is laid out by.
+        """
+        for layer in student.expert_layers():
+            if layer.num_experts > 1:
+                layer.upcycle()
+
+    def new_memory(self, student: Student, config: RoutingConfig) -> Memory:
+        """Return what moves the memories of a student while it learns."""
+        return Memory()
+
+    def router(self, layer: ExpertLayer) -> Router | None:
+        """How a graph chooses the experts of a layer, None for a plain one."""
+        return None
+
+    def add_layer(self, graph: GraphBuilder, x: LayerInput, layer: ExpertLayer, form: Form) -> LayerOutput:
+        """Add a layer to a graph of one of the two forms."""
+        return add_layer(graph, x, fold_layer(layer, self.router(layer)), form)
+
+    def router_width(self, student: Student) -> int | None:
+        """R, what a learnt router projects a row to, for the manifest; None where there is none."""
+        return None
+
+
+def student_kind(name: str) -> StudentKind:
+    """The kind of a name that an experiment or a student gives."""
+    kind: StudentKind = STUDENTS[name]
+    return kind
+
+
+def build_student(scaling: InputScaling, widths: list[int], shape: StudentConfig) -> Student:
+    """A student of the kind in `shape`, or a member of one, with layers of the given widths [D, H, …, C].
+
+    Its experts may differ from layer to layer; where there is one, the layer is a plain linear one.
+    """
+    kind, num_features = student_kind(shape.kind), scaling.mean.numel()
+    sizes = zip(itertools.pairwise(widths), kind.experts_by_layer(len(widths) - 1, shape), strict=True)
+    layers = []
+    for index, ((in_width, out_width), E) in enumerate(sizes):
+        rate = shape.dropout if index or shape.input_dropout else 0.0
+        if E == 1:
+            layers.append(ExpertLayer(in_width, out_width, dropout=rate))
+            continue
+        of_input = None if index else num_features
+        place = LayerPlace(in_width, out_width, E, min(shape.top_k, E), rate, of_input)
+        layers.append(kind.mixture(place, shape))
+    return Student(scaling, layers, kind.name)

@@ -1,0 +1,85 @@
+"""The RbM student, as the rest of training knows it.
+
+Dimension letters: D layer input, H layer output, E experts, K experts per row.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from rbm_training.config import ExperimentConfig, RoutingConfig, StudentConfig
+from rbm_training.data.sparse_rows import Rows
+from rbm_training.onnx.router import Router
+from rbm_training.students.complexity import Costs, mixture_costs
+from rbm_training.students.expert_layer import ExpertLayer
+from rbm_training.students.kind import LayerPlace, StudentKind
+from rbm_training.students.memory import Memory
+from rbm_training.students.rbm.layer import RbMLayer
+from rbm_training.students.rbm.memory_ema import MemoryAverager
+from rbm_training.students.rbm.router import memory_router
+from rbm_training.students.rbm.routing_init import start_routing
+from rbm_training.students.student import Student
+
+
+class RbMKind(StudentKind):
+    """Experts routed by a memory (`rbm.layer`), which a moving average moves (`rbm.memory_ema`)."""
+
+    name: ClassVar[str] = "rbm"
+
+    def summary(self, student: Mapping[str, Any]) -> str:
+        """For the model card."""
+        return "a mixture of experts routed by memory"
+
+    def check(self, experiment: ExperimentConfig) -> None:
+        """Routing needs something to go by, in a layer that routes; spherical centres are directions."""
+        student = experiment.student
+        if student.routing_input != "all" and student.experts_by_layer(student.num_layers)[0] == 1:
+            raise ValueError(
+                f"found student.routing_input = {student.routing_input!r} for a first layer of one expert,"
+                " which is not routed; wanted student.moe_layers = 'all'"
+            )
+        if student.routing_input == "positions" and experiment.positions.kind == "none":
+            raise ValueError(
+                "found student.routing_input = 'positions' with positions.kind = 'none'; wanted positions to"
+                " route by"
+            )
+        if experiment.routing.memory_init == "spherical" and student.metric == "euclidean":
+            raise ValueError(
+                "found routing.memory_init = 'spherical' with student.metric = 'euclidean', whose memories"
+                " are no directions; wanted 'kmeans' or 'random'"
+            )
+
+    def mixture(self, place: LayerPlace, shape: StudentConfig) -> ExpertLayer:
+        """A layer that a memory routes, the first one by the part of its input that the experiment says."""
+        return RbMLayer(
+            place.in_width,
+            place.out_width,
+            place.num_experts,
+            place.top_k,
+            place.dropout,
+            shape.input_gains,
+            metric=shape.metric,
+            routing_temperature=shape.routing_temperature,
+            routing_input="all" if place.num_features is None else shape.routing_input,
+            num_features=place.num_features,
+        )
+
+    def mixture_costs(self, D: int, H: int, E: int, shape: StudentConfig) -> Costs:
+        """The K chosen experts and their gains, and a comparison with every memory."""
+        K, gains = min(shape.top_k, E), D * shape.input_gains
+        router = Costs(E * D + E * gains, 3 * D + 2 * E * D + K * gains)
+        return mixture_costs(D, H, E, K, router)
+
+    def start_routing(self, student: Student, scaled: Rows, config: RoutingConfig, seed: int) -> None:
+        """Lay memories out among the inputs of their layers, and clone the experts."""
+        start_routing(student, scaled, config, seed)
+
+    def new_memory(self, student: Student, config: RoutingConfig) -> Memory:
+        """The moving average of each layer's memory."""
+        return MemoryAverager(student, config)
+
+    def router(self, layer: ExpertLayer) -> Router | None:
+        """Cosines with memories or distances to them."""
+        return memory_router(layer) if isinstance(layer, RbMLayer) else None
+
+
+RBM: Final = RbMKind()
