@@ -30,7 +30,7 @@ class DistillConfig(FrozenConfig):
     adversarial_radius: Annotated[float, Field(gt=0)] = 0.1
     """How far they are moved, relative to the root mean square of the features, and of the positions."""
     losses: dict[str, Weight] = Field(default={})
-    """Weights of losses that plugins register, by their names."""
+    """Weights of losses that have no field of their own, as those that plugins register, by their names."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
     """Of Adam."""
     weight_decay: Weight = 1e-4

@@ -9,8 +9,8 @@ from rbm_training.config.base import Count, FrozenConfig, MethodName, Name, Rena
 from rbm_training.config.dataset import DatasetConfig, ScalingConfig
 from rbm_training.config.distill import DistillConfig
 from rbm_training.config.positions import PositionsConfig
-from rbm_training.config.registry import STUDENTS, import_plugins
-from rbm_training.config.student import AUTO, RoutingConfig, StudentConfig
+from rbm_training.config.registry import import_plugins
+from rbm_training.config.student import RoutingConfig, StudentConfig
 from rbm_training.config.teacher import AnyTeacherConfig, TeacherConfig
 
 _NOT_IN_RELEASED = (
@@ -103,9 +103,26 @@ class ExperimentConfig(FrozenConfig):
         return self
 
     @model_validator(mode="after")
-    def _student_agrees(self) -> "ExperimentConfig":
-        for kind in STUDENTS if self.student.kind == AUTO else (self.student.kind,):
-            STUDENTS[kind].check(self)
+    def _routing_has_something_to_go_by(self) -> "ExperimentConfig":
+        student, start = self.student, self.routing.memory_init
+        by_positions = student.reads("routing_input") and student.routing_input == "positions"
+        if by_positions and self.positions.kind == "none":
+            raise ValueError(
+                "found student.routing_input = 'positions' with positions.kind = 'none'; wanted positions to"
+                " route by"
+            )
+        if student.reads("metric") and student.metric == "euclidean" and start == "spherical":
+            raise ValueError(
+                "found routing.memory_init = 'spherical' with student.metric = 'euclidean', whose memories"
+                " are no directions; wanted 'kmeans' or 'random'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _losses_have_one_weight(self) -> "ExperimentConfig":
+        for table, part in (("distill", self.distill), ("routing", self.routing)):
+            for name in self.distill.losses.keys() & type(part).model_fields.keys():
+                raise ValueError(f"found distill.losses.{name}; wanted {table}.{name}, its own field")
         return self
 
     @model_validator(mode="after")

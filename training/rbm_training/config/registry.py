@@ -1,6 +1,6 @@
 """The students, teachers, encodings and losses that an experiment may name; plugins add to them.
 
-A built-in kind is an address, one line: reading an experiment's names imports none of what they stand for. A
+A built-in kind is an address, one line, so that reading an experiment imports nothing of what it names. A
 plugin registers objects of its own. docs/contributing-a-student.md walks through each.
 """
 
@@ -52,8 +52,8 @@ class Registry:
         names = [*self._entries, *others]
         if name not in names:
             *most, last = map(repr, names)
-            wanted = f"{', '.join(most)} or {last}"
-            raise PydanticCustomError("unknown_kind", "Input should be {wanted}", {"wanted": wanted})
+            expected = f"{', '.join(most)} or {last}"
+            raise PydanticCustomError("unknown_kind", "Input should be {expected}", {"expected": expected})
         return name
 
 

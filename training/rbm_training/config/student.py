@@ -8,6 +8,7 @@ from rbm_training.config.base import Count, FrozenConfig, Probability, Renamed, 
 from rbm_training.config.registry import STUDENTS
 
 AUTO: Final = "auto"
+_READ_BY = {"metric": ("rbm", AUTO), "routing_input": ("rbm", AUTO)}
 
 
 def _known_kind(kind: str) -> str:
@@ -77,6 +78,20 @@ class StudentConfig(FrozenConfig):
         if self.match_budget != "none" and self.num_layers == 1:
             raise ValueError("found student.match_budget with student.num_layers = 1; wanted a hidden layer")
         return self
+
+    @model_validator(mode="after")
+    def _first_layer_routes(self) -> "StudentConfig":
+        routes = self.reads("routing_input") and self.routing_input != "all"
+        if routes and self.experts_by_layer(self.num_layers)[0] == 1:
+            raise ValueError(
+                f"found student.routing_input = {self.routing_input!r} for a first layer of one expert, which"
+                " is not routed; wanted student.moe_layers = 'all'"
+            )
+        return self
+
+    def reads(self, field: str) -> bool:
+        """Whether the kind reads a field of memories; another student of the same file may."""
+        return self.kind in _READ_BY[field]
 
     def experts_by_layer(self, num_layers: int) -> tuple[int, ...]:
         """E of each layer, in a student of experts."""

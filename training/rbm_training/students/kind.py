@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from rbm_training.config import ExperimentConfig, RoutingConfig, StudentConfig
+from rbm_training.config import RoutingConfig, StudentConfig
 from rbm_training.config.registry import STUDENTS
 from rbm_training.data.scaling import InputScaling
 from rbm_training.data.sparse_rows import Rows
@@ -57,13 +57,6 @@ class StudentKind(ABC):
 
         Args:
             student: the experiment's table of that name.
-        """
-
-    def check(self, experiment: ExperimentConfig) -> None:  # noqa: B027 - most have nothing to refuse
-        """Refuse fields that contradict each other in a student of this kind.
-
-        Raises:
-            ValueError: says what was found and what was wanted.
         """
 
     def widths(self, num_inputs: int, num_classes: int, shape: StudentConfig) -> list[int]:

@@ -6,7 +6,7 @@ Dimension letters: D layer input, H layer output, E experts, K experts per row.
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from rbm_training.config import ExperimentConfig, RoutingConfig, StudentConfig
+from rbm_training.config import RoutingConfig, StudentConfig
 from rbm_training.data.sparse_rows import Rows
 from rbm_training.onnx.router import Router
 from rbm_training.students.complexity import Costs, mixture_costs
@@ -28,25 +28,6 @@ class RbMKind(StudentKind):
     def summary(self, student: Mapping[str, Any]) -> str:
         """For the model card."""
         return "a mixture of experts routed by memory"
-
-    def check(self, experiment: ExperimentConfig) -> None:
-        """Routing needs something to go by, in a layer that routes; spherical centres are directions."""
-        student = experiment.student
-        if student.routing_input != "all" and student.experts_by_layer(student.num_layers)[0] == 1:
-            raise ValueError(
-                f"found student.routing_input = {student.routing_input!r} for a first layer of one expert,"
-                " which is not routed; wanted student.moe_layers = 'all'"
-            )
-        if student.routing_input == "positions" and experiment.positions.kind == "none":
-            raise ValueError(
-                "found student.routing_input = 'positions' with positions.kind = 'none'; wanted positions to"
-                " route by"
-            )
-        if experiment.routing.memory_init == "spherical" and student.metric == "euclidean":
-            raise ValueError(
-                "found routing.memory_init = 'spherical' with student.metric = 'euclidean', whose memories"
-                " are no directions; wanted 'kmeans' or 'random'"
-            )
 
     def mixture(self, place: LayerPlace, shape: StudentConfig) -> ExpertLayer:
         """A layer that a memory routes, the first one by the part of its input that the experiment says."""
