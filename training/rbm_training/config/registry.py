@@ -13,16 +13,23 @@ from pydantic_core import PydanticCustomError
 
 from rbm_training.config.base import ConfigError
 
+AUTO: Final = "auto"
+"""In the place of a student: all of them, of which the best on validation is kept."""
+PRECOMPUTED: Final = "precomputed"
+"""In the place of a teacher: none is trained, its logits are read from a file."""
+
 
 class Registry:
     """Implementations by the name that an experiment gives them.
 
     Args:
         built_in: addresses, as in `package.module:attribute`, by name.
+        reserved: names that mean something else, and so cannot be registered.
     """
 
-    def __init__(self, what: str, built_in: Mapping[str, str]) -> None:
+    def __init__(self, what: str, built_in: Mapping[str, str], reserved: tuple[str, ...] = ()) -> None:
         self._what = what
+        self._reserved = reserved
         self._entries: dict[str, Any] = dict(built_in)
 
     def __iter__(self) -> Iterator[str]:
@@ -39,7 +46,7 @@ class Registry:
         Raises:
             ConfigError: the name is taken.
         """
-        if name in self._entries:
+        if name in self._entries or name in self._reserved:
             raise ConfigError(f"found a second {self._what} called {name!r}; wanted a name that is not taken")
         self._entries[name] = entry
 
@@ -65,6 +72,7 @@ STUDENTS: Final = Registry(
         "moe": "rbm_training.students.moe:MOE",
         "mlp-ensemble": "rbm_training.students.mlp_ensemble:MLP_ENSEMBLE",
     },
+    reserved=(AUTO,),
 )
 TEACHERS: Final = Registry(
     "teacher",
@@ -74,6 +82,7 @@ TEACHERS: Final = Registry(
         "gat": "rbm_training.teachers.networks:GAT",
         "appnp": "rbm_training.teachers.networks:APPNP",
     },
+    reserved=(PRECOMPUTED,),
 )
 ENCODINGS: Final = Registry(
     "encoding",
@@ -93,6 +102,7 @@ LOSSES: Final = Registry(
         "gram": "rbm_training.distillation.gram:GramLoss",
         "adversarial": "rbm_training.distillation.adversarial:AdversarialLoss",
     },
+    reserved=("hard_label", "distillation"),
 )
 
 

@@ -1,13 +1,12 @@
 """What is trained to do without the graph."""
 
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from rbm_training.config.base import Count, FrozenConfig, Probability, Renamed, Weight, inverse
-from rbm_training.config.registry import STUDENTS
+from rbm_training.config.registry import AUTO, STUDENTS
 
-AUTO: Final = "auto"
 _READ_BY = {"metric": ("rbm", AUTO), "routing_input": ("rbm", AUTO)}
 
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from rbm_training.config.base import Count, FrozenConfig, Probability, Weight
-from rbm_training.config.registry import TEACHERS
+from rbm_training.config.registry import PRECOMPUTED, TEACHERS
 
-PRECOMPUTED: Final = "precomputed"
 _READ_BY = {"heads": "gat", "power_iterations": "appnp", "teleport": "appnp"}
 
 

@@ -30,6 +30,11 @@ class AdversarialLoss(LossTerm):
         super().__init__(weight, context)
         self.radius = context.config.adversarial_radius
 
+    @classmethod
+    def weight_of(cls, name: str, context: LossContext) -> float:
+        """Return `distill.adversarial`."""
+        return context.config.adversarial
+
     def loss(self, batch: LossBatch) -> Tensor:
         """The supervised loss of the moved batch, which holds the batch's share already."""
         moved = move_against(self.student, batch.scaled, batch.supervised, self.radius)

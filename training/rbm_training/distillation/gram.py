@@ -49,6 +49,11 @@ class GramLoss(LossTerm):
         term = GramTerm(first.weight.shape[2], representations, first.dropout)
         self.term = term.to(context.student.device)
 
+    @classmethod
+    def weight_of(cls, name: str, context: LossContext) -> float:
+        """Return `distill.gram`."""
+        return context.config.gram
+
     def loss(self, batch: LossBatch) -> Tensor:
         """See `GramTerm`."""
         difference: Tensor = self.term(batch.output.representation, batch.rows)

@@ -52,6 +52,11 @@ class LossTerm(ABC):
         self.weight = weight
         self.student = context.student
 
+    @classmethod
+    def weight_of(cls, name: str, context: LossContext) -> float:
+        """Return the weight that the experiment gives the loss: its entry in `distill.losses`."""
+        return context.config.losses.get(name, 0.0)
+
     @abstractmethod
     def loss(self, batch: LossBatch) -> Tensor:
         """Return the mean over a batch, without the weight."""
@@ -69,14 +74,7 @@ def build_terms(context: LossContext) -> dict[str, LossTerm | None]:
     """Every registered loss by its name, None for those of weight 0."""
     terms: dict[str, LossTerm | None] = {}
     for name in LOSSES:
-        weight = _weight(name, context)
-        terms[name] = LOSSES[name](weight, context) if weight > 0 else None
+        term: type[LossTerm] = LOSSES[name]
+        weight = term.weight_of(name, context)
+        terms[name] = term(weight, context) if weight > 0 else None
     return terms
-
-
-def _weight(name: str, context: LossContext) -> float:
-    """The field of the loss's name or, of one without, its entry in `distill.losses`."""
-    for part in (context.config, context.routing):
-        if name in type(part).model_fields:
-            return float(getattr(part, name))
-    return context.config.losses.get(name, 0.0)

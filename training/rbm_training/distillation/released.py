@@ -26,7 +26,6 @@ from rbm_training.distillation.trainer import StudentTrainer, Terms
 from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics
 from rbm_training.students.expert_layer import ExpertLayer
 from rbm_training.students.memory import Memory
-from rbm_training.students.rbm.routing_init import start_routing
 from rbm_training.students.routing import LayerRouting
 from rbm_training.students.student import Student, StudentOutput
 
@@ -59,8 +58,7 @@ class ReleasedTrainer(StudentTrainer):
 
     def start_routing(self, seed: int) -> None:
         """Lay out memories and clone the experts; the optimiser carries on."""
-        self.student.eval()
-        start_routing(self.student, self.inputs.scaled, self.routing, seed)
+        self._lay_out_routing(seed)
         self._forget_moments_of_clones()
         self.memory.take_over()
         self.routing_started = True
@@ -88,7 +86,7 @@ class ReleasedTrainer(StudentTrainer):
         if selected.epoch < self.config.warmup_epochs:
             for layer in self.student.memory_layers():
                 _set_scales(layer, 1.0, 1.0)
-            start_routing(self.student.eval(), self.inputs.scaled, self.routing, seed)
+            self._lay_out_routing(seed)
         return selected
 
     def _batch_means(self) -> Iterator[Terms]:

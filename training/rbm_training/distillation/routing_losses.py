@@ -8,12 +8,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rbm_training.distillation.loss_term import LossBatch, LossTerm
+from rbm_training.distillation.loss_term import LossBatch, LossContext, LossTerm
 from rbm_training.students.routing import LayerRouting
 
 
 class Commitment(LossTerm):
     """The commitment loss of students that have a memory."""
+
+    @classmethod
+    def weight_of(cls, name: str, context: LossContext) -> float:
+        """Return `routing.commitment`."""
+        return context.routing.commitment
 
     def loss(self, batch: LossBatch) -> Tensor:
         """See `commitment`."""
@@ -23,6 +28,11 @@ class Commitment(LossTerm):
 
 class LoadBalance(LossTerm):
     """The importance loss of students of several experts."""
+
+    @classmethod
+    def weight_of(cls, name: str, context: LossContext) -> float:
+        """Return `routing.load_balance`."""
+        return context.routing.load_balance
 
     def loss(self, batch: LossBatch) -> Tensor:
         """See `load_balance`."""

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from rbm_training.config import ExperimentConfig, StudentConfig
-from rbm_training.config.registry import STUDENTS
-from rbm_training.config.student import AUTO
+from rbm_training.config.registry import AUTO, STUDENTS
 from rbm_training.distillation.predictions import predict_all
 from rbm_training.distillation.released import ReleasedTrainer
 from rbm_training.distillation.trainer import StudentTrainer

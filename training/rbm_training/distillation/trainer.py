@@ -86,11 +86,13 @@ class StudentTrainer:
 
     def start_routing(self, seed: int) -> None:
         """End the warm-up: lay out memories, clone the experts, and start the optimiser's moments afresh."""
-        self.student.eval()
-        kind = student_kind(self.student.kind)
-        kind.start_routing(self.student, self.inputs.scaled, self.routing, seed)
+        self._lay_out_routing(seed)
         self._optimizer = self._new_optimizer()
         self.routing_started = True
+
+    def _lay_out_routing(self, seed: int) -> None:
+        kind = student_kind(self.student.kind)
+        kind.start_routing(self.student.eval(), self.inputs.scaled, self.routing, seed)
 
     def train_epoch(self) -> None:
         """Learn from all observed nodes, then move the memory."""

@@ -1,8 +1,7 @@
 """`MODEL_CARD.md`: the manifest in words, for whoever finds the bundle."""
 
 from rbm_bundle.manifest import Manifest
-from rbm_training.config.registry import TEACHERS
-from rbm_training.config.teacher import PRECOMPUTED
+from rbm_training.config.registry import PRECOMPUTED, TEACHERS
 from rbm_training.students.kind import student_kind
 
 

@@ -7,7 +7,7 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
@@ -48,9 +48,6 @@ class StudentKind(ABC):
     linear one whatever the kind.
     """
 
-    name: ClassVar[str]
-    """What experiments and manifests call it."""
-
     @abstractmethod
     def summary(self, student: Mapping[str, Any]) -> str:
         """The kind in a few words, for the model card.
@@ -69,11 +66,11 @@ class StudentKind(ABC):
 
     def mixture(self, place: LayerPlace, shape: StudentConfig) -> ExpertLayer:
         """Make a layer of several experts, with random weights from torch's generator."""
-        raise NotImplementedError(f"a student of kind {self.name} has no layer of several experts")
+        raise NotImplementedError(f"{type(self).__name__} has no layer of several experts")
 
     def mixture_costs(self, D: int, H: int, E: int, shape: StudentConfig) -> Costs:
         """Return what a layer of several experts costs."""
-        raise NotImplementedError(f"a student of kind {self.name} has no layer of several experts")
+        raise NotImplementedError(f"{type(self).__name__} has no layer of several experts")
 
     def costs(self, widths: list[int], shape: StudentConfig) -> Costs:
         """Return what a student with layers of the given widths costs."""
@@ -87,7 +84,7 @@ class StudentKind(ABC):
 
     def join(self, members: list[Student]) -> Student:
         """Make one student of the trained members."""
-        raise NotImplementedError(f"a student of kind {self.name} has no members")
+        raise NotImplementedError(f"{type(self).__name__} has no members")
 
     @torch.no_grad()
     def start_routing(self, student: Student, scaled: Rows, config: RoutingConfig, seed: int) -> None:
@@ -139,4 +136,4 @@ def build_student(scaling: InputScaling, widths: list[int], shape: StudentConfig
         of_input = None if index else num_features
         place = LayerPlace(in_width, out_width, E, min(shape.top_k, E), rate, of_input)
         layers.append(kind.mixture(place, shape))
-    return Student(scaling, layers, kind.name)
+    return Student(scaling, layers, shape.kind)

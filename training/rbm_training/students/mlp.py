@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from rbm_training.config import StudentConfig
 from rbm_training.students.complexity import Costs
@@ -23,8 +23,6 @@ class PlainKind(StudentKind):
 class MLPKind(PlainKind):
     """One MLP, as wide as `student.hidden` or, with `student.match_budget`, as an RbM student's costs
     allow."""
-
-    name: ClassVar[str] = "mlp"
 
     def summary(self, student: Mapping[str, Any]) -> str:
         """For the model card."""

@@ -4,7 +4,7 @@ Dimension letters: D layer input, H layer output, C classes, n members.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import torch
 
@@ -17,8 +17,6 @@ from rbm_training.students.student import Student
 
 class MLPEnsembleKind(PlainKind):
     """`student.num_members` MLPs, trained from seeds of their own and joined by their mean logits."""
-
-    name: ClassVar[str] = "mlp-ensemble"
 
     def summary(self, student: Mapping[str, Any]) -> str:
         """For the model card."""

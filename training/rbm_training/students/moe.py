@@ -114,8 +114,6 @@ class LearntRouter(Router):
 class MoEKind(StudentKind):
     """Experts routed by a learnt router."""
 
-    name: ClassVar[str] = "moe"
-
     def summary(self, student: Mapping[str, Any]) -> str:
         """For the model card."""
         return "a mixture of experts with a learnt router"

@@ -4,7 +4,7 @@ Dimension letters: D layer input, H layer output, E experts, K experts per row.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from rbm_training.config import RoutingConfig, StudentConfig
 from rbm_training.data.sparse_rows import Rows
@@ -22,8 +22,6 @@ from rbm_training.students.student import Student
 
 class RbMKind(StudentKind):
     """Experts routed by a memory (`rbm.layer`), which a moving average moves (`rbm.memory_ema`)."""
-
-    name: ClassVar[str] = "rbm"
 
     def summary(self, student: Mapping[str, Any]) -> str:
         """For the model card."""
