@@ -101,13 +101,14 @@ class StudentKind(ABC):
         """Return what moves the memories of a student while it learns."""
         return Memory()
 
-    def router(self, layer: ExpertLayer) -> Router | None:
-        """How a graph chooses the experts of a layer, None for a plain one."""
-        return None
+    def router(self, layer: ExpertLayer) -> Router:
+        """Return how a graph chooses the experts of a layer of several."""
+        raise NotImplementedError(f"{type(self).__name__} has no layer of several experts")
 
     def add_layer(self, graph: GraphBuilder, x: LayerInput, layer: ExpertLayer, form: Form) -> LayerOutput:
         """Add a layer to a graph of one of the two forms."""
-        return add_layer(graph, x, fold_layer(layer, self.router(layer)), form)
+        router = self.router(layer) if layer.num_experts > 1 else None
+        return add_layer(graph, x, fold_layer(layer, router), form)
 
     def router_width(self, student: Student) -> int | None:
         """R, what a learnt router projects a row to, for the manifest; None where there is none."""

@@ -136,10 +136,9 @@ class MoEKind(StudentKind):
         return mixture_costs(D, H, E, num_used, Costs(D * R + R + R * E + 1, 2 * D * R + 2 * R * E))
 
     @torch.no_grad()
-    def router(self, layer: ExpertLayer) -> Router | None:
+    def router(self, layer: ExpertLayer) -> Router:
         """Cosines of the projection with the prototypes."""
-        if not isinstance(layer, MoELayer):
-            return None
+        assert isinstance(layer, MoELayer), "a layer of several experts has a router"
         return LearntRouter(
             matrix=float32_array(layer.projection),
             bias=float32_array(layer.projection_bias),

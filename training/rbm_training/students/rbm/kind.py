@@ -56,9 +56,10 @@ class RbMKind(StudentKind):
         """The moving average of each layer's memory."""
         return MemoryAverager(student, config)
 
-    def router(self, layer: ExpertLayer) -> Router | None:
+    def router(self, layer: ExpertLayer) -> Router:
         """Cosines with memories or distances to them."""
-        return memory_router(layer) if isinstance(layer, RbMLayer) else None
+        assert isinstance(layer, RbMLayer), "a layer of several experts has a memory"
+        return memory_router(layer)
 
 
 RBM: Final = RbMKind()
