@@ -16,7 +16,7 @@ from tests.training.objects import train, write_npz
 pytestmark = pytest.mark.slow
 
 
-def test_a_peer_that_cannot_be_is_refused_before_anything_is_trained(small_experiment, tmp_path, capsys):
+def test_a_baseline_that_cannot_be_is_refused_before_anything_is_trained(small_experiment, tmp_path, capsys):
     np.save(tmp_path / "predictions.npy", np.zeros((400, 4), np.float32))
     teacher = f"teacher={{kind = 'precomputed', logits = '{tmp_path / 'predictions.npy'}'}}"
     assert train(small_experiment, tmp_path / "run", teacher, "report.baselines=['krd']") == 1
@@ -24,14 +24,7 @@ def test_a_peer_that_cannot_be_is_refused_before_anything_is_trained(small_exper
     assert not (tmp_path / "run").exists()
 
 
-def test_a_finished_run_is_never_overwritten(small_experiment, report, tmp_path, capsys):
-    before = (tmp_path / "run" / "report.json").read_bytes()
-    assert train(small_experiment, tmp_path / "run") == 1
-    assert "found report.json of an earlier run" in capsys.readouterr().err
-    assert (tmp_path / "run" / "report.json").read_bytes() == before
-
-
-def test_a_run_folder_in_use_is_refused_before_the_graph_is_read(small_experiment, tmp_path, capsys):
+def test_a_folder_with_another_bundle_is_refused_before_the_graph_is_read(small_experiment, tmp_path, capsys):
     (tmp_path / "run" / "bundle").mkdir(parents=True)
     assert train(small_experiment, tmp_path / "run", "dataset.kind=files", "dataset.path=none.npz") == 1
     assert "found bundle of an earlier run" in capsys.readouterr().err

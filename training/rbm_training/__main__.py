@@ -18,8 +18,9 @@ from rbm_training.data.graph import GraphError
 from rbm_training.data.loading import load_dataset
 from rbm_training.data.public.registry import list_named
 from rbm_training.evaluation.early_stopping import DivergedError
-from rbm_training.pipeline import BUNDLE_FOLDER, RunFolderError, run
+from rbm_training.pipeline import STAGES, remake, run
 from rbm_training.reporting.summary import REPORT_FILE, ReportError, report_table
+from rbm_training.runtime.run_folder import BUNDLE, RunFolderError
 from rbm_training.tuning import TuningError, load_tuning, tune
 
 INTERRUPTED = 130
@@ -61,7 +62,14 @@ def _parser() -> argparse.ArgumentParser:
 
     running = commands.add_parser("run", help="dataset → teacher → positions → student → bundle and report")
     _add_file(running, "an experiment, TOML")
-    _add_out(running, "run folder, a new one")
+    _add_out(running, "run folder, new or of a run to go on with")
+    running.add_argument(
+        "--from",
+        dest="start_from",
+        choices=STAGES,
+        metavar="STAGE",
+        help=f"make this stage and all after it anew: {', '.join(STAGES)}",
+    )
     running.set_defaults(command=_run)
 
     comparing = commands.add_parser("compare", help="methods × datasets × settings × seeds, resumable")
@@ -73,6 +81,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_file(tuning, "a search, TOML")
     _add_out(tuning, "folder of the study, new or to be continued")
     tuning.set_defaults(command=_tune)
+
+    for stage, made in (("report", "report and page"), ("export", "bundle")):
+        told = f"make the {made} of a finished run anew, from its folder alone"
+        remaking = commands.add_parser(stage, help=told)
+        remaking.add_argument("folder", type=Path)
+        remaking.set_defaults(command=_remake, stage="bundle" if stage == "export" else stage)
 
     show = commands.add_parser("show", help="the report of a finished run, as a table")
     show.add_argument("folder", type=Path)
@@ -107,10 +121,19 @@ def _add_out(parser: argparse.ArgumentParser, what: str) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     config = load_config(options.file, options.overrides)
-    run(config, options.out, Console(stderr=True))
+    run(config, options.out, Console(stderr=True), options.start_from)
+    _tell(options.out)
+
+
+def _remake(options: argparse.Namespace) -> None:
+    remake(options.folder, options.stage, Console(stderr=True))
+    _tell(options.folder)
+
+
+def _tell(folder: Path) -> None:
     console = Console()
-    console.print(report_table(options.out / REPORT_FILE))
-    console.print(f"bundle: {options.out / BUNDLE_FOLDER}")
+    console.print(report_table(folder / REPORT_FILE))
+    console.print(f"bundle: {folder / BUNDLE}")
 
 
 def _compare(options: argparse.Namespace) -> None:

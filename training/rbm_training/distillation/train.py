@@ -67,6 +67,13 @@ def train_student(
     return _StudentTraining(config, data, log, on_epoch).train(seed)
 
 
+def student_shape(config: ExperimentConfig, kind: StudentKind) -> StudentConfig:
+    """Return the student of a kind that an experiment describes; the released code has experts in all
+    layers."""
+    layers = "all" if config.compat == "released" else config.student.moe_layers
+    return config.student.model_copy(update={"kind": kind, "moe_layers": layers})
+
+
 @dataclass(frozen=True, slots=True)
 class _StudentTraining:
     """What a student is trained with, whatever its kind."""
@@ -85,7 +92,7 @@ class _StudentTraining:
         return self._train_kind(kind, seed)
 
     def _train_kind(self, kind: StudentKind, seed: int) -> DistilledStudent:
-        shape = self._shape(kind)
+        shape = student_shape(self.config, kind)
         costs = student_costs(self._widths(shape), shape)
         if kind == "mlp-ensemble":
             members = [self._train_one(shape, seed + 1000 * member) for member in range(shape.num_members)]
@@ -97,11 +104,6 @@ class _StudentTraining:
         return self._calibrated(
             DistilledStudent(trained.student, kind, costs, best, best.epoch, most, trained.history)
         )
-
-    def _shape(self, kind: StudentKind) -> StudentConfig:
-        """The student to train; the released code has experts in all layers."""
-        layers = "all" if self.config.compat == "released" else self.config.student.moe_layers
-        return self.config.student.model_copy(update={"kind": kind, "moe_layers": layers})
 
     def _train_one(self, shape: StudentConfig, seed: int) -> "_Trained":
         torch.manual_seed(seed)
