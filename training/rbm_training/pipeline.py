@@ -15,6 +15,7 @@ from rbm_training.data.dataset import Dataset
 from rbm_training.data.loading import load_dataset
 from rbm_training.distillation.train import DistilledStudent
 from rbm_training.distillation.training_data import Prepared, check, distillation, prepare
+from rbm_training.errors import TrainingError
 from rbm_training.export import ExportRequest, build_node_table, export_bundle
 from rbm_training.reporting.baselines import Peer, peer_experiments, train_peers
 from rbm_training.reporting.build import portray
@@ -29,7 +30,7 @@ BUNDLE_FOLDER = "bundle"
 CONFIG_FILE = "config.toml"
 
 
-class RunFolderError(Exception):
+class RunFolderError(TrainingError):
     """A run folder that must not be written to."""
 
 
