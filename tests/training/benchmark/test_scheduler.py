@@ -96,7 +96,9 @@ def test_a_dataset_that_is_not_there_is_named_and_takes_no_other_with_it(compari
     overrides = ["--set", 'datasets=["smal", "small"]', "--set", 'methods=["glnn"]', "--set", "seeds=[0]"]
     assert main(["compare", str(comparison), "--out", str(tmp_path / "out"), *overrides]) == 1
     assert [line["dataset"] for line in lines_of(tmp_path / "out")] == ["small"]
-    assert "GraphError: dataset 'smal': found no " in capfd.readouterr().err
+    error = capfd.readouterr().err
+    assert "GraphError: dataset 'smal': found no " in error
+    assert 'did you mean "small"?' in error
 
 
 def test_inductive_runs_say_what_unseen_nodes_get_and_what_production_sees(comparison, tmp_path):

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rbm_training.config import ExperimentConfig
 from rbm_training.config.base import Count, Part, Seed
 from rbm_training.config.loading import read_document, validated
+from rbm_training.config.messages import known_keys
 from rbm_training.config.methods import merged
+from rbm_training.errors import suggestion
 
 if TYPE_CHECKING:  # a search is read without what runs it
     from optuna import Trial
@@ -70,6 +72,15 @@ class TuningConfig(Part):
     """Fields that all trials have otherwise than the experiment says."""
     space: Annotated[dict[str, Dimension], Field(min_length=1)]
     """What is tried, by field, as in `[space."distill.temperature"]`."""
+
+    @field_validator("space")
+    @classmethod
+    def _fields_exist(cls, space: dict[str, Dimension]) -> dict[str, Dimension]:
+        known = known_keys(ExperimentConfig)
+        for key in space:
+            if key not in known:
+                raise ValueError(f"found {key!r}; wanted a field of an experiment{suggestion(key, known)}")
+        return space
 
     def document(self) -> dict[str, Any]:
         """The experiment that all trials begin with, its overrides applied.

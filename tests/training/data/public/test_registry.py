@@ -48,7 +48,7 @@ def test_a_published_split_may_be_left_aside(tmp_path):
 def test_a_name_that_nobody_knows_is_refused_with_those_that_are_known(tmp_path):
     with pytest.raises(
         GraphError,
-        match=r"'kora': found no .*kora\.npz, nor such a public set; wanted .*cora, ",
+        match=r"'kora': found no .*kora\.npz, nor such a public set; wanted .*cora, .*did you mean .cora.\?",
     ):
         load_named("kora", tmp_path)
 

@@ -6,12 +6,13 @@ from typing import Final
 
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.graph import GraphError
-from rbm_training.data.public.catalogue import PUBLIC_SETS, Form, PublicSet, npz_path
+from rbm_training.data.public.catalogue import PUBLIC_SETS, Form, PublicSet, list_named, npz_path
 from rbm_training.data.public.downloads import DownloadError
 from rbm_training.data.public.gnn_benchmark import read_benchmark
 from rbm_training.data.public.ogb import read_arxiv, read_products
 from rbm_training.data.public.planetoid import read_planetoid
 from rbm_training.data.readers.npz import load_npz
+from rbm_training.errors import suggestion
 
 _READERS: Final[Mapping[Form, Callable[[Path, str], Dataset]]] = {
     "planetoid": read_planetoid,
@@ -37,7 +38,7 @@ def _public(name: str, root: Path) -> Dataset:
         raise GraphError(
             f"dataset {name!r}",
             f"no {npz_path(name, root)}, nor such a public set",
-            f"that file, or {', '.join(PUBLIC_SETS)}",
+            f"that file, or {', '.join(PUBLIC_SETS)}{suggestion(name, list_named(root))}",
         )
     return fetch_and_read(PUBLIC_SETS[name], name, root)
 
