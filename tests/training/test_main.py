@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from functools import partial
 
 import numpy as np
@@ -46,6 +47,14 @@ def test_mistakes_are_told_in_one_line_and_leave_no_folder(small_experiment, tmp
     assert [line.split(":")[0] for line in errors] == ["rbm-train"] * 3
     assert "none.npz: found no file" in errors[2]
     assert not (tmp_path / "run").exists()
+
+
+def test_an_old_name_of_a_field_is_told_in_one_line(small_experiment, capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert main(["datasets", str(small_experiment), "--set", "routing.momentum=0.5"]) == 0
+    told = "rbm-train: momentum is called ema_decay now, and only so from the next release on"
+    assert told in capsys.readouterr().err.splitlines()
 
 
 def test_a_run_folder_that_is_a_file_is_told_in_one_line(small_experiment, tmp_path, capsys):
@@ -106,5 +115,10 @@ def test_an_interrupt_leaves_no_half_bundle(small_experiment, tmp_path):
         process.kill()
     assert process.returncode == 130
     assert "interrupted; the run is unfinished" in errors
-    assert sorted(path.name for path in folder.iterdir()) == ["config.toml", "log.jsonl"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".lock",
+        "artifacts",
+        "config.toml",
+        "log.jsonl",
+    ]
     assert '"stopped"' in log.read_text()

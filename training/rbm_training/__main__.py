@@ -1,41 +1,30 @@
-"""`rbm-train`: run experiments, look at finished ones."""
+"""`rbm-train`: run experiments, look at finished ones.
+
+A command imports what trains after it has read its file: torch and all that comes with it take seconds, which
+neither help nor a misspelt key should cost.
+"""
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
 
 from rbm_bundle.errors import BundleError
 from rbm_bundle.version import package_version
-from rbm_training.benchmark.plan import load_comparison
-from rbm_training.benchmark.records import ResultsError
-from rbm_training.benchmark.scheduler import PAGE_FILE, RESULTS_FILE, ComparisonError, compare
+from rbm_training.benchmark.plan import load_comparison, plan
 from rbm_training.config import ConfigError, DatasetConfig, load_config
-from rbm_training.data.graph import GraphError
-from rbm_training.data.loading import load_dataset
-from rbm_training.data.public.registry import list_named
-from rbm_training.evaluation.early_stopping import DivergedError
-from rbm_training.pipeline import STAGES, remake, run
-from rbm_training.reporting.summary import REPORT_FILE, ReportError, report_table
-from rbm_training.runtime.run_folder import BUNDLE, RunFolderError
-from rbm_training.tuning import TuningError, load_tuning, tune
+from rbm_training.data.public.catalogue import list_named
+from rbm_training.errors import TrainingError
+from rbm_training.reporting.summary import REPORT_FILE, report_table
+from rbm_training.runtime.run_folder import BUNDLE, STAGES
+from rbm_training.tuning.space import load_tuning
 
 INTERRUPTED = 130
-FAILURES = (
-    BundleError,
-    ComparisonError,
-    ConfigError,
-    DivergedError,
-    GraphError,
-    ReportError,
-    ResultsError,
-    RunFolderError,
-    TuningError,
-    OSError,
-)
 DEFAULT_ROOT = DatasetConfig().root
 
 
@@ -43,14 +32,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when done, 1 with the reason when not, 130 when interrupted."""
     options = _parser().parse_args(arguments)
     try:
-        options.command(options)
-    except FAILURES as error:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            options.command(options)
+    except (TrainingError, BundleError, OSError) as error:
         print(f"rbm-train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("rbm-train: interrupted; the run is unfinished", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Tell users in one line what concerns their files, and everything else with its place in the code."""
+    is_of_files = issubclass(category, FutureWarning)
+    told = message if is_of_files else f"{filename}:{lineno}: {category.__name__}: {message}"
+    print(f"rbm-train: {told}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -121,11 +126,15 @@ def _add_out(parser: argparse.ArgumentParser, what: str) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     config = load_config(options.file, options.overrides)
+    from rbm_training.pipeline import run
+
     run(config, options.out, Console(stderr=True), options.start_from)
     _tell(options.out)
 
 
 def _remake(options: argparse.Namespace) -> None:
+    from rbm_training.pipeline import remake
+
     remake(options.folder, options.stage, Console(stderr=True))
     _tell(options.folder)
 
@@ -137,14 +146,20 @@ def _tell(folder: Path) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    failures = compare(load_comparison(options.file, options.overrides), options.out, Console(stderr=True))
+    planned = plan(load_comparison(options.file, options.overrides))
+    from rbm_training.benchmark.scheduler import PAGE_FILE, RESULTS_FILE, ComparisonError, compare
+
+    failures = compare(planned, options.out, Console(stderr=True))
     print(f"results: {options.out / RESULTS_FILE}, {options.out / PAGE_FILE}")
     if failures:
         raise ComparisonError(failures)
 
 
 def _tune(options: argparse.Namespace) -> None:
-    best = tune(load_tuning(options.file, options.overrides), options.out, Console(stderr=True))
+    config = load_tuning(options.file, options.overrides)
+    from rbm_training.tuning.search import tune
+
+    best = tune(config, options.out, Console(stderr=True))
     print(f"best experiment: {best}")
 
 
@@ -161,6 +176,8 @@ def _datasets(options: argparse.Namespace) -> None:
     if options.root is not None:
         raise ConfigError("found --root beside FILE; wanted --set dataset.root=DIR, which FILE reads")
     config = load_config(options.file, options.overrides)
+    from rbm_training.data.loading import load_dataset
+
     task = load_dataset(config.dataset).task(config.dataset, config.seeds[0])
     table = Table(title=f"{task.graph.name}, {task.setting}", show_header=False)
     facts = {

@@ -8,7 +8,6 @@ import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
 
 from rich.console import Console
 
@@ -30,9 +29,7 @@ from rbm_training.reporting.summary import RunReport, SeedReport, summarise, wri
 from rbm_training.runtime.artifacts import Artifact, ArtifactStore
 from rbm_training.runtime.environment import describe_environment, git_commit
 from rbm_training.runtime.log import RunLog
-from rbm_training.runtime.run_folder import RunFolder, RunFolderError
-
-STAGES: Final = ("encodings", "teacher", "student", "evaluation", "bundle", "report")
+from rbm_training.runtime.run_folder import STAGES, RunFolder, RunFolderError
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,7 @@ AnyTeacherConfig = Annotated[
     Discriminator(
         _teacher_kind,
         custom_error_type="teacher_kind",
-        custom_error_message="teacher.kind should be 'sage', 'gcn', 'gat', 'appnp' or 'precomputed'",
+        custom_error_message="teacher.kind should be {expected}",
+        custom_error_context={"expected": "'sage', 'gcn', 'gat', 'appnp' or 'precomputed'"},
     ),
 ]

@@ -10,8 +10,10 @@ from typing import Any
 
 from torch import nn
 
+from rbm_training.errors import TrainingError
 
-class DivergedError(Exception):
+
+class DivergedError(TrainingError):
     """A training that left the numbers."""
 
 

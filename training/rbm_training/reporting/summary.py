@@ -12,12 +12,13 @@ from rich.table import Table
 
 from rbm_bundle.folders import replace_file
 from rbm_bundle.manifest import Setting
+from rbm_training.errors import TrainingError
 from rbm_training.evaluation.metrics import mean_and_deviation
 
 REPORT_FILE = "report.json"
 
 
-class ReportError(Exception):
+class ReportError(TrainingError):
     """A report that cannot be shown."""
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from rbm_bundle.folders import replace_file
+from rbm_training.errors import TrainingError
 
+STAGES: Final = ("encodings", "teacher", "student", "evaluation", "bundle", "report")
 ARTIFACTS: Final = "artifacts"
 BUNDLE: Final = "bundle"
 REPORT: Final = "report.json"
@@ -19,7 +21,7 @@ HEADER: Final = "# The resolved experiment of this run, written by rbm-train.\n"
 LOCK: Final = ".lock"
 
 
-class RunFolderError(Exception):
+class RunFolderError(TrainingError):
     """A run folder that must not be written to."""
 
 
