@@ -6,9 +6,10 @@ that was killed goes on, and a run of which something changed makes anew what de
 
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from rbm_bundle.bundle import Bundle, read_bundle
@@ -169,7 +170,7 @@ class _Run:
             features=data.task.observed.features,
             positions=data.positions,
             labels=dataset.graph.class_names,
-            metrics=_metrics(reports),
+            metrics=_metrics(next(it for it in reports if it.seed == best.seed), reports),
             provenance=Provenance(
                 git_commit=git_commit(),
                 dataset=dataset.graph.name,
@@ -192,8 +193,15 @@ class _Run:
             bundle_id=bundle.manifest.bundle_id,
             git_commit=source.git_commit,
             versions=source.versions,
+            shares_validation=self._shares_validation(),
             runs=reports,
         )
+
+    def _shares_validation(self) -> bool:
+        """Whether all seeds were selected on the same nodes."""
+        tasks = (self.dataset.task(self.config.dataset, seed) for seed in self.config.seeds)
+        nodes = (np.concatenate([task.observed_nodes[task.val], task.pseudo_unseen]) for task in tasks)
+        return len({tuple(np.sort(each)) for each in nodes}) == 1
 
     def _page(self, report: RunReport, best: TrainedStudent) -> None:
         path = self.folder.path / PAGE_FILE
@@ -217,7 +225,13 @@ def _bundle_id(path: Path) -> str | None:
         return None
 
 
-def _metrics(reports: list[SeedReport]) -> Metrics:
+def _metrics(exported: SeedReport, reports: list[SeedReport]) -> Metrics:
+    """The exported seed's own figures, beside mean and deviation of all."""
     summary = summarise(reports)
-    names = Metrics.model_fields.keys() - {"num_runs"}
-    return Metrics.model_validate({name: summary[name] for name in names} | {"num_runs": len(reports)})
+    names = Metrics.model_fields.keys() & {field.name for field in fields(SeedReport)}
+    return Metrics(
+        **{name: getattr(exported, name) for name in names},
+        test_accuracy_mean=summary["test_accuracy"] if len(reports) > 1 else None,
+        test_accuracy_std=summary["test_accuracy_std"],
+        num_runs=len(reports),
+    )
