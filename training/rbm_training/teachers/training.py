@@ -76,7 +76,7 @@ class _Groups:
 
 def _label(task: Task, observed: GraphInputs, full: GraphInputs) -> _Groups:
     def some(inputs: GraphInputs, nodes: Integers, labels: Integers) -> _Labelled:
-        device = inputs.edges.index.device
+        device = inputs.edges.sources.device
         return _Labelled(
             inputs, torch.from_numpy(nodes).to(device), torch.from_numpy(labels[nodes]).to(device)
         )
