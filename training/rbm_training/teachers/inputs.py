@@ -70,7 +70,7 @@ def connect(adjacency: sp.csr_array, device: torch.device) -> Edges:
         targets,
         by_source=ByColumn(offsets, places=sources.argsort(stable=True), rows=sources),
         mean=(1 / degrees)[targets],
-        normalised=(1 / (degrees[sources] * degrees[targets]).sqrt()),
+        normalised=1 / (degrees[sources] * degrees[targets]).sqrt(),
     )
 
 
