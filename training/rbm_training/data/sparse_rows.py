@@ -153,6 +153,10 @@ def squared_norms(x: Rows) -> Tensor:
     return sparse_part + x.dense.pow(2).sum(dim=1)
 
 
+@overload
+def dropout(x: Tensor, probability: float, training: bool) -> Tensor: ...
+@overload
+def dropout(x: Rows, probability: float, training: bool) -> Rows: ...
 def dropout(x: Rows, probability: float, training: bool) -> Rows:
     """Inverted dropout; a zero stays one either way, so only stored values are drawn for."""
     if probability == 0 or not training:

@@ -20,6 +20,7 @@ class DivergedError(TrainingError):
 @dataclass(frozen=True, slots=True)
 class EpochMetrics:
     """One epoch, measured in evaluation mode. `test_accuracy` is recorded, never selected on.
+    It is nan where nobody reads it, as with teachers.
 
     With pseudo-unseen nodes, validation is a mean over both kinds of validation nodes, observed and
     pseudo-unseen, each with a weight of its own.
@@ -28,7 +29,7 @@ class EpochMetrics:
     epoch: int
     val_accuracy: float
     val_loss: float
-    test_accuracy: float
+    test_accuracy: float = math.nan
 
     @property
     def preference(self) -> tuple[float, float]:

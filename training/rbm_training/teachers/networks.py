@@ -12,10 +12,10 @@ from typing import ClassVar, assert_never
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch_geometric import nn as pyg
 
 from rbm_training.config import TeacherConfig
 from rbm_training.data.sparse_rows import dropout
+from rbm_training.teachers.attention import GraphAttention
 from rbm_training.teachers.inputs import Edges, GraphInputs
 
 
@@ -82,27 +82,17 @@ class GraphSage(GraphNetwork):
 
     drops_features = False
 
-    def __init__(self, widths: list[int], dropout: float) -> None:
-        super().__init__(widths, dropout)
-        self.mean = pyg.SimpleConv(aggr="mean")
-
     def aggregate(self, layer: int, mapped: Tensor, edges: Edges) -> Tensor:
         """The mean over a node and its neighbours."""
-        mean: Tensor = self.mean(mapped, edges.index)
-        return mean
+        return edges.sums(mapped, edges.mean)
 
 
 class GCN(GraphNetwork):
     """Graph convolutions (Kipf & Welling, ICLR 2017, eq. 2): D^-1/2 (A + I) D^-1/2."""
 
-    def __init__(self, widths: list[int], dropout: float) -> None:
-        super().__init__(widths, dropout)
-        self.sum = pyg.SimpleConv(aggr="sum")
-
     def aggregate(self, layer: int, mapped: Tensor, edges: Edges) -> Tensor:
         """The sum over a node and its neighbours, each by the weight of its edge."""
-        total: Tensor = self.sum(mapped, edges.index, edges.weight)
-        return total
+        return edges.sums(mapped, edges.normalised)
 
 
 class GAT(GraphNetwork):
@@ -116,19 +106,12 @@ class GAT(GraphNetwork):
         super().__init__(widths, dropout)
         *hidden, num_classes = widths[1:]
         shapes = [*((width, heads) for width in hidden), (num_classes, 1)]
-        self.attentions = nn.ModuleList(_attention(width, heads, dropout) for width, heads in shapes)
+        self.attentions = nn.ModuleList(GraphAttention(width, heads, dropout) for width, heads in shapes)
 
     def aggregate(self, layer: int, mapped: Tensor, edges: Edges) -> Tensor:
         """The mean over a node and its neighbours, by attention."""
-        mean: Tensor = self.attentions[layer](mapped, edges.index)
+        mean: Tensor = self.attentions[layer](mapped, edges)
         return mean
-
-
-def _attention(width: int, heads: int, dropout: float) -> pyg.GATConv:
-    """PyTorch Geometric's attention over rows that are mapped already, and edges that have their loops."""
-    attention = pyg.GATConv(width, width // heads, heads, dropout=dropout, add_self_loops=False, bias=False)
-    attention.lin = nn.Identity()
-    return attention
 
 
 class APPNP(GraphNetwork):
@@ -142,7 +125,8 @@ class APPNP(GraphNetwork):
 
     def __init__(self, widths: list[int], dropout: float, power_iterations: int, teleport: float) -> None:
         super().__init__(widths, dropout)
-        self.walk = pyg.APPNP(power_iterations, teleport, normalize=False)
+        self.power_iterations = power_iterations
+        self.teleport = teleport
 
     def aggregate(self, layer: int, mapped: Tensor, edges: Edges) -> Tensor:
         """Nothing is heard: the layers are those of a perceptron."""
@@ -151,7 +135,10 @@ class APPNP(GraphNetwork):
     def forward(self, inputs: GraphInputs, noise: Tensor | None = None) -> NetworkOutput:
         """Logits of every node, after the walk; representations from before it."""
         alone = super().forward(inputs, noise)
-        logits = self.walk(alone.logits, inputs.edges.index, inputs.edges.weight)
+        edges, logits = inputs.edges, alone.logits
+        for _ in range(self.power_iterations):
+            walked = edges.sums(logits, edges.normalised)
+            logits = (1 - self.teleport) * walked + self.teleport * alone.logits
         return NetworkOutput(logits, alone.representations)
 
 
