@@ -11,7 +11,7 @@ import pytest
 
 from rbm_bundle.bundle import read_bundle
 from rbm_training.__main__ import main
-from rbm_training.runtime.run_folder import STAGES
+from rbm_training.runtime.artifacts import STAGES
 from tests.training.objects import SMALL_EXPERIMENT, train
 
 pytestmark = pytest.mark.slow

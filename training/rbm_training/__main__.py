@@ -21,7 +21,8 @@ from rbm_training.config import ConfigError, DatasetConfig, load_config
 from rbm_training.data.public.catalogue import list_named
 from rbm_training.errors import TrainingError
 from rbm_training.reporting.summary import REPORT_FILE, report_table
-from rbm_training.runtime.run_folder import BUNDLE, STAGES
+from rbm_training.runtime.artifacts import STAGES
+from rbm_training.runtime.run_folder import BUNDLE
 from rbm_training.tuning.space import load_tuning
 
 INTERRUPTED = 130
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument(
         "--from",
         dest="start_from",
-        choices=STAGES,
+        choices=list(STAGES),
         metavar="STAGE",
         help=f"make this stage and all after it anew: {', '.join(STAGES)}",
     )

@@ -27,10 +27,10 @@ from rbm_training.reporting.build import build_report_data
 from rbm_training.reporting.html import PAGE_FILE, write_page
 from rbm_training.reporting.measurement import measure_seed
 from rbm_training.reporting.summary import RunReport, SeedReport, summarise, write_report
-from rbm_training.runtime.artifacts import Artifact, ArtifactStore
+from rbm_training.runtime.artifacts import STAGES, Artifact, ArtifactStore
 from rbm_training.runtime.environment import describe_environment, git_commit
 from rbm_training.runtime.log import RunLog
-from rbm_training.runtime.run_folder import STAGES, RunFolder, RunFolderError
+from rbm_training.runtime.run_folder import RunFolder, RunFolderError
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,8 @@ def run(
     dataset = load_dataset(config.dataset)
     check(config, dataset)
     baseline_experiments(config)  # a baseline that cannot be costs no training
-    remade = STAGES[STAGES.index(start_from) :] if start_from is not None else ()
+    stages = list(STAGES)
+    remade = stages[stages.index(start_from) :] if start_from is not None else []
     with folder.locked(), RunLog(path, console) as log:
         folder.write_config(as_toml(config))
         log.event("dataset", dataset=dataset.graph.name, num_nodes=dataset.graph.num_nodes)

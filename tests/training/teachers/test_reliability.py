@@ -32,7 +32,7 @@ def seeded(seed: int = 7) -> torch.Generator:
 
 
 def entropy(teacher, features, edges):
-    probabilities = teacher.answer(GraphInputs(features, edges)).logits.exp().double().numpy()
+    probabilities = teacher.predict(GraphInputs(features, edges)).logits.exp().double().numpy()
     return -(probabilities * np.log(probabilities)).sum(axis=1)
 
 

@@ -22,7 +22,7 @@ from rbm_training.runtime.artifacts import Artifact, ArtifactStore
 from rbm_training.runtime.environment import describe_environment, pick_device, seed_everything
 from rbm_training.runtime.log import RunLog
 from rbm_training.teachers import TeacherResult, train_teacher
-from rbm_training.teachers.precomputed import answer_from, read_logits
+from rbm_training.teachers.precomputed import read_logits, teacher_from_logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class _Source:
     def teacher(self, scaling: InputScaling, store: ArtifactStore | None) -> TeacherResult:
         if isinstance(self.config.teacher, PrecomputedTeacherConfig):
             saved = read_logits(self.config.teacher.logits, self.dataset)
-            return answer_from(saved, self.task, self.device)
+            return teacher_from_logits(saved, self.task, self.device)
         if store is None:
             return self._train_teacher(scaling, self.config.teacher)
         teacher = self.config.teacher

@@ -22,6 +22,8 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 Facts = Mapping[str, Any]
 
 FACTS_FILE: Final = "artifact.json"
+# The stages of a run, in order, and the version of the code of each: raised when its numbers change.
+STAGES: Final = {"encodings": 1, "teacher": 1, "student": 1, "evaluation": 1, "bundle": 1, "report": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class ArtifactStore:
         """Return the artifact of a stage, from disk when it is there.
 
         Args:
-            cache_key: what it depends on, as JSON has it; the version of this package comes on top.
+            cache_key: what it depends on, as JSON has it; the version of the code comes on top.
 
         Raises:
             OSError: it cannot be written; names the path.
@@ -81,9 +83,16 @@ class ArtifactStore:
         shutil.rmtree(self._place(stage, cache_key)[0], ignore_errors=True)
 
     def _place(self, stage: str, cache_key: Mapping[str, Any]) -> tuple[Path, str]:
-        text = json.dumps({"version": package_version(), **cache_key}, sort_keys=True)
+        code = {"package": package_version(), **_versions_up_to(stage)}
+        text = json.dumps({"code": code, **cache_key}, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()
         return self._folder / f"{stage}-{digest[:32]}", text
+
+
+def _versions_up_to(stage: str) -> dict[str, int]:
+    """The versions of a stage and of those before it, of whose artifacts it is made."""
+    names = list(STAGES)
+    return {name: STAGES[name] for name in names[: names.index(stage) + 1]}
 
 
 def _write(folder: Path, made: Artifact, cache_key: str) -> None:

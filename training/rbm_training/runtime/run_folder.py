@@ -11,7 +11,6 @@ from typing import Final
 from rbm_bundle.folders import replace_file
 from rbm_training.errors import TrainingError
 
-STAGES: Final = ("encodings", "teacher", "student", "evaluation", "bundle", "report")
 ARTIFACTS: Final = "artifacts"
 BUNDLE: Final = "bundle"
 REPORT: Final = "report.json"

@@ -45,14 +45,14 @@ def train_teacher(
     )
     # A seed that no member has: weights and noise of one stream would be correlated.
     generator = torch.Generator(device).manual_seed(seed + SEED_STRIDE * config.members)
-    answer = full_answer = teacher.answer(observed.inputs)
+    prediction = full_prediction = teacher.predict(observed.inputs)
     if task.observed is not task.graph:
-        full_answer = teacher.answer(graph_inputs(task.graph, scaling, device))
+        full_prediction = teacher.predict(graph_inputs(task.graph, scaling, device))
     return TeacherResult(
-        logits=answer.logits,
-        unseen_logits=full_answer.logits[torch.from_numpy(task.unseen).to(device)],
+        logits=prediction.logits,
+        unseen_logits=full_prediction.logits[torch.from_numpy(task.unseen).to(device)],
         entropy_shift=entropy_shift(teacher, observed.inputs, generator, unit_noise),
-        representations=answer.representations,
+        representations=prediction.representations,
     )
 
 
@@ -96,7 +96,7 @@ def _train_member(
 def _fit(network: GraphNetwork, observed: _Observed, config: TeacherConfig, log: RunLog, title: str) -> None:
     train = observed.train
     optimizer = torch.optim.Adam(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-    selection = EarlyStopping(config.patience)
+    early_stopping = EarlyStopping(config.patience)
     with log.stage(title, config.max_epochs) as stage:
         for epoch in range(config.max_epochs):
             network.train()
@@ -104,14 +104,14 @@ def _fit(network: GraphNetwork, observed: _Observed, config: TeacherConfig, log:
             F.cross_entropy(network(observed.inputs).logits[train.nodes], train.labels).backward()
             optimizer.step()
             metrics = _measure(network, observed, epoch)
-            selection.observe(metrics, network)
+            early_stopping.observe(metrics, network)
             stage.advance(f"validation {metrics.val_accuracy:.3f}")
-            if selection.exhausted:
+            if early_stopping.exhausted:
                 break
-    selection.restore(network)
+    early_stopping.restore(network)
 
 
 def _measure(network: GraphNetwork, observed: _Observed, epoch: int) -> EpochMetrics:
     val = observed.val
-    logits = Ensemble((network,)).answer(observed.inputs).logits[val.nodes]
+    logits = Ensemble((network,)).predict(observed.inputs).logits[val.nodes]
     return EpochMetrics(epoch, accuracy(logits, val.labels), float(F.cross_entropy(logits, val.labels)))
