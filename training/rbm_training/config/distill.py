@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from rbm_training.config.base import Count, FrozenConfig, Weight
 
+MAX_DEFAULT_BATCH_ROWS = 65_536
+
 
 class DistillConfig(FrozenConfig):
     """How the student learns from labels and teacher."""
@@ -42,9 +44,13 @@ class DistillConfig(FrozenConfig):
     """Inductive: weight of the pseudo-unseen nodes in the validation that selects; the observed ones have the
     rest."""
     batch_rows: Count | None = None
-    """Rows a forward pass takes; unset: all."""
+    """Rows a forward pass takes, in training and in evaluation; unset: all, up to 65,536."""
     step_after: Literal["epoch", "batch"] = "epoch"
     """When the optimiser makes a step: once an epoch, whatever the batches, or after each of them."""
+
+    def rows_per_pass(self, num_rows: int) -> int:
+        """Rows that a forward pass takes where there are `num_rows` to learn from."""
+        return self.batch_rows or min(num_rows, MAX_DEFAULT_BATCH_ROWS)
 
     @model_validator(mode="after")
     def _batches_exist(self) -> "DistillConfig":

@@ -57,7 +57,7 @@ class ReleasedTrainer(StudentTrainer):
     def start_routing(self, seed: int) -> None:
         """Lay out memories and clone the experts; the optimiser carries on."""
         self.student.eval()
-        start_routing(self.student, self.inputs.scaled, self.routing, seed)
+        start_routing(self.student, self.inputs.scaled, self.routing, seed, self.batch_rows)
         self._forget_moments_of_clones()
         self.memory.take_over()
         self.routing_started = True
@@ -85,7 +85,7 @@ class ReleasedTrainer(StudentTrainer):
         if selected.epoch < self.config.warmup_epochs:
             for layer in self.student.memory_layers():
                 _set_scales(layer, 1.0, 1.0)
-            start_routing(self.student.eval(), self.inputs.scaled, self.routing, seed)
+            start_routing(self.student.eval(), self.inputs.scaled, self.routing, seed, self.batch_rows)
         return selected
 
     def _batch_means(self) -> Iterator[LossTerms]:

@@ -58,6 +58,7 @@ def as_artifact(distilled: DistilledStudent) -> Artifact:
             "validation": asdict(distilled.validation),
             "selected_epoch": distilled.selected_epoch,
             "test_accuracy_max": distilled.test_accuracy_max,
+            "batch_rows": distilled.batch_rows,
             "history": [asdict(record) for record in distilled.history],
         },
     )
@@ -74,6 +75,7 @@ def from_artifact(artifact: Artifact, scaling: InputScaling, shape: StudentConfi
         selected_epoch=facts["selected_epoch"],
         test_accuracy_max=facts["test_accuracy_max"],
         history=[_record(record) for record in facts["history"]],
+        batch_rows=facts["batch_rows"],
     )
 
 

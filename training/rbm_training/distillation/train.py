@@ -11,7 +11,7 @@ import torch
 
 from rbm_training.config import ExperimentConfig, StudentConfig
 from rbm_training.config.student import StudentKind
-from rbm_training.distillation.predictions import predict_all
+from rbm_training.distillation.predictions import evaluate, predict_all
 from rbm_training.distillation.released import ReleasedTrainer
 from rbm_training.distillation.trainer import StudentTrainer
 from rbm_training.distillation.training_data import TrainingData
@@ -28,7 +28,8 @@ OnEpoch = Callable[[EpochMetrics], None]
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
-    """An epoch: its accuracies, the parts of its loss, and the use of each layer of several experts."""
+    """An epoch: its accuracies, the parts of its loss, and how validation nodes use each layer of several
+    experts."""
 
     metrics: EpochMetrics
     terms: dict[str, float]
@@ -41,7 +42,7 @@ class DistilledStudent:
 
     `validation` is what it was selected by, `selected_epoch` None for an ensemble, whose members each have
     their own, and `history` that of the first member. `test_accuracy_max` is the highest test accuracy of any
-    epoch.
+    epoch. `batch_rows` is how many rows it is asked about at a time.
     """
 
     student: Student
@@ -51,6 +52,7 @@ class DistilledStudent:
     selected_epoch: int | None
     test_accuracy_max: float | None
     history: list[EpochRecord]
+    batch_rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,9 @@ class _StudentTraining:
         assert best is not None, "an epoch was observed"
         most = trained.early_stopping.test_accuracy_max
         return self._calibrated(
-            DistilledStudent(trained.student, kind, costs, best, best.epoch, most, trained.history)
+            DistilledStudent(
+                trained.student, kind, costs, best, best.epoch, most, trained.history, self._batch_rows
+            )
         )
 
     def _train_one(self, shape: StudentConfig, seed: int) -> "_Trained":
@@ -141,17 +145,25 @@ class _StudentTraining:
             self.on_epoch(metrics)
         return metrics
 
+    @property
+    def _batch_rows(self) -> int:
+        return self.config.distill.rows_per_pass(len(self.data.inputs.labels))
+
     def _widths(self, shape: StudentConfig) -> list[int]:
         return layer_widths(self.data.inputs.scaled.shape[1], self.data.teacher.logits.shape[1], shape)
 
     def _ensemble(self, members: list["_Trained"], costs: Costs) -> DistilledStudent:
         student = average_students([member.student for member in members])
         weight = self.config.distill.pseudo_unseen_weight
-        metrics = predict_all(student, self.data.inputs).metrics(self.data.inputs, weight, epoch=0)
-        return DistilledStudent(student, "mlp-ensemble", costs, metrics, None, None, members[0].history)
+        inputs, history = self.data.inputs, members[0].history
+        metrics = evaluate(student, inputs, self._batch_rows).metrics(inputs, weight, epoch=0)
+        return DistilledStudent(
+            student, "mlp-ensemble", costs, metrics, None, None, history, self._batch_rows
+        )
 
     @torch.no_grad()
     def _calibrated(self, trained: DistilledStudent) -> DistilledStudent:
-        logits, labels = predict_all(trained.student, self.data.inputs).all_validation(self.data.inputs)
+        predictions = predict_all(trained.student, self.data.inputs, trained.batch_rows)
+        logits, labels = predictions.evaluation(self.data.inputs).all_validation(self.data.inputs)
         trained.student.temperature.fill_(fit_temperature(logits, labels))
         return trained

@@ -27,7 +27,7 @@ from rbm_training.distillation.losses import (
     soft_targets,
 )
 from rbm_training.distillation.neighbour_pairs import pair_sampler, pairs_are_promising
-from rbm_training.distillation.predictions import predict_all
+from rbm_training.distillation.predictions import Evaluation, evaluate, predict_all
 from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics
 from rbm_training.students.rbm.memory_ema import MemoryAverager
 from rbm_training.students.rbm.routing_init import start_routing
@@ -105,7 +105,7 @@ class StudentTrainer:
     def start_routing(self, seed: int) -> None:
         """End the warm-up: lay out memories, clone the experts, and start the optimiser's moments afresh."""
         self.student.eval()
-        start_routing(self.student, self.inputs.scaled, self.routing, seed)
+        start_routing(self.student, self.inputs.scaled, self.routing, seed, self.batch_rows)
         self._optimizer = self._new_optimizer()
         self.routing_started = True
 
@@ -136,7 +136,7 @@ class StudentTrainer:
     @property
     def batch_rows(self) -> int:
         """Rows that a forward pass takes."""
-        return self.config.batch_rows or len(self.inputs.labels)
+        return self.config.rows_per_pass(len(self.inputs.labels))
 
     @property
     def in_one_batch(self) -> bool:
@@ -174,12 +174,19 @@ class StudentTrainer:
             self.last_terms["memory_similarity"] = float(similarities.mean())
 
     def measure(self, epoch: int) -> EpochMetrics:
-        """Accuracies of this epoch; refits the pair sampler and notes the routing from the same."""
-        predictions = predict_all(self.student, self.inputs)
-        if self.sampler is not None and self._epochs_done >= REFIT_AFTER_EPOCHS:
-            self.sampler.refit(predictions.observed.argmax(dim=1) == self.teacher_logits.argmax(dim=1))
-        self.last_use = self.monitor.observe(predictions.layers)
-        return predictions.metrics(self.inputs, self.config.pseudo_unseen_weight, epoch)
+        """Accuracies of this epoch; notes how validation nodes are routed, and refits the pair sampler."""
+        evaluation = self._evaluate()
+        self.last_use = self.monitor.observe(evaluation.choices)
+        return evaluation.metrics(self.inputs, self.config.pseudo_unseen_weight, epoch)
+
+    def _evaluate(self) -> Evaluation:
+        """Ask about validation and test nodes alone, unless the sampler wants to know where all nodes agree
+        with the teacher."""
+        if self.sampler is None or self._epochs_done < REFIT_AFTER_EPOCHS:
+            return evaluate(self.student, self.inputs, self.batch_rows)
+        predictions = predict_all(self.student, self.inputs, self.batch_rows)
+        self.sampler.refit(predictions.observed.argmax(dim=1) == self.teacher_logits.argmax(dim=1))
+        return predictions.evaluation(self.inputs)
 
     def restore(self, early_stopping: EarlyStopping, seed: int) -> EpochMetrics:
         """Bring the student back to its best epoch."""

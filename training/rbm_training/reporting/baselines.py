@@ -13,7 +13,7 @@ from rbm_training.config import ExperimentConfig
 from rbm_training.config.loading import validated
 from rbm_training.config.methods import METHODS, merged
 from rbm_training.data.dataset import Dataset
-from rbm_training.distillation.predictions import predict_all
+from rbm_training.distillation.predictions import evaluate
 from rbm_training.distillation.student_artifact import trained_student
 from rbm_training.distillation.train import DistilledStudent
 from rbm_training.distillation.training_data import TrainingData, prepare_training_data
@@ -76,7 +76,7 @@ def describe_method(trained: TrainedStudent) -> Method:
     return Method(
         name=trained.name,
         val_accuracy=distilled.validation.val_accuracy,
-        test_accuracy=predict_all(distilled.student, inputs).test_accuracy(inputs),
+        test_accuracy=evaluate(distilled.student, inputs, distilled.batch_rows).test_accuracy(inputs),
         num_parameters=distilled.costs.num_parameters,
         flops_per_node=distilled.costs.flops_per_node,
         latency_microseconds_alone=_microseconds_per_row(session, trained.data, 1),

@@ -37,7 +37,8 @@ def build_report_data(
     baselines: Sequence[TrainedStudent],
 ) -> ReportData:
     """Everything the page shows: of the exported student, and of the baselines trained beside it."""
-    predictions = predict_all(student.distilled.student, student.data.inputs)
+    distilled = student.distilled
+    predictions = predict_all(distilled.student, student.data.inputs, distilled.batch_rows)
     everyone = [student, *baselines]
     return ReportData(
         facts=_facts(config, dataset, report),
