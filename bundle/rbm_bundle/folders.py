@@ -48,9 +48,19 @@ def read_small_file(path: Path, max_bytes: int) -> bytes:
     return content
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let errors of writing, as of a full disk, say where: the system does not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
 def write_synced(path: Path, content: bytes) -> None:
     """Write a file and wait until the disk has it."""
-    with path.open("wb") as file:
+    with naming(path), path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -58,7 +68,7 @@ def write_synced(path: Path, content: bytes) -> None:
 
 def copy_synced(source: Path, target: Path) -> None:
     """Copy a file and wait until the disk has it."""
-    with source.open("rb") as reader, target.open("wb") as writer:
+    with naming(target), source.open("rb") as reader, target.open("wb") as writer:
         shutil.copyfileobj(reader, writer, 1 << 20)
         writer.flush()
         os.fsync(writer.fileno())

@@ -143,12 +143,16 @@ class Architecture(_Record):
 
 
 class Metrics(_Record):
-    """Accuracies (0..1) of the training run, each at the epoch of best validation; null where undefined."""
+    """Accuracies (0..1) of the model itself, at its epoch of best validation, and the mean and deviation of
+    the test accuracy over the runs it was chosen from; null where undefined."""
 
     val_accuracy: float
     """Accuracy on the validation nodes."""
     test_accuracy: float
     """Accuracy on the test nodes."""
+    test_accuracy_mean: float | None = Field(default=None, exclude_if=lambda mean: mean is None)
+    """Mean of the test accuracy over several runs; absent for one run, and in bundles of the release before,
+    whose accuracies are all means."""
     test_accuracy_std: float | None
     """Standard deviation of the test accuracy over several runs."""
     teacher_test_accuracy: float
@@ -160,7 +164,7 @@ class Metrics(_Record):
     calibration_error: float
     """Expected calibration error on the test nodes."""
     num_runs: int = Field(ge=1)
-    """Runs that the standard deviation is taken over."""
+    """Runs that mean and standard deviation are taken over."""
 
 
 class Provenance(_Record):

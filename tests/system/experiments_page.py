@@ -12,8 +12,8 @@ from rbm_training.config import ExperimentConfig
 HEAD = """# Experiments
 
 An experiment is a TOML file; what it leaves out has the default below. `rbm-train run FILE --set KEY=VALUE`
-overrides a key, as in `--set student.hidden=256`. The run folder holds the resolved experiment, complete, as
-`config.toml`.
+overrides a key, as in `--set student.hidden=256`. An unknown key is refused with the nearest known one, or
+with the section that it belongs to. The run folder holds the resolved experiment, complete, as `config.toml`.
 
 This page is rendered by `make docs` from the descriptions in `training/rbm_training/config/`.
 """

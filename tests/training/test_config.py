@@ -52,7 +52,7 @@ def test_the_resolved_experiment_reads_back_as_itself(file, overrides):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("student.hiden=8", r"student\.hiden: Extra inputs"),
+        ("student.hiden=8", r"student\.hiden: found an unknown key"),
         ("student.hidden=-1", r"student\.hidden: .*greater than or equal to 1 \(found -1\)"),
         ("student.hidden=wide", r"student\.hidden: .*integer.*found 'wide'"),
         (
@@ -66,7 +66,7 @@ def test_the_resolved_experiment_reads_back_as_itself(file, overrides):
         ("dataset.kind=named", r"needs dataset\.name"),
         ("dataset.name=cora", r"found dataset\.name with dataset\.kind = 'digits'.*wanted .*'named'"),
         ("dataset.path=a.npz", r"found dataset\.path with dataset\.kind = 'digits'.*wanted .*'files'"),
-        ("teacher.hiden=8", r"teacher\.trained\.hiden: Extra inputs"),
+        ("teacher.hiden=8", r"teacher\.trained\.hiden: found an unknown key"),
         (
             "teacher.kind=mlp",
             r"teacher\.trained\.kind: Input should be 'sage', .*'appnp' or 'precomputed' \(found 'mlp'\)",
@@ -76,7 +76,7 @@ def test_the_resolved_experiment_reads_back_as_itself(file, overrides):
         ("teacher.heads=4", r"found teacher\.heads = 4 with teacher\.kind = 'sage', .* wanted .* = 'gat'"),
         ("teacher.power_iterations=5", r"found teacher\.power_iterations = 5 .* wanted .* = 'appnp'"),
         ("teacher.teleport=0.2", r"found teacher\.teleport = 0\.2 .* wanted .* = 'appnp'"),
-        ("teacher.logits=a.npy", r"teacher\.trained\.logits: Extra inputs"),
+        ("teacher.logits=a.npy", r"teacher\.trained\.logits: found an unknown key"),
         ("teacher.kind=precomputed", r"teacher\.precomputed\.logits: Field required"),
         ("student.num_experts=[4]", r"found 1 numbers .*num_layers = 2; wanted one number a layer"),
         ("student.num_experts=[1, 1]", "top_k = 2 and no layer of more than 1 experts"),
@@ -86,7 +86,7 @@ def test_the_resolved_experiment_reads_back_as_itself(file, overrides):
         ),
         (
             "distill.losses={huber = 0.1}",
-            r"distill\.losses: Input should be 'commitment', .*found \{'huber': 0.1\}",
+            r"distill\.losses\.huber: Input should be 'commitment', .*found 'huber'",
         ),
         (
             "positions.kind=hilbert",
@@ -111,7 +111,7 @@ def test_what_cannot_be_run_is_refused_by_name(file, override, message):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["teacher.kind=gcn", "teacher.hiden=8"], r"teacher\.trained\.hiden: Extra inputs"),
+        (["teacher.kind=gcn", "teacher.hiden=8"], r"teacher\.trained\.hiden: found an unknown key"),
         (["teacher.kind=appnp", "teacher.heads=4"], r"teacher\.trained: .*found teacher\.heads = 4"),
         (["teacher.kind=gat", "teacher.teleport=0.5"], r"teacher\.trained: .*found teacher\.teleport = 0\.5"),
         (["teacher.kind=gat", "teacher.hidden=20"], r"hidden = 20 with teacher\.heads = 8; wanted a width"),
@@ -207,7 +207,7 @@ def test_a_precomputed_teacher_has_no_fields_of_a_trained_one(file):
         "kind": "precomputed",
         "logits": Path("predictions.npy"),
     }
-    with pytest.raises(ConfigError, match=r"teacher\.precomputed\.hidden: Extra inputs"):
+    with pytest.raises(ConfigError, match=r"teacher\.precomputed\.hidden: found an unknown key"):
         load_config(file, [*PRECOMPUTED, "teacher.hidden=8"])
 
 

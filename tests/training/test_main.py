@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from functools import partial
 
 import numpy as np
@@ -16,7 +17,7 @@ from tests.training.objects import train, write_npz
 pytestmark = pytest.mark.slow
 
 
-def test_a_peer_that_cannot_be_is_refused_before_anything_is_trained(small_experiment, tmp_path, capsys):
+def test_a_baseline_that_cannot_be_is_refused_before_anything_is_trained(small_experiment, tmp_path, capsys):
     np.save(tmp_path / "predictions.npy", np.zeros((400, 4), np.float32))
     teacher = f"teacher={{kind = 'precomputed', logits = '{tmp_path / 'predictions.npy'}'}}"
     assert train(small_experiment, tmp_path / "run", teacher, "report.baselines=['krd']") == 1
@@ -24,14 +25,7 @@ def test_a_peer_that_cannot_be_is_refused_before_anything_is_trained(small_exper
     assert not (tmp_path / "run").exists()
 
 
-def test_a_finished_run_is_never_overwritten(small_experiment, report, tmp_path, capsys):
-    before = (tmp_path / "run" / "report.json").read_bytes()
-    assert train(small_experiment, tmp_path / "run") == 1
-    assert "found report.json of an earlier run" in capsys.readouterr().err
-    assert (tmp_path / "run" / "report.json").read_bytes() == before
-
-
-def test_a_run_folder_in_use_is_refused_before_the_graph_is_read(small_experiment, tmp_path, capsys):
+def test_a_folder_with_another_bundle_is_refused_before_the_graph_is_read(small_experiment, tmp_path, capsys):
     (tmp_path / "run" / "bundle").mkdir(parents=True)
     assert train(small_experiment, tmp_path / "run", "dataset.kind=files", "dataset.path=none.npz") == 1
     assert "found bundle of an earlier run" in capsys.readouterr().err
@@ -53,6 +47,14 @@ def test_mistakes_are_told_in_one_line_and_leave_no_folder(small_experiment, tmp
     assert [line.split(":")[0] for line in errors] == ["rbm-train"] * 3
     assert "none.npz: found no file" in errors[2]
     assert not (tmp_path / "run").exists()
+
+
+def test_an_old_name_of_a_field_is_told_in_one_line(small_experiment, capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert main(["datasets", str(small_experiment), "--set", "routing.momentum=0.5"]) == 0
+    told = "rbm-train: momentum is called ema_decay now, and only so from the next release on"
+    assert told in capsys.readouterr().err.splitlines()
 
 
 def test_a_run_folder_that_is_a_file_is_told_in_one_line(small_experiment, tmp_path, capsys):
@@ -113,5 +115,10 @@ def test_an_interrupt_leaves_no_half_bundle(small_experiment, tmp_path):
         process.kill()
     assert process.returncode == 130
     assert "interrupted; the run is unfinished" in errors
-    assert sorted(path.name for path in folder.iterdir()) == ["config.toml", "log.jsonl"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".lock",
+        "artifacts",
+        "config.toml",
+        "log.jsonl",
+    ]
     assert '"stopped"' in log.read_text()

@@ -37,7 +37,18 @@ def test_the_seed_best_on_validation_is_exported(report, tmp_path):
     bundle = read_bundle(tmp_path / "run" / "bundle")
     assert report["exported_seed"] == bundle.manifest.provenance.seed == best
     assert report["bundle_id"] == bundle.manifest.bundle_id
-    assert bundle.manifest.metrics.test_accuracy == pytest.approx(report["test_accuracy"])
+    metrics = bundle.manifest.metrics
+    (exported,) = (run for run in report["runs"] if run["seed"] == best)
+    assert (metrics.test_accuracy, metrics.val_accuracy) == (
+        exported["test_accuracy"],
+        exported["val_accuracy"],
+    )
+    assert (metrics.test_accuracy_mean, metrics.test_accuracy_std, metrics.num_runs) == (
+        report["test_accuracy"],
+        report["test_accuracy_std"],
+        2,
+    )
+    assert report["shares_validation"] is False  # every seed draws its own nodes
 
 
 def test_all_nodes_but_the_unseen_ones_are_in_the_bundle(report, tmp_path):

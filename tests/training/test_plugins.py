@@ -10,9 +10,12 @@ import pytest
 from rbm_bundle.bundle import read_bundle
 from rbm_training.__main__ import main
 from rbm_training.config import ConfigError, load_config, registry
+from rbm_training.data.loading import load_dataset
+from rbm_training.distillation.student_artifact import student_key
+from rbm_training.distillation.training_data import cache_key
 from tests.classifying import classify, serve
 from tests.training.benchmark.conftest import COMPARISON, write_data_root
-from tests.training.objects import SMALL_EXPERIMENT, train
+from tests.training.objects import SMALL_CONFIG, SMALL_EXPERIMENT, train
 
 PAGE = Path(__file__).parents[2] / "docs" / "contributing-a-student.md"
 KINDS = [
@@ -93,6 +96,31 @@ def test_a_kind_of_a_plugin_is_known_to_an_experiment_that_names_it(write_plugin
     config = load_config(experiment, KINDS)
     assert (config.student.kind, config.distill.losses) == ("hyperplanes", {"confidence": 0.1})
     assert load_config(experiment, KINDS) == config
+
+
+def test_a_near_name_of_a_plugins_kind_is_suggested(write_plugin, experiment):
+    write_plugin(page_as_module())
+    for wrong, meant in {
+        "student.kind=hyperplane": "hyperplanes",
+        "teacher.kind=structurefree": "structure-free",
+        "positions.kind=degrees": "degree",
+        "distill.losses={confidense = 0.1}": "confidence",
+    }.items():
+        with pytest.raises(ConfigError, match=rf'; did you mean "{meant}"\?'):
+            load_config(experiment, [*KINDS, wrong])
+
+
+def test_another_code_of_a_plugin_is_another_stage(write_plugin, experiment):
+    write_plugin(page_as_module())
+    config = load_config(experiment, KINDS)
+    dataset = load_dataset(config.dataset)
+    before = student_key(config, dataset, 0)
+    assert student_key(config, dataset, 0) == before
+    write_plugin(page_as_module() + "\n# changed")
+    for tables in (["positions"], ["teacher"]):
+        assert "my_kinds" in cache_key(config, dataset, 0, *tables)["plugins"]
+    assert student_key(config, dataset, 0) != before
+    assert "plugins" not in cache_key(SMALL_CONFIG, dataset, 0)
 
 
 @pytest.mark.parametrize(

@@ -1,40 +1,31 @@
-"""`rbm-train`: run experiments, look at finished ones."""
+"""`rbm-train`: run experiments, look at finished ones.
+
+A command imports what trains after it has read its file: torch and all that comes with it take seconds, which
+neither help nor a misspelt key should cost.
+"""
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
 
 from rbm_bundle.errors import BundleError
 from rbm_bundle.version import package_version
-from rbm_training.benchmark.plan import load_comparison
-from rbm_training.benchmark.records import ResultsError
-from rbm_training.benchmark.scheduler import PAGE_FILE, RESULTS_FILE, ComparisonError, compare
+from rbm_training.benchmark.plan import load_comparison, plan
 from rbm_training.config import ConfigError, DatasetConfig, load_config
-from rbm_training.data.graph import GraphError
-from rbm_training.data.loading import load_dataset
-from rbm_training.data.public.registry import list_named
-from rbm_training.evaluation.early_stopping import DivergedError
-from rbm_training.pipeline import BUNDLE_FOLDER, RunFolderError, run
-from rbm_training.reporting.summary import REPORT_FILE, ReportError, report_table
-from rbm_training.tuning import TuningError, load_tuning, tune
+from rbm_training.data.public.catalogue import list_named
+from rbm_training.errors import TrainingError
+from rbm_training.reporting.summary import REPORT_FILE, report_table
+from rbm_training.runtime.artifacts import STAGES
+from rbm_training.runtime.run_folder import BUNDLE
+from rbm_training.tuning.space import load_tuning
 
 INTERRUPTED = 130
-FAILURES = (
-    BundleError,
-    ComparisonError,
-    ConfigError,
-    DivergedError,
-    GraphError,
-    ReportError,
-    ResultsError,
-    RunFolderError,
-    TuningError,
-    OSError,
-)
 DEFAULT_ROOT = DatasetConfig().root
 
 
@@ -42,14 +33,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when done, 1 with the reason when not, 130 when interrupted."""
     options = _parser().parse_args(arguments)
     try:
-        options.command(options)
-    except FAILURES as error:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            options.command(options)
+    except (TrainingError, BundleError, OSError) as error:
         print(f"rbm-train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("rbm-train: interrupted; the run is unfinished", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Tell users in one line what concerns their files, and everything else with its place in the code."""
+    is_of_files = issubclass(category, FutureWarning)
+    told = message if is_of_files else f"{filename}:{lineno}: {category.__name__}: {message}"
+    print(f"rbm-train: {told}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,7 +68,14 @@ def _parser() -> argparse.ArgumentParser:
 
     running = commands.add_parser("run", help="dataset → teacher → positions → student → bundle and report")
     _add_file(running, "an experiment, TOML")
-    _add_out(running, "run folder, a new one")
+    _add_out(running, "run folder, new or of a run to go on with")
+    running.add_argument(
+        "--from",
+        dest="start_from",
+        choices=list(STAGES),
+        metavar="STAGE",
+        help=f"make this stage and all after it anew: {', '.join(STAGES)}",
+    )
     running.set_defaults(command=_run)
 
     comparing = commands.add_parser("compare", help="methods × datasets × settings × seeds, resumable")
@@ -73,6 +87,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_file(tuning, "a search, TOML")
     _add_out(tuning, "folder of the study, new or to be continued")
     tuning.set_defaults(command=_tune)
+
+    for stage, made in (("report", "report and page"), ("export", "bundle")):
+        told = f"make the {made} of a finished run anew, from its folder alone"
+        remaking = commands.add_parser(stage, help=told)
+        remaking.add_argument("folder", type=Path)
+        remaking.set_defaults(command=_remake, stage="bundle" if stage == "export" else stage)
 
     show = commands.add_parser("show", help="the report of a finished run, as a table")
     show.add_argument("folder", type=Path)
@@ -107,21 +127,40 @@ def _add_out(parser: argparse.ArgumentParser, what: str) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     config = load_config(options.file, options.overrides)
-    run(config, options.out, Console(stderr=True))
+    from rbm_training.pipeline import run
+
+    run(config, options.out, Console(stderr=True), options.start_from)
+    _tell(options.out)
+
+
+def _remake(options: argparse.Namespace) -> None:
+    from rbm_training.pipeline import remake
+
+    remake(options.folder, options.stage, Console(stderr=True))
+    _tell(options.folder)
+
+
+def _tell(folder: Path) -> None:
     console = Console()
-    console.print(report_table(options.out / REPORT_FILE))
-    console.print(f"bundle: {options.out / BUNDLE_FOLDER}")
+    console.print(report_table(folder / REPORT_FILE))
+    console.print(f"bundle: {folder / BUNDLE}")
 
 
 def _compare(options: argparse.Namespace) -> None:
-    failures = compare(load_comparison(options.file, options.overrides), options.out, Console(stderr=True))
+    planned = plan(load_comparison(options.file, options.overrides))
+    from rbm_training.benchmark.scheduler import PAGE_FILE, RESULTS_FILE, ComparisonError, compare
+
+    failures = compare(planned, options.out, Console(stderr=True))
     print(f"results: {options.out / RESULTS_FILE}, {options.out / PAGE_FILE}")
     if failures:
         raise ComparisonError(failures)
 
 
 def _tune(options: argparse.Namespace) -> None:
-    best = tune(load_tuning(options.file, options.overrides), options.out, Console(stderr=True))
+    config = load_tuning(options.file, options.overrides)
+    from rbm_training.tuning.search import tune
+
+    best = tune(config, options.out, Console(stderr=True))
     print(f"best experiment: {best}")
 
 
@@ -138,6 +177,8 @@ def _datasets(options: argparse.Namespace) -> None:
     if options.root is not None:
         raise ConfigError("found --root beside FILE; wanted --set dataset.root=DIR, which FILE reads")
     config = load_config(options.file, options.overrides)
+    from rbm_training.data.loading import load_dataset
+
     task = load_dataset(config.dataset).task(config.dataset, config.seeds[0])
     table = Table(title=f"{task.graph.name}, {task.setting}", show_header=False)
     facts = {

@@ -70,11 +70,12 @@ def test_the_teacher_is_part_of_a_runs_identity(comparison):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ('methods=["glmm"]', r"found method 'glmm'; wanted one of glnn, krd"),
+        ('methods=["nosmgo"]', r"found method 'nosmgo'; wanted one of glnn, krd.*; did you mean .nosmog.\?"),
         ("method.mine.student.hidden=8", r"found method 'mine'; wanted .*\[method\.mine\] with `like`"),
+        ("method.mine.like=rbn", r"found method 'rbn'; wanted .*; did you mean .rbm.\?"),
         ("datasets=[]", "datasets: .*at least 1 item"),
         ('protocols=["C"]', "protocols"),
-        ("seed=[1]", "seed: Extra inputs"),
+        ("seed=[1]", 'seed: found an unknown key; did you mean "seeds"'),
     ],
 )
 def test_a_comparison_that_cannot_be_is_refused_by_name(comparison, override, message):
@@ -82,10 +83,19 @@ def test_a_comparison_that_cannot_be_is_refused_by_name(comparison, override, me
         load_comparison(comparison, [override])
 
 
+def test_a_method_of_the_comparisons_own_is_suggested_too(comparison):
+    overrides = ["method.rbm-sharp.like=rbm", 'methods=["rbm-shrp"]']
+    with pytest.raises(ConfigError, match=r"found method 'rbm-shrp'; .*; did you mean .rbm-sharp.\?"):
+        load_comparison(comparison, overrides)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("method.rbm.student.hiden=8", r"method 'rbm' on 'small': student\.hiden: Extra inputs"),
+        (
+            "method.rbm.student.hiden=8",
+            r"method 'rbm' on 'small': student\.hiden: found an unknown key; did you mean .hidden.\?",
+        ),
         ("experiment.teacher={kind = 'precomputed', logits = 'a.npy'}", "reliable"),
     ],
 )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rbm_training.__main__ import main
-from rbm_training.benchmark.plan import load_comparison
+from rbm_training.benchmark.plan import load_comparison, plan
 from rbm_training.benchmark.records import ResultsFile
 from rbm_training.benchmark.scheduler import compare
 
@@ -88,13 +88,22 @@ def test_a_run_that_fails_is_named_and_takes_no_other_with_it(comparison, tmp_pa
     assert main(["compare", str(comparison), "--out", str(tmp_path / "out"), *overrides]) == 1
     assert [line["method"] for line in lines_of(tmp_path / "out")] == ["glnn"]
     error = capfd.readouterr().err
-    assert "rbm on small B transductive" in error
+    assert "rbm on small public transductive" in error
     assert "DivergedError" in error
+
+
+def test_a_dataset_that_is_not_there_is_named_and_takes_no_other_with_it(comparison, tmp_path, capfd):
+    overrides = ["--set", 'datasets=["smal", "small"]', "--set", 'methods=["glnn"]', "--set", "seeds=[0]"]
+    assert main(["compare", str(comparison), "--out", str(tmp_path / "out"), *overrides]) == 1
+    assert [line["dataset"] for line in lines_of(tmp_path / "out")] == ["small"]
+    error = capfd.readouterr().err
+    assert "GraphError: dataset 'smal': found no " in error
+    assert 'did you mean "small"?' in error
 
 
 def test_inductive_runs_say_what_unseen_nodes_get_and_what_production_sees(comparison, tmp_path):
     config = load_comparison(comparison, ['settings=["inductive"]', 'methods=["rbm"]', "seeds=[0]"])
-    assert compare(config, tmp_path / "out") == []
+    assert compare(plan(config), tmp_path / "out") == []
     (line,) = ResultsFile(tmp_path / "out" / "results.jsonl").read()
     assert line.unseen_accuracy == line.test_accuracy
     assert line.observed_test_accuracy is not None

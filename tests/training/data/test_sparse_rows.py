@@ -19,6 +19,7 @@ from rbm_training.data.sparse_rows import (
     weighted_sums,
 )
 from tests.training.objects import CPU, dense_of, routed_student
+from tests.training.tensor_sizes import TensorSizes
 
 B, F, P = 7, 11, 3
 
@@ -145,3 +146,10 @@ def test_a_row_of_zeros_has_a_gradient_of_no_more_than_its_neighbors(both):
         (unit_rows(changed) @ torch.ones(F + P, 1)).sum().backward()
         assert leaf.grad.isfinite().all()
         assert leaf.grad[2].abs().max() <= 1
+
+
+def test_weighted_sums_of_sparse_rows_make_no_number_for_each_value_and_weight(both):
+    weights = torch.rand(len(both[0]), 8)
+    with TensorSizes() as sizes:
+        weighted_sums(weights, both[1])
+    assert sizes.largest < 8 * len(both[1].values)

@@ -8,6 +8,7 @@ from rbm_training.distillation.losses import (
     soft_targets,
     tempered_log_probabilities,
 )
+from tests.training.tensor_sizes import TensorSizes
 
 B, C = 7, 5
 
@@ -89,3 +90,10 @@ def test_self_similarity_is_one_when_all_memories_agree_and_zero_when_orthogonal
     assert float(self_similarity(torch.ones(3, 4) / 2)) == pytest.approx(1)
     assert float(self_similarity(torch.eye(3))) == 0
     assert float(self_similarity(unit_rows(torch.ones(1, 4)))) == 0
+
+
+def test_no_row_is_made_for_each_pair():
+    pairs = torch.randint(10, (2, 5000))
+    with TensorSizes() as sizes:
+        soft_targets(torch.randn(10, 4), 0.5, "normalised", pairs)
+    assert sizes.largest < 4 * 5000

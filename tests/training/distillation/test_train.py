@@ -106,10 +106,11 @@ def test_students_of_every_kind_and_option_learn(data, log, options):
 def test_what_is_validated_is_what_the_student_then_says(data, log):
     for kind in KINDS:
         distilled = student_of(data, log, kind=kind)
-        predictions = predict_all(distilled.student, data.inputs)
+        predictions = predict_all(distilled.student, data.inputs, distilled.batch_rows)
+        evaluation = predictions.evaluation(data.inputs)
         weight = SMALL_CONFIG.distill.pseudo_unseen_weight
-        assert distilled.validation.val_accuracy == predictions.validation(data.inputs, weight).accuracy
-        assert distilled.validation.test_accuracy == predictions.test_accuracy(data.inputs)
+        assert distilled.validation.val_accuracy == evaluation.validation(data.inputs, weight).accuracy
+        assert distilled.validation.test_accuracy == evaluation.test_accuracy(data.inputs)
 
 
 def test_the_members_of_an_ensemble_start_from_seeds_of_their_own(data, log):

@@ -4,6 +4,9 @@ import pytest
 import torch
 
 from rbm_training.config import RoutingConfig
+from rbm_training.distillation.predictions import predict
+from rbm_training.distillation.trainer import REFIT_AFTER_EPOCHS
+from rbm_training.students.routing import expert_usage
 from tests.training.objects import SMALL_CONFIG, student_for, trainer_for
 
 NO_BALANCE = RoutingConfig(load_balance=0.0)  # the one term that is not linear in its rows
@@ -165,3 +168,50 @@ def test_the_parts_of_the_loss_are_those_that_the_kind_of_student_has(data, shap
     assert (terms["commitment"] != 0) == ("memory_similarity" in terms) == bool(student.memory_layers())
     assert (terms["load_balance"] > 0) == trainer.routes
     assert len(trainer.last_use) == sum(layer.num_experts > 1 for layer in student.expert_layers())
+
+
+def rows_asked_for(trainer):
+    """The scaled inputs that a measure of the epoch gives the student, in one tensor."""
+    asked = []
+    layer = trainer.student.layers[0]
+    hook = layer.register_forward_hook(lambda layer, inputs, output: asked.append(inputs[0]))
+    trainer.measure(0)
+    hook.remove()
+    return torch.cat(asked)
+
+
+@pytest.mark.parametrize("batch_rows", [7, None])
+def test_an_epoch_is_measured_on_validation_and_test_nodes_alone(data, batch_rows):
+    inputs = data.inputs
+    trainer = trainer_for(data, student_for(data), batch_rows=batch_rows, pairs="reliable")
+    wanted = torch.cat([inputs.scaled[inputs.val], inputs.pseudo_unseen.scaled, inputs.unseen.scaled])
+    assert torch.equal(rows_asked_for(trainer), wanted)
+
+
+def test_all_observed_nodes_are_asked_about_once_the_pairs_are_refitted(data):
+    inputs = data.inputs
+    trainer = trainer_for(data, student_for(data), pairs="reliable")
+    trainer._epochs_done = REFIT_AFTER_EPOCHS
+    before = trainer.sampler.exponent
+    everyone = torch.cat([inputs.scaled, inputs.unseen.scaled, inputs.pseudo_unseen.scaled])
+    assert torch.equal(rows_asked_for(trainer), everyone)
+    assert trainer.sampler.exponent != before
+
+
+def test_the_use_of_experts_is_that_of_validation_nodes(data):
+    trainer = trainer_for(data, student_for(data))
+    trainer.measure(0)
+    routing = predict(trainer.student, data.inputs.scaled[data.inputs.val]).layers
+    assert [use.usage for use in trainer.last_use] == expert_usage([layer.choices() for layer in routing])
+
+
+def test_a_large_graph_is_never_taken_in_one_batch(monkeypatch, data):
+    monkeypatch.setattr("rbm_training.config.distill.MAX_DEFAULT_BATCH_ROWS", 50)
+    trainer, passes = trainer_for(data, student_for(data)), []
+    trainer.student.layers[0].register_forward_hook(
+        lambda layer, inputs, output: passes.append(len(output[0]))
+    )
+    trainer.start_routing(seed=0)
+    trainer.train_epoch()
+    trainer.measure(0)
+    assert max(passes) == 50

@@ -15,7 +15,7 @@ def measured(data, log, **student):
 
 def test_production_is_a_fifth_unseen_and_four_fifths_observed_test_nodes(data, log):
     distilled, report = measured(data, log)
-    inputs, predictions = data.inputs, predict_all(distilled.student, data.inputs)
+    inputs, predictions = data.inputs, predict_all(distilled.student, data.inputs, batch_rows=100)
     unseen = accuracy(predictions.unseen, inputs.unseen.labels)
     observed = accuracy(predictions.observed[inputs.test], inputs.labels[inputs.test])
     assert unseen != observed

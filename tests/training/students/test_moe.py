@@ -114,7 +114,7 @@ def test_a_mixture_with_a_learnt_router_starts_without_changing_what_the_student
         layer.log_scale.data.zero_()
     features, positions = torch.randn(60, 6), torch.randn(60, 4)
     before = student(features, positions)
-    MOE.start_routing(student, student.scaling(features, positions), RoutingConfig(), seed=0)
+    MOE.start_routing(student, student.scaling(features, positions), RoutingConfig(), seed=0, batch_rows=100)
     after = student(features, positions)
     torch.testing.assert_close(after.logits, before.logits, atol=1e-5, rtol=1e-5)
     assert (len(before.layers), len(after.layers)) == (0, 2)

@@ -3,14 +3,11 @@ import math
 import pytest
 import torch
 
-from rbm_training.students.routing import LayerRouting, RoutingMonitor, expert_usage
+from rbm_training.students.routing import LayerChoices, RoutingMonitor, expert_usage
 
 
 def routing_of(experts, num_experts):
-    """A routing record of which only the chosen experts count."""
-    experts = torch.tensor(experts)
-    ones = torch.ones(experts.shape)
-    return LayerRouting(torch.zeros(len(experts), 2), experts, ones, ones, ones[:, 0], num_experts)
+    return LayerChoices(torch.tensor(experts), num_experts)
 
 
 def test_even_use_has_an_entropy_of_one_and_a_single_expert_of_zero():

@@ -21,18 +21,18 @@ def members():
 
 
 def test_an_answer_is_the_mean_of_the_members_probabilities(inputs, members):
-    answer = Ensemble(members).answer(inputs)
+    prediction = Ensemble(members).predict(inputs)
     probabilities = torch.stack([member(inputs).logits.softmax(dim=1) for member in members])
-    torch.testing.assert_close(answer.logits.exp(), probabilities.mean(dim=0))
+    torch.testing.assert_close(prediction.logits.exp(), probabilities.mean(dim=0))
 
 
 def test_one_member_answers_for_itself(inputs, members):
-    answer = Ensemble(members[:1]).answer(inputs)
-    torch.testing.assert_close(answer.logits, members[0](inputs).logits.log_softmax(dim=1))
+    prediction = Ensemble(members[:1]).predict(inputs)
+    torch.testing.assert_close(prediction.logits, members[0](inputs).logits.log_softmax(dim=1))
 
 
 def test_representations_stand_side_by_side(inputs, members):
-    together = Ensemble(members).answer(inputs).representations
+    together = Ensemble(members).predict(inputs).representations
     expected = torch.cat([member(inputs).representations for member in members], dim=1)
     assert together.shape == (400, 24)
     torch.testing.assert_close(together, expected)
@@ -40,19 +40,19 @@ def test_representations_stand_side_by_side(inputs, members):
 
 def test_members_without_representations_have_none_together(inputs):
     members = [build_network(TeacherConfig(num_layers=1), 32, 4) for _ in range(2)]
-    assert Ensemble(tuple(members)).answer(inputs).representations is None
+    assert Ensemble(tuple(members)).predict(inputs).representations is None
 
 
 def test_one_noise_reaches_all_members(inputs, members):
     ensemble = Ensemble(members)
     noise = torch.randn(400, 32)
     noisy = GraphInputs(inputs.features + noise, inputs.edges)
-    answer = ensemble.answer(inputs, noise @ ensemble.first_weight().T)
-    torch.testing.assert_close(answer.logits, ensemble.answer(noisy).logits, atol=1e-4, rtol=1e-4)
+    prediction = ensemble.predict(inputs, noise @ ensemble.first_weight().T)
+    torch.testing.assert_close(prediction.logits, ensemble.predict(noisy).logits, atol=1e-4, rtol=1e-4)
 
 
 def test_members_in_training_mode_answer_without_dropout_or_gradients(inputs):
     ensemble = Ensemble((build_network(TeacherConfig(hidden=8), 32, 4).train(),))
-    first, second = ensemble.answer(inputs).logits, ensemble.answer(inputs).logits
+    first, second = ensemble.predict(inputs).logits, ensemble.predict(inputs).logits
     assert torch.equal(first, second)
     assert not first.requires_grad

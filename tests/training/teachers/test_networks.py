@@ -5,12 +5,15 @@ import pytest
 import scipy.sparse as sp
 import torch
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rbm_training.config import TeacherConfig
+from rbm_training.data.builtin.synthetic import generate_graph
 from rbm_training.data.sparse_rows import rows_of
 from rbm_training.teachers.inputs import GraphInputs, connect
 from rbm_training.teachers.networks import GraphNetwork, GraphSage, build_network
 from tests.training.objects import CPU
+from tests.training.teachers.pyg_networks import logits_by_pyg
 
 KINDS = ("sage", "gcn", "gat", "appnp")
 NUM_NODES, NUM_FEATURES, HIDDEN, NUM_CLASSES = 7, 5, 6, 3
@@ -39,7 +42,7 @@ def x() -> torch.Tensor:
 
 
 def inputs(features) -> GraphInputs:
-    return GraphInputs(features, connect(torch.cat([EDGES, EDGES.flip(0)], dim=1), NUM_NODES))
+    return GraphInputs(features, connect(sp.csr_array(ADJACENCY.numpy()), CPU))
 
 
 def layers(built: GraphNetwork, x, operators) -> tuple[torch.Tensor, torch.Tensor]:
@@ -62,7 +65,7 @@ def test_a_layer_of_graphsage_in_numbers():
     built = GraphSage([1, 1], dropout=0.0)
     built.linears[0].weight.data.fill_(2.0)
     built.linears[0].bias.data.fill_(1.0)
-    edges = connect(torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]]), num_nodes=4)
+    edges = connect(sp.csr_array([[0, 1, 0, 0], [1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]]), CPU)
     output = built(GraphInputs(torch.tensor([[3.0], [6.0], [9.0], [5.0]]), edges))
     assert output.logits.flatten().tolist() == [2 * 4.5 + 1, 2 * 6 + 1, 2 * 7.5 + 1, 2 * 5 + 1]
 
@@ -163,16 +166,66 @@ def test_every_kind_but_graphsage_drops_features_too(kind, x):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_graph_without_edges_leaves_each_node_to_itself(kind, x):
     built = network(kind).eval()
-    nothing = torch.zeros(2, 0, dtype=torch.int64)
-    together = built(GraphInputs(x, connect(nothing, NUM_NODES))).logits
+    together = built(GraphInputs(x, connect(sp.csr_array((NUM_NODES, NUM_NODES)), CPU))).logits
     for node in range(NUM_NODES):
-        alone = built(GraphInputs(x[node : node + 1], connect(nothing, 1))).logits
+        alone = built(GraphInputs(x[node : node + 1], connect(sp.csr_array((1, 1)), CPU))).logits
         torch.testing.assert_close(alone[0], together[node])
 
 
-def test_edges_weigh_what_the_symmetric_normalisation_says():
-    edges = inputs(np.zeros((NUM_NODES, 1))).edges
-    dense = torch.zeros(NUM_NODES, NUM_NODES)
-    dense[edges.index[1], edges.index[0]] = edges.weight
-    assert edges.index.shape[1] == int(WITH_LOOPS.sum())
-    torch.testing.assert_close(dense, torch.diag(DEGREES**-0.5) @ WITH_LOOPS @ torch.diag(DEGREES**-0.5))
+@pytest.fixture
+def dtype(request):
+    """Of all that is made while a test runs."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(request.param)
+    yield request.param
+    torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], indirect=True)
+@pytest.mark.parametrize("kind", KINDS)
+def test_answers_and_gradients_are_those_of_pytorch_geometrics_layers(kind, dtype):
+    graph = generate_graph(seed=3)
+    built = network(kind, num_layers=3)
+    features = torch.randn(graph.num_nodes, NUM_FEATURES, requires_grad=True)
+    into = torch.randn(graph.num_nodes, NUM_CLASSES)
+    found = built(GraphInputs(features, connect(graph.adjacency, CPU))).logits
+    expected = logits_by_pyg(built, features, torch.from_numpy(graph.edge_index))
+    single = dtype == torch.float32
+    assert_near([found.detach()], [expected.detach()], 1e-6 if single else 1e-14)
+    gradients = [
+        torch.autograd.grad(logits, (features, *built.parameters()), into) for logits in (found, expected)
+    ]
+    assert_near(*gradients, 1e-5 if single else 1e-13)
+
+
+def assert_near(found, expected, tolerance: float) -> None:
+    """No further apart than the tolerance times the largest number expected.
+
+    Of all tensors together: a gradient of attention alone may be nothing but what rounding leaves of zero.
+    """
+    scale = max(tensor.abs().max() for tensor in expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=float(tolerance * scale))
+
+
+class LargestTensor(TorchDispatchMode):
+    """Notes the largest number of elements that any operation gave."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        results = function(*args, **(kwargs or {}))
+        for result in results if isinstance(results, (tuple, list)) else (results,):
+            if isinstance(result, torch.Tensor):
+                self.numel = max(self.numel, result.numel())
+        return results
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_that_is_made_on_the_way_holds_more_than_a_number_for_each_edge(kind):
+    num_nodes = 40
+    edges = connect(sp.csr_array(np.ones((num_nodes, num_nodes)) - np.eye(num_nodes)), CPU)
+    built = network(kind, heads=2, dropout=0.5)
+    with LargestTensor() as largest:
+        built(GraphInputs(torch.randn(num_nodes, NUM_FEATURES), edges)).logits.sum().backward()
+    assert num_nodes * HIDDEN <= largest.numel <= num_nodes**2

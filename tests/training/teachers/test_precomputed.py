@@ -12,7 +12,7 @@ from rbm_training.config import DatasetConfig, load_config
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.graph import GraphError
 from rbm_training.data.loading import load_dataset
-from rbm_training.teachers.precomputed import answer_from, read_logits
+from rbm_training.teachers.precomputed import read_logits, teacher_from_logits
 from tests.training.objects import CPU, SMALL_EXPERIMENT, write_npz
 
 
@@ -56,7 +56,7 @@ def test_the_saved_answers_of_a_teacher_are_distilled_to_a_bundle_from_either_fo
 
 
 def test_a_run_is_answered_for_its_observed_and_its_unseen_nodes(answers, data):
-    result = answer_from(answers, data.task, data.teacher.logits.device)
+    result = teacher_from_logits(answers, data.task, data.teacher.logits.device)
     assert torch.equal(result.logits, data.teacher.logits)
     assert torch.equal(result.unseen_logits, data.teacher.unseen_logits)
     assert result.entropy_shift is None
@@ -137,7 +137,7 @@ def test_every_node_gets_its_own_answer_however_the_unseen_ones_were_held_out(
     else:
         np.savez(tmp_path / "answers.npz", logits=answers)
     task = dataset.task(config, seed)
-    result = answer_from(read_logits(tmp_path / "answers.npz", dataset), task, CPU)
+    result = teacher_from_logits(read_logits(tmp_path / "answers.npz", dataset), task, CPU)
     np.testing.assert_array_equal(result.logits[:, 0], task.observed.node_ids)
     np.testing.assert_array_equal(result.unseen_logits[:, 0], task.graph.node_ids[task.unseen])
     assert len(task.unseen) > 0

@@ -18,7 +18,7 @@ from tests.training.objects import CPU
 def inputs() -> GraphInputs:
     graph = generate_graph(seed=3)
     features = torch.from_numpy(graph.dense_features())
-    return GraphInputs(features, connect(torch.from_numpy(graph.edge_index), graph.num_nodes))
+    return GraphInputs(features, connect(graph.adjacency, CPU))
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def seeded(seed: int = 7) -> torch.Generator:
 
 
 def entropy(teacher, features, edges):
-    probabilities = teacher.answer(GraphInputs(features, edges)).logits.exp().double().numpy()
+    probabilities = teacher.predict(GraphInputs(features, edges)).logits.exp().double().numpy()
     return -(probabilities * np.log(probabilities)).sum(axis=1)
 
 

@@ -12,7 +12,7 @@ import pytest
 from rbm_training.__main__ import main
 from rbm_training.benchmark.plan import EXPERIMENTS
 from rbm_training.config import ConfigError, load_config
-from rbm_training.tuning import load_tuning
+from rbm_training.tuning.space import load_tuning
 from tests.training.objects import SMALL_EXPERIMENT
 
 SEARCHES = sorted((EXPERIMENTS / "searches").glob("*.toml"))
@@ -110,7 +110,9 @@ def test_the_best_experiment_is_the_trial_best_on_validation_and_can_be_run(sear
         ("space.distill={choices = [1]}", "choices: .*at least 2 items"),
         ("space.distill={low = 1}", "found neither or both"),
         ("space.distill={low = 2, high = 1}", "found low = 2 and high = 1; wanted low < high"),
-        ("trials=3", "trials: Extra inputs"),
+        ("trials=3", 'trials: found an unknown key; did you mean "num_trials"'),
+        ("overrides.distill.temprature=2", r"small\.toml: distill\.temprature: found an unknown key"),
+        ("experiment=none.toml", r"none\.toml: No such file"),
     ],
 )
 def test_a_search_that_cannot_be_is_refused_by_name(search, override, message):
@@ -128,9 +130,18 @@ def test_a_shipped_search_varies_fields_that_its_experiment_has(path):
 
 
 def test_a_value_that_no_experiment_takes_is_refused_by_name(search, tmp_path, capsys):
+    search.write_text(SEARCH + '\n[space."student.hidden"]\nlow = -8\nhigh = -1\n')
+    assert main(["tune", str(search), "--out", str(tmp_path / "out")]) == 1
+    assert "student.hidden: Input should be greater than" in capsys.readouterr().err
+
+
+def test_a_field_that_no_experiment_has_is_refused_before_the_search(search, tmp_path, capsys):
     search.write_text(SEARCH + '\n[space."student.hiden"]\nlow = 8\nhigh = 16\n')
     assert main(["tune", str(search), "--out", str(tmp_path / "out")]) == 1
-    assert "student.hiden: Extra inputs" in capsys.readouterr().err
+    assert """found 'student.hiden'; wanted a field of an experiment; did you mean "student.hidden"?""" in (
+        capsys.readouterr().err
+    )
+    assert not (tmp_path / "out").exists()
 
 
 def test_fields_that_do_not_fit_together_cost_a_trial_and_not_the_search(search, tmp_path, capsys):

@@ -53,7 +53,7 @@ def run_student(run: PlannedRun, cache: Path, commit: str | None) -> RunLine:
     distilled = train_student(experiment, data, seed, RunLog(None))
     seconds = time.monotonic() - started
     inputs, teacher = data.inputs, data.teacher
-    predictions = predict_all(distilled.student, inputs)
+    predictions = predict_all(distilled.student, inputs, distilled.batch_rows)
     student = group_accuracies(inputs, predictions.observed, predictions.unseen)
     teachers = group_accuracies(inputs, teacher.logits, teacher.unseen_logits)
     is_inductive = run.identity.setting == "inductive"

@@ -14,6 +14,7 @@ from rbm_training.config import ExperimentConfig
 from rbm_training.config.base import FrozenConfig, Name, Seed
 from rbm_training.config.loading import read_document, validated
 from rbm_training.config.methods import METHODS, merged
+from rbm_training.errors import suggestion
 
 EXPERIMENTS: Final = Path(__file__).parents[2] / "experiments"
 
@@ -50,9 +51,10 @@ class ComparisonConfig(FrozenConfig):
         for name in (*self.methods, *self.method):
             like = self.like(name)
             if like not in METHODS:
+                known = METHODS if name in self.method else [*METHODS, *self.method]
                 raise ValueError(
                     f"found method {like!r}; wanted one of {', '.join(METHODS)}, or a table"
-                    f" [method.{name}] with `like` one of them"
+                    f" [method.{name}] with `like` one of them{suggestion(like, known)}"
                 )
         return self
 

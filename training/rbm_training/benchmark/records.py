@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from rbm_bundle.manifest import Setting
 from rbm_training.config.base import Name, Seed
+from rbm_training.errors import TrainingError
 from rbm_training.evaluation.metrics import production_accuracy
 
 Protocol = Literal["cpf", "public"]
@@ -20,7 +21,7 @@ Accuracy = Annotated[float, Field(ge=0, le=1)]
 """Share of unseen nodes among the nodes that a model in production is asked for (GLNN, section 5.4)."""
 
 
-class ResultsError(Exception):
+class ResultsError(TrainingError):
     """A file of results that cannot be read; says where, what was found and what was wanted."""
 
     def __init__(self, path: Path, line_number: int, found: str, wanted: str) -> None:

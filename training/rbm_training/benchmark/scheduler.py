@@ -8,7 +8,7 @@ import itertools
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
@@ -20,10 +20,11 @@ from rich.console import Console
 from rbm_bundle.folders import replace_file
 from rbm_training.benchmark.jobs import Cell, prepare_cell, run_student
 from rbm_training.benchmark.page import render_results
-from rbm_training.benchmark.plan import ComparisonConfig, PlannedRun, plan
+from rbm_training.benchmark.plan import PlannedRun
 from rbm_training.benchmark.progress import ComparisonProgress
 from rbm_training.benchmark.published import load_published
 from rbm_training.benchmark.records import ResultsFile, RunLine
+from rbm_training.errors import TrainingError
 from rbm_training.runtime.environment import git_commit
 
 RESULTS_FILE: Final = "results.jsonl"
@@ -40,7 +41,7 @@ class Failure:
     reason: str
 
 
-class ComparisonError(Exception):
+class ComparisonError(TrainingError):
     """Some runs of a comparison failed; the others have their lines."""
 
     def __init__(self, failures: list[Failure]) -> None:
@@ -49,18 +50,16 @@ class ComparisonError(Exception):
         super().__init__(f"failed, to be tried again by the next call: {reasons}{more}")
 
 
-def compare(config: ComparisonConfig, folder: Path, console: Console | None = None) -> list[Failure]:
+def compare(planned: Sequence[PlannedRun], folder: Path, console: Console | None = None) -> list[Failure]:
     """Run what is missing from `results.jsonl` in the folder, then render `results.md` beside it.
 
     A run that fails is named in the result; the others go on.
 
     Raises:
-        ConfigError: an experiment that cannot be run as written; nothing was run.
         ResultsError: `results.jsonl` holds something else.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = ResultsFile(folder / RESULTS_FILE)
-    planned = plan(config)
     done = {line.identity for line in file.read()}
     missing = [run for run in planned if run.identity not in done]
     with ComparisonProgress(len(planned), len(planned) - len(missing), console) as progress:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rbm_bundle.manifest import NAME_PATTERN
+from rbm_training.errors import TrainingError
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Weight = Annotated[float, Field(ge=0)]
@@ -17,7 +18,7 @@ MethodName = Literal["glnn", "krd", "nosmog", "mlp", "mlp-flops", "mlp-wide", "m
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 
-class ConfigError(Exception):
+class ConfigError(TrainingError):
     """An experiment that cannot be run as written."""
 
 

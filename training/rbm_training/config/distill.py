@@ -2,10 +2,12 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from rbm_training.config.base import Count, FrozenConfig, Weight
 from rbm_training.config.registry import LOSSES
+
+MAX_DEFAULT_BATCH_ROWS = 65_536
 
 
 class DistillConfig(FrozenConfig):
@@ -29,7 +31,7 @@ class DistillConfig(FrozenConfig):
     """Weight of the loss on inputs that were moved against the student (NOSMOG)."""
     adversarial_radius: Annotated[float, Field(gt=0)] = 0.1
     """How far they are moved, relative to the root mean square of the features, and of the positions."""
-    losses: dict[str, Weight] = Field(default={})
+    losses: dict[Annotated[str, AfterValidator(LOSSES.known)], Weight] = Field(default={})
     """Weights of losses that have no field of their own, as those that plugins register, by their names."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
     """Of Adam."""
@@ -45,16 +47,13 @@ class DistillConfig(FrozenConfig):
     """Inductive: weight of the pseudo-unseen nodes in the validation that selects; the observed ones have the
     rest."""
     batch_rows: Count | None = None
-    """Rows a forward pass takes; unset: all."""
+    """Rows a forward pass takes, in training and in evaluation; unset: all, up to 65,536."""
     step_after: Literal["epoch", "batch"] = "epoch"
     """When the optimiser makes a step: once an epoch, whatever the batches, or after each of them."""
 
-    @field_validator("losses")
-    @classmethod
-    def _losses_are_known(cls, losses: dict[str, float]) -> dict[str, float]:
-        for name in losses:
-            LOSSES.known(name)
-        return losses
+    def rows_per_pass(self, num_rows: int) -> int:
+        """Rows that a forward pass takes where there are `num_rows` to learn from."""
+        return self.batch_rows or min(num_rows, MAX_DEFAULT_BATCH_ROWS)
 
     @model_validator(mode="after")
     def _batches_exist(self) -> "DistillConfig":

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from rbm_training.config.base import ConfigError, FrozenConfig
 from rbm_training.config.experiment import ExperimentConfig
+from rbm_training.config.messages import in_words
 
 AnyConfig = TypeVar("AnyConfig", bound=FrozenConfig)
 
@@ -32,7 +33,7 @@ def validated(kind: type[AnyConfig], document: Mapping[str, Any], source: object
     try:
         return kind.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_in_words(error)}") from error
+        raise ConfigError(f"{source}: {in_words(error, kind)}") from error
 
 
 def as_toml(config: ExperimentConfig) -> str:
@@ -74,12 +75,3 @@ def _value(text: str) -> Any:  # noqa: ANN401 - whatever TOML can say
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
-
-
-def _in_words(error: ValidationError) -> str:
-    parts = []
-    for issue in error.errors():
-        place = ".".join(str(part) for part in issue["loc"])
-        found = "" if issue["type"] in ("missing", "value_error") else f" (found {issue['input']!r})"
-        parts.append(f"{place or 'experiment'}: {issue['msg']}{found}")
-    return "; ".join(parts)

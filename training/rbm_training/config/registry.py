@@ -4,9 +4,12 @@ A built-in kind is an address, one line, so that reading an experiment imports n
 plugin registers objects of its own. docs/contributing-a-student.md walks through each.
 """
 
+import hashlib
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic_core import PydanticCustomError
@@ -122,3 +125,21 @@ def import_plugins(names: Iterable[str]) -> None:
             raise ConfigError(
                 f"found plugin {name!r}, which cannot be imported ({found}); wanted a module on Python's path"
             ) from error
+
+
+def plugin_digests(names: Iterable[str]) -> dict[str, str]:
+    """The SHA-256 of the source of each plugin by its name, of a package that of all modules in it."""
+    return {name: _digest(name) for name in names}
+
+
+def _digest(name: str) -> str:
+    spec = importlib.util.find_spec(name)
+    assert spec is not None, "the experiment has imported it"
+    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+    modules = sorted(path for folder in folders for path in folder.rglob("*.py"))
+    if not folders and spec.origin is not None:
+        modules = [Path(spec.origin)]
+    digest = hashlib.sha256()
+    for module in modules:
+        digest.update(module.read_bytes())
+    return digest.hexdigest()

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from rbm_bundle.manifest import Setting
+from rbm_training.errors import TrainingError
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -20,11 +21,14 @@ UNLABELLED = -1
 SPARSE_SHARE = 1 / 8  # of non-zeros, up to which features are kept sparse and enter a sparse first layer
 
 
-class GraphError(Exception):
+class GraphError(TrainingError):
     """A graph, or a split of it, that nothing can be learnt from."""
 
     def __init__(self, source: str, found: str, wanted: str) -> None:
-        super().__init__(f"{source}: found {found}; wanted {wanted}")
+        super().__init__(source, found, wanted)  # all three, so that it can be sent from process to process
+
+    def __str__(self) -> str:
+        return "{}: found {}; wanted {}".format(*self.args)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,14 +52,17 @@ def bag_sums(matrix: Tensor, offsets: Tensor, members: Tensor, weights: Tensor) 
 def sparse_product(
     weight: Tensor, offsets: Tensor, columns: Tensor, values: Tensor, layout: ByColumn | None
 ) -> Tensor:
-    """x W, (B, H), for sparse x (B, F) and W (F, H).
+    """x W, (B, H), for sparse x (B, F) and W (F, H); gradients reach W and the stored values.
 
     Args:
         layout: that of x, which spares the gradient of W the sorting.
     """
-    if values.requires_grad:  # torch's own gradient reaches them too
+    if values.requires_grad and layout is None:  # torch's own gradient of W needs no sorting, only time
         return bag_sums(weight, offsets, columns, values)
-    product = _SparseProduct.apply(weight, offsets, columns, values, layout)  # type: ignore[no-untyped-call]
+    product = bag_sums(weight.detach(), offsets, columns, values)
+    product = _GradientByColumn.apply(  # type: ignore[no-untyped-call]
+        product, weight, offsets, columns, values, layout
+    )
     return cast(Tensor, product)
 
 
@@ -74,12 +77,16 @@ class _Context(Protocol):
         """Keep tensors as torch wants them kept."""
 
 
-class _SparseProduct(torch.autograd.Function):
-    """The product for values that nobody learns."""
+class _GradientByColumn(torch.autograd.Function):
+    """The product as it is, to which W seems constant, and the gradient of W.
+
+    The gradient goes on to the product unchanged, and from there to the values if somebody learns them.
+    """
 
     @staticmethod
     def forward(
         ctx: _Context,
+        product: Tensor,
         weight: Tensor,
         offsets: Tensor,
         columns: Tensor,
@@ -88,12 +95,14 @@ class _SparseProduct(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(offsets, columns, values)
         ctx.layout, ctx.num_columns = layout, len(weight)
-        return bag_sums(weight, offsets, columns, values)
+        return product.view_as(product)
 
     @staticmethod
     def backward(ctx: _Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         offsets, columns, values = ctx.saved_tensors
         layout = ctx.layout or by_column(offsets, columns, ctx.num_columns)
         (gradient,) = gradients
-        product = bag_sums(gradient.contiguous(), layout.offsets, layout.rows, values[layout.places])
-        return product, None, None, None, None
+        transposed = bag_sums(
+            gradient.contiguous(), layout.offsets, layout.rows, values.index_select(0, layout.places)
+        )
+        return gradient, transposed, None, None, None, None

@@ -7,6 +7,7 @@ Dimension letters: B rows, F sparse columns, P dense columns beside them, D = F 
 width.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import overload
 
@@ -120,6 +121,15 @@ def to_multiply(x: Rows) -> Rows:
     return x if isinstance(x, Tensor) else x.with_layout()
 
 
+def row_batches(x: Rows, batch_rows: int, wanted: Tensor | None = None) -> Iterator[Rows]:
+    """The rows, or those `wanted` by number, in order and at most `batch_rows` at a time."""
+    if wanted is None and len(x) <= batch_rows:
+        yield x
+        return
+    rows = torch.arange(len(x), device=x.device) if wanted is None else wanted
+    yield from (x[batch] for batch in rows.split(batch_rows))
+
+
 def as_array(x: Rows) -> Matrix:
     """The rows (B, D) as scikit-learn takes them."""
     return x.detach().cpu().numpy() if isinstance(x, Tensor) else x.to_scipy()
@@ -153,6 +163,10 @@ def squared_norms(x: Rows) -> Tensor:
     return sparse_part + x.dense.pow(2).sum(dim=1)
 
 
+@overload
+def dropout(x: Tensor, probability: float, training: bool) -> Tensor: ...
+@overload
+def dropout(x: Rows, probability: float, training: bool) -> Rows: ...
 def dropout(x: Rows, probability: float, training: bool) -> Rows:
     """Inverted dropout; a zero stays one either way, so only stored values are drawn for."""
     if probability == 0 or not training:
@@ -185,12 +199,15 @@ def only_positions(x: Rows, num_features: int) -> Rows:
 
 
 def weighted_sums(weights: Tensor, x: Rows) -> Tensor:
-    """Σ_b w_be x_b for each e: weights (B, E) and rows (B, D) give (E, D)."""
+    """Σ_b w_be x_b for each e: weights (B, E) and rows (B, D) give (E, D).
+
+    Of sparse rows one e after another, so that there never are E times as many numbers as stored values.
+    """
     if isinstance(x, Tensor):
         return weights.T @ x
-    contributions = weights[x.row_of_each()] * x.values.unsqueeze(1)  # (nnz, E)
-    sparse_part = weights.new_zeros(x.num_columns, weights.shape[1]).index_add(0, x.columns, contributions)
-    return torch.cat([sparse_part.T, weights.T @ x.dense], dim=1)
+    rows, nothing = x.row_of_each(), weights.new_zeros(x.num_columns)
+    sums = [nothing.index_add(0, x.columns, each[rows] * x.values) for each in weights.T]
+    return torch.cat([torch.stack(sums), weights.T @ x.dense], dim=1)
 
 
 def dense_row(x: Rows, row: int) -> Tensor:

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rbm_training.data.sparse_product import bag_sums
+
 Tempering = Literal["normalised", "raw_logprob"]
 
 
@@ -64,12 +66,19 @@ def soft_targets(
     num_pairs = torch.ones_like(negative_entropy)
     if pairs is None:
         return SoftTargets(mass, negative_entropy, num_pairs)
-    student, teacher = pairs
-    return SoftTargets(
-        mass.index_add(0, student, mass[teacher]),
-        negative_entropy.index_add(0, student, negative_entropy[teacher]),
-        num_pairs.index_add(0, student, torch.ones_like(negative_entropy[teacher])),
-    )
+    sums = _sums_over_pairs(torch.column_stack([mass, negative_entropy, num_pairs]), pairs)
+    return SoftTargets(sums[:, :-2], sums[:, -2], sums[:, -1])
+
+
+def _sums_over_pairs(values: Tensor, pairs: Tensor) -> Tensor:
+    """Each node's row of values (N, C) and those of its pairs' teacher nodes, added up, (N, C), without a row
+    for each pair in between."""
+    N = len(values)
+    own = torch.arange(N, device=values.device).expand(2, -1)
+    student, teacher = torch.cat([own, pairs], dim=1)
+    offsets = F.pad(torch.bincount(student, minlength=N).cumsum(0), (1, 0))
+    members = teacher[student.argsort(stable=True)]
+    return bag_sums(values, offsets, members, torch.ones_like(members, dtype=values.dtype))
 
 
 def distillation_sum(

@@ -10,7 +10,7 @@ import torch
 
 from rbm_training.config import ExperimentConfig, StudentConfig
 from rbm_training.config.registry import AUTO, STUDENTS
-from rbm_training.distillation.predictions import predict_all
+from rbm_training.distillation.predictions import evaluate, predict_all
 from rbm_training.distillation.released import ReleasedTrainer
 from rbm_training.distillation.trainer import StudentTrainer
 from rbm_training.distillation.training_data import TrainingData
@@ -27,7 +27,8 @@ OnEpoch = Callable[[EpochMetrics], None]
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
-    """An epoch: its accuracies, the parts of its loss, and the use of each layer of several experts."""
+    """An epoch: its accuracies, the parts of its loss, and how validation nodes use each layer of several
+    experts."""
 
     metrics: EpochMetrics
     terms: dict[str, float]
@@ -40,7 +41,7 @@ class DistilledStudent:
 
     `validation` is what it was selected by, `selected_epoch` None for an ensemble, whose members each have
     their own, and `history` that of the first member. `test_accuracy_max` is the highest test accuracy of any
-    epoch.
+    epoch. `batch_rows` is how many rows it is asked about at a time.
     """
 
     student: Student
@@ -49,6 +50,7 @@ class DistilledStudent:
     selected_epoch: int | None
     test_accuracy_max: float | None
     history: list[EpochRecord]
+    batch_rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,13 @@ def train_student(
 ) -> DistilledStudent:
     """Distil the teacher into a student of the kind asked for; the epoch that validation prefers."""
     return _StudentTraining(config, data, log, on_epoch).train(seed)
+
+
+def student_shape(config: ExperimentConfig, kind: str) -> StudentConfig:
+    """Return the student of a kind that an experiment describes; the released code has experts in all
+    layers."""
+    layers = "all" if config.compat == "released" else config.student.moe_layers
+    return config.student.model_copy(update={"kind": kind, "moe_layers": layers})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +91,9 @@ class _StudentTraining:
             return max(students, key=lambda trained: trained.validation.preference)
         return self._train_kind(kind, seed)
 
-    def _train_kind(self, kind: str, seed: int) -> DistilledStudent:
-        shape = self._shape(kind)
-        costs = student_kind(kind).costs(self._widths(shape), shape)
-        num_members = student_kind(kind).num_members(shape)
+    def _train_kind(self, name: str, seed: int) -> DistilledStudent:
+        kind, shape = student_kind(name), student_shape(self.config, name)
+        costs, num_members = kind.costs(self._widths(shape), shape), kind.num_members(shape)
         if num_members is not None:
             members = [self._train_one(shape, seed + 1000 * member) for member in range(num_members)]
             return self._calibrated(self._ensemble(members, costs))
@@ -94,13 +102,10 @@ class _StudentTraining:
         assert best is not None, "an epoch was observed"
         most = trained.early_stopping.test_accuracy_max
         return self._calibrated(
-            DistilledStudent(trained.student, costs, best, best.epoch, most, trained.history)
+            DistilledStudent(
+                trained.student, costs, best, best.epoch, most, trained.history, self._batch_rows
+            )
         )
-
-    def _shape(self, kind: str) -> StudentConfig:
-        """The student to train; the released code has experts in all layers."""
-        layers = "all" if self.config.compat == "released" else self.config.student.moe_layers
-        return self.config.student.model_copy(update={"kind": kind, "moe_layers": layers})
 
     def _train_one(self, shape: StudentConfig, seed: int) -> "_Trained":
         torch.manual_seed(seed)
@@ -138,6 +143,10 @@ class _StudentTraining:
             self.on_epoch(metrics)
         return metrics
 
+    @property
+    def _batch_rows(self) -> int:
+        return self.config.distill.rows_per_pass(len(self.data.inputs.labels))
+
     def _widths(self, shape: StudentConfig) -> list[int]:
         num_inputs, num_classes = self.data.inputs.scaled.shape[1], self.data.teacher.logits.shape[1]
         return student_kind(shape.kind).widths(num_inputs, num_classes, shape)
@@ -146,11 +155,13 @@ class _StudentTraining:
         students = [member.student for member in members]
         student = student_kind(students[0].kind).join(students)
         weight = self.config.distill.pseudo_unseen_weight
-        metrics = predict_all(student, self.data.inputs).metrics(self.data.inputs, weight, epoch=0)
-        return DistilledStudent(student, costs, metrics, None, None, members[0].history)
+        inputs, history = self.data.inputs, members[0].history
+        metrics = evaluate(student, inputs, self._batch_rows).metrics(inputs, weight, epoch=0)
+        return DistilledStudent(student, costs, metrics, None, None, history, self._batch_rows)
 
     @torch.no_grad()
     def _calibrated(self, trained: DistilledStudent) -> DistilledStudent:
-        logits, labels = predict_all(trained.student, self.data.inputs).all_validation(self.data.inputs)
+        predictions = predict_all(trained.student, self.data.inputs, trained.batch_rows)
+        logits, labels = predictions.evaluation(self.data.inputs).all_validation(self.data.inputs)
         trained.student.temperature.fill_(fit_temperature(logits, labels))
         return trained

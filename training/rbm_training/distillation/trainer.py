@@ -22,7 +22,7 @@ from rbm_training.distillation.losses import (
     soft_targets,
 )
 from rbm_training.distillation.neighbour_pairs import pair_sampler, pairs_are_promising
-from rbm_training.distillation.predictions import predict_all
+from rbm_training.distillation.predictions import Evaluation, evaluate, predict_all
 from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics
 from rbm_training.students.kind import student_kind
 from rbm_training.students.memory import Memory
@@ -91,8 +91,8 @@ class StudentTrainer:
         self.routing_started = True
 
     def _lay_out_routing(self, seed: int) -> None:
-        kind = student_kind(self.student.kind)
-        kind.start_routing(self.student.eval(), self.inputs.scaled, self.routing, seed)
+        kind, scaled = student_kind(self.student.kind), self.inputs.scaled
+        kind.start_routing(self.student.eval(), scaled, self.routing, seed, self.batch_rows)
 
     def train_epoch(self) -> None:
         """Learn from all observed nodes, then move the memory."""
@@ -121,7 +121,7 @@ class StudentTrainer:
     @property
     def batch_rows(self) -> int:
         """Rows that a forward pass takes."""
-        return self.config.batch_rows or len(self.inputs.labels)
+        return self.config.rows_per_pass(len(self.inputs.labels))
 
     @property
     def in_one_batch(self) -> bool:
@@ -160,12 +160,19 @@ class StudentTrainer:
             self.last_terms[MEMORY_SIMILARITY] = float(similarities.mean())
 
     def measure(self, epoch: int) -> EpochMetrics:
-        """Accuracies of this epoch; refits the pair sampler and notes the routing from the same."""
-        predictions = predict_all(self.student, self.inputs)
-        if self.sampler is not None and self._epochs_done >= REFIT_AFTER_EPOCHS:
-            self.sampler.refit(predictions.observed.argmax(dim=1) == self.teacher_logits.argmax(dim=1))
-        self.last_use = self.monitor.observe(predictions.layers)
-        return predictions.metrics(self.inputs, self.config.pseudo_unseen_weight, epoch)
+        """Accuracies of this epoch; notes how validation nodes are routed, and refits the pair sampler."""
+        evaluation = self._evaluate()
+        self.last_use = self.monitor.observe(evaluation.choices)
+        return evaluation.metrics(self.inputs, self.config.pseudo_unseen_weight, epoch)
+
+    def _evaluate(self) -> Evaluation:
+        """Ask about validation and test nodes alone, unless the sampler wants to know where all nodes agree
+        with the teacher."""
+        if self.sampler is None or self._epochs_done < REFIT_AFTER_EPOCHS:
+            return evaluate(self.student, self.inputs, self.batch_rows)
+        predictions = predict_all(self.student, self.inputs, self.batch_rows)
+        self.sampler.refit(predictions.observed.argmax(dim=1) == self.teacher_logits.argmax(dim=1))
+        return predictions.evaluation(self.inputs)
 
     def restore(self, early_stopping: EarlyStopping, seed: int) -> EpochMetrics:
         """Bring the student back to its best epoch."""

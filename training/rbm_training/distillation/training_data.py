@@ -3,6 +3,7 @@
 Dimension letters: N observed nodes, M directed edges, C classes.
 """
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,17 +12,18 @@ import torch
 from torch import Tensor
 
 from rbm_training.config import ExperimentConfig, PrecomputedTeacherConfig, TeacherConfig
+from rbm_training.config.registry import plugin_digests
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.graph import Floats, Graph, GraphError, Task
 from rbm_training.data.scaling import InputScaling
 from rbm_training.distillation.inputs import StudentInputs, student_inputs
 from rbm_training.encodings.encode import encode_positions
 from rbm_training.encodings.unseen import infer_positions
-from rbm_training.runtime.artifacts import ArtifactStore
+from rbm_training.runtime.artifacts import Artifact, ArtifactStore
 from rbm_training.runtime.environment import describe_environment, pick_device, seed_everything
 from rbm_training.runtime.log import RunLog
 from rbm_training.teachers import TeacherResult, train_teacher
-from rbm_training.teachers.precomputed import answer_from, read_logits
+from rbm_training.teachers.precomputed import read_logits, teacher_from_logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +44,10 @@ class TrainingData:
 
 
 def prepare_training_data(
-    config: ExperimentConfig, dataset: Dataset, seed: int, log: RunLog, cache: ArtifactStore | None = None
+    config: ExperimentConfig, dataset: Dataset, seed: int, log: RunLog, store: ArtifactStore | None = None
 ) -> TrainingData:
     """Teacher and positions of one seed. Each stage starts from the seed alone, so that nothing depends on
-    which stages were found in the cache.
+    which artifacts were there.
 
     Raises:
         GraphError: a malformed split or saved teacher.
@@ -56,13 +58,27 @@ def prepare_training_data(
     seed_everything(seed, config.num_threads)
     scaling = fit_scaling(config, task).to(device)
     source = _Source(config, dataset, task, seed, log, device)
-    teacher, positions = source.teacher(scaling, cache), source.positions(cache)
+    teacher, positions = source.teacher(scaling, store), source.positions(store)
     pseudo_unseen = infer_positions(task.graph, task.observed_nodes, positions, task.pseudo_unseen)
     known = np.concatenate([positions, pseudo_unseen])
     unseen = infer_positions(task.graph, task.known_nodes, known, task.unseen)
     inputs = student_inputs(task, scaling, positions, unseen, pseudo_unseen)
     edges = torch.from_numpy(task.observed.edge_index).to(device)
     return TrainingData(task, scaling, teacher, positions, known, inputs, edges)
+
+
+def cache_key(config: ExperimentConfig, dataset: Dataset, seed: int, *tables: str) -> dict[str, Any]:
+    """Return what a stage depends on: the data, the split, the seed, the libraries and the device, the code
+    of plugins, and some tables of the experiment."""
+    document = config.model_dump(mode="json")
+    read = {name: document[name] for name in ("num_threads", *tables)}
+    split = {k: v for k, v in document["dataset"].items() if k not in ("root", "path", "kind", "name")}
+    made_with = {"seed": seed, "environment": describe_environment(), **read}
+    if "teacher" in tables and isinstance(config.teacher, PrecomputedTeacherConfig):
+        made_with["logits"] = hashlib.sha256(config.teacher.logits.read_bytes()).hexdigest()
+    if config.plugins:  # of whose kinds any stage may be made
+        made_with["plugins"] = plugin_digests(config.plugins)
+    return {"data": dataset.sha256(), "split": split, **made_with}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,41 +92,31 @@ class _Source:
     log: RunLog
     device: torch.device
 
-    def positions(self, cache: ArtifactStore | None) -> Floats:
-        def make() -> Floats:
-            return encode_positions(self.task, self.config.positions, self.seed, self.log)
+    def positions(self, store: ArtifactStore | None) -> Floats:
+        def make() -> Artifact:
+            positions = encode_positions(self.task, self.config.positions, self.seed, self.log)
+            return Artifact({"positions": positions})
 
-        if cache is None:
-            return make()
-        found = cache.arrays("positions", self._cache_key("positions"), lambda: {"positions": make()})
-        return np.asarray(found["positions"], np.float32)
+        key = cache_key(self.config, self.dataset, self.seed, "positions")
+        found = make() if store is None else store.get("encodings", key, make)
+        return np.array(found.arrays["positions"], np.float32)
 
-    def teacher(self, scaling: InputScaling, cache: ArtifactStore | None) -> TeacherResult:
-        def make() -> TeacherResult:
-            if isinstance(self.config.teacher, PrecomputedTeacherConfig):
-                saved = read_logits(self.config.teacher.logits, self.dataset)
-                return answer_from(saved, self.task, self.device)
+    def teacher(self, scaling: InputScaling, store: ArtifactStore | None) -> TeacherResult:
+        if isinstance(self.config.teacher, PrecomputedTeacherConfig):
+            saved = read_logits(self.config.teacher.logits, self.dataset)
+            return teacher_from_logits(saved, self.task, self.device)
+        if store is None:
             return self._train_teacher(scaling, self.config.teacher)
-
-        if cache is None or isinstance(self.config.teacher, PrecomputedTeacherConfig):
-            return make()
-        cache_key = {"scaling": self.config.scaling.features, **self._cache_key("teacher", "compat")}
-        found = cache.arrays("teacher", cache_key, lambda: make().as_arrays())
-        return TeacherResult.from_arrays(found, self.device)
+        teacher = self.config.teacher
+        key = cache_key(self.config, self.dataset, self.seed, "teacher", "compat")
+        key["scaling"] = self.config.scaling.features
+        found = store.get("teacher", key, lambda: Artifact(self._train_teacher(scaling, teacher).as_arrays()))
+        return TeacherResult.from_arrays(found.arrays, self.device)
 
     def _train_teacher(self, scaling: InputScaling, config: TeacherConfig) -> TeacherResult:
         seed_everything(self.seed, self.config.num_threads)
         unit_noise = self.config.compat == "released"
         return train_teacher(self.task, scaling, config, self.seed, self.device, self.log, unit_noise)
-
-    def _cache_key(self, *parts: str) -> dict[str, Any]:
-        """What a stage depends on: the data, the split, the seed, the libraries and the device, and some
-        parts of the experiment."""
-        document = self.config.model_dump(mode="json")
-        wanted = {part: document[part] for part in ("num_threads", *parts)}
-        split = {k: v for k, v in document["dataset"].items() if k not in ("root", "path", "kind", "name")}
-        made_with = {"seed": self.seed, "environment": describe_environment(), **wanted}
-        return {"data": self.dataset.sha256(), "split": split, **made_with}
 
 
 def check(config: ExperimentConfig, dataset: Dataset) -> None:

@@ -10,14 +10,17 @@ from typing import Any
 
 from torch import nn
 
+from rbm_training.errors import TrainingError
 
-class DivergedError(Exception):
+
+class DivergedError(TrainingError):
     """A training that left the numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class EpochMetrics:
     """One epoch, measured in evaluation mode. `test_accuracy` is recorded, never selected on.
+    It is nan where nobody reads it, as with teachers.
 
     With pseudo-unseen nodes, validation is a mean over both kinds of validation nodes, observed and
     pseudo-unseen, each with a weight of its own.
@@ -26,7 +29,7 @@ class EpochMetrics:
     epoch: int
     val_accuracy: float
     val_loss: float
-    test_accuracy: float
+    test_accuracy: float = math.nan
 
     @property
     def preference(self) -> tuple[float, float]:

@@ -3,13 +3,17 @@
 Dimension letters: N nodes, C classes.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from torch import Tensor
+
+if TYPE_CHECKING:  # reports and results are read without torch
+    from torch import Tensor
 
 UNSEEN_SHARE = 0.2  # of the nodes that production sees
 
 
-def accuracy(logits: Tensor, labels: Tensor) -> float:
+def accuracy(logits: "Tensor", labels: "Tensor") -> float:
     """Share of rows whose largest logit is the label; logits (N, C), labels (N,). NaN without rows."""
     return float((logits.argmax(dim=1) == labels).double().mean())
 

@@ -1,7 +1,6 @@
 """The last step of a run: graphs, parity, manifest, bundle."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from rbm_training.data.graph import Features, Floats
 from rbm_training.export.graphs import build_graph, tensor_specs
 from rbm_training.export.model_card import render_model_card
 from rbm_training.export.parity import check_graphs, draw_reference, golden_spec, record_golden
+from rbm_training.runtime.environment import time_of_making
 from rbm_training.students.kind import student_kind
 from rbm_training.students.student import Student
 
@@ -74,7 +74,7 @@ def _describe(request: ExportRequest, golden: GoldenRows) -> Manifest:
     inputs, outputs = tensor_specs(request.student, form)
     return Manifest(
         name=request.name,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        created_at=time_of_making(),
         labels=request.labels,
         graphs={
             "cpu": GraphEntry(file=GROUPED_FILE, inputs=inputs, outputs=outputs),

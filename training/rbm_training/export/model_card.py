@@ -20,8 +20,7 @@ def render_model_card(manifest: Manifest) -> str:
         "|---|--:|",
         *_metric_rows(manifest),
         "",
-        f"Accuracies are means over {metrics.num_runs} run(s);"
-        " the exported student is the one best on validation.",
+        f"The accuracies are this student's, of {metrics.num_runs} run(s) the one best on validation.",
         "",
         "## Student",
         "",
@@ -85,6 +84,7 @@ def _metric_rows(manifest: Manifest) -> list[str]:
     named = {
         "validation accuracy": metrics.val_accuracy,
         "test accuracy": metrics.test_accuracy,
+        "test accuracy, mean over runs": metrics.test_accuracy_mean,
         "test accuracy, standard deviation over runs": metrics.test_accuracy_std,
         "teacher's test accuracy": metrics.teacher_test_accuracy,
         "unseen-node accuracy": metrics.unseen_accuracy,

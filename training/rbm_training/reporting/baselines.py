@@ -13,8 +13,9 @@ from rbm_training.config import ExperimentConfig
 from rbm_training.config.loading import validated
 from rbm_training.config.methods import METHODS, merged
 from rbm_training.data.dataset import Dataset
-from rbm_training.distillation.predictions import predict_all
-from rbm_training.distillation.train import DistilledStudent, train_student
+from rbm_training.distillation.predictions import evaluate
+from rbm_training.distillation.student_artifact import trained_student
+from rbm_training.distillation.train import DistilledStudent
 from rbm_training.distillation.training_data import TrainingData, prepare_training_data
 from rbm_training.evaluation.early_stopping import DivergedError
 from rbm_training.export.graphs import build_graph
@@ -38,14 +39,14 @@ class TrainedStudent:
 
 
 def train_baselines(
-    config: ExperimentConfig, dataset: Dataset, seed: int, log: RunLog, cache: ArtifactStore
+    config: ExperimentConfig, dataset: Dataset, seed: int, log: RunLog, store: ArtifactStore
 ) -> list[TrainedStudent]:
     """The students that `report.baselines` names, for one seed; one that diverges is left out."""
     baselines = []
     for name, experiment in baseline_experiments(config).items():
-        data = prepare_training_data(experiment, dataset, seed, log, cache)
+        data = prepare_training_data(experiment, dataset, seed, log, store)
         try:
-            distilled = train_student(experiment, data, seed, log)
+            distilled = trained_student(experiment, dataset, data, seed, log, store)
         except DivergedError as error:
             log.event("baseline_diverged", baseline=name, reason=str(error))
         else:
@@ -75,7 +76,7 @@ def describe_method(trained: TrainedStudent) -> Method:
     return Method(
         name=trained.name,
         val_accuracy=distilled.validation.val_accuracy,
-        test_accuracy=predict_all(distilled.student, inputs).test_accuracy(inputs),
+        test_accuracy=evaluate(distilled.student, inputs, distilled.batch_rows).test_accuracy(inputs),
         num_parameters=distilled.costs.num_parameters,
         flops_per_node=distilled.costs.flops_per_node,
         latency_microseconds_alone=_microseconds_per_row(session, trained.data, 1),

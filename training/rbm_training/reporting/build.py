@@ -4,7 +4,6 @@ Dimension letters: S seeds, C classes.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from rbm_training.reporting.report_data import (
 )
 from rbm_training.reporting.summary import RunReport, SeedReport
 from rbm_training.reporting.training_curves import tell
+from rbm_training.runtime.environment import time_of_making
 
 
 def build_report_data(
@@ -37,7 +37,8 @@ def build_report_data(
     baselines: Sequence[TrainedStudent],
 ) -> ReportData:
     """Everything the page shows: of the exported student, and of the baselines trained beside it."""
-    predictions = predict_all(student.distilled.student, student.data.inputs)
+    distilled = student.distilled
+    predictions = predict_all(distilled.student, student.data.inputs, distilled.batch_rows)
     everyone = [student, *baselines]
     return ReportData(
         facts=_facts(config, dataset, report),
@@ -63,7 +64,7 @@ def _facts(config: ExperimentConfig, dataset: Dataset, report: RunReport) -> Run
         student=exported.student,
         seeds=tuple(run.seed for run in report.runs),
         exported_seed=report.exported_seed,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        created_at=time_of_making(),
         git_commit=report.git_commit,
         dataset_sha256=dataset.sha256(),
         versions=report.versions,

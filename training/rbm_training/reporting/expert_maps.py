@@ -7,13 +7,14 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from sklearn.decomposition import TruncatedSVD
 
 from rbm_training.data.sparse_rows import Matrix, as_array
-from rbm_training.distillation.predictions import Predictions
+from rbm_training.distillation.predictions import Predictions, predict
 from rbm_training.reporting.baselines import TrainedStudent
 from rbm_training.reporting.report_data import LayerMap
-from rbm_training.students.routing import LayerRouting
+from rbm_training.students.routing import LayerChoices
 
 MAX_MAPPED_ROWS: Final = 1500
 
@@ -21,32 +22,34 @@ Array = npt.NDArray[Any]
 
 
 def expert_maps(student: TrainedStudent, predictions: Predictions) -> tuple[LayerMap, ...]:
-    """A map of each layer that compares its rows with something."""
-    labels = student.data.inputs.labels.cpu().numpy()
-    layers = student.distilled.student.expert_layers()
-    pairs = enumerate(zip(layers, predictions.layers, strict=True))
+    """A map of each layer that compares its rows with something, on a sample of the labelled nodes."""
+    inputs, model = student.data.inputs, student.distilled.student
+    labels = inputs.labels.cpu().numpy()
+    rows = np.sort(np.random.default_rng(0).permutation(np.flatnonzero(labels >= 0))[:MAX_MAPPED_ROWS])
+    sampled = predict(model, inputs.scaled[torch.from_numpy(rows).to(model.device)]).layers
+    layers = enumerate(zip(model.expert_layers(), predictions.choices, sampled, strict=True))
     return tuple(
-        _map(index, anchors.detach().cpu().numpy(), routing, labels)
-        for index, (layer, routing) in pairs
+        _map(index, anchors.detach().cpu().numpy(), choices, as_array(routing.query), rows, labels)
+        for index, (layer, choices, routing) in layers
         if (anchors := layer.anchors()) is not None
     )
 
 
-def _map(index: int, anchors: Array, routing: LayerRouting, labels: Array) -> LayerMap:
-    """The plane in which the layer's inputs, as routing compares them, spread the most."""
-    keys = as_array(routing.query)
-    experts = routing.experts[:, 0].cpu().numpy()
-    generator = np.random.default_rng(0)
+def _map(
+    index: int, anchors: Array, choices: LayerChoices, keys: Matrix, rows: Array, labels: Array
+) -> LayerMap:
+    """The plane in which the layer's inputs at some rows, as routing compares them, spread the most: anchors
+    (E, D), keys (R, D), rows (R,) among labels (N,)."""
+    experts = choices.experts[:, 0].cpu().numpy()
     labelled = np.flatnonzero(labels >= 0)
-    rows = np.sort(generator.permutation(labelled)[:MAX_MAPPED_ROWS])
-    center = np.asarray(keys[rows].mean(axis=0)).ravel()
-    plane = TruncatedSVD(2, random_state=0).fit(_centered(keys[rows], center)).components_  # (2, D)
-    share = np.zeros((routing.num_experts, int(labels.max()) + 1))
+    center = np.asarray(keys.mean(axis=0)).ravel()
+    plane = TruncatedSVD(2, random_state=0).fit(_centered(keys, center)).components_  # (2, D)
+    share = np.zeros((choices.num_experts, int(labels.max()) + 1))
     np.add.at(share, (experts[labelled], labels[labelled]), 1)
     totals = share.sum(axis=1, keepdims=True)
     return LayerMap(
         layer=index,
-        points=_centered(keys[rows], center) @ plane.T,
+        points=_centered(keys, center) @ plane.T,
         memory=(anchors - center) @ plane.T,
         expert=experts[rows],
         label=labels[rows],

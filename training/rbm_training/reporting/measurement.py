@@ -45,7 +45,7 @@ class GroupAccuracies:
 def measure_seed(data: TrainingData, distilled: DistilledStudent, seed: int, seconds: float) -> SeedReport:
     """Everything that is reported of one seed."""
     student, inputs, teacher = distilled.student, data.inputs, data.teacher
-    predictions = predict_all(student, inputs)
+    predictions = predict_all(student, inputs, distilled.batch_rows)
     test_logits = inputs.test_rows(predictions.observed, predictions.unseen)
     groups = group_accuracies(inputs, predictions.observed, predictions.unseen)
     teacher_groups = group_accuracies(inputs, teacher.logits, teacher.unseen_logits)
@@ -75,7 +75,7 @@ def measure_seed(data: TrainingData, distilled: DistilledStudent, seed: int, sec
             (test_logits / student.temperature).softmax(dim=1), inputs.test_labels
         ),
         calibration_error_uncalibrated=calibration_error(test_logits.softmax(dim=1), inputs.test_labels),
-        expert_usage=expert_usage(predictions.layers),
+        expert_usage=expert_usage(predictions.choices),
         seconds=round(seconds, 3),
     )
 

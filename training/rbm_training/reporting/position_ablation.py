@@ -9,7 +9,7 @@ from scipy.linalg import orthogonal_procrustes
 
 from rbm_training.config import ExperimentConfig
 from rbm_training.data.graph import NOBODY, Floats, Split, make_task
-from rbm_training.distillation.predictions import predict
+from rbm_training.distillation.predictions import predict_rows
 from rbm_training.encodings.encode import encode_positions
 from rbm_training.evaluation.metrics import accuracy
 from rbm_training.reporting.baselines import TrainedStudent
@@ -34,7 +34,7 @@ def measure_unseen(config: ExperimentConfig, student: TrainedStudent) -> UnseenA
 def _accuracy_at(student: TrainedStudent, positions: Floats) -> Floats:
     unseen, model = student.data.inputs.unseen, student.distilled.student
     scaled = model.scaling(unseen.features, torch.from_numpy(positions).to(model.device))
-    logits = predict(model, scaled).logits
+    logits = predict_rows(model, scaled, student.distilled.batch_rows).logits
     return np.array([accuracy(logits, unseen.labels)])
 
 

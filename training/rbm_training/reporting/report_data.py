@@ -94,8 +94,9 @@ class LayerHistory:
 
     `layer` is its number in the student, from 0.
 
-    Shapes: utilisation (T, E), share of the routed rows that each expert got; switching (T,), share of nodes
-    whose first expert is another than an epoch before, NaN at the first routed epoch too.
+    Shapes, all of validation nodes: utilisation (T, E), share of the routed rows that each expert got;
+    switching (T,), share of nodes whose first expert is another than an epoch before, NaN at the first routed
+    epoch too.
     """
 
     layer: int

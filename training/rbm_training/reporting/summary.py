@@ -12,12 +12,13 @@ from rich.table import Table
 
 from rbm_bundle.folders import replace_file
 from rbm_bundle.manifest import Setting
+from rbm_training.errors import TrainingError
 from rbm_training.evaluation.metrics import mean_and_deviation
 
 REPORT_FILE = "report.json"
 
 
-class ReportError(Exception):
+class ReportError(TrainingError):
     """A report that cannot be shown."""
 
 
@@ -61,7 +62,8 @@ class SeedReport:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """All seeds of a run, and which of them was exported."""
+    """All seeds of a run, and which of them was exported: the best on validation, which is a comparison of
+    seeds alone where all were validated on the same nodes (`shares_validation`)."""
 
     name: str
     dataset: str
@@ -71,6 +73,7 @@ class RunReport:
     bundle_id: str
     git_commit: str | None
     versions: dict[str, str]
+    shares_validation: bool
     runs: list[SeedReport]
 
     def to_json(self) -> str:
@@ -137,9 +140,14 @@ def _table(document: dict[str, Any]) -> Table:
     for title, key in rows:
         cells = [_cell(document, prefix + key) for prefix in ("", "teacher_", "baseline_")]
         table.add_row(title, *cells)
-    inflated = document["test_accuracy_max"]
-    if inflated is not None:
-        table.caption = f"highest test accuracy of any epoch, as the released code reports it: {inflated:.4f}"
+    notes = []
+    if document["test_accuracy_max"] is not None:
+        highest = f"{document['test_accuracy_max']:.4f}"
+        notes.append(f"highest test accuracy of any epoch, as the released code reports it: {highest}")
+    if not document.get("shares_validation", True):
+        exported = document["exported_seed"]
+        notes.append(f"exported: seed {exported}, the best on validation nodes that differ from seed to seed")
+    table.caption = "\n".join(notes) or None
     return table
 
 

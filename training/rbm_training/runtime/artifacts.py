@@ -1,39 +1,103 @@
-"""Arrays kept on disk under a digest of what they depend on, so that nothing is computed twice."""
+"""What a stage leaves: arrays and a few facts, on disk under a digest of all that they depend on.
+
+A stage whose artifact is there is not run again. An artifact is a folder, written aside and renamed into
+place, so that a process that is killed leaves it whole or not at all.
+"""
 
 import hashlib
-import io
 import json
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from rbm_bundle.folders import replace_file
+from rbm_bundle.folders import incoming_folder, naming, sync_folder, write_synced
+from rbm_bundle.version import package_version
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+Facts = Mapping[str, Any]
+
+FACTS_FILE: Final = "artifact.json"
+# The stages of a run, in order, and the version of the code of each: raised when its numbers change.
+STAGES: Final = {"encodings": 1, "teacher": 1, "student": 1, "evaluation": 1, "bundle": 1, "report": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """What a stage made. Arrays that were read from disk are mapped, and so read-only."""
+
+    arrays: Arrays = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
 
 
 class ArtifactStore:
-    """Named arrays by what they depend on: any difference in that is another entry."""
+    """Artifacts by their stage and by what they depend on: any difference in that is another artifact.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        remade: stages whose artifacts are made anew, once each, even if they are there.
+    """
+
+    def __init__(self, folder: Path, remade: Collection[str] = ()) -> None:
         self._folder = folder
+        self._remade = frozenset(remade)
+        self._made: set[Path] = set()
         folder.mkdir(parents=True, exist_ok=True)
 
-    def arrays(self, kind: str, cache_key: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
-        """Return the arrays of a kind, from disk when they are there.
+    def get(self, stage: str, cache_key: Mapping[str, Any], make: Callable[[], Artifact]) -> Artifact:
+        """Return the artifact of a stage, from disk when it is there.
 
         Args:
-            cache_key: what they depend on, as JSON has it.
+            cache_key: what it depends on, as JSON has it; the version of the code comes on top.
+
+        Raises:
+            OSError: it cannot be written; names the path.
         """
-        digest = hashlib.sha256(json.dumps(cache_key, sort_keys=True).encode()).hexdigest()
-        path = self._folder / f"{kind}-{digest[:32]}.npz"
-        if not path.exists():
-            buffer = io.BytesIO()
-            arrays: dict[str, Any] = dict(make())
-            np.savez(buffer, **arrays)
-            replace_file(path, buffer.getvalue())
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        found = self.find(stage, cache_key)
+        if found is not None:
+            return found
+        path, text = self._place(stage, cache_key)
+        made = make()
+        shutil.rmtree(path, ignore_errors=True)
+        with naming(path), incoming_folder(self._folder) as folder:
+            _write(folder, made, text)
+            folder.rename(path)
+            sync_folder(self._folder)
+        self._made.add(path)
+        return made
+
+    def find(self, stage: str, cache_key: Mapping[str, Any]) -> Artifact | None:
+        """Return an artifact that is there and is not to be made anew, or None."""
+        path, _ = self._place(stage, cache_key)
+        if not path.is_dir() or (stage in self._remade and path not in self._made):
+            return None
+        facts = json.loads((path / FACTS_FILE).read_bytes())["facts"]
+        arrays = {file.stem: np.load(file, mmap_mode="r") for file in sorted(path.glob("*.npy"))}
+        return Artifact(arrays, facts)
+
+    def discard(self, stage: str, cache_key: Mapping[str, Any]) -> None:
+        """Forget an artifact, whatever it described is not there any more."""
+        shutil.rmtree(self._place(stage, cache_key)[0], ignore_errors=True)
+
+    def _place(self, stage: str, cache_key: Mapping[str, Any]) -> tuple[Path, str]:
+        code = {"package": package_version(), **_versions_up_to(stage)}
+        text = json.dumps({"code": code, **cache_key}, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return self._folder / f"{stage}-{digest[:32]}", text
+
+
+def _versions_up_to(stage: str) -> dict[str, int]:
+    """The versions of a stage and of those before it, of whose artifacts it is made."""
+    names = list(STAGES)
+    return {name: STAGES[name] for name in names[: names.index(stage) + 1]}
+
+
+def _write(folder: Path, made: Artifact, cache_key: str) -> None:
+    for name, array in made.arrays.items():
+        with (folder / f"{name}.npy").open("wb") as file:
+            np.save(file, np.ascontiguousarray(array))
+    facts = {"depends_on": json.loads(cache_key), "facts": dict(made.facts)}
+    write_synced(folder / FACTS_FILE, json.dumps(facts).encode())

@@ -4,6 +4,7 @@ import os
 import platform
 import random
 import subprocess
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -42,6 +43,14 @@ def describe_environment() -> dict[str, str]:
     """Library versions, Python and processor of this run."""
     found = {package: version(package) for package in RECORDED_PACKAGES}
     return {"python": platform.python_version(), "device": str(pick_device()), **found}
+
+
+def time_of_making() -> str:
+    """Return the time in UTC, ISO 8601 to the second; `SOURCE_DATE_EPOCH` where that is set, so that what is
+    made twice is the same."""
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    moment = datetime.now(UTC) if given is None else datetime.fromtimestamp(int(given), UTC)
+    return moment.isoformat(timespec="seconds")
 
 
 def git_commit() -> str | None:

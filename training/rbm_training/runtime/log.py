@@ -53,7 +53,7 @@ class RunLog:
 
     def __enter__(self) -> "RunLog":
         if self._path:
-            self._file = self._path.open("w", encoding="utf-8", buffering=1)
+            self._file = self._path.open("a", encoding="utf-8", buffering=1)
         self._progress.start()
         return self
 

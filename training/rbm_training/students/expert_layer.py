@@ -101,12 +101,18 @@ class ExpertLayer(nn.Module):
         routing = self.route(x)
         if self.num_experts == 1:
             return dropped @ self.effective_weight()[0] + self.bias[0], routing
-        E, D, H = self.weight.shape
-        flat_weight = self.effective_weight().permute(1, 0, 2).reshape(D, E * H)
-        every_expert = (dropped @ flat_weight).view(-1, E, H) + self.bias  # (B, E, H)
-        gates = routing.gates() if self.weights_learn else routing.gates().detach()
-        mixed = torch.bmm(gates.unsqueeze(1), every_expert).squeeze(1)  # (B, H)
-        return self.scale() * mixed, routing
+        return self.scale() * self._mix(dropped, routing), routing
+
+    def _mix(self, x: Rows, routing: LayerRouting) -> Tensor:
+        """Σ_e w_e · (x W_e + b_e), (B, H): each expert sees the rows that chose it and no others, so that
+        what E experts put out never stands side by side."""
+        weights = routing.weights if self.weights_learn else routing.weights.detach()
+        mixed = self.bias.new_zeros(len(x), self.bias.shape[1])
+        for expert, (weight, bias) in enumerate(zip(self.effective_weight(), self.bias, strict=True)):
+            rows, place = (routing.experts == expert).nonzero(as_tuple=True)
+            output = x[rows] @ weight + bias
+            mixed.index_add_(0, rows, weights[rows, place].unsqueeze(1) * output)
+        return mixed
 
 
 def top_k_experts(similarity: Tensor, top_k: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -86,12 +86,23 @@ class StudentKind(ABC):
         """Make one student of the trained members."""
         raise NotImplementedError(f"{type(self).__name__} has no members")
 
+    def restored(self, scaling: InputScaling, widths: list[int], shape: StudentConfig) -> Student:
+        """A student to read saved weights into: with members, one such as `join` makes.
+
+        Args:
+            widths: [D, H, …, C] of the saved layers.
+        """
+        return build_student(scaling, widths, shape)
+
     @torch.no_grad()
-    def start_routing(self, student: Student, scaled: Rows, config: RoutingConfig, seed: int) -> None:
+    def start_routing(
+        self, student: Student, scaled: Rows, config: RoutingConfig, seed: int, batch_rows: int
+    ) -> None:
         """Make every expert a clone of its layer's first one, and route from now on.
 
         Args:
             scaled: inputs (N, F + P) of the first layer, for what routing is laid out by.
+            batch_rows: rows that a layer is given at a time.
         """
         for layer in student.expert_layers():
             if layer.num_experts > 1:

@@ -14,6 +14,18 @@ from rbm_training.data.sparse_rows import Rows
 
 
 @dataclass(frozen=True, slots=True)
+class LayerChoices:
+    """The experts (B, K) that one layer sent each row to, without the layer's inputs that decided it."""
+
+    experts: Tensor
+    num_experts: int
+
+    def rows(self, rows: Tensor) -> "LayerChoices":
+        """The choices of some rows."""
+        return LayerChoices(self.experts[rows], self.num_experts)
+
+
+@dataclass(frozen=True, slots=True)
 class LayerRouting:
     """How one layer routed a batch.
 
@@ -29,6 +41,10 @@ class LayerRouting:
     routing_margin: Tensor
     num_experts: int
 
+    def choices(self) -> LayerChoices:
+        """Which experts were chosen, and nothing as wide as the layer's input."""
+        return LayerChoices(self.experts, self.num_experts)
+
     def gates(self) -> Tensor:
         """The mixing weight of every expert, zero for those not chosen, (B, E)."""
         nothing = self.weights.new_zeros(len(self.weights), self.num_experts)
@@ -37,7 +53,7 @@ class LayerRouting:
 
 @dataclass(frozen=True, slots=True)
 class LayerUse:
-    """How one layer of several experts was used in an epoch.
+    """How one layer of several experts was used in an epoch, by the rows that were watched.
 
     `usage` is the share of (row, choice) pairs of each expert, `entropy` its entropy relative to the largest
     possible (1: all alike), `switching` the share of rows whose first expert is another than the epoch
@@ -56,7 +72,7 @@ class RoutingMonitor:
     def __init__(self) -> None:
         self._first_choice: dict[int, Tensor] = {}
 
-    def observe(self, layers: Sequence[LayerRouting]) -> list[LayerUse]:
+    def observe(self, layers: Sequence[LayerChoices]) -> list[LayerUse]:
         """Use of each layer that has a choice."""
         before, self._first_choice = self._first_choice, {}
         uses = []
@@ -74,7 +90,7 @@ def _relative_entropy(shares: list[float]) -> float:
     return -sum(share * math.log(share) for share in shares if share > 0) / math.log(len(shares))
 
 
-def expert_usage(layers: Sequence[LayerRouting]) -> list[list[float]]:
+def expert_usage(layers: Sequence[LayerChoices]) -> list[list[float]]:
     """Share of the (row, choice) pairs that each expert of each layer got; rows sum to 1."""
     usage = []
     for layer in layers:

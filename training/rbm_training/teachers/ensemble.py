@@ -17,7 +17,7 @@ class Ensemble:
     members: tuple[GraphNetwork, ...]
 
     @torch.no_grad()
-    def answer(self, inputs: GraphInputs, noise: Tensor | None = None) -> NetworkOutput:
+    def predict(self, inputs: GraphInputs, noise: Tensor | None = None) -> NetworkOutput:
         """Logarithms of the mean probabilities, and the members' representations side by side.
 
         Args:

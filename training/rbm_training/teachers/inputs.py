@@ -1,26 +1,48 @@
-"""A graph as the networks read it. Dimension letters: N nodes, M directed edges, F features."""
+"""A graph as the networks read it. Dimension letters: N nodes, M directed edges, F features, H hidden."""
 
 from dataclasses import dataclass
 
+import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import Tensor
-from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
 from rbm_training.data.graph import Graph
 from rbm_training.data.scaling import InputScaling
+from rbm_training.data.sparse_product import ByColumn, row_of_each, sparse_product
 from rbm_training.data.sparse_rows import Rows, rows_of, to_multiply
 
 
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """Who hears whom: every edge, and each node once as its own neighbour.
+    """Every edge, and each node once as its own neighbour: compressed sparse rows of A + I.
 
-    Shapes: index (2, M + N), sources and targets; weight (M + N,), 1/√(d_u d_v) with d the number of a
-    node's neighbours, itself included (Kipf & Welling 2017).
+    Shapes: offsets (N + 1,), where the edges into each node begin; sources and targets (M + N,); `by_source`
+    the same edges by the node that they come from; weights of edges (M + N,): `mean` 1/d_v and `normalised`
+    1/√(d_u d_v) (Kipf & Welling, ICLR 2017), for an edge from u to v, with d the number of a node's
+    neighbours, itself included.
     """
 
-    index: Tensor
-    weight: Tensor
+    offsets: Tensor
+    sources: Tensor
+    targets: Tensor
+    by_source: ByColumn
+    mean: Tensor
+    normalised: Tensor
+
+    def sums(self, rows: Tensor, weights: Tensor) -> Tensor:
+        """Sum over a node's neighbours of rows (N, H), each times the weight of its edge (M + N,): (N, H).
+
+        No message is stored for any edge, neither here nor for the gradients, which reach rows and weights.
+        """
+        return sparse_product(rows, self.offsets, self.sources, weights, self.by_source)
+
+    def softmax(self, scores: Tensor) -> Tensor:
+        """Shares that sum to 1 over the edges into each node, from scores (M + N,) of all edges."""
+        largest = torch.segment_reduce(scores.detach(), "max", offsets=self.offsets)  # (N,)
+        powers = (scores - largest.index_select(0, self.targets)).exp()
+        totals = torch.segment_reduce(powers, "sum", offsets=self.offsets)
+        return powers / totals.index_select(0, self.targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +53,28 @@ class GraphInputs:
     edges: Edges
 
 
-def connect(edge_index: Tensor, num_nodes: int) -> Edges:
-    """Edges from an edge index (2, M) without loops."""
-    return Edges(*gcn_norm(edge_index, num_nodes=num_nodes, add_self_loops=True))
+def connect(adjacency: sp.csr_array, device: torch.device) -> Edges:
+    """Edges of an adjacency (N, N) that is symmetric and has no loops, on a device.
+
+    Symmetric, it reads by columns as it does by rows: only the weights of the edges change places.
+    """
+    looped = sp.csr_array(adjacency + sp.eye_array(adjacency.shape[0]))
+    looped.sort_indices()
+    offsets, sources = (
+        torch.from_numpy(part.astype(np.int64)).to(device) for part in (looped.indptr, looped.indices)
+    )
+    targets, degrees = row_of_each(offsets), offsets.diff()
+    return Edges(
+        offsets,
+        sources,
+        targets,
+        by_source=ByColumn(offsets, places=sources.argsort(stable=True), rows=sources),
+        mean=(1 / degrees)[targets],
+        normalised=1 / (degrees[sources] * degrees[targets]).sqrt(),
+    )
 
 
 def graph_inputs(graph: Graph, scaling: InputScaling, device: torch.device) -> GraphInputs:
     """A graph and its features on a device."""
-    edges = connect(torch.from_numpy(graph.edge_index).to(device), graph.num_nodes)
-    return GraphInputs(to_multiply(scaling.scale_features(rows_of(graph.features, device))), edges)
+    features = to_multiply(scaling.scale_features(rows_of(graph.features, device)))
+    return GraphInputs(features, connect(graph.adjacency, device))

@@ -12,11 +12,11 @@ from typing import ClassVar, Self
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch_geometric import nn as pyg
 
 from rbm_training.config import TeacherConfig
 from rbm_training.config.registry import TEACHERS
 from rbm_training.data.sparse_rows import dropout
+from rbm_training.teachers.attention import GraphAttention
 from rbm_training.teachers.inputs import Edges, GraphInputs
 
 
@@ -91,14 +91,9 @@ class GraphSage(GraphNetwork):
     summary = "a GraphSAGE teacher"
     drops_features = False
 
-    def __init__(self, widths: list[int], dropout: float) -> None:
-        super().__init__(widths, dropout)
-        self.mean = pyg.SimpleConv(aggr="mean")
-
     def aggregate(self, layer: int, mapped: Tensor, edges: Edges) -> Tensor:
         """The mean over a node and its neighbours."""
-        mean: Tensor = self.mean(mapped, edges.index)
-        return mean
+        return edges.sums(mapped, edges.mean)
 
 
 class GCN(GraphNetwork):
@@ -106,14 +101,9 @@ class GCN(GraphNetwork):
 
     summary = "a GCN teacher"
 
-    def __init__(self, widths: list[int], dropout: float) -> None:
-        super().__init__(widths, dropout)
-        self.sum = pyg.SimpleConv(aggr="sum")
-
     def aggregate(self, layer: int, mapped: Tensor, edges: Edges) -> Tensor:
         """The sum over a node and its neighbours, each by the weight of its edge."""
-        total: Tensor = self.sum(mapped, edges.index, edges.weight)
-        return total
+        return edges.sums(mapped, edges.normalised)
 
 
 class GAT(GraphNetwork):
@@ -129,7 +119,7 @@ class GAT(GraphNetwork):
         super().__init__(widths, dropout)
         *hidden, num_classes = widths[1:]
         shapes = [*((width, heads) for width in hidden), (num_classes, 1)]
-        self.attentions = nn.ModuleList(_attention(width, heads, dropout) for width, heads in shapes)
+        self.attentions = nn.ModuleList(GraphAttention(width, heads, dropout) for width, heads in shapes)
 
     @classmethod
     def build(cls, widths: list[int], config: TeacherConfig) -> Self:
@@ -138,15 +128,8 @@ class GAT(GraphNetwork):
 
     def aggregate(self, layer: int, mapped: Tensor, edges: Edges) -> Tensor:
         """The mean over a node and its neighbours, by attention."""
-        mean: Tensor = self.attentions[layer](mapped, edges.index)
+        mean: Tensor = self.attentions[layer](mapped, edges)
         return mean
-
-
-def _attention(width: int, heads: int, dropout: float) -> pyg.GATConv:
-    """PyTorch Geometric's attention over rows that are mapped already, and edges that have their loops."""
-    attention = pyg.GATConv(width, width // heads, heads, dropout=dropout, add_self_loops=False, bias=False)
-    attention.lin = nn.Identity()
-    return attention
 
 
 class APPNP(GraphNetwork):
@@ -162,7 +145,8 @@ class APPNP(GraphNetwork):
 
     def __init__(self, widths: list[int], dropout: float, power_iterations: int, teleport: float) -> None:
         super().__init__(widths, dropout)
-        self.walk = pyg.APPNP(power_iterations, teleport, normalize=False)
+        self.power_iterations = power_iterations
+        self.teleport = teleport
 
     @classmethod
     def build(cls, widths: list[int], config: TeacherConfig) -> Self:
@@ -176,7 +160,10 @@ class APPNP(GraphNetwork):
     def forward(self, inputs: GraphInputs, noise: Tensor | None = None) -> NetworkOutput:
         """Logits of every node, after the walk; representations from before it."""
         alone = super().forward(inputs, noise)
-        logits = self.walk(alone.logits, inputs.edges.index, inputs.edges.weight)
+        edges, logits = inputs.edges, alone.logits
+        for _ in range(self.power_iterations):
+            walked = edges.sums(logits, edges.normalised)
+            logits = (1 - self.teleport) * walked + self.teleport * alone.logits
         return NetworkOutput(logits, alone.representations)
 
 

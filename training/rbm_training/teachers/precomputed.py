@@ -52,7 +52,7 @@ def _rows_by_id(arrays: ArrayFile, num_rows: int, dataset: Dataset) -> Integers:
     return order[np.searchsorted(ids, wanted, sorter=order)]
 
 
-def answer_from(logits: Floats, task: Task, device: torch.device) -> TeacherResult:
+def teacher_from_logits(logits: Floats, task: Task, device: torch.device) -> TeacherResult:
     """The teacher's result of one run, from logits (N, C) of all nodes of its graph."""
     observed, unseen = (torch.from_numpy(logits[nodes]) for nodes in (task.observed_nodes, task.unseen))
     return TeacherResult(observed.to(device), unseen.to(device), entropy_shift=None, representations=None)

@@ -27,11 +27,11 @@ def entropy_shift(
     deviation = column_deviation(inputs.features)
     if unit_noise:
         deviation = torch.ones_like(deviation)
-    clean = _entropy(teacher.answer(inputs).logits)
+    clean = _entropy(teacher.predict(inputs).logits)
     shifts = []
     for _ in range(1 if unit_noise else NUM_NOISE_DRAWS):
         noise = _draw_noise(teacher.first_weight(), deviation, len(clean), generator)
-        shifts.append((_entropy(teacher.answer(inputs, noise).logits) - clean).abs())
+        shifts.append((_entropy(teacher.predict(inputs, noise).logits) - clean).abs())
     return torch.stack(shifts).mean(dim=0)
 
 

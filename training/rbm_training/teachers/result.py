@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
@@ -32,5 +33,5 @@ class TeacherResult:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], device: torch.device) -> Self:
         """Return the result that `as_arrays` was asked of, on a device."""
-        tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+        tensors = {name: torch.from_numpy(np.array(array)).to(device) for name, array in arrays.items()}
         return cls(**{field.name: tensors.get(field.name) for field in fields(cls)})  # type: ignore[arg-type]

@@ -39,91 +39,79 @@ def train_teacher(
         seed: of everything random here; torch's generator is set from it, once for each member.
         unit_noise: how the answers' steadiness is tested, see `entropy_shift`.
     """
-    observed = graph_inputs(task.observed, scaling, device)
-    full = observed if task.observed is task.graph else graph_inputs(task.graph, scaling, device)
-    groups = _label(task, observed, full)
+    observed = _observe(task, scaling, device)
     teacher = Ensemble(
-        tuple(_train_member(member, task, groups, config, seed, log) for member in range(config.members))
+        tuple(_train_member(member, task, observed, config, seed, log) for member in range(config.members))
     )
     # A seed that no member has: weights and noise of one stream would be correlated.
     generator = torch.Generator(device).manual_seed(seed + SEED_STRIDE * config.members)
-    answer = teacher.answer(observed)
+    prediction = full_prediction = teacher.predict(observed.inputs)
+    if task.observed is not task.graph:
+        full_prediction = teacher.predict(graph_inputs(task.graph, scaling, device))
     return TeacherResult(
-        logits=answer.logits,
-        unseen_logits=teacher.answer(full).logits[torch.from_numpy(task.unseen).to(device)],
-        entropy_shift=entropy_shift(teacher, observed, generator, unit_noise),
-        representations=answer.representations,
+        logits=prediction.logits,
+        unseen_logits=full_prediction.logits[torch.from_numpy(task.unseen).to(device)],
+        entropy_shift=entropy_shift(teacher, observed.inputs, generator, unit_noise),
+        representations=prediction.representations,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Labelled:
-    """Some nodes of a graph, and their labels: each (number of nodes,)."""
+    """Some observed nodes, and their labels: each (number of nodes,)."""
 
-    inputs: GraphInputs
     nodes: Tensor
     labels: Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class _Groups:
-    """Learnt from, selected on, and told: train and val are observed, test lies where the setting has it."""
+class _Observed:
+    """The observed graph, and the labels that are learnt from and selected on."""
 
+    inputs: GraphInputs
     train: _Labelled
     val: _Labelled
-    test: _Labelled
 
 
-def _label(task: Task, observed: GraphInputs, full: GraphInputs) -> _Groups:
-    def some(inputs: GraphInputs, nodes: Integers, labels: Integers) -> _Labelled:
-        device = inputs.edges.index.device
-        return _Labelled(
-            inputs, torch.from_numpy(nodes).to(device), torch.from_numpy(labels[nodes]).to(device)
-        )
+def _observe(task: Task, scaling: InputScaling, device: torch.device) -> _Observed:
+    def labelled(nodes: Integers) -> _Labelled:
+        labels = task.observed.labels[nodes]
+        return _Labelled(torch.from_numpy(nodes).to(device), torch.from_numpy(labels).to(device))
 
-    train, val = (some(observed, nodes, task.observed.labels) for nodes in (task.train, task.val))
-    if task.setting == "inductive":
-        return _Groups(train, val, some(full, task.unseen, task.graph.labels))
-    return _Groups(train, val, some(observed, task.test, task.observed.labels))
+    inputs = graph_inputs(task.observed, scaling, device)
+    return _Observed(inputs, labelled(task.train), labelled(task.val))
 
 
 def _train_member(
-    member: int, task: Task, groups: _Groups, config: TeacherConfig, seed: int, log: RunLog
+    member: int, task: Task, observed: _Observed, config: TeacherConfig, seed: int, log: RunLog
 ) -> GraphNetwork:
     torch.manual_seed(seed + SEED_STRIDE * member)
     network = build_network(config, task.graph.num_features, task.graph.num_classes)
-    network = network.to(groups.train.labels.device)
+    network = network.to(observed.train.labels.device)
     title = "teacher" if config.members == 1 else f"teacher {member + 1} of {config.members}"
-    _fit(network, groups, config, log, title)
+    _fit(network, observed, config, log, title)
     return network
 
 
-def _fit(network: GraphNetwork, groups: _Groups, config: TeacherConfig, log: RunLog, title: str) -> None:
-    train = groups.train
+def _fit(network: GraphNetwork, observed: _Observed, config: TeacherConfig, log: RunLog, title: str) -> None:
+    train = observed.train
     optimizer = torch.optim.Adam(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-    selection = EarlyStopping(config.patience)
+    early_stopping = EarlyStopping(config.patience)
     with log.stage(title, config.max_epochs) as stage:
         for epoch in range(config.max_epochs):
             network.train()
             optimizer.zero_grad()
-            F.cross_entropy(network(train.inputs).logits[train.nodes], train.labels).backward()
+            F.cross_entropy(network(observed.inputs).logits[train.nodes], train.labels).backward()
             optimizer.step()
-            metrics = _measure(network, groups, epoch)
-            selection.observe(metrics, network)
+            metrics = _measure(network, observed, epoch)
+            early_stopping.observe(metrics, network)
             stage.advance(f"validation {metrics.val_accuracy:.3f}")
-            if selection.exhausted:
+            if early_stopping.exhausted:
                 break
-    selection.restore(network)
+    early_stopping.restore(network)
 
 
-def _measure(network: GraphNetwork, groups: _Groups, epoch: int) -> EpochMetrics:
-    val, test = groups.val, groups.test
-    alone = Ensemble((network,))
-    logits = alone.answer(val.inputs).logits
-    test_logits = logits if test.inputs is val.inputs else alone.answer(test.inputs).logits
-    return EpochMetrics(
-        epoch,
-        val_accuracy=accuracy(logits[val.nodes], val.labels),
-        val_loss=float(F.cross_entropy(logits[val.nodes], val.labels)),
-        test_accuracy=accuracy(test_logits[test.nodes], test.labels),
-    )
+def _measure(network: GraphNetwork, observed: _Observed, epoch: int) -> EpochMetrics:
+    val = observed.val
+    logits = Ensemble((network,)).predict(observed.inputs).logits[val.nodes]
+    return EpochMetrics(epoch, accuracy(logits, val.labels), float(F.cross_entropy(logits, val.labels)))

@@ -16,12 +16,13 @@ from rich.console import Console
 
 from rbm_bundle.folders import replace_file
 from rbm_training.config import ConfigError, ExperimentConfig
-from rbm_training.config.loading import read_document, validated
+from rbm_training.config.loading import validated
 from rbm_training.config.methods import merged
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.loading import load_dataset
 from rbm_training.distillation.train import train_student
 from rbm_training.distillation.training_data import check, prepare_training_data
+from rbm_training.errors import TrainingError
 from rbm_training.evaluation.metrics import mean_and_deviation
 from rbm_training.runtime.artifacts import ArtifactStore
 from rbm_training.runtime.log import RunLog
@@ -35,7 +36,7 @@ REFUSED: Final = "refused"  # why a trial cannot be run
 FINISHED: Final = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-class TuningError(Exception):
+class TuningError(TrainingError):
     """A search that cannot go on."""
 
 
@@ -47,8 +48,7 @@ def tune(config: TuningConfig, folder: Path, console: Console | None = None) -> 
         TuningError: the folder holds another search.
     """
     logging.getLogger("optuna").setLevel(logging.WARNING)
-    document = merged(read_document(config.experiment), config.overrides)
-    validated(ExperimentConfig, document, config.experiment)
+    document = config.document()
     folder.mkdir(parents=True, exist_ok=True)
     _check_same_search(config, document, folder)
     search = _Search(config, document, folder, console or Console(stderr=True, quiet=True))

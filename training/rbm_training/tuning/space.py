@@ -2,13 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from optuna import Trial
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from rbm_training.config import ExperimentConfig
 from rbm_training.config.base import Count, FrozenConfig, Seed
 from rbm_training.config.loading import read_document, validated
+from rbm_training.config.messages import known_keys
+from rbm_training.config.methods import merged
+from rbm_training.errors import suggestion
+
+if TYPE_CHECKING:  # a search is read without what runs it
+    from optuna import Trial
 
 Choice = bool | int | float | str
 Number = int | float
@@ -39,7 +45,7 @@ class Dimension(FrozenConfig):
             raise ValueError(f"found low = {self.low} and high = {self.high}; wanted low < high")
         return self
 
-    def suggest(self, trial: Trial, name: str) -> Choice:
+    def suggest(self, trial: "Trial", name: str) -> Choice:
         """The value that a trial tries."""
         if self.choices is not None:
             return cast(Choice, trial.suggest_categorical(name, self.choices))
@@ -67,12 +73,33 @@ class TuningConfig(FrozenConfig):
     space: Annotated[dict[str, Dimension], Field(min_length=1)]
     """What is tried, by field, as in `[space."distill.temperature"]`."""
 
+    @field_validator("space")
+    @classmethod
+    def _fields_exist(cls, space: dict[str, Dimension]) -> dict[str, Dimension]:
+        known = known_keys(ExperimentConfig)
+        for key in space:
+            if key not in known:
+                raise ValueError(f"found {key!r}; wanted a field of an experiment{suggestion(key, known)}")
+        return space
+
+    def document(self) -> dict[str, Any]:
+        """The experiment that all trials begin with, its overrides applied.
+
+        Raises:
+            ConfigError: it is not there, or cannot be run as written.
+        """
+        document = merged(read_document(self.experiment), self.overrides)
+        validated(ExperimentConfig, document, self.experiment)
+        return document
+
 
 def load_tuning(path: Path, overrides: Sequence[str] = ()) -> TuningConfig:
-    """Read a search.
+    """Read a search, and look through the experiment that it begins with.
 
     Raises:
-        ConfigError: the file is not TOML, or a key or value is not one; says where and what.
+        ConfigError: one of the files is not TOML, or a key or value is not one; says where and what.
     """
     config = validated(TuningConfig, read_document(path, overrides), path)
-    return config.model_copy(update={"experiment": path.parent / config.experiment})
+    config = config.model_copy(update={"experiment": path.parent / config.experiment})
+    config.document()
+    return config

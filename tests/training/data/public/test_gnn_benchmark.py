@@ -5,8 +5,9 @@ import torch
 from torch_geometric.io import read_npz
 
 from rbm_training.data.graph import GraphError
+from rbm_training.data.public.catalogue import PUBLIC_SETS
 from rbm_training.data.public.gnn_benchmark import read_benchmark
-from rbm_training.data.public.registry import PUBLIC_SETS, load_named
+from rbm_training.data.public.registry import load_named
 
 COUNTS = np.array([[2, 0, 0], [0, 1, 0], [0, 0, 3], [0, 1, 1], [0, 0, 0], [4, 0, 0]], np.float32)
 EDGES = ([0, 1, 2, 2, 3, 3, 4], [1, 2, 1, 3, 3, 0, 5])  # a repeat, a loop, and a part of two nodes

@@ -7,7 +7,8 @@ import pytest
 from rbm_training.config import DatasetConfig
 from rbm_training.data.graph import GraphError
 from rbm_training.data.loading import load_dataset
-from rbm_training.data.public.registry import PUBLIC_SETS, fetch_and_read, load_named
+from rbm_training.data.public.catalogue import PUBLIC_SETS
+from rbm_training.data.public.registry import fetch_and_read, load_named
 from rbm_training.data.readers.npz import load_npz
 from tests.training.objects import write_npz
 
@@ -46,7 +47,8 @@ def test_a_published_split_may_be_left_aside(tmp_path):
 
 def test_a_name_that_nobody_knows_is_refused_with_those_that_are_known(tmp_path):
     with pytest.raises(
-        GraphError, match=r"'kora': found no .*kora\.npz, nor such a public set; wanted .*cora, "
+        GraphError,
+        match=r"'kora': found no .*kora\.npz, nor such a public set; wanted .*cora, .*did you mean .cora.\?",
     ):
         load_named("kora", tmp_path)
 

@@ -4,6 +4,7 @@ import torch
 
 from rbm_training.config import RoutingConfig
 from rbm_training.data.sparse_rows import rows_of, unit_rows
+from rbm_training.students.rbm import routing_init
 from rbm_training.students.rbm.routing_init import cluster_centers, start_routing
 from tests.training.objects import CPU, routed_student
 
@@ -16,7 +17,7 @@ def test_routing_starts_without_changing_what_the_student_says():
     features, positions = torch.randn(60, 6), torch.randn(60, 4)
     before = student(features, positions)
     assert before.layers == ()
-    start_routing(student, student.scaling(features, positions), RoutingConfig(), seed=0)
+    start_routing(student, student.scaling(features, positions), RoutingConfig(), seed=0, batch_rows=100)
     after = student(features, positions)
     torch.testing.assert_close(after.logits, before.logits, atol=1e-5, rtol=1e-5)
     assert len(after.layers) == 2
@@ -27,7 +28,7 @@ def test_the_memory_starts_at_cluster_centers_of_the_unit_inputs():
     centers = unit_rows(torch.randn(4, 10))
     features = (centers.repeat(20, 1) + 0.01 * torch.randn(80, 10))[:, :6]
     positions = (centers.repeat(20, 1) + 0.01 * torch.randn(80, 10))[:, 6:]
-    start_routing(student, student.scaling(features, positions), RoutingConfig(), seed=0)
+    start_routing(student, student.scaling(features, positions), RoutingConfig(), seed=0, batch_rows=100)
     inputs = unit_rows(student.scaling(features, positions))
     best = (inputs @ student.memory_layers()[0].memory.T).max(dim=1).values
     assert best.min() > 0.99
@@ -83,7 +84,7 @@ def test_a_seed_fixes_the_start_of_a_whole_student(start):
     memories = []
     for _ in range(2):
         student = routed_student(widths=(8, 3))
-        start_routing(student, torch.randn(60, 10), RoutingConfig(memory_init=start), 5)
+        start_routing(student, torch.randn(60, 10), RoutingConfig(memory_init=start), 5, batch_rows=100)
         memories.append([layer.memory.clone() for layer in student.memory_layers()])
     for first, second in zip(*memories, strict=True):
         assert torch.equal(first, second)
@@ -93,9 +94,41 @@ def test_a_seed_fixes_the_start_of_a_whole_student(start):
 def test_euclidean_memories_are_points_and_their_spread_the_mean_distance_to_the_nearest():
     student = routed_student(widths=(3,), metric="euclidean", features="none", position_norm=None)
     features, positions = 5 * torch.randn(60, 6), torch.randn(60, 4)
-    start_routing(student, student.scaling(features, positions), RoutingConfig(), seed=0)
+    start_routing(student, student.scaling(features, positions), RoutingConfig(), seed=0, batch_rows=100)
     layer = student.memory_layers()[0]
     inputs = torch.cat([features, positions], dim=1)
     nearest = torch.cdist(inputs, layer.memory).pow(2).amin(dim=1)
     torch.testing.assert_close(layer.spread, nearest.mean(), rtol=1e-4, atol=1e-4)
     assert (layer.memory.norm(dim=1) - 1).abs().max() > 0.5
+
+
+def start_in_batches(batch_rows, seed=0, num_rows=60):
+    """Memories of a student whose routing started on batches of some size."""
+    student = routed_student(widths=(8, 3))
+    torch.manual_seed(1)
+    inputs = student.scaling(torch.randn(num_rows, 6), torch.randn(num_rows, 4))
+    start_routing(student, inputs, RoutingConfig(), seed, batch_rows)
+    return [layer.memory for layer in student.memory_layers()]
+
+
+@pytest.mark.parametrize("batch_rows", [7, 64])
+def test_where_routing_starts_does_not_depend_on_the_batch_size(batch_rows):
+    whole = start_in_batches(60)
+    first, second = start_in_batches(batch_rows)
+    assert torch.equal(first, whole[0])
+    torch.testing.assert_close(second, whole[1], atol=1e-6, rtol=1e-6)
+
+
+def test_of_many_rows_a_sample_that_the_seed_fixes_lays_out_the_memories(monkeypatch):
+    monkeypatch.setattr(routing_init, "MAX_CLUSTERED_ROWS", 40)
+    clustered = []
+    monkeypatch.setattr(
+        routing_init,
+        "cluster_centers",
+        lambda keys, *rest: clustered.append(keys) or cluster_centers(keys, *rest),
+    )
+    first, again, other = (start_in_batches(7, seed) for seed in (0, 0, 1))
+    assert {len(keys) for keys in clustered} == {40}
+    assert torch.equal(first[1], again[1])
+    assert not torch.equal(clustered[0], clustered[4])
+    assert not torch.equal(first[1], other[1])

@@ -8,24 +8,17 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from torch_geometric.datasets import Amazon
 
 from rbm_training.data.checks import check_labels
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.edges import undirected
 from rbm_training.data.graph import Graph, GraphError
-from rbm_training.data.public.downloads import Files
 from rbm_training.data.readers.arrays import ArrayFile
 
 _KEYS: Final = {
     "labels",
     *(f"{matrix}_{part}" for matrix in ("adj", "attr") for part in ("data", "indices", "indptr", "shape")),
 }
-
-
-def benchmark_files(folder: str, file: str) -> Files:
-    """The one file of a set, in the folder that PyTorch Geometric keeps it in."""
-    return Files(f"{folder}/raw", (file,), Amazon.url.rstrip("/"))
 
 
 def read_benchmark(path: Path, name: str) -> Dataset:

@@ -18,16 +18,9 @@ from rbm_training.data.checks import check_labels, check_nodes, check_numbers, c
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.edges import undirected
 from rbm_training.data.graph import Graph, GraphError
-from rbm_training.data.public.downloads import Archive
 from rbm_training.data.splits import PublishedSplit
 
-_URL: Final = "https://snap.stanford.edu/ogb/data/nodeproppred"
 _ROLES: Final = ("train", "valid", "test")
-
-
-def ogb_archive(packed: str) -> Archive:
-    """The archive of a set; its folder gets the name that OGB's own loader gives it."""
-    return Archive(f"ogbn_{packed}", packed, f"{_URL}/{packed}.zip")
 
 
 def read_arxiv(folder: Path, name: str) -> Dataset:

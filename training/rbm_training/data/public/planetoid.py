@@ -1,27 +1,17 @@
 """Cora, Citeseer and Pubmed with the public split (Yang, Cohen & Salakhutdinov, ICML 2016)."""
 
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import scipy.sparse as sp
 from torch_geometric.data import Data
-from torch_geometric.datasets import Planetoid
 from torch_geometric.io import read_planetoid_data
 
 from rbm_training.data.checks import check_labels
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.edges import undirected
 from rbm_training.data.graph import UNLABELLED, Graph, GraphError, Integers
-from rbm_training.data.public.downloads import Files
 from rbm_training.data.splits import PublishedSplit
-
-_PARTS: Final = ("x", "tx", "allx", "y", "ty", "ally", "graph", "test.index")
-
-
-def planetoid_files(title: str) -> Files:
-    """The files of a set, in the folders that PyTorch Geometric keeps them in."""
-    return Files(f"{title}/raw", tuple(f"ind.{title.lower()}.{part}" for part in _PARTS), Planetoid.url)
 
 
 def read_planetoid(folder: Path, name: str) -> Dataset:

@@ -1,45 +1,24 @@
 """Benchmark graphs by name: one `.npz` in our form, or the files as their publishers give them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.graph import GraphError
-from rbm_training.data.public.downloads import Archive, DownloadError, Files
-from rbm_training.data.public.gnn_benchmark import benchmark_files, read_benchmark
-from rbm_training.data.public.ogb import ogb_archive, read_arxiv, read_products
-from rbm_training.data.public.planetoid import planetoid_files, read_planetoid
+from rbm_training.data.public.catalogue import PUBLIC_SETS, Form, PublicSet, list_named, npz_path
+from rbm_training.data.public.downloads import DownloadError
+from rbm_training.data.public.gnn_benchmark import read_benchmark
+from rbm_training.data.public.ogb import read_arxiv, read_products
+from rbm_training.data.public.planetoid import read_planetoid
 from rbm_training.data.readers.npz import load_npz
+from rbm_training.errors import suggestion
 
-
-@dataclass(frozen=True, slots=True)
-class PublicSet:
-    """A benchmark: its files, and how the folder that holds them is read."""
-
-    files: Files | Archive
-    read: Callable[[Path, str], Dataset]
-
-
-def _planetoid(title: str) -> PublicSet:
-    return PublicSet(planetoid_files(title), read_planetoid)
-
-
-def _benchmark(folder: str, file: str) -> PublicSet:
-    return PublicSet(benchmark_files(folder, file), lambda path, name: read_benchmark(path / file, name))
-
-
-PUBLIC_SETS: Final = {
-    "cora": _planetoid("Cora"),
-    "citeseer": _planetoid("CiteSeer"),
-    "pubmed": _planetoid("PubMed"),
-    "amazon-photo": _benchmark("Photo", "amazon_electronics_photo.npz"),
-    "amazon-computers": _benchmark("Computers", "amazon_electronics_computers.npz"),
-    "coauthor-cs": _benchmark("CS", "ms_academic_cs.npz"),
-    "coauthor-physics": _benchmark("Physics", "ms_academic_phy.npz"),
-    "ogbn-arxiv": PublicSet(ogb_archive("arxiv"), read_arxiv),
-    "ogbn-products": PublicSet(ogb_archive("products"), read_products),
+_READERS: Final[Mapping[Form, Callable[[Path, str], Dataset]]] = {
+    "planetoid": read_planetoid,
+    "gnn-benchmark": read_benchmark,
+    "ogbn-arxiv": read_arxiv,
+    "ogbn-products": read_products,
 }
 
 
@@ -54,25 +33,12 @@ def load_named(name: str, root: Path) -> Dataset:
     return dataset if dataset.published is not None else dataset.largest_component()
 
 
-def list_named(root: Path) -> dict[str, Path | None]:
-    """Every set that can be named, and where it would be read from; None: from its publisher."""
-    places: dict[str, Path | None] = dict.fromkeys(PUBLIC_SETS)
-    for name, public in PUBLIC_SETS.items():
-        if public.files.is_present(root):
-            places[name] = public.files.path(root)
-    return places | {path.stem: path for path in sorted(root.glob("*.npz"))}
-
-
-def npz_path(name: str, root: Path) -> Path:
-    """The file in our form that is read before any other."""
-    return root / f"{name}.npz"
-
-
 def _public(name: str, root: Path) -> Dataset:
     if name not in PUBLIC_SETS:
-        known = ", ".join(PUBLIC_SETS)
         raise GraphError(
-            f"dataset {name!r}", f"no {npz_path(name, root)}, nor such a public set", f"that file, or {known}"
+            f"dataset {name!r}",
+            f"no {npz_path(name, root)}, nor such a public set",
+            f"that file, or {', '.join(PUBLIC_SETS)}{suggestion(name, list_named(root))}",
         )
     return fetch_and_read(PUBLIC_SETS[name], name, root)
 
@@ -93,4 +59,4 @@ def fetch_and_read(public: PublicSet, name: str, root: Path) -> Dataset:
                 f"neither {npz_path(name, root)} nor the files in {folder}, and no download ({error})",
                 "either of them, or a network to fetch the files with",
             ) from error
-    return public.read(folder, name)
+    return _READERS[public.form](folder / public.file, name)

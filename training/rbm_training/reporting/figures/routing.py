@@ -37,13 +37,13 @@ def stability_plots(histories: Sequence[TrainingHistory]) -> list[Plot]:
     balance = Plot(
         "balance",
         _layer_lines(routed, "balance of experts (%)", lambda layer: layer.balance),
-        "Normalised entropy of expert utilisation by epoch.",
+        "Normalised entropy of expert utilisation by epoch, over validation nodes.",
         "At 100 % all experts of a layer get equally many rows; at 0 % one gets all.",
     )
     switching = Plot(
         "switching",
         _layer_lines(routed, "nodes that switch expert (%)", lambda layer: layer.switching),
-        "Share of nodes whose first expert changed since the epoch before.",
+        "Share of validation nodes whose first expert changed since the epoch before.",
         "A line that falls to zero is a routing that has settled.",
     )
     student = histories[0]
@@ -81,7 +81,7 @@ def _usage_plot(student: TrainingHistory, layer: LayerHistory) -> Plot:
     return Plot(
         f"usage-{layer.layer}",
         figure,
-        f"Share of the routed rows of layer {layer.layer} that each of {E} experts got, by epoch.",
+        f"Share of the validation nodes' rows of layer {layer.layer} that each of {E} experts got, by epoch.",
         f"Layer {layer.layer}: a row that stays pale is an expert without work; even use is {100 / E:.3g} %.",
     )
 

@@ -29,7 +29,7 @@ def stability(data: ReportData) -> Section | None:
         return None
     told = "; ".join(
         f"layer {layer.layer} is {percent(layer.balance[-1])} % balanced and {percent(layer.switching[-1])} %"
-        " of nodes switch expert"
+        " of validation nodes switch expert"
         for layer in data.histories[0].layers
     )
     plots = tuple(stability_plots(data.histories))

@@ -48,9 +48,11 @@ class RbMKind(StudentKind):
         router = Costs(E * D + E * gains, 3 * D + 2 * E * D + K * gains)
         return mixture_costs(D, H, E, K, router)
 
-    def start_routing(self, student: Student, scaled: Rows, config: RoutingConfig, seed: int) -> None:
+    def start_routing(
+        self, student: Student, scaled: Rows, config: RoutingConfig, seed: int, batch_rows: int
+    ) -> None:
         """Lay memories out among the inputs of their layers, and clone the experts."""
-        start_routing(student, scaled, config, seed)
+        start_routing(student, scaled, config, seed, batch_rows)
 
     def new_memory(self, student: Student, config: RoutingConfig) -> Memory:
         """The moving average of each layer's memory."""

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from rbm_training.config import RoutingConfig
-from rbm_training.data.sparse_rows import Matrix, Rows, as_array, squared_norms
+from rbm_training.data.sparse_rows import Matrix, Rows, as_array, row_batches, squared_norms
 from rbm_training.students.rbm.layer import RbMLayer
 from rbm_training.students.student import Student
 
@@ -21,20 +21,30 @@ SPHERICAL_STEPS = 50
 
 
 @torch.no_grad()
-def start_routing(student: Student, scaled: Rows, config: RoutingConfig, seed: int) -> None:
+def start_routing(student: Student, scaled: Rows, config: RoutingConfig, seed: int, batch_rows: int) -> None:
     """Lay out the memory of each layer among its inputs and clone the experts.
 
     Layers go in order, so that a deeper layer clusters what the routed layers before it put out
-    (method of the paper, section on initialisation). Call it in evaluation mode.
+    (method of the paper, section on initialisation). Of more than 100,000 rows it looks at a sample of as
+    many, which the seed fixes: centres and spread need no more. Call it in evaluation mode.
 
     Args:
         scaled: inputs (N, F + P) of the first layer.
+        batch_rows: rows that a layer is given at a time.
     """
-    inputs = scaled
+    inputs = _sample(scaled, seed)
     for index, layer in enumerate(student.expert_layers()):
         if isinstance(layer, RbMLayer):
             _lay_out(layer, inputs, config, seed + index)
-        inputs = layer(inputs)[0].relu()
+        inputs = torch.cat([layer(batch)[0].relu() for batch in row_batches(inputs, batch_rows)])
+
+
+def _sample(rows: Rows, seed: int) -> Rows:
+    """All rows, or, in their order, as many as are clustered at most."""
+    if len(rows) <= MAX_CLUSTERED_ROWS:
+        return rows
+    drawn = np.random.default_rng(seed).choice(len(rows), MAX_CLUSTERED_ROWS, replace=False)
+    return rows[torch.from_numpy(np.sort(drawn)).to(rows.device)]
 
 
 def _lay_out(layer: RbMLayer, inputs: Rows, config: RoutingConfig, seed: int) -> None:
@@ -52,11 +62,8 @@ def cluster_centers(keys: Rows, num_experts: int, seed: int, start: str = "kmean
     rows = as_array(keys)
     if start != "kmeans":  # which takes its centres from among the rows, and a zero points nowhere
         rows = rows[(squared_norms(keys) > 0).cpu().numpy()]
-    generator = np.random.default_rng(seed)
-    if rows.shape[0] > MAX_CLUSTERED_ROWS:
-        rows = rows[np.sort(generator.choice(rows.shape[0], MAX_CLUSTERED_ROWS, replace=False))]
     if not _has_distinct(rows, num_experts):
-        return torch.from_numpy(generator.standard_normal((num_experts, rows.shape[1])))
+        return torch.from_numpy(np.random.default_rng(seed).standard_normal((num_experts, rows.shape[1])))
     # One thread: partial sums of several would be added in an order that changes from run to run.
     with threadpool_limits(limits=1):
         return torch.from_numpy(_centers(rows, num_experts, seed, start))

@@ -1,0 +1,65 @@
+import pytest
+import scipy.sparse as sp
+import torch
+
+from rbm_training.data.sparse_rows import rows_of
+from rbm_training.students.moe import MoELayer
+from rbm_training.students.rbm.layer import RbMLayer
+from tests.training.objects import CPU
+from tests.training.tensor_sizes import TensorSizes
+
+B, D, H, E = 60, 10, 12, 8
+
+
+def layer_of(kind):
+    """A layer that routes, with weights, gains and a scale of some kind, in double precision."""
+    layer = RbMLayer(D, H, E, 2, gains=True) if kind == "rbm" else MoELayer(D, H, E, 2, router_width=6)
+    if isinstance(layer, RbMLayer):
+        layer.start_routing(torch.randn(E, D))
+    else:
+        layer.upcycle()
+    for name, parameter in layer.named_parameters():
+        if name not in ("prototypes", "projection"):
+            torch.nn.init.normal_(parameter, std=0.3)
+    return layer.double().eval()
+
+
+@pytest.mark.parametrize("kind", ["rbm", "moe"])
+@pytest.mark.parametrize("form", ["dense", "sparse"])
+def test_a_pass_and_its_gradient_never_hold_the_outputs_of_all_experts(kind, form):
+    layer, x = layer_of(kind), torch.randn(B, D).relu()
+    inputs = x.double().requires_grad_()
+    if form == "sparse":
+        inputs = rows_of(sp.csr_array(x.numpy()), CPU).to(torch.float64)
+    with TensorSizes() as sizes:
+        layer(inputs)[0].square().sum().backward()
+    assert sizes.largest < B * E * H
+
+
+@pytest.mark.parametrize("kind", ["rbm", "moe"])
+def test_the_output_and_its_gradients_are_those_of_the_weighted_sum_of_experts(kind):
+    layer = layer_of(kind)
+    x, other = (torch.randn(B, D, dtype=torch.float64).requires_grad_() for _ in range(2))
+    other.data.copy_(x.data)
+    output, routing = layer(x)
+    everyone = torch.einsum("bd,edh->beh", other, layer.effective_weight()) + layer.bias
+    gates = routing.gates() if layer.weights_learn else routing.gates().detach()
+    wanted = layer.scale() * torch.einsum("be,beh->bh", gates, everyone)
+    torch.testing.assert_close(output, wanted)
+    learnt = [layer.weight, layer.bias, layer.log_scale]
+    found, expected = (
+        torch.autograd.grad(result.square().sum(), learnt, retain_graph=True) for result in (output, wanted)
+    )
+    for left, right in zip(found, expected, strict=True):
+        torch.testing.assert_close(left, right)
+
+
+def test_an_expert_that_no_row_chose_learns_nothing_and_breaks_nothing():
+    layer = layer_of("rbm")
+    layer.memory[3] = -layer.memory[[0, 1, 2, 4, 5, 6, 7]].mean(dim=0)
+    row = layer.memory[:1].clone()
+    output, routing = layer(row)
+    assert 3 not in routing.experts
+    output.sum().backward()
+    assert not layer.weight.grad[3].any()
+    assert layer.weight.grad[0].any()

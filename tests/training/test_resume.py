@@ -1,0 +1,161 @@
+"""A run that is killed, changed or asked again makes only what is missing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rbm_bundle.bundle import read_bundle
+from rbm_training.__main__ import main
+from rbm_training.runtime.artifacts import STAGES
+from tests.training.objects import SMALL_EXPERIMENT, train
+
+pytestmark = pytest.mark.slow
+
+# Ends itself as a SIGKILL from outside would: the work of a stage is done, and its artifact is not there yet.
+KILLED = """
+import os, signal, sys
+from rbm_training.__main__ import main
+from rbm_training.runtime.artifacts import ArtifactStore
+stage, num_left, *arguments = sys.argv[1:]
+left, get = [int(num_left)], ArtifactStore.get
+
+def killing(self, name, key, make):
+    def make_and_die():
+        made = make()
+        if name == stage:
+            left[0] -= 1
+            if not left[0]:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return made
+    return get(self, name, key, make_and_die)
+
+ArtifactStore.get = killing
+main(arguments)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _steady_time(monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+
+
+def kill_in(stage, num_made, experiment, folder, *overrides):
+    options = [option for override in overrides for option in ("--set", override)]
+    command = [
+        sys.executable,
+        "-c",
+        KILLED,
+        stage,
+        str(num_made),
+        "run",
+        str(experiment),
+        "--out",
+        str(folder),
+    ]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, cwd=Path.cwd())
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def bundle_id(folder):
+    return read_bundle(folder / "bundle").manifest.bundle_id
+
+
+def stages_of(folder):
+    """The stages that were at work since the folder's log was last emptied."""
+    events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [event["stage"] for event in events if event["event"] == "stage_started"]
+
+
+def again(experiment, folder, *overrides):
+    """Run once more, and say what stages were at work."""
+    (folder / "log.jsonl").write_text("")
+    assert train(experiment, folder, *overrides) == 0
+    return stages_of(folder)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The bundle of the small experiment on two seeds that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "small.toml").write_text(SMALL_EXPERIMENT)
+    os.environ["SOURCE_DATE_EPOCH"] = "1700000000"
+    assert train(folder / "small.toml", folder / "run", "seeds=[0, 1]") == 0
+    return bundle_id(folder / "run")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_run_that_was_killed_in_any_stage_ends_in_the_same_bundle(
+    stage, small_experiment, undisturbed, tmp_path
+):
+    kill_in(stage, 1, small_experiment, tmp_path / "run", "seeds=[0, 1]")
+    assert train(small_experiment, tmp_path / "run", "seeds=[0, 1]") == 0
+    assert bundle_id(tmp_path / "run") == undisturbed
+    assert (tmp_path / "run" / "report.html").exists()
+    assert not list((tmp_path / "run").rglob(".incoming-*"))
+
+
+def test_digits_killed_in_training_end_in_the_same_bundle(tmp_path):
+    few = ("distill.max_epochs=10", "teacher.max_epochs=10", "report.baselines=[]")
+    experiment = Path("training/experiments/digits.toml")
+    assert train(experiment, tmp_path / "whole", *few) == 0
+    kill_in("student", 1, experiment, tmp_path / "run", *few)
+    assert again(experiment, tmp_path / "run", *few) == ["student rbm"]
+    assert bundle_id(tmp_path / "run") == bundle_id(tmp_path / "whole")
+
+
+def test_seeds_that_are_done_are_not_trained_again(small_experiment, tmp_path):
+    kill_in("student", 3, small_experiment, tmp_path / "run", "seeds=[0, 1, 2]")
+    assert again(small_experiment, tmp_path / "run", "seeds=[0, 1, 2]") == ["student rbm"]
+
+
+def test_a_finished_run_that_is_asked_again_makes_nothing(small_experiment, tmp_path):
+    assert train(small_experiment, tmp_path / "run") == 0
+    before = bundle_id(tmp_path / "run")
+    assert again(small_experiment, tmp_path / "run") == []
+    assert bundle_id(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize(
+    ("change", "made"),
+    [
+        ("routing.load_balance=0.5", ["student rbm"]),
+        ("positions.width=4", ["positions", "student rbm"]),
+        ("teacher.hidden=8", ["teacher", "student rbm"]),
+        ("export.name=other", []),
+        ("report.baselines=['mlp']", ["student mlp"]),
+    ],
+)
+def test_a_change_makes_anew_what_depends_on_it(small_experiment, tmp_path, change, made):
+    assert train(small_experiment, tmp_path / "run") == 0
+    assert again(small_experiment, tmp_path / "run", change) == made
+
+
+def test_a_stage_can_be_asked_for_again_with_all_that_follow(small_experiment, tmp_path):
+    assert train(small_experiment, tmp_path / "run") == 0
+    (tmp_path / "run" / "log.jsonl").write_text("")
+    assert main(["run", str(small_experiment), "--out", str(tmp_path / "run"), "--from", "student"]) == 0
+    assert stages_of(tmp_path / "run") == ["student rbm"]
+
+
+@pytest.mark.parametrize(("command", "left"), [("report", "report.html"), ("export", "bundle/manifest.json")])
+def test_report_and_bundle_are_made_from_a_finished_run_alone(small_experiment, tmp_path, command, left):
+    assert train(small_experiment, tmp_path / "run") == 0
+    before = bundle_id(tmp_path / "run")
+    (tmp_path / "run" / left).unlink()
+    (tmp_path / "run" / "log.jsonl").write_text("")
+    assert main([command, str(tmp_path / "run")]) == 0
+    assert (tmp_path / "run" / left).exists()
+    assert (bundle_id(tmp_path / "run"), stages_of(tmp_path / "run")) == (before, [])
+
+
+def test_a_run_that_is_not_finished_is_refused_by_its_seed(small_experiment, tmp_path, capsys):
+    kill_in("student", 2, small_experiment, tmp_path / "run", "seeds=[0, 1]")
+    assert main(["report", str(tmp_path / "run")]) == 1
+    assert "found seed 1 unfinished" in capsys.readouterr().err
+    assert main(["export", str(tmp_path)]) == 1
+    assert "found no artifacts" in capsys.readouterr().err

@@ -1,0 +1,95 @@
+"""A trained student as an artifact, and back.
+
+Dimension letters: D inputs, C classes.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from rbm_training.config import ExperimentConfig, StudentConfig
+from rbm_training.data.dataset import Dataset
+from rbm_training.data.scaling import InputScaling
+from rbm_training.distillation.train import DistilledStudent, EpochRecord, student_shape, train_student
+from rbm_training.distillation.training_data import TrainingData, cache_key
+from rbm_training.evaluation.early_stopping import EpochMetrics
+from rbm_training.runtime.artifacts import Artifact, ArtifactStore
+from rbm_training.runtime.log import RunLog
+from rbm_training.students.complexity import Costs
+from rbm_training.students.kind import student_kind
+from rbm_training.students.routing import LayerUse
+from rbm_training.students.student import Student
+
+
+def trained_student(
+    config: ExperimentConfig,
+    dataset: Dataset,
+    data: TrainingData,
+    seed: int,
+    log: RunLog,
+    store: ArtifactStore,
+) -> DistilledStudent:
+    """Return the student of a seed, trained if it is not there."""
+
+    def make() -> Artifact:
+        return as_artifact(train_student(config, data, seed, log))
+
+    artifact = store.get("student", student_key(config, dataset, seed), make)
+    return from_artifact(artifact, data.scaling, student_shape(config, artifact.facts["kind"]))
+
+
+def student_key(config: ExperimentConfig, dataset: Dataset, seed: int) -> dict[str, Any]:
+    """Return what the student of a seed depends on."""
+    read = ("compat", "scaling", "positions", "teacher", "student", "routing", "distill")
+    return cache_key(config, dataset, seed, *read)
+
+
+def as_artifact(distilled: DistilledStudent) -> Artifact:
+    """Return the weights of a student as arrays, and how it was trained as facts."""
+    layers = distilled.student.expert_layers()
+    arrays = {name: tensor.cpu().numpy() for name, tensor in distilled.student.state_dict().items()}
+    return Artifact(
+        arrays,
+        {
+            "kind": distilled.student.kind,
+            "widths": [layers[0].weight.shape[1], *(layer.weight.shape[2] for layer in layers)],
+            "routed": [layer.routed for layer in layers],
+            "costs": asdict(distilled.costs),
+            "validation": asdict(distilled.validation),
+            "selected_epoch": distilled.selected_epoch,
+            "test_accuracy_max": distilled.test_accuracy_max,
+            "batch_rows": distilled.batch_rows,
+            "history": [asdict(record) for record in distilled.history],
+        },
+    )
+
+
+def from_artifact(artifact: Artifact, scaling: InputScaling, shape: StudentConfig) -> DistilledStudent:
+    """Return the student that `as_artifact` was asked of, on the device of the scaling."""
+    facts = artifact.facts
+    return DistilledStudent(
+        student=_student(artifact, scaling, shape),
+        costs=Costs(**facts["costs"]),
+        validation=EpochMetrics(**facts["validation"]),
+        selected_epoch=facts["selected_epoch"],
+        test_accuracy_max=facts["test_accuracy_max"],
+        history=[_record(record) for record in facts["history"]],
+        batch_rows=facts["batch_rows"],
+    )
+
+
+def _student(artifact: Artifact, scaling: InputScaling, shape: StudentConfig) -> Student:
+    facts = artifact.facts
+    student = student_kind(shape.kind).restored(scaling, facts["widths"], shape)
+    tensors = {name: torch.from_numpy(array.copy()) for name, array in artifact.arrays.items()}
+    student.load_state_dict(tensors)
+    for layer, routed in zip(student.expert_layers(), facts["routed"], strict=True):
+        layer.routed = routed
+    return student.to(scaling.mean.device).eval()
+
+
+def _record(record: dict[str, Any]) -> EpochRecord:
+    return EpochRecord(
+        EpochMetrics(**record["metrics"]), record["terms"], [LayerUse(**use) for use in record["use"]]
+    )
