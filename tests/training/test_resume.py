@@ -80,11 +80,11 @@ def again(experiment, folder, *overrides):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """The bundle of the small experiment on two seeds that nobody disturbed."""
+    """The bundle of the small experiment that nobody disturbed."""
     folder = tmp_path_factory.mktemp("undisturbed")
     (folder / "small.toml").write_text(SMALL_EXPERIMENT)
     os.environ["SOURCE_DATE_EPOCH"] = "1700000000"
-    assert train(folder / "small.toml", folder / "run", "seeds=[0, 1]") == 0
+    assert train(folder / "small.toml", folder / "run") == 0
     return bundle_id(folder / "run")
 
 
@@ -92,8 +92,8 @@ def undisturbed(tmp_path_factory):
 def test_a_run_that_was_killed_in_any_stage_ends_in_the_same_bundle(
     stage, small_experiment, undisturbed, tmp_path
 ):
-    kill_in(stage, 1, small_experiment, tmp_path / "run", "seeds=[0, 1]")
-    assert train(small_experiment, tmp_path / "run", "seeds=[0, 1]") == 0
+    kill_in(stage, 1, small_experiment, tmp_path / "run")
+    assert train(small_experiment, tmp_path / "run") == 0
     assert bundle_id(tmp_path / "run") == undisturbed
     assert (tmp_path / "run" / "report.html").exists()
     assert not list((tmp_path / "run").rglob(".incoming-*"))

@@ -11,12 +11,13 @@ from tests.training.tensor_sizes import TensorSizes
 B, D, H, E = 60, 10, 12, 8
 
 
-def layer_of(kind):
+def layer_of(kind, in_width=D):
     """A layer that routes, with weights, gains and a scale of some kind, in double precision."""
-    layer = RbMLayer(D, H, E, 2, gains=True) if kind == "rbm" else MoELayer(D, H, E, 2, router_width=6)
-    if isinstance(layer, RbMLayer):
-        layer.start_routing(torch.randn(E, D))
+    if kind == "rbm":
+        layer = RbMLayer(in_width, H, E, 2, gains=True)
+        layer.start_routing(torch.randn(E, in_width))
     else:
+        layer = MoELayer(in_width, H, E, 2, router_width=6)
         layer.upcycle()
     for name, parameter in layer.named_parameters():
         if name not in ("prototypes", "projection"):
@@ -36,10 +37,11 @@ def test_a_pass_and_its_gradient_never_hold_the_outputs_of_all_experts(kind, for
     assert sizes.largest < B * E * H
 
 
+@pytest.mark.parametrize("in_width", [D, E * H], ids=["wide experts", "narrow experts"])
 @pytest.mark.parametrize("kind", ["rbm", "moe"])
-def test_the_output_and_its_gradients_are_those_of_the_weighted_sum_of_experts(kind):
-    layer = layer_of(kind)
-    x, other = (torch.randn(B, D, dtype=torch.float64).requires_grad_() for _ in range(2))
+def test_the_output_and_its_gradients_are_those_of_the_weighted_sum_of_experts(kind, in_width):
+    layer = layer_of(kind, in_width)
+    x, other = (torch.randn(B, in_width, dtype=torch.float64).requires_grad_() for _ in range(2))
     other.data.copy_(x.data)
     output, routing = layer(x)
     everyone = torch.einsum("bd,edh->beh", other, layer.effective_weight()) + layer.bias
@@ -52,6 +54,14 @@ def test_the_output_and_its_gradients_are_those_of_the_weighted_sum_of_experts(k
     )
     for left, right in zip(found, expected, strict=True):
         torch.testing.assert_close(left, right)
+
+
+@pytest.mark.parametrize("kind", ["rbm", "moe"])
+def test_experts_stand_side_by_side_where_that_is_no_more_than_their_input(kind):
+    layer, x = layer_of(kind, E * H), torch.randn(500, E * H, dtype=torch.float64)
+    with TensorSizes() as sizes:
+        layer(x)
+    assert sizes.largest == 500 * E * H == x.numel()
 
 
 def test_an_expert_that_no_row_chose_learns_nothing_and_breaks_nothing():
