@@ -234,37 +234,9 @@ def test_a_file_that_is_no_toml_or_not_there_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "value"),
-    [
-        ("student.experts_per_row=1", "student.top_k", 1),
-        ("student.expert_layers=all", "student.moe_layers", "all"),
-        ("student.equal_cost=flops", "student.match_budget", "flops"),
-        ("student.sharpness=8", "student.routing_temperature", 0.125),
-        ("routing.memory_start=random", "routing.memory_init", "random"),
-        ("routing.momentum=0.5", "routing.ema_decay", 0.5),
-        ("routing.revive_after=3", "routing.reinit_dead_after", 3),
-        ("report.beside=['glnn']", "report.baselines", ("glnn",)),
-        ("dataset.split=drawn", "dataset.split", "random"),
-    ],
+    ("num_values", "num_threads", "expected"), [(1_000_000, None, 1), (1_000_001, None, 3), (5, 7, 7)]
 )
-def test_a_name_of_the_release_before_is_taken_with_a_warning(tmp_path, old, new, value):
-    (tmp_path / "mine.toml").write_text('name = "mine"\n')
-    table, field = new.split(".")
-    with pytest.warns(FutureWarning, match=f"is called '?{value if field == 'split' else field}'? now"):
-        config = load_config(tmp_path / "mine.toml", [old])
-    assert getattr(getattr(config, table), field) == value
-
-
-def test_the_old_and_the_new_name_of_a_field_at_once_are_refused(tmp_path):
-    (tmp_path / "mine.toml").write_text('name = "mine"\n')
-    with pytest.raises(ConfigError, match="found both momentum and ema_decay"):
-        load_config(tmp_path / "mine.toml", ["routing.momentum=0.5", "routing.ema_decay=0.5"])
-
-
-def test_what_has_no_inverse_is_refused_under_the_new_name(tmp_path):
-    (tmp_path / "mine.toml").write_text('name = "mine"\n')
-    with (
-        pytest.warns(FutureWarning, match="routing_temperature"),
-        pytest.raises(ConfigError, match=r"student\.routing_temperature.*greater than 0"),
-    ):
-        load_config(tmp_path / "mine.toml", ["student.sharpness=0"])
+def test_threads_are_chosen_by_size_unless_they_are_set(monkeypatch, num_values, num_threads, expected):
+    monkeypatch.setattr("rbm_training.config.experiment.num_cores", lambda: 3)
+    config = ExperimentConfig(name="mine", num_threads=num_threads)
+    assert config.threads_for(num_values) == expected

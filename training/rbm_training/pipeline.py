@@ -177,7 +177,8 @@ class _Run:
                 dataset_sha256=dataset.sha256(),
                 setting=config.dataset.setting,
                 seed=best.seed,
-                config=config.model_dump(mode="json"),
+                config=config.model_dump(mode="json")
+                | {"num_threads": config.threads_for(dataset.graph.num_values)},
                 versions=describe_environment(),
             ),
         )

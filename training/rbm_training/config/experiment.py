@@ -1,5 +1,6 @@
 """The experiment: one frozen record, whole."""
 
+import os
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
@@ -22,6 +23,15 @@ _NOT_IN_RELEASED = (
 
 def _default(part: FrozenConfig, name: str) -> object:
     return type(part).model_fields[name].default
+
+
+FEW_VALUES = 1_000_000
+MOST_THREADS = 8
+
+
+def num_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 class ExportConfig(FrozenConfig):
@@ -50,8 +60,10 @@ class ExperimentConfig(FrozenConfig):
     """Names the run and, unless `export.name` says otherwise, the model."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     """One whole run each; accuracies are means, the seed best on validation is exported."""
-    num_threads: Count = 2
-    """Threads torch computes with; part of the experiment, since sums depend on it to the last bit."""
+    num_threads: Count | None = None
+    """Threads torch computes with; part of the experiment, since sums depend on it to the last bit. Unset:
+    one where there are at most a million feature values (of sparse features, those that are not zero),
+    which more would only keep waiting; else as many as there are cores, up to eight."""
     plugins: tuple[str, ...] = ()
     """Modules to import before the rest of the experiment is read: they register students, losses, teachers
     and encodings of your own, whose names the fields below then take (docs/contributing-a-student.md)."""
@@ -77,6 +89,10 @@ class ExperimentConfig(FrozenConfig):
         if isinstance(plugins, list | tuple):
             import_plugins(name for name in plugins if isinstance(name, str))
         return given
+
+    def threads_for(self, num_values: int) -> int:
+        """Threads for a graph of so many feature values."""
+        return self.num_threads or (1 if num_values <= FEW_VALUES else min(num_cores(), MOST_THREADS))
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> "ExperimentConfig":

@@ -57,6 +57,11 @@ class Graph:
         return int(self.features.shape[1])
 
     @property
+    def num_values(self) -> int:
+        """Stored feature values: N·F, or the non-zeros of sparse features."""
+        return int(self.features.size)
+
+    @property
     def num_classes(self) -> int:
         """C."""
         return len(self.class_names)

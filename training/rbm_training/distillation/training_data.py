@@ -55,7 +55,7 @@ def prepare_training_data(
     """
     device = pick_device()
     task = dataset.task(config.dataset, seed)
-    seed_everything(seed, config.num_threads)
+    seed_everything(seed, config.threads_for(dataset.graph.num_values))
     scaling = fit_scaling(config, task).to(device)
     source = _Source(config, dataset, task, seed, log, device)
     teacher, positions = source.teacher(scaling, store), source.positions(store)
@@ -71,7 +71,8 @@ def cache_key(config: ExperimentConfig, dataset: Dataset, seed: int, *tables: st
     """Return what a stage depends on: the data, the split, the seed, the libraries and the device, the code
     of plugins, and some tables of the experiment."""
     document = config.model_dump(mode="json")
-    read = {name: document[name] for name in ("num_threads", *tables)}
+    read = {name: document[name] for name in tables}
+    read["num_threads"] = config.threads_for(dataset.graph.num_values)
     split = {k: v for k, v in document["dataset"].items() if k not in ("root", "path", "kind", "name")}
     made_with = {"seed": seed, "environment": describe_environment(), **read}
     if "teacher" in tables and isinstance(config.teacher, PrecomputedTeacherConfig):
@@ -114,7 +115,7 @@ class _Source:
         return TeacherResult.from_arrays(found.arrays, self.device)
 
     def _train_teacher(self, scaling: InputScaling, config: TeacherConfig) -> TeacherResult:
-        seed_everything(self.seed, self.config.num_threads)
+        seed_everything(self.seed, self.config.threads_for(self.dataset.graph.num_values))
         unit_noise = self.config.compat == "released"
         return train_teacher(self.task, scaling, config, self.seed, self.device, self.log, unit_noise)
 

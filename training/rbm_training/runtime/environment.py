@@ -40,9 +40,10 @@ def pick_device() -> torch.device:
 
 
 def describe_environment() -> dict[str, str]:
-    """Library versions, Python and processor of this run."""
+    """Library versions, Python, device and precision of this run."""
     found = {package: version(package) for package in RECORDED_PACKAGES}
-    return {"python": platform.python_version(), "device": str(pick_device()), **found}
+    made_with = {"device": str(pick_device()), "precision": str(torch.get_default_dtype())}
+    return {"python": platform.python_version(), **made_with, **found}
 
 
 def time_of_making() -> str:
