@@ -38,6 +38,8 @@ ArtifactStore.get = killing
 main(arguments)
 """
 
+MAIN = "import sys; from rbm_training.__main__ import main; sys.exit(main(sys.argv[1:]))"
+
 
 @pytest.fixture(autouse=True)
 def _steady_time(monkeypatch):
@@ -159,3 +161,13 @@ def test_a_run_that_is_not_finished_is_refused_by_its_seed(small_experiment, tmp
     assert "found seed 1 unfinished" in capsys.readouterr().err
     assert main(["export", str(tmp_path)]) == 1
     assert "found no artifacts" in capsys.readouterr().err
+
+
+def test_a_full_disk_names_the_path_and_loses_no_finished_stage(small_experiment, tmp_path):
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000)); {MAIN}"
+    command = ["run", str(small_experiment), "--out", str(tmp_path / "run")]
+    done = subprocess.run([sys.executable, "-c", limited, *command], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"{tmp_path / 'run'}" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert train(small_experiment, tmp_path / "run") == 0

@@ -12,6 +12,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from rbm_bundle.folders import naming
+
 LOG_FILE = "log.jsonl"
 Value = str | int | float | bool | None
 
@@ -69,8 +71,9 @@ class RunLog:
     def event(self, name: str, **fields: Value) -> None:
         """One JSON line, with the time."""
         line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": name, **fields}
-        if self._file:
-            self._file.write(json.dumps(line) + "\n")
+        if self._file and self._path:
+            with naming(self._path):
+                self._file.write(json.dumps(line) + "\n")
 
     @contextmanager
     def stage(self, title: str, total: int) -> Iterator[Stage]:
