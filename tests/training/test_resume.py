@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rbm_bundle.bundle import read_bundle
 from rbm_training.__main__ import main
+from rbm_training.data.builtin.synthetic import generate_graph
 from rbm_training.runtime.artifacts import STAGES
 from tests.training.objects import SMALL_EXPERIMENT, train
 
@@ -153,6 +155,17 @@ def test_report_and_bundle_are_made_from_a_finished_run_alone(small_experiment, 
     assert main([command, str(tmp_path / "run")]) == 0
     assert (tmp_path / "run" / left).exists()
     assert (bundle_id(tmp_path / "run"), stages_of(tmp_path / "run")) == (before, [])
+
+
+def test_the_graph_of_a_finished_run_is_there_when_its_source_has_gone(small_experiment, tmp_path):
+    graph, source = generate_graph(0), tmp_path / "mine.npz"
+    np.savez(source, edge_index=graph.edge_index, x=graph.features, y=graph.labels)
+    own = ("dataset.kind=files", f"dataset.path={source}")
+    assert train(small_experiment, tmp_path / "run", *own) == 0
+    before = bundle_id(tmp_path / "run")
+    source.unlink()
+    assert main(["export", str(tmp_path / "run")]) == 0
+    assert bundle_id(tmp_path / "run") == before
 
 
 def test_a_run_that_is_not_finished_is_refused_by_its_seed(small_experiment, tmp_path, capsys):

@@ -17,6 +17,7 @@ from rbm_bundle.errors import BundleError
 from rbm_bundle.manifest import Metrics, Provenance
 from rbm_training.config import ExperimentConfig, load_config
 from rbm_training.config.loading import as_toml
+from rbm_training.data import dataset_artifact
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.loading import load_dataset
 from rbm_training.distillation.student_artifact import student_key, trained_student
@@ -66,7 +67,9 @@ def run(
     with folder.locked(), RunLog(path, console) as log:
         folder.write_config(as_toml(config))
         log.event("dataset", dataset=dataset.graph.name, num_nodes=dataset.graph.num_nodes)
-        return _Run(config, dataset, folder, ArtifactStore(folder.artifacts, remade), log).whole()
+        store = ArtifactStore(folder.artifacts, remade)
+        _keep(dataset, config, store)
+        return _Run(config, dataset, folder, store, log).whole()
 
 
 def remake(path: Path, stage: str, console: Console | None = None) -> RunResult:
@@ -78,12 +81,29 @@ def remake(path: Path, stage: str, console: Console | None = None) -> RunResult:
     folder = RunFolder(path)
     if not folder.artifacts.is_dir():
         raise RunFolderError(f"{path}: found no artifacts; wanted the folder of a finished run")
-    config = load_config(folder.config_file())
-    dataset = load_dataset(config.dataset)
+    config, store = load_config(folder.config_file()), ArtifactStore(folder.artifacts, [stage])
+    kept = store.find("graph", _graph_key(config))
+    if kept is None:
+        raise RunFolderError(
+            f"{path}: found no graph among its artifacts; wanted the folder of a finished run"
+        )
     with folder.locked(), RunLog(path, console) as log:
-        made = _Run(config, dataset, folder, ArtifactStore(folder.artifacts, [stage]), log)
+        made = _Run(config, dataset_artifact.from_artifact(kept), folder, store, log)
         made.check_finished()
         return made.whole()
+
+
+def _keep(dataset: Dataset, config: ExperimentConfig, store: ArtifactStore) -> None:
+    """Leave the dataset with the run, in the place of one that its source gave before."""
+    key = _graph_key(config)
+    kept = store.find("graph", key)
+    if kept is not None and dataset_artifact.from_artifact(kept).sha256() != dataset.sha256():
+        store.discard("graph", key)
+    store.get("graph", key, lambda: dataset_artifact.as_artifact(dataset))
+
+
+def _graph_key(config: ExperimentConfig) -> dict[str, object]:
+    return config.dataset.model_dump(mode="json")
 
 
 @dataclass(frozen=True, slots=True)

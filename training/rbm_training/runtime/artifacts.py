@@ -23,7 +23,15 @@ Facts = Mapping[str, Any]
 
 FACTS_FILE: Final = "artifact.json"
 # The stages of a run, in order, and the version of the code of each: raised when its numbers change.
-STAGES: Final = {"encodings": 1, "teacher": 1, "student": 1, "evaluation": 1, "bundle": 1, "report": 1}
+STAGES: Final = {
+    "graph": 1,
+    "encodings": 1,
+    "teacher": 1,
+    "student": 1,
+    "evaluation": 1,
+    "bundle": 1,
+    "report": 1,
+}
 
 
 @dataclass(frozen=True, slots=True)

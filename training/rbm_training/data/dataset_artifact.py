@@ -1,0 +1,78 @@
+"""A dataset as an artifact, and back: what a run was made from stays with it when its source has gone.
+
+Dimension letters: N nodes, F features, S nodes of the source.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from rbm_training.data.dataset import Dataset
+from rbm_training.data.graph import Features, Graph
+from rbm_training.data.splits import PublishedSplit
+from rbm_training.runtime.artifacts import Artifact
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+MASKS: Final = ("train", "val", "test")
+
+
+def as_artifact(dataset: Dataset) -> Artifact:
+    """Return the arrays of a dataset, and its names as facts."""
+    graph = dataset.graph
+    arrays = {
+        **_compressed("adjacency", graph.adjacency),
+        **_features(graph.features),
+        "labels": graph.labels,
+        "node_ids": graph.node_ids,
+    }
+    if dataset.published is not None:
+        arrays |= {f"published_{name}": getattr(dataset.published, name) for name in MASKS}
+    if dataset.kept is not None:
+        arrays["kept"] = dataset.kept
+    return Artifact(
+        arrays,
+        {
+            "name": graph.name,
+            "class_names": list(graph.class_names),
+            "num_features": graph.num_features,
+            "may_lack_classes": dataset.published is not None and dataset.published.may_lack_classes,
+        },
+    )
+
+
+def from_artifact(artifact: Artifact) -> Dataset:
+    """Return the dataset that `as_artifact` was asked of."""
+    arrays = {name: np.array(array) for name, array in artifact.arrays.items()}
+    facts, N = artifact.facts, len(arrays["labels"])
+    published = None
+    if "published_train" in arrays:
+        masks = {name: arrays[f"published_{name}"] for name in MASKS}
+        published = PublishedSplit(**masks, may_lack_classes=facts["may_lack_classes"])
+    shape = (N, facts["num_features"])
+    graph = Graph(
+        name=facts["name"],
+        adjacency=_matrix("adjacency", arrays, (N, N)),
+        features=arrays["features"] if "features" in arrays else _matrix("features", arrays, shape),
+        labels=arrays["labels"],
+        node_ids=arrays["node_ids"],
+        class_names=tuple(facts["class_names"]),
+    )
+    return Dataset(graph, published, arrays.get("kept"))
+
+
+def _features(features: Features) -> dict[str, npt.NDArray[Any]]:
+    return {"features": features} if isinstance(features, np.ndarray) else _compressed("features", features)
+
+
+def _compressed(name: str, matrix: sp.csr_array) -> dict[str, npt.NDArray[Any]]:
+    parts = {"indptr": matrix.indptr, "indices": matrix.indices, "data": matrix.data}
+    return {f"{name}_{part}": array for part, array in parts.items()}
+
+
+def _matrix(name: str, arrays: Arrays, shape: tuple[int, int]) -> sp.csr_array:
+    parts = (arrays[f"{name}_data"], arrays[f"{name}_indices"], arrays[f"{name}_indptr"])
+    return sp.csr_array(parts, shape=shape)
