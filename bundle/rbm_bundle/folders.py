@@ -54,6 +54,8 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno is None:  # as numpy's, whose text alone says what happened
+            raise OSError(f"{path}: {error}") from error
         error.filename = error.filename or str(path)
         raise
 

@@ -171,7 +171,7 @@ def test_the_graph_of_a_finished_run_is_there_when_its_source_has_gone(small_exp
 def test_a_run_that_is_not_finished_is_refused_by_its_seed(small_experiment, tmp_path, capsys):
     kill_in("student", 2, small_experiment, tmp_path / "run", "seeds=[0, 1]")
     assert main(["report", str(tmp_path / "run")]) == 1
-    assert "found seed 1 unfinished" in capsys.readouterr().err
+    assert "found seed 1 not measured" in capsys.readouterr().err
     assert main(["export", str(tmp_path)]) == 1
     assert "found no artifacts" in capsys.readouterr().err
 
@@ -184,3 +184,36 @@ def test_a_full_disk_names_the_path_and_loses_no_finished_stage(small_experiment
     assert f"{tmp_path / 'run'}" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert train(small_experiment, tmp_path / "run") == 0
+
+
+def test_a_run_is_reported_from_anywhere(small_experiment, tmp_path, monkeypatch):
+    graph = generate_graph(0)
+    monkeypatch.chdir(tmp_path)
+    np.savez("mine.npz", edge_index=graph.edge_index, x=graph.features, y=graph.labels)
+    assert train(small_experiment, "run", "dataset.kind=files", "dataset.path=mine.npz") == 0
+    before = bundle_id(tmp_path / "run")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["export", "../run"]) == 0
+    assert bundle_id(tmp_path / "run") == before
+
+
+def test_an_export_that_fails_leaves_the_bundle(small_experiment, tmp_path, monkeypatch):
+    assert train(small_experiment, tmp_path / "run") == 0
+    before = bundle_id(tmp_path / "run")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("rbm_training.pipeline.export_bundle", full)
+    assert main(["export", str(tmp_path / "run")]) == 1
+    assert bundle_id(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize("given", ["banana", "", "1.5", "99999999999999"])
+def test_a_time_that_is_none_is_refused_in_one_line(small_experiment, tmp_path, monkeypatch, capsys, given):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", given)
+    assert train(small_experiment, tmp_path / "run") == 1
+    assert capsys.readouterr().err == (
+        f"rbm-train: SOURCE_DATE_EPOCH: found {given!r}; wanted whole seconds since 1970\n"
+    )

@@ -22,6 +22,7 @@ from rbm_training.data.public.catalogue import list_named
 from rbm_training.errors import TrainingError
 from rbm_training.reporting.summary import REPORT_FILE, report_table
 from rbm_training.runtime.artifacts import STAGES
+from rbm_training.runtime.clock import time_of_making
 from rbm_training.runtime.run_folder import BUNDLE
 from rbm_training.tuning.space import load_tuning
 
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
+            time_of_making()  # libraries that are imported later read the same variable, and fail worse
             options.command(options)
     except (TrainingError, BundleError, OSError) as error:
         print(f"rbm-train: {error}", file=sys.stderr)

@@ -103,7 +103,7 @@ def _keep(dataset: Dataset, config: ExperimentConfig, store: ArtifactStore) -> N
 
 
 def _graph_key(config: ExperimentConfig) -> dict[str, object]:
-    return config.dataset.model_dump(mode="json")
+    return config.dataset.model_dump(mode="json", exclude={"root", "path"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +136,8 @@ class _Run:
         for seed in self.config.seeds:
             if self.store.find("evaluation", self._student_key(seed)) is None:
                 raise RunFolderError(
-                    f"{self.folder.path}: found seed {seed} unfinished; wanted a finished run, and"
-                    " `rbm-train run` goes on with this one"
+                    f"{self.folder.path}: found seed {seed} not measured, or not with the experiment, data"
+                    " and code of now; wanted a finished run: `rbm-train run` goes on with it"
                 )
 
     def _student_key(self, seed: int) -> dict[str, object]:
@@ -164,8 +164,11 @@ class _Run:
         path = self.folder.bundle
 
         def make() -> Artifact:
+            fresh = path.with_name(f"{path.name}.new")
+            shutil.rmtree(fresh, ignore_errors=True)
+            bundle = export_bundle(fresh, self._export_request(best, reports))
             shutil.rmtree(path, ignore_errors=True)
-            bundle = export_bundle(path, self._export_request(best, reports))
+            fresh.rename(path)
             self.log.event("bundle", bundle_id=bundle.manifest.bundle_id)
             return Artifact(facts={"bundle_id": bundle.manifest.bundle_id})
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from rbm_training.config import PositionsConfig
+from rbm_training.config.registry import ENCODINGS
 from rbm_training.data.edges import undirected
+from rbm_training.data.graph import GraphError
 from rbm_training.encodings.encode import encode_positions
 from rbm_training.encodings.label_propagation import propagated_labels
 from rbm_training.encodings.unseen import infer_positions
@@ -70,3 +72,17 @@ def test_a_stranger_stands_at_the_mean_of_its_known_neighbors(synthetic_task):
         np.testing.assert_array_equal(position, expected.astype(np.float32))
         numbers.append(len(rows))
     assert {0, 1, 2} <= set(numbers)
+
+
+@pytest.mark.parametrize(
+    ("made", "found"),
+    [
+        (lambda N: None, "of type NoneType, shape None"),
+        (lambda N: np.zeros((3, 2), np.float32), r"of type ndarray, shape \(3, 2\)"),
+        (lambda N: np.full((N, 2), np.nan, np.float32), "that are not finite"),
+    ],
+)
+def test_positions_that_are_none_are_refused(synthetic_task, log, monkeypatch, made, found):
+    monkeypatch.setitem(ENCODINGS._entries, "mine", lambda graph, *_: made(graph.num_nodes))
+    with pytest.raises(GraphError, match=f"positions of kind 'mine' {found}"):
+        encode_positions(synthetic_task, PositionsConfig(kind="mine"), 0, log)

@@ -103,3 +103,18 @@ def test_another_version_of_the_code_of_an_earlier_stage_is_another_artifact(sto
     assert store.find("teacher", {"seed": 0}) is not None
     monkeypatch.setitem(STAGES, "encodings", STAGES["encodings"] + 1)
     assert store.find("teacher", {"seed": 0}) is None
+
+
+@pytest.mark.parametrize("name", ["found.npy", "artifact.json"])
+@pytest.mark.parametrize("damage", ["cut short", "gone", "other bytes"])
+def test_an_artifact_that_is_damaged_is_made_again(store, tmp_path, name, damage):
+    store.get("teacher", {"seed": 0}, lambda: MADE)
+    (file,) = (tmp_path / "store").glob(f"teacher-*/{name}")
+    content = file.read_bytes()
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(content[:-3] if damage == "cut short" else content[:-1] + b"x")
+    assert store.find("teacher", {"seed": 0}) is None
+    assert_same(store.get("teacher", {"seed": 0}, lambda: OTHER), OTHER)
+    assert_same(store.get("teacher", {"seed": 0}, never), OTHER)

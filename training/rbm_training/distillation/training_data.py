@@ -74,12 +74,13 @@ def cache_key(config: ExperimentConfig, dataset: Dataset, seed: int, *tables: st
     read = {name: document[name] for name in tables}
     read["num_threads"] = config.threads_for(dataset.graph.num_values)
     split = {k: v for k, v in document["dataset"].items() if k not in ("root", "path", "kind", "name")}
-    made_with = {"seed": seed, "environment": describe_environment(), **read}
+    made_with = {"seed": seed, "environment": describe_environment()}
     if "teacher" in tables and isinstance(config.teacher, PrecomputedTeacherConfig):
+        read["teacher"] = {"kind": config.teacher.kind}  # wherever the file lies
         made_with["logits"] = hashlib.sha256(config.teacher.logits.read_bytes()).hexdigest()
     if config.plugins:  # of whose kinds any stage may be made
         made_with["plugins"] = plugin_digests(config.plugins)
-    return {"data": dataset.sha256(), "split": split, **made_with}
+    return {"data": dataset.sha256(), "split": split, **made_with, **read}
 
 
 @dataclass(frozen=True, slots=True)

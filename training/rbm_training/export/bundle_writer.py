@@ -22,7 +22,7 @@ from rbm_training.data.graph import Features, Floats
 from rbm_training.export.graphs import build_graph, tensor_specs
 from rbm_training.export.model_card import render_model_card
 from rbm_training.export.parity import check_graphs, draw_reference, golden_spec, record_golden
-from rbm_training.runtime.environment import time_of_making
+from rbm_training.runtime.clock import time_of_making
 from rbm_training.students.kind import student_kind
 from rbm_training.students.student import Student
 

@@ -26,7 +26,7 @@ from rbm_training.reporting.report_data import (
 )
 from rbm_training.reporting.summary import RunReport, SeedReport
 from rbm_training.reporting.training_curves import tell
-from rbm_training.runtime.environment import time_of_making
+from rbm_training.runtime.clock import time_of_making
 
 
 def build_report_data(

@@ -78,13 +78,11 @@ class ArtifactStore:
         return made
 
     def find(self, stage: str, cache_key: Mapping[str, Any]) -> Artifact | None:
-        """Return an artifact that is there and is not to be made anew, or None."""
+        """Return an artifact that is there, whole, and not to be made anew, or None."""
         path, _ = self._place(stage, cache_key)
         if not path.is_dir() or (stage in self._remade and path not in self._made):
             return None
-        facts = json.loads((path / FACTS_FILE).read_bytes())["facts"]
-        arrays = {file.stem: np.load(file, mmap_mode="r") for file in sorted(path.glob("*.npy"))}
-        return Artifact(arrays, facts)
+        return _read(path)
 
     def discard(self, stage: str, cache_key: Mapping[str, Any]) -> None:
         """Forget an artifact, whatever it described is not there any more."""
@@ -103,9 +101,28 @@ def _versions_up_to(stage: str) -> dict[str, int]:
     return {name: STAGES[name] for name in names[: names.index(stage) + 1]}
 
 
+def _read(folder: Path) -> Artifact | None:
+    """The artifact in a folder, or None where something of it is missing or was changed."""
+    try:
+        document = json.loads((folder / FACTS_FILE).read_bytes())
+        for name, digest in document["arrays"].items():
+            if _sha256(folder / name) != digest:
+                return None
+        arrays = {Path(name).stem: np.load(folder / name, mmap_mode="r") for name in document["arrays"]}
+        return Artifact(arrays, document["facts"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
 def _write(folder: Path, made: Artifact, cache_key: str) -> None:
     for name, array in made.arrays.items():
         with (folder / f"{name}.npy").open("wb") as file:
             np.save(file, np.ascontiguousarray(array))
-    facts = {"depends_on": json.loads(cache_key), "facts": dict(made.facts)}
+    digests = {file.name: _sha256(file) for file in sorted(folder.glob("*.npy"))}
+    facts = {"depends_on": json.loads(cache_key), "arrays": digests, "facts": dict(made.facts)}
     write_synced(folder / FACTS_FILE, json.dumps(facts).encode())

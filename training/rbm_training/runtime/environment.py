@@ -4,7 +4,6 @@ import os
 import platform
 import random
 import subprocess
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -44,14 +43,6 @@ def describe_environment() -> dict[str, str]:
     found = {package: version(package) for package in RECORDED_PACKAGES}
     made_with = {"device": str(pick_device()), "precision": str(torch.get_default_dtype())}
     return {"python": platform.python_version(), **made_with, **found}
-
-
-def time_of_making() -> str:
-    """Return the time in UTC, ISO 8601 to the second; `SOURCE_DATE_EPOCH` where that is set, so that what is
-    made twice is the same."""
-    given = os.environ.get("SOURCE_DATE_EPOCH")
-    moment = datetime.now(UTC) if given is None else datetime.fromtimestamp(int(given), UTC)
-    return moment.isoformat(timespec="seconds")
 
 
 def git_commit() -> str | None:
