@@ -20,10 +20,10 @@ from rbm_training.benchmark.plan import load_comparison, plan
 from rbm_training.config import ConfigError, DatasetConfig, load_config
 from rbm_training.data.public.catalogue import list_named
 from rbm_training.errors import TrainingError
-from rbm_training.reporting.summary import REPORT_FILE, report_table
+from rbm_training.reporting.summary import report_table
 from rbm_training.runtime.artifacts import STAGES
 from rbm_training.runtime.clock import time_of_making
-from rbm_training.runtime.run_folder import BUNDLE
+from rbm_training.runtime.run_folder import BUNDLE, REPORT
 from rbm_training.tuning.space import load_tuning
 
 INTERRUPTED = 130
@@ -144,7 +144,7 @@ def _remake(options: argparse.Namespace) -> None:
 
 def _tell(folder: Path) -> None:
     console = Console()
-    console.print(report_table(folder / REPORT_FILE))
+    console.print(report_table(folder / REPORT))
     console.print(f"bundle: {folder / BUNDLE}")
 
 
@@ -167,7 +167,7 @@ def _tune(options: argparse.Namespace) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
-    Console().print(report_table(options.folder / REPORT_FILE))
+    Console().print(report_table(options.folder / REPORT))
 
 
 def _datasets(options: argparse.Namespace) -> None:

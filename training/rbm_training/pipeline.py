@@ -97,7 +97,7 @@ def _keep(dataset: Dataset, config: ExperimentConfig, store: ArtifactStore) -> N
     """Leave the dataset with the run, in the place of one that its source gave before."""
     key = _graph_key(config)
     kept = store.find("graph", key)
-    if kept is not None and dataset_artifact.from_artifact(kept).sha256() != dataset.sha256():
+    if kept is not None and dataset_artifact.from_artifact(kept).sha256 != dataset.sha256:
         store.discard("graph", key)
     store.get("graph", key, lambda: dataset_artifact.as_artifact(dataset))
 
@@ -197,7 +197,7 @@ class _Run:
             provenance=Provenance(
                 git_commit=git_commit(),
                 dataset=dataset.graph.name,
-                dataset_sha256=dataset.sha256(),
+                dataset_sha256=dataset.sha256,
                 setting=config.dataset.setting,
                 seed=best.seed,
                 config=config.model_dump(mode="json")

@@ -37,7 +37,7 @@ def test_a_dataset_comes_back_from_disk_as_it_was(name, tmp_path):
     dataset, store = datasets()[name], ArtifactStore(tmp_path)
     store.get("graph", {}, lambda: as_artifact(dataset))
     found = from_artifact(store.get("graph", {}, never))
-    assert found.sha256() == dataset.sha256()
+    assert found.sha256 == dataset.sha256
     assert found.graph.name == dataset.graph.name
     assert type(found.graph.features) is type(dataset.graph.features)
     assert found.graph.features.dtype == dataset.graph.features.dtype

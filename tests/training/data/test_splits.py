@@ -122,4 +122,4 @@ def test_the_digits_are_the_promised_graph():
     graph = dataset.graph
     assert (graph.num_nodes, graph.num_features, graph.num_classes) == (1797, 64, 10)
     assert np.diff(graph.adjacency.indptr).min() >= 10
-    assert dataset.sha256() == load_dataset(DatasetConfig(kind="digits")).sha256()
+    assert dataset.sha256 == load_dataset(DatasetConfig(kind="digits")).sha256

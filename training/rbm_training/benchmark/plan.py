@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import Field, model_validator
 
 from rbm_bundle.manifest import Setting
-from rbm_training.benchmark.records import Protocol, RunIdentity
+from rbm_training.benchmark.records import OLD_PROTOCOLS, Protocol, RunIdentity
 from rbm_training.config import ExperimentConfig
 from rbm_training.config.base import FrozenConfig, Name, Seed
 from rbm_training.config.loading import read_document, validated
@@ -22,7 +22,7 @@ EXPERIMENTS: Final = Path(__file__).parents[2] / "experiments"
 class ComparisonConfig(FrozenConfig):
     """Which methods are compared, and on what."""
 
-    old_values: ClassVar = {"protocols": {"A": "cpf", "B": "public"}}
+    old_values: ClassVar = {"protocols": OLD_PROTOCOLS}
 
     datasets: Annotated[tuple[Name, ...], Field(min_length=1)]
     """Named sets, read as `<data_root>/<name>.npz` or from their publisher. A set runs on the experiment of

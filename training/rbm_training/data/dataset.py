@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from rbm_training.data.graph import Graph, Integers, Task, make_task
 from rbm_training.data.splits import PublishedSplit, draw_split, published_split
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for what is cached
 class Dataset:
     """A graph and, if there is one, the split published with it.
 
@@ -52,6 +53,7 @@ class Dataset:
         kept = component == np.bincount(component).argmax()
         return replace(self, graph=self.graph.subgraph(np.flatnonzero(kept)), published=None, kept=kept)
 
+    @cached_property
     def sha256(self) -> str:
         """Digest of everything a run can read of the graph, whatever file it came from."""
         graph, features = self.graph, sp.csr_array(self.graph.features)

@@ -80,7 +80,7 @@ def cache_key(config: ExperimentConfig, dataset: Dataset, seed: int, *tables: st
         made_with["logits"] = hashlib.sha256(config.teacher.logits.read_bytes()).hexdigest()
     if config.plugins:  # of whose kinds any stage may be made
         made_with["plugins"] = plugin_digests(config.plugins)
-    return {"data": dataset.sha256(), "split": split, **made_with, **read}
+    return {"data": dataset.sha256, "split": split, **made_with, **read}
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from rbm_training.reporting.report_data import (
     RunFacts,
 )
 from rbm_training.reporting.summary import RunReport, SeedReport
-from rbm_training.reporting.training_curves import tell
+from rbm_training.reporting.training_curves import training_history
 from rbm_training.runtime.clock import time_of_making
 
 
@@ -46,7 +46,7 @@ def build_report_data(
         classes=_classes(dataset, student.data, predictions),
         calibration=_calibration(student, predictions),
         histories=tuple(
-            tell(trained) for trained in everyone if trained.distilled.selected_epoch is not None
+            training_history(trained) for trained in everyone if trained.distilled.selected_epoch is not None
         ),
         maps=expert_maps(student, predictions),
         unseen=measure_unseen(config, student),
@@ -66,7 +66,7 @@ def _facts(config: ExperimentConfig, dataset: Dataset, report: RunReport) -> Run
         exported_seed=report.exported_seed,
         created_at=time_of_making(),
         git_commit=report.git_commit,
-        dataset_sha256=dataset.sha256(),
+        dataset_sha256=dataset.sha256,
         versions=report.versions,
         config_toml=as_toml(config),
     )

@@ -14,8 +14,7 @@ from rbm_bundle.folders import replace_file
 from rbm_bundle.manifest import Setting
 from rbm_training.errors import TrainingError
 from rbm_training.evaluation.metrics import mean_and_deviation
-
-REPORT_FILE = "report.json"
+from rbm_training.runtime.run_folder import REPORT
 
 
 class ReportError(TrainingError):
@@ -111,7 +110,7 @@ def summarise(runs: list[SeedReport]) -> dict[str, float | None]:
 
 def write_report(folder: Path, report: RunReport) -> None:
     """Write `report.json`; its presence says that the run is finished."""
-    replace_file(folder / REPORT_FILE, report.to_json().encode())
+    replace_file(folder / REPORT, report.to_json().encode())
 
 
 def report_table(path: Path) -> Table:

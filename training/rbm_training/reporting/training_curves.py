@@ -8,7 +8,7 @@ from rbm_training.reporting.baselines import TrainedStudent
 from rbm_training.reporting.report_data import LayerHistory, Reals, TrainingHistory
 
 
-def tell(trained: TrainedStudent) -> TrainingHistory:
+def training_history(trained: TrainedStudent) -> TrainingHistory:
     """The history of one student."""
     records = trained.distilled.history
     metrics = [record.metrics for record in records]

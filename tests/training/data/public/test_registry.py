@@ -74,7 +74,7 @@ def test_the_published_files_of_cora_are_the_graph_in_our_form(graph_data_root):
     assert (published.graph.features != ours.graph.features).nnz == 0
     np.testing.assert_array_equal(published.graph.labels, ours.graph.labels)
     np.testing.assert_array_equal(published.published.test, ours.published.test)
-    assert published.sha256() == ours.sha256()
+    assert published.sha256 == ours.sha256
 
 
 def test_real_graphs_are_used_as_their_papers_use_them(graph_data_root):

@@ -72,10 +72,10 @@ def test_the_tables_and_the_arrays_of_a_graph_are_the_same_dataset(write, tmp_pa
         **{f"{role}_mask": np.isin(np.arange(6), nodes) for role, nodes in masks.items()},
     )
     digests = {
-        load_dataset(DatasetConfig(kind="files", path=path)).sha256()
+        load_dataset(DatasetConfig(kind="files", path=path)).sha256
         for path in (folder, tmp_path / "mine.npz")
     }
-    assert digests == {load_npz(tmp_path / "mine.npz", "mine").sha256()}
+    assert digests == {load_npz(tmp_path / "mine.npz", "mine").sha256}
 
 
 def test_ids_may_be_strings_and_categories(write):
