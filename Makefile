@@ -48,7 +48,7 @@ $(GPU_VENV)/.installed: pyproject.toml constraints.txt
 
 .PHONY: test-gpu
 test-gpu: $(GPU_VENV)/.installed ## the tests that need a GPU, in an environment of their own; fails without one
-	$(GPU_VENV)/bin/python -m pytest tests/service -m cuda --require-cuda
+	$(GPU_VENV)/bin/python -m pytest tests/service tests/system/model_changes -m cuda --require-cuda
 
 .PHONY: check
 check: setup ## format, lint, types, import contracts

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
@@ -67,33 +68,35 @@ def with_cpu_graph(bundle: Bundle, folder: Path, content: bytes) -> Bundle:
 
 
 def with_other_answers(bundle: Bundle, folder: Path, seed: int) -> Bundle:
-    """The same ids with the features and positions of other nodes, behind a graph with other class biases."""
+    """The same ids with the features and positions of other nodes, behind graphs with other class biases."""
     draft = draft_of(bundle)
-    entry = bundle.manifest.graphs["cpu"]
-    content = _with_other_biases(draft.graphs[entry.file], len(bundle.manifest.labels), seed)
+    shift = np.random.default_rng(seed).standard_normal(len(bundle.manifest.labels)).astype(np.float32)
+    graphs = {name: _with_shifted_logits(graph, shift) for name, graph in draft.graphs.items()}
     golden = bundle.golden()
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        graphs[bundle.manifest.graphs["cpu"].file], providers=["CPUExecutionProvider"]
+    )
     logits, probabilities = session.run(["logits", "probabilities"], golden.inputs)
     table = NodeTable(
         bundle.nodes.ids,
         np.roll(bundle.nodes.positions, seed, axis=0),
         np.roll(bundle.nodes.features, seed, axis=0),
     )
-    manifest = draft.manifest.model_copy(update={"graphs": {"cpu": entry}})
     rows = replace(golden, logits=logits, probabilities=probabilities)
-    return write_bundle(
-        folder,
-        replace(draft, manifest=manifest, graphs={entry.file: content}, nodes=table, golden=rows),
-    )
+    return write_bundle(folder, replace(draft, graphs=graphs, nodes=table, golden=rows))
 
 
-def _with_other_biases(graph: bytes, num_classes: int, seed: int) -> bytes:
-    """Only the last layer has vectors as long as there are classes; what is routed where stays the same."""
+def _with_shifted_logits(graph: bytes, shift: npt.NDArray[np.float32]) -> bytes:
+    """Whatever the form of the graph; what is routed where stays the same."""
     model = onnx.load_model_from_string(graph)
-    shift = np.random.default_rng(seed).standard_normal(num_classes).astype(np.float32)
-    for tensor in model.graph.initializer:
-        if list(tensor.dims) == [num_classes] and tensor.data_type == TensorProto.FLOAT:
-            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) + shift, tensor.name))
+    model.graph.initializer.append(numpy_helper.from_array(shift, "shift"))
+    nodes = list(model.graph.node)
+    [last] = [index for index, node in enumerate(nodes) if "logits" in node.output]
+    assert list(nodes[last].output) == ["logits"]
+    nodes[last].output[0] = "unshifted"
+    nodes.insert(last + 1, helper.make_node("Add", ["unshifted", "shift"], ["logits"]))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
     return model.SerializeToString()
 
 

@@ -44,11 +44,17 @@ def admin_key_file(tmp_path):
     return path
 
 
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def device(request):
+    if request.param == "cuda":
+        request.getfixturevalue("cuda_device")
+    return request.param
+
+
 @pytest.fixture
-def serve(repository, tmp_path):
+def serve(repository, device, tmp_path):
     def serve(**settings):
-        return running_server(
-            repository.root, tmp_path / "server.log", **{"reload_poll_seconds": 0.01, **settings}
-        )
+        ours = {"device": device, "reload_poll_seconds": 0.01}
+        return running_server(repository.root, tmp_path / "server.log", **ours | settings)
 
     return serve
