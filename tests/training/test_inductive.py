@@ -12,6 +12,7 @@ from rbm_training.data.splits import PublishedSplit
 from rbm_training.distillation.train import train_student
 from rbm_training.distillation.training_data import prepare_training_data
 from rbm_training.encodings.encode import encode_positions
+from rbm_training.runtime.checkpoint import Checkpoint
 from tests.training.objects import SMALL_CONFIG, student_for, trainer_for
 
 
@@ -77,7 +78,8 @@ def test_nothing_about_nodes_held_out_reaches_teacher_positions_or_gradients(mas
 
 def test_nothing_about_unseen_nodes_reaches_the_selected_student(masked, log):
     first, second = (
-        train_student(SMALL_CONFIG, version, 0, log) for version in two_versions(masked, "unseen", log)
+        train_student(SMALL_CONFIG, version, 0, log, Checkpoint(None, log))
+        for version in two_versions(masked, "unseen", log)
     )
     assert first.validation.preference == second.validation.preference
     for name, value in first.student.state_dict().items():

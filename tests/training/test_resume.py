@@ -40,6 +40,26 @@ ArtifactStore.get = killing
 main(arguments)
 """
 
+# The same in the middle of a stage, after so many checkpoints of it.
+KILLED_AT_WORK = """
+import os, signal, sys
+from rbm_training.__main__ import main
+from rbm_training.runtime import checkpoint
+from rbm_training.runtime.checkpoint import Checkpoint
+num_left, *arguments = sys.argv[1:]
+left, save = [int(num_left)], Checkpoint.save_if_due
+checkpoint.SECONDS_BETWEEN_SAVES = 0.0
+
+def killing(self):
+    save(self)
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Checkpoint.save_if_due = killing
+main(arguments)
+"""
+
 MAIN = "import sys; from rbm_training.__main__ import main; sys.exit(main(sys.argv[1:]))"
 
 
@@ -49,19 +69,13 @@ def _steady_time(monkeypatch):
 
 
 def kill_in(stage, num_made, experiment, folder, *overrides):
+    run_and_die([KILLED, stage, num_made], experiment, folder, *overrides)
+
+
+def run_and_die(program, experiment, folder, *overrides):
     options = [option for override in overrides for option in ("--set", override)]
-    command = [
-        sys.executable,
-        "-c",
-        KILLED,
-        stage,
-        str(num_made),
-        "run",
-        str(experiment),
-        "--out",
-        str(folder),
-    ]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, cwd=Path.cwd())
+    command = [sys.executable, "-c", *program, "run", experiment, "--out", folder, *options]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=Path.cwd())
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
@@ -110,6 +124,20 @@ def test_digits_killed_in_training_end_in_the_same_bundle(tmp_path):
     kill_in("student", 1, experiment, tmp_path / "run", *few)
     assert again(experiment, tmp_path / "run", *few) == ["student rbm"]
     assert bundle_id(tmp_path / "run") == bundle_id(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("num_epochs", "going_on"), [(12, {"teacher": 12}), (42, {"student rbm": 12})]
+)  # of 30 epochs of a teacher and as many of a student
+def test_a_run_that_was_killed_at_work_goes_on_from_its_checkpoint(
+    num_epochs, going_on, small_experiment, undisturbed, tmp_path
+):
+    run_and_die([KILLED_AT_WORK, num_epochs], small_experiment, tmp_path / "run")
+    again(small_experiment, tmp_path / "run")
+    assert bundle_id(tmp_path / "run") == undisturbed
+    events = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert {event["stage"]: event["done"] for event in events if event.get("done")} == going_on
+    assert not list((tmp_path / "run" / "artifacts").glob("*.checkpoint"))
 
 
 def test_seeds_that_are_done_are_not_trained_again(small_experiment, tmp_path):

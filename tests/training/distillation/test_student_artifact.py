@@ -5,6 +5,7 @@ from rbm_training.config.registry import STUDENTS
 from rbm_training.distillation.predictions import predict
 from rbm_training.distillation.student_artifact import as_artifact, from_artifact
 from rbm_training.distillation.train import student_shape, train_student
+from rbm_training.runtime.checkpoint import Checkpoint
 from tests.training.objects import SMALL_CONFIG
 
 
@@ -13,7 +14,7 @@ def test_a_student_of_any_kind_is_found_as_it_was_left(data, log, kind):
     student = SMALL_CONFIG.student.model_copy(update={"kind": kind, "num_members": 2})
     distill = SMALL_CONFIG.distill.model_copy(update={"max_epochs": 2})
     config = SMALL_CONFIG.model_copy(update={"student": student, "distill": distill})
-    left = train_student(config, data, 0, log)
+    left = train_student(config, data, 0, log, Checkpoint(None, log))
     artifact = as_artifact(left)
     found = from_artifact(artifact, data.scaling, student_shape(config, artifact.facts["kind"]))
     assert found.student.kind == kind

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -6,13 +7,15 @@ import torch
 from rbm_training.distillation.predictions import predict_all
 from rbm_training.distillation.train import train_student
 from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics
+from rbm_training.runtime.checkpoint import Checkpoint
+from rbm_training.runtime.log import LOG_FILE, RunLog
 from tests.training.objects import SMALL_CONFIG
 
 
 def distil(data, log, **distill):
     changed = SMALL_CONFIG.distill.model_copy(update=distill)
     config = SMALL_CONFIG.model_copy(update={"distill": changed})
-    return train_student(config, data, 0, log)
+    return train_student(config, data, 0, log, Checkpoint(None, log))
 
 
 def test_two_runs_of_one_seed_are_the_same_to_the_last_bit(data, log):
@@ -72,7 +75,7 @@ def student_of(data, log, distill=None, routing=None, **student):
     """A student of other options, trained for a few epochs."""
     changes = {"student": student, "distill": {"max_epochs": 20, **(distill or {})}, "routing": routing or {}}
     parts = {name: getattr(SMALL_CONFIG, name).model_copy(update=new) for name, new in changes.items()}
-    return train_student(SMALL_CONFIG.model_copy(update=parts), data, 0, log)
+    return train_student(SMALL_CONFIG.model_copy(update=parts), data, 0, log, Checkpoint(None, log))
 
 
 @pytest.mark.parametrize(
@@ -138,11 +141,12 @@ def test_a_student_without_a_choice_of_experts_needs_no_warm_up(data, log):
     assert len(student_of(data, log, kind="moe").history) == 20 + SMALL_CONFIG.distill.warmup_epochs
 
 
-def test_every_epoch_is_told_as_it_ends(data, log):
-    told = []
-    train_student(SMALL_CONFIG, data, 0, log, told.append)
-    distilled = distil(data, log)
-    assert told == [record.metrics for record in distilled.history]
+def test_every_epoch_is_told(data, tmp_path):
+    with RunLog(tmp_path) as log:
+        history = distil(data, log).history
+    events = [json.loads(line) for line in (tmp_path / LOG_FILE).read_text().splitlines()]
+    told = [(event["epoch"], event["val_accuracy"]) for event in events if event["event"] == "epoch"]
+    assert told == [(record.metrics.epoch, record.metrics.val_accuracy) for record in history]
 
 
 def test_the_story_has_the_use_of_every_layer_once_routing_has_started(data, log):

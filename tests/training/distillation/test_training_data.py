@@ -7,6 +7,7 @@ from rbm_training.data.loading import load_dataset
 from rbm_training.distillation.train import train_student
 from rbm_training.distillation.training_data import prepare_training_data
 from rbm_training.runtime.artifacts import ArtifactStore
+from rbm_training.runtime.checkpoint import Checkpoint
 from tests.training.objects import SMALL_CONFIG
 
 
@@ -33,7 +34,7 @@ def test_the_student_is_the_same_to_the_bit_whether_its_stages_were_cached_or_no
     for cache in (None, ArtifactStore(folder), ArtifactStore(folder)):
         data = prepare_training_data(SMALL_CONFIG, dataset, 0, log, cache)
         positions.append(data.positions)
-        students.append(train_student(SMALL_CONFIG, data, 0, log).student.state_dict())
+        students.append(train_student(SMALL_CONFIG, data, 0, log, Checkpoint(None, log)).student.state_dict())
     assert len(entries(folder)) == 2
     for other, there in zip(students[1:], positions[1:], strict=True):
         np.testing.assert_array_equal(there, positions[0])

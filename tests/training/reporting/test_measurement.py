@@ -4,12 +4,14 @@ from rbm_training.distillation.predictions import predict_all
 from rbm_training.distillation.train import train_student
 from rbm_training.evaluation.metrics import accuracy
 from rbm_training.reporting.measurement import GroupAccuracies, measure_seed
+from rbm_training.runtime.checkpoint import Checkpoint
 from tests.training.objects import SMALL_CONFIG
 
 
 def measured(data, log, **student):
     shape = SMALL_CONFIG.student.model_copy(update=student)
-    distilled = train_student(SMALL_CONFIG.model_copy(update={"student": shape}), data, 0, log)
+    config = SMALL_CONFIG.model_copy(update={"student": shape})
+    distilled = train_student(config, data, 0, log, Checkpoint(None, log))
     return distilled, measure_seed(data, distilled, seed=0, seconds=1.25)
 
 

@@ -9,6 +9,7 @@ from rbm_training.data.edges import undirected
 from rbm_training.data.graph import Graph, Split, Task, make_task
 from rbm_training.data.scaling import InputScaling
 from rbm_training.evaluation.metrics import accuracy
+from rbm_training.runtime.checkpoint import Checkpoint
 from rbm_training.runtime.log import RunLog
 from rbm_training.teachers import TeacherResult, train_teacher
 from tests.training.objects import CPU
@@ -22,7 +23,8 @@ def train(tmp_path):
 
     def run(task: Task, seed: int = 0, **fields) -> TeacherResult:
         config = TeacherConfig(**{"hidden": 16, "max_epochs": 30} | fields)
-        return train_teacher(task, InputScaling(32, "l2", None), config, seed, CPU, RunLog(tmp_path))
+        scaling, log = InputScaling(32, "l2", None), RunLog(tmp_path)
+        return train_teacher(task, scaling, config, seed, CPU, log, Checkpoint(None, log))
 
     return run
 

@@ -21,6 +21,7 @@ from rbm_training.distillation.training_data import (
 )
 from rbm_training.reporting.measurement import group_accuracies
 from rbm_training.runtime.artifacts import ArtifactStore
+from rbm_training.runtime.checkpoint import Checkpoint
 from rbm_training.runtime.log import RunLog
 
 
@@ -50,7 +51,8 @@ def run_student(run: PlannedRun, cache: Path, commit: str | None) -> RunLine:
     experiment, seed = run.experiment, run.identity.seed
     data = _training_data(experiment, cache)
     started = time.monotonic()
-    distilled = train_student(experiment, data, seed, RunLog(None))
+    log = RunLog(None)
+    distilled = train_student(experiment, data, seed, log, Checkpoint(None, log))
     seconds = time.monotonic() - started
     inputs, teacher = data.inputs, data.teacher
     predictions = predict_all(distilled.student, inputs, distilled.batch_rows)

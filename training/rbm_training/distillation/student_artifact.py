@@ -15,6 +15,7 @@ from rbm_training.distillation.train import DistilledStudent, EpochRecord, stude
 from rbm_training.distillation.training_data import TrainingData, cache_key
 from rbm_training.evaluation.early_stopping import EpochMetrics
 from rbm_training.runtime.artifacts import Artifact, ArtifactStore
+from rbm_training.runtime.checkpoint import Checkpoint
 from rbm_training.runtime.log import RunLog
 from rbm_training.students.complexity import Costs
 from rbm_training.students.kind import student_kind
@@ -32,10 +33,13 @@ def trained_student(
 ) -> DistilledStudent:
     """Return the student of a seed, trained if it is not there."""
 
-    def make() -> Artifact:
-        return as_artifact(train_student(config, data, seed, log))
+    key = student_key(config, dataset, seed)
 
-    artifact = store.get("student", student_key(config, dataset, seed), make)
+    def make() -> Artifact:
+        checkpoint = Checkpoint(store.checkpoint_file("student", key), log, config.plugins)
+        return as_artifact(train_student(config, data, seed, log, checkpoint))
+
+    artifact = store.get("student", key, make)
     return from_artifact(artifact, data.scaling, student_shape(config, artifact.facts["kind"]))
 
 

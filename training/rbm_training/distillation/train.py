@@ -3,8 +3,7 @@
 Rumiantsev & Coates, TMLR 2024, sections on initialisation and training; docs/method.md tells what differs.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 
@@ -16,13 +15,12 @@ from rbm_training.distillation.trainer import StudentTrainer
 from rbm_training.distillation.training_data import TrainingData
 from rbm_training.evaluation.calibration import fit_temperature
 from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics
+from rbm_training.runtime.checkpoint import Checkpoint
 from rbm_training.runtime.log import RunLog
 from rbm_training.students.complexity import Costs
 from rbm_training.students.kind import build_student, student_kind
 from rbm_training.students.routing import LayerUse
 from rbm_training.students.student import Student
-
-OnEpoch = Callable[[EpochMetrics], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +52,48 @@ class DistilledStudent:
 
 
 @dataclass(frozen=True, slots=True)
-class _Trained:
-    student: Student
+class _Training:
+    """A student in training."""
+
+    trainer: StudentTrainer
     early_stopping: EarlyStopping
+    warmup_epochs: int
     history: list[EpochRecord]
+
+    @property
+    def student(self) -> Student:
+        """Of the last epoch, and of the best one once that is restored."""
+        return self.trainer.student
+
+    def is_finished(self, num_epochs: int) -> bool:
+        """Whether there is no use in another epoch."""
+        done = len(self.history)
+        return done >= num_epochs or (self.early_stopping.exhausted and done > self.warmup_epochs)
+
+    def train_epoch(self, seed: int) -> EpochRecord:
+        """Start routing once the warm-up is over; then learn, move memories, measure."""
+        trainer, epoch = self.trainer, len(self.history)
+        if trainer.routes and epoch == self.warmup_epochs:
+            trainer.start_routing(seed)
+            if trainer.resets_after_warm_up:
+                self.early_stopping.reset()
+        trainer.train_epoch()
+        metrics = trainer.measure(epoch)
+        self.early_stopping.observe(metrics, trainer.student)
+        self.history.append(EpochRecord(metrics, trainer.last_terms, trainer.last_use))
+        return self.history[-1]
 
 
 def train_student(
-    config: ExperimentConfig, data: TrainingData, seed: int, log: RunLog, on_epoch: OnEpoch | None = None
+    config: ExperimentConfig, data: TrainingData, seed: int, log: RunLog, checkpoint: Checkpoint
 ) -> DistilledStudent:
-    """Distil the teacher into a student of the kind asked for; the epoch that validation prefers."""
-    return _StudentTraining(config, data, log, on_epoch).train(seed)
+    """Distil the teacher into a student of the kind asked for; the epoch that validation prefers.
+
+    Args:
+        checkpoint: where students in training are kept.
+    """
+    checkpoint.resume(**{field.name: getattr(data, field.name) for field in fields(data)})
+    return _StudentTraining(config, data, log, checkpoint).train(seed)
 
 
 def student_shape(config: ExperimentConfig, kind: str) -> StudentConfig:
@@ -81,7 +110,7 @@ class _StudentTraining:
     config: ExperimentConfig
     data: TrainingData
     log: RunLog
-    on_epoch: OnEpoch | None
+    checkpoint: Checkpoint
 
     def train(self, seed: int) -> DistilledStudent:
         """See `train_student`."""
@@ -107,41 +136,30 @@ class _StudentTraining:
             )
         )
 
-    def _train_one(self, shape: StudentConfig, seed: int) -> "_Trained":
+    def _train_one(self, shape: StudentConfig, seed: int) -> _Training:
+        training = self.checkpoint.training(f"{shape.kind} {seed}", lambda: self._begin(shape, seed))
+        num_epochs = training.warmup_epochs + self.config.distill.max_epochs
+        with self.log.stage(f"student {shape.kind}", num_epochs, len(training.history)) as stage:
+            while not training.is_finished(num_epochs):
+                record = training.train_epoch(seed)
+                accuracy = record.metrics.val_accuracy
+                self.log.event("epoch", **record.terms, epoch=record.metrics.epoch, val_accuracy=accuracy)
+                stage.advance(f"validation {accuracy:.3f}")
+                self.checkpoint.save_if_due()
+        training.trainer.restore(training.early_stopping, seed)
+        return training
+
+    def _begin(self, shape: StudentConfig, seed: int) -> _Training:
         torch.manual_seed(seed)
-        config = self.config.distill
-        trainer = self._trainer(shape)
-        trained = _Trained(trainer.student, EarlyStopping(config.patience), [])
+        config, trainer = self.config.distill, self._trainer(shape)
         warmup_epochs = config.warmup_epochs if trainer.routes else 0
-        num_epochs = warmup_epochs + config.max_epochs
-        with self.log.stage(f"student {shape.kind}", num_epochs) as stage:
-            for epoch in range(num_epochs):
-                if trainer.routes and epoch == warmup_epochs:
-                    trainer.start_routing(seed)
-                    if trainer.resets_after_warm_up:
-                        trained.early_stopping.reset()
-                metrics = self._run_epoch(trainer, epoch, trained)
-                stage.advance(f"validation {metrics.val_accuracy:.3f}")
-                if trained.early_stopping.exhausted and epoch >= warmup_epochs:
-                    break
-        trainer.restore(trained.early_stopping, seed)
-        return trained
+        return _Training(trainer, EarlyStopping(config.patience), warmup_epochs, [])
 
     def _trainer(self, shape: StudentConfig) -> StudentTrainer:
         config, data = self.config, self.data
         student = build_student(data.scaling, self._widths(shape), shape).to(data.inputs.labels.device)
         kind = ReleasedTrainer if config.compat == "released" else StudentTrainer
         return kind(student, data.inputs, data.teacher, data.edge_index, config.distill, config.routing)
-
-    def _run_epoch(self, trainer: StudentTrainer, epoch: int, trained: "_Trained") -> EpochMetrics:
-        trainer.train_epoch()
-        metrics = trainer.measure(epoch)
-        trained.early_stopping.observe(metrics, trained.student)
-        trained.history.append(EpochRecord(metrics, trainer.last_terms, trainer.last_use))
-        self.log.event("epoch", **trainer.last_terms, epoch=epoch, val_accuracy=metrics.val_accuracy)
-        if self.on_epoch is not None:
-            self.on_epoch(metrics)
-        return metrics
 
     @property
     def _batch_rows(self) -> int:
@@ -151,7 +169,7 @@ class _StudentTraining:
         num_inputs, num_classes = self.data.inputs.scaled.shape[1], self.data.teacher.logits.shape[1]
         return student_kind(shape.kind).widths(num_inputs, num_classes, shape)
 
-    def _ensemble(self, members: list["_Trained"], costs: Costs) -> DistilledStudent:
+    def _ensemble(self, members: list[_Training], costs: Costs) -> DistilledStudent:
         students = [member.student for member in members]
         student = student_kind(students[0].kind).join(students)
         weight = self.config.distill.pseudo_unseen_weight

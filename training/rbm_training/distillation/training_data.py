@@ -20,6 +20,7 @@ from rbm_training.distillation.inputs import StudentInputs, student_inputs
 from rbm_training.encodings.encode import encode_positions
 from rbm_training.encodings.unseen import infer_positions
 from rbm_training.runtime.artifacts import Artifact, ArtifactStore
+from rbm_training.runtime.checkpoint import Checkpoint
 from rbm_training.runtime.environment import describe_environment, pick_device, seed_everything
 from rbm_training.runtime.log import RunLog
 from rbm_training.teachers import TeacherResult, train_teacher
@@ -107,18 +108,26 @@ class _Source:
         if isinstance(self.config.teacher, PrecomputedTeacherConfig):
             saved = read_logits(self.config.teacher.logits, self.dataset)
             return teacher_from_logits(saved, self.task, self.device)
-        if store is None:
-            return self._train_teacher(scaling, self.config.teacher)
         teacher = self.config.teacher
+        if store is None:
+            return self._train_teacher(scaling, teacher, Checkpoint(None, self.log))
         key = cache_key(self.config, self.dataset, self.seed, "teacher", "compat")
         key["scaling"] = self.config.scaling.features
-        found = store.get("teacher", key, lambda: Artifact(self._train_teacher(scaling, teacher).as_arrays()))
-        return TeacherResult.from_arrays(found.arrays, self.device)
+        checkpoint = Checkpoint(store.checkpoint_file("teacher", key), self.log, self.config.plugins)
 
-    def _train_teacher(self, scaling: InputScaling, config: TeacherConfig) -> TeacherResult:
+        def make() -> Artifact:
+            return Artifact(self._train_teacher(scaling, teacher, checkpoint).as_arrays())
+
+        return TeacherResult.from_arrays(store.get("teacher", key, make).arrays, self.device)
+
+    def _train_teacher(
+        self, scaling: InputScaling, config: TeacherConfig, checkpoint: Checkpoint
+    ) -> TeacherResult:
         seed_everything(self.seed, self.config.threads_for(self.dataset.graph.num_values))
         unit_noise = self.config.compat == "released"
-        return train_teacher(self.task, scaling, config, self.seed, self.device, self.log, unit_noise)
+        return train_teacher(
+            self.task, scaling, config, self.seed, self.device, self.log, checkpoint, unit_noise
+        )
 
 
 def check(config: ExperimentConfig, dataset: Dataset) -> None:

@@ -74,6 +74,7 @@ class ArtifactStore:
             _write(folder, made, text)
             folder.rename(path)
             sync_folder(self._folder)
+        _checkpoint_of(path).unlink(missing_ok=True)
         self._made.add(path)
         return made
 
@@ -88,11 +89,19 @@ class ArtifactStore:
         """Forget an artifact, whatever it described is not there any more."""
         shutil.rmtree(self._place(stage, cache_key)[0], ignore_errors=True)
 
+    def checkpoint_file(self, stage: str, cache_key: Mapping[str, Any]) -> Path:
+        """Return where a stage may keep how far it has got; the file goes once the artifact is there."""
+        return _checkpoint_of(self._place(stage, cache_key)[0])
+
     def _place(self, stage: str, cache_key: Mapping[str, Any]) -> tuple[Path, str]:
         code = {"package": package_version(), **_versions_up_to(stage)}
         text = json.dumps({"code": code, **cache_key}, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()
         return self._folder / f"{stage}-{digest[:32]}", text
+
+
+def _checkpoint_of(artifact: Path) -> Path:
+    return artifact.with_name(f"{artifact.name}.checkpoint")
 
 
 def _versions_up_to(stage: str) -> dict[str, int]:

@@ -21,9 +21,9 @@ Value = str | int | float | bool | None
 class Stage:
     """A stretch of work of known length."""
 
-    def __init__(self, progress: Progress, title: str, total: int) -> None:
+    def __init__(self, progress: Progress, title: str, total: int, done: int) -> None:
         self._progress = progress
-        self._task = progress.add_task(title, total=total, note="")
+        self._task = progress.add_task(title, total=total, completed=done, note="")
 
     def finish(self) -> None:
         """No more steps will come: what was done is all."""
@@ -76,11 +76,15 @@ class RunLog:
                 self._file.write(json.dumps(line) + "\n")
 
     @contextmanager
-    def stage(self, title: str, total: int) -> Iterator[Stage]:
-        """A timed stage: a bar on the terminal, `stage_started` and `stage_finished` in the log."""
+    def stage(self, title: str, total: int, done: int = 0) -> Iterator[Stage]:
+        """A timed stage: a bar on the terminal, `stage_started` and `stage_finished` in the log.
+
+        Args:
+            done: steps that an earlier process has done.
+        """
         started = time.monotonic()
-        self.event("stage_started", stage=title)
-        stage = Stage(self._progress, title, total)
+        self.event("stage_started", stage=title, done=done)
+        stage = Stage(self._progress, title, total, done)
         yield stage
         stage.finish()
         seconds = round(time.monotonic() - started, 3)

@@ -14,6 +14,7 @@ from rbm_training.data.graph import Integers, Task
 from rbm_training.data.scaling import InputScaling
 from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics
 from rbm_training.evaluation.metrics import accuracy
+from rbm_training.runtime.checkpoint import Checkpoint
 from rbm_training.runtime.log import RunLog
 from rbm_training.teachers.ensemble import Ensemble
 from rbm_training.teachers.inputs import GraphInputs, graph_inputs
@@ -31,18 +32,20 @@ def train_teacher(
     seed: int,
     device: torch.device,
     log: RunLog,
+    checkpoint: Checkpoint,
     unit_noise: bool = False,
 ) -> TeacherResult:
     """Train on the observed graph; select on validation; answer for observed and unseen nodes.
 
     Args:
         seed: of everything random here; torch's generator is set from it, once for each member.
+        checkpoint: where networks in training are kept.
         unit_noise: how the answers' steadiness is tested, see `entropy_shift`.
     """
     observed = _observe(task, scaling, device)
-    teacher = Ensemble(
-        tuple(_train_member(member, task, observed, config, seed, log) for member in range(config.members))
-    )
+    checkpoint.resume()
+    training = _TeacherTraining(task, observed, config, seed, log, checkpoint)
+    teacher = Ensemble(tuple(training.member(number) for number in range(config.members)))
     # A seed that no member has: weights and noise of one stream would be correlated.
     generator = torch.Generator(device).manual_seed(seed + SEED_STRIDE * config.members)
     prediction = full_prediction = teacher.predict(observed.inputs)
@@ -82,33 +85,65 @@ def _observe(task: Task, scaling: InputScaling, device: torch.device) -> _Observ
     return _Observed(inputs, labelled(task.train), labelled(task.val))
 
 
-def _train_member(
-    member: int, task: Task, observed: _Observed, config: TeacherConfig, seed: int, log: RunLog
-) -> GraphNetwork:
-    torch.manual_seed(seed + SEED_STRIDE * member)
-    network = build_network(config, task.graph.num_features, task.graph.num_classes)
-    network = network.to(observed.train.labels.device)
-    title = "teacher" if config.members == 1 else f"teacher {member + 1} of {config.members}"
-    _fit(network, observed, config, log, title)
-    return network
+class _Member:
+    """A network in training."""
+
+    def __init__(self, network: GraphNetwork, config: TeacherConfig) -> None:
+        self.network = network
+        self.optimizer = torch.optim.Adam(
+            network.parameters(), config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.early_stopping = EarlyStopping(config.patience)
+
+    @property
+    def num_epochs(self) -> int:
+        """Epochs that are done."""
+        return len(self.early_stopping.history)
+
+    def is_finished(self, max_epochs: int) -> bool:
+        """Whether there is no use in another epoch."""
+        return self.num_epochs >= max_epochs or self.early_stopping.exhausted
+
+    def train_epoch(self, observed: _Observed) -> EpochMetrics:
+        """One step of the optimiser; the accuracy after it."""
+        train = observed.train
+        self.network.train()
+        self.optimizer.zero_grad()
+        F.cross_entropy(self.network(observed.inputs).logits[train.nodes], train.labels).backward()
+        self.optimizer.step()
+        metrics = _measure(self.network, observed, self.num_epochs)
+        self.early_stopping.observe(metrics, self.network)
+        return metrics
 
 
-def _fit(network: GraphNetwork, observed: _Observed, config: TeacherConfig, log: RunLog, title: str) -> None:
-    train = observed.train
-    optimizer = torch.optim.Adam(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-    early_stopping = EarlyStopping(config.patience)
-    with log.stage(title, config.max_epochs) as stage:
-        for epoch in range(config.max_epochs):
-            network.train()
-            optimizer.zero_grad()
-            F.cross_entropy(network(observed.inputs).logits[train.nodes], train.labels).backward()
-            optimizer.step()
-            metrics = _measure(network, observed, epoch)
-            early_stopping.observe(metrics, network)
-            stage.advance(f"validation {metrics.val_accuracy:.3f}")
-            if early_stopping.exhausted:
-                break
-    early_stopping.restore(network)
+@dataclass(frozen=True, slots=True)
+class _TeacherTraining:
+    """What all networks of a teacher are trained with."""
+
+    task: Task
+    observed: _Observed
+    config: TeacherConfig
+    seed: int
+    log: RunLog
+    checkpoint: Checkpoint
+
+    def member(self, number: int) -> GraphNetwork:
+        """One of the networks, at its best epoch."""
+        title = "teacher" if self.config.members == 1 else f"teacher {number + 1} of {self.config.members}"
+        member = self.checkpoint.training(title, lambda: self._new_member(number))
+        max_epochs = self.config.max_epochs
+        with self.log.stage(title, max_epochs, member.num_epochs) as stage:
+            while not member.is_finished(max_epochs):
+                metrics = member.train_epoch(self.observed)
+                stage.advance(f"validation {metrics.val_accuracy:.3f}")
+                self.checkpoint.save_if_due()
+        member.early_stopping.restore(member.network)
+        return member.network
+
+    def _new_member(self, number: int) -> _Member:
+        torch.manual_seed(self.seed + SEED_STRIDE * number)
+        network = build_network(self.config, self.task.graph.num_features, self.task.graph.num_classes)
+        return _Member(network.to(self.observed.train.labels.device), self.config)
 
 
 def _measure(network: GraphNetwork, observed: _Observed, epoch: int) -> EpochMetrics:

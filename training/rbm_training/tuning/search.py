@@ -20,7 +20,7 @@ from rbm_training.config.loading import validated
 from rbm_training.config.methods import merged
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.loading import load_dataset
-from rbm_training.distillation.train import train_student
+from rbm_training.distillation.student_artifact import trained_student
 from rbm_training.distillation.training_data import check, prepare_training_data
 from rbm_training.errors import TrainingError
 from rbm_training.evaluation.metrics import mean_and_deviation
@@ -136,8 +136,10 @@ class _Search:
         if self._dataset is None:
             self._dataset = load_dataset(experiment.dataset)
             check(experiment, self._dataset)
-        data = prepare_training_data(experiment, self._dataset, seed, RunLog(None), self._cache)
-        return train_student(experiment, data, seed, RunLog(None)).validation.val_accuracy
+        log = RunLog(None)
+        data = prepare_training_data(experiment, self._dataset, seed, log, self._cache)
+        trained = trained_student(experiment, self._dataset, data, seed, log, self._cache)
+        return trained.validation.val_accuracy
 
     def _say(self, number: int, trial: Trial, state: TrialState, value: float | None) -> None:
         refused = trial.user_attrs.get(REFUSED)

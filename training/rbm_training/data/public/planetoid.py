@@ -1,17 +1,19 @@
 """Cora, Citeseer and Pubmed with the public split (Yang, Cohen & Salakhutdinov, ICML 2016)."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
-from torch_geometric.data import Data
-from torch_geometric.io import read_planetoid_data
 
 from rbm_training.data.checks import check_labels
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.edges import undirected
 from rbm_training.data.graph import UNLABELLED, Graph, GraphError, Integers
 from rbm_training.data.splits import PublishedSplit
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 def read_planetoid(folder: Path, name: str) -> Dataset:
@@ -20,6 +22,8 @@ def read_planetoid(folder: Path, name: str) -> Dataset:
     Raises:
         GraphError: a file is damaged.
     """
+    from torch_geometric.io import read_planetoid_data  # it takes two seconds, of every run
+
     try:
         data = read_planetoid_data(str(folder), name)
     except Exception as error:  # the unit of work is this set; unpickling can fail in any way
@@ -38,7 +42,7 @@ def read_planetoid(folder: Path, name: str) -> Dataset:
     return Dataset(graph, PublishedSplit(*masks))
 
 
-def _labels(data: Data) -> Integers:
+def _labels(data: "Data") -> Integers:
     """Classes (N,). The test nodes are the last; gaps among them (Citeseer has 15) have no label."""
     labels: Integers = data.y.numpy().astype(np.int64)
     tests = np.flatnonzero(data.test_mask.numpy())
