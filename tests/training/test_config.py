@@ -68,8 +68,8 @@ def test_the_resolved_experiment_reads_back_as_itself(file, overrides):
         ("dataset.path=a.npz", r"found dataset\.path with dataset\.kind = 'digits'.*wanted .*'files'"),
         ("teacher.hiden=8", r"teacher\.trained\.hiden: found an unknown key"),
         (
-            "teacher.kind=mlp",
-            r"teacher\.trained\.kind: Input should be 'sage', .*'appnp' or 'precomputed' \(found 'mlp'\)",
+            "teacher.kind=rbm",
+            r"teacher\.trained\.kind: Input should be 'sage', .*'auto' or 'precomputed' \(found 'rbm'\)",
         ),
         ("teacher=3", r"teacher\.trained: Input should be a valid dictionary .*found 3"),
         ("teacher.members=0", r"teacher\.trained\.members: .*greater than or equal to 1"),
@@ -82,7 +82,7 @@ def test_the_resolved_experiment_reads_back_as_itself(file, overrides):
         ("student.num_experts=[1, 1]", "top_k = 2 and no layer of more than 1 experts"),
         (
             "student.kind=cnn",
-            r"student\.kind: Input should be 'rbm', .*'mlp-ensemble' or 'auto' \(found 'cnn'\)",
+            r"student\.kind: Input should be 'rbm', .*'linear' or 'auto' \(found 'cnn'\)",
         ),
         (
             "distill.losses={huber = 0.1}",

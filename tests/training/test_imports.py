@@ -55,7 +55,7 @@ def test_errors_of_a_file_import_nothing_that_trains(tmp_path):
         *(["run", "none.toml"], ["run", "no.toml"]),
         ["run", "small.toml", "--set", "student.hiden=8"],
         ["run", "small.toml", "--set", "student.hidden=wide"],
-        ["run", "small.toml", "--set", "teacher.kind=mlp"],
+        ["run", "small.toml", "--set", "teacher.kind=rbm"],
         ["compare", "comparison.toml", "--set", "method.rbm.student.hiden=8"],
         ["compare", "comparison.toml", "--set", 'methods=["rbn"]'],
         ["tune", "search.toml", "--set", "trials=3"],

@@ -6,7 +6,7 @@ that was killed goes on, and a run of which something changed makes anew what de
 
 import shutil
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,6 @@ from rich.console import Console
 
 from rbm_bundle.bundle import Bundle, read_bundle
 from rbm_bundle.errors import BundleError
-from rbm_bundle.manifest import Metrics, Provenance
 from rbm_training.config import ExperimentConfig, load_config
 from rbm_training.config.loading import as_toml
 from rbm_training.data import dataset_artifact
@@ -22,14 +21,15 @@ from rbm_training.data.dataset import Dataset
 from rbm_training.data.loading import load_dataset
 from rbm_training.distillation.student_artifact import student_key, trained_student
 from rbm_training.distillation.training_data import check, prepare_training_data
-from rbm_training.export import ExportRequest, build_node_table, export_bundle
+from rbm_training.export import export_bundle
 from rbm_training.reporting.baselines import TrainedStudent, baseline_experiments, train_baselines
 from rbm_training.reporting.build import build_report_data
+from rbm_training.reporting.export_request import export_request
 from rbm_training.reporting.html import PAGE_FILE, write_page
 from rbm_training.reporting.measurement import measure_seed
-from rbm_training.reporting.summary import RunReport, SeedReport, summarise, write_report
+from rbm_training.reporting.refit import refit
+from rbm_training.reporting.summary import RunReport, SeedReport, write_report
 from rbm_training.runtime.artifacts import STAGES, Artifact, ArtifactStore
-from rbm_training.runtime.environment import describe_environment, git_commit
 from rbm_training.runtime.log import RunLog
 from rbm_training.runtime.run_folder import RunFolder, RunFolderError
 
@@ -121,8 +121,12 @@ class _Run:
         reports = [self._evaluation(seed) for seed in self.config.seeds]
         seed = max(reports, key=lambda report: report.val_accuracy).seed
         best = self._student(seed)
-        bundle = self._bundle(best, reports)
-        report = self._report(reports, bundle)
+        exported, disagreement = best, None
+        if self.config.export.refit:
+            again = refit(self.config, self.dataset, best, self.log, self.store)
+            exported, disagreement = again.trained if again.is_exported else best, again.disagreement
+        bundle = self._bundle(exported, reports)
+        report = self._report(reports, bundle, disagreement)
         write_report(self.folder.path, report)
         self._page(report, best)
         return RunResult(bundle, report)
@@ -166,7 +170,7 @@ class _Run:
         def make() -> Artifact:
             fresh = path.with_name(f"{path.name}.new")
             shutil.rmtree(fresh, ignore_errors=True)
-            bundle = export_bundle(fresh, self._export_request(best, reports))
+            bundle = export_bundle(fresh, export_request(self.config, self.dataset, best, reports))
             shutil.rmtree(path, ignore_errors=True)
             fresh.rename(path)
             self.log.event("bundle", bundle_id=bundle.manifest.bundle_id)
@@ -183,30 +187,7 @@ class _Run:
         self.store.get("bundle", key, make)
         return read_bundle(path)
 
-    def _export_request(self, best: TrainedStudent, reports: list[SeedReport]) -> ExportRequest:
-        data, config, dataset = best.data, self.config, self.dataset
-        known = data.task.graph.subgraph(data.task.known_nodes)
-        return ExportRequest(
-            name=config.export.name or config.name,
-            student=best.distilled.student.on_cpu(),
-            nodes=build_node_table(known, data.known_positions, config.export.cache_features),
-            features=data.task.observed.features,
-            positions=data.positions,
-            labels=dataset.graph.class_names,
-            metrics=_metrics(next(it for it in reports if it.seed == best.seed), reports),
-            provenance=Provenance(
-                git_commit=git_commit(),
-                dataset=dataset.graph.name,
-                dataset_sha256=dataset.sha256,
-                setting=config.dataset.setting,
-                seed=best.seed,
-                config=config.model_dump(mode="json")
-                | {"num_threads": config.threads_for(dataset.graph.num_values)},
-                versions=describe_environment(),
-            ),
-        )
-
-    def _report(self, reports: list[SeedReport], bundle: Bundle) -> RunReport:
+    def _report(self, reports: list[SeedReport], bundle: Bundle, disagreement: float | None) -> RunReport:
         source = bundle.manifest.provenance
         return RunReport(
             name=self.config.name,
@@ -218,6 +199,7 @@ class _Run:
             git_commit=source.git_commit,
             versions=source.versions,
             shares_validation=self._shares_validation(),
+            refit_disagreement=disagreement,
             runs=reports,
         )
 
@@ -247,15 +229,3 @@ def _bundle_id(path: Path) -> str | None:
         return read_bundle(path).manifest.bundle_id
     except BundleError:
         return None
-
-
-def _metrics(exported: SeedReport, reports: list[SeedReport]) -> Metrics:
-    """The exported seed's own figures, beside mean and deviation of all."""
-    summary = summarise(reports)
-    names = Metrics.model_fields.keys() & {field.name for field in fields(SeedReport)}
-    return Metrics(
-        **{name: getattr(exported, name) for name in names},
-        test_accuracy_mean=summary["test_accuracy"] if len(reports) > 1 else None,
-        test_accuracy_std=summary["test_accuracy_std"],
-        num_runs=len(reports),
-    )

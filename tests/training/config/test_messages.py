@@ -33,7 +33,10 @@ def refusal(kind, document):
             'teacher.precomputed.logit: found an unknown key; did you mean "logits"?',
         ),
         ({"report": {"baseline": []}}, 'report.baseline: found an unknown key; did you mean "baselines"?'),
-        ({"export": {"zzz": 1}}, "export.zzz: found an unknown key; wanted one of name, cache_features"),
+        (
+            {"export": {"zzz": 1}},
+            "export.zzz: found an unknown key; wanted one of name, refit, cache_features",
+        ),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_one_beside_it(document, message):
@@ -92,7 +95,7 @@ def test_searches_and_comparisons_name_their_own_keys(kind, document, message):
         ({"student": {"kind": "moee"}}, """(found 'moee'); did you mean "moe"?"""),
         ({"student": {"kind": "cnn"}}, "(found 'cnn')"),
         ({"teacher": {"kind": "sgae"}}, """or 'precomputed' (found 'sgae'); did you mean "sage"?"""),
-        ({"teacher": {"kind": "mlp"}}, "(found 'mlp')"),
+        ({"teacher": {"kind": "rbm"}}, "(found 'rbm')"),
         ({"report": {"baselines": ["moe", "mlp-flop"]}}, """(found 'mlp-flop'); did you mean "mlp-flops"?"""),
         ({"student": {"kind": 3}}, "(found 3)"),
     ],

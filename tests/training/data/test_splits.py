@@ -5,7 +5,7 @@ import pytest
 
 from rbm_training.config import DatasetConfig
 from rbm_training.data.builtin.synthetic import generate_graph
-from rbm_training.data.graph import GraphError, Split, make_task
+from rbm_training.data.graph import UNLABELLED, GraphError, Split, make_task
 from rbm_training.data.loading import load_dataset
 from rbm_training.data.splits import PublishedSplit, draw_split, published_split
 
@@ -35,9 +35,81 @@ def test_the_inductive_setting_holds_a_share_of_the_test_nodes_out():
     assert (len(split.unseen), len(split.test)) == (70, 210)
 
 
-def test_a_class_with_too_few_labels_is_refused_by_name():
-    with pytest.raises(GraphError, match=r"100 labelled nodes of class 'class 0'; wanted more than 120"):
-        draw_split(GRAPH, config(train_per_class=100), seed=0)
+def with_labels(counts):
+    """The graph with so many labels of each class, and none else."""
+    labels = np.full(GRAPH.num_nodes, UNLABELLED)
+    for label, count in enumerate(counts):
+        labels[np.flatnonzero(GRAPH.labels == label)[:count]] = label
+    return replace(GRAPH, labels=labels)
+
+
+@pytest.mark.parametrize("count", [30, 29, 5, 2, 1])
+def test_a_class_with_too_few_labels_shares_them_out(count):
+    graph = with_labels([100, 100, 100, count])
+    split = draw_split(graph, config(), seed=0)
+    train, val, test = (
+        np.bincount(graph.labels[nodes], minlength=4) for nodes in (split.train, split.val, split.test)
+    )
+    assert train[:3].tolist() == [10] * 3
+    assert val[:3].tolist() == [20] * 3
+    assert train[3] >= 1
+    assert train[3] + val[3] + test[3] == count
+    if count >= 29:
+        assert 0 < test[3] < count / 3
+
+
+def test_labels_that_leave_none_to_test_on_are_refused():
+    with pytest.raises(GraphError, match="no label beside those of training and validation"):
+        draw_split(with_labels([1, 1, 1, 1]), config(), seed=0)
+
+
+def test_fractions_are_taken_of_each_class():
+    graph = with_labels([100, 50, 10, 1])
+    own = DatasetConfig(kind="files", path="unread", train_fraction=0.5)
+    split = draw_split(graph, own, seed=0)
+    counts = [
+        np.bincount(graph.labels[nodes], minlength=4).tolist()
+        for nodes in (split.train, split.val, split.test)
+    ]
+    assert counts == [[50, 25, 5, 1], [20, 10, 2, 0], [30, 15, 3, 0]]
+
+
+def test_a_graph_of_ones_own_is_learnt_from_by_fractions_and_a_benchmark_by_counts():
+    own = DatasetConfig(kind="files", path="unread")
+    assert (own.train_fraction, own.val_fraction, own.train_per_class, own.val_per_class) == (
+        0.6,
+        0.2,
+        None,
+        None,
+    )
+    benchmark = DatasetConfig(kind="named", name="cora")
+    assert (benchmark.train_fraction, benchmark.train_per_class, benchmark.val_per_class) == (None, 20, 30)
+    assert DatasetConfig(kind="files", path="unread", val_per_class=7).train_per_class == 20
+    assert DatasetConfig(kind="named", name="cora", train_fraction=0.5).val_fraction == 0.2
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"train_per_class": 5, "train_fraction": 0.5}, "both train_per_class and train_fraction"),
+        (
+            {"train_fraction": 0.8},
+            "train_fraction = 0.8 and dataset.val_fraction = 0.2; wanted a sum below 1",
+        ),
+    ],
+)
+def test_numbers_that_cannot_be_shared_out_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        DatasetConfig(kind="named", name="cora", **fields)
+
+
+def test_validation_nodes_are_taken_from_training_where_a_published_split_has_none():
+    published = masks(np.arange(100, 200), np.arange(0), np.arange(300, 400))
+    split, again = (published_split(GRAPH, published, config(), seed=3) for _ in range(2))
+    assert sorted([*split.train, *split.val]) == list(range(100, 200))
+    assert len(split.val) == pytest.approx(25, abs=4)
+    assert split.val.tolist() == again.val.tolist()
+    assert split.test.tolist() == list(range(300, 400))
 
 
 def test_a_share_of_the_validation_nodes_is_held_out_as_well():

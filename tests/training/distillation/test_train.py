@@ -128,7 +128,7 @@ def test_the_members_of_an_ensemble_start_from_seeds_of_their_own(data, log):
 
 
 def test_auto_keeps_the_kind_that_is_best_on_validation(data, log):
-    alone = [student_of(data, log, kind=kind) for kind in KINDS]
+    alone = [student_of(data, log, kind=kind) for kind in ("rbm", "mlp", "linear")]
     best = max(alone, key=lambda distilled: distilled.validation.preference)
     found = student_of(data, log, kind="auto")
     assert (found.student.kind, found.validation) == (best.student.kind, best.validation)

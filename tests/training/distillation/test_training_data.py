@@ -35,7 +35,7 @@ def test_the_student_is_the_same_to_the_bit_whether_its_stages_were_cached_or_no
         data = prepare_training_data(SMALL_CONFIG, dataset, 0, log, cache)
         positions.append(data.positions)
         students.append(train_student(SMALL_CONFIG, data, 0, log, Checkpoint(None, log)).student.state_dict())
-    assert len(entries(folder)) == 2
+    assert len(entries(folder)) == 3  # baseline, encodings and teacher
     for other, there in zip(students[1:], positions[1:], strict=True):
         np.testing.assert_array_equal(there, positions[0])
         for name, value in students[0].items():
@@ -54,14 +54,14 @@ def test_stages_that_are_there_are_not_made_again_for_another_student(dataset, l
     ("change", "made_anew"),
     [
         ({"teacher": {"hidden": 8}}, ["teacher"]),
-        ({"scaling": {"features": "none"}}, ["teacher"]),
+        ({"scaling": {"features": "none"}}, ["baseline", "teacher"]),
         ({"scaling": {"position_norm": 1.0}}, []),
         ({"compat": "released"}, ["teacher"]),
         ({"positions": {"width": 4}}, ["encodings"]),
-        ({"dataset": {"unseen_fraction": 0.3}}, ["encodings", "teacher"]),
-        ({"dataset": {"pseudo_unseen_fraction": 0.2}}, ["encodings", "teacher"]),
-        ({"dataset": {"setting": "transductive"}}, ["encodings", "teacher"]),
-        ({"num_threads": 2}, ["encodings", "teacher"]),
+        ({"dataset": {"unseen_fraction": 0.3}}, ["baseline", "encodings", "teacher"]),
+        ({"dataset": {"pseudo_unseen_fraction": 0.2}}, ["baseline", "encodings", "teacher"]),
+        ({"dataset": {"setting": "transductive"}}, ["baseline", "encodings", "teacher"]),
+        ({"num_threads": 2}, ["baseline", "encodings", "teacher"]),
     ],
     ids=str,
 )
@@ -78,7 +78,7 @@ def test_a_stage_is_made_anew_when_what_it_is_made_of_is_another(dataset, log, f
 def test_another_seed_is_another_entry(dataset, log, folder):
     cache = ArtifactStore(folder)
     first, second = (prepare_training_data(SMALL_CONFIG, dataset, seed, log, cache) for seed in (0, 1))
-    assert len(entries(folder)) == 4
+    assert len(entries(folder)) == 6
     assert not np.array_equal(first.positions, second.positions)
 
 

@@ -99,8 +99,8 @@ def test_a_teacher_goes_on_bit_for_bit(kind, num_saves, synthetic_task, log, tmp
 
     whole = training(Checkpoint(None, log))
     resumed = cut_off_after(num_saves, training, tmp_path / "teacher", log)
-    for name, array in whole.as_arrays().items():
-        assert array.tobytes() == resumed.as_arrays()[name].tobytes(), name
+    for name, array in whole.as_artifact().arrays.items():
+        assert array.tobytes() == resumed.as_artifact().arrays[name].tobytes(), name
 
 
 def test_what_is_done_is_not_done_again_and_the_log_says_how_much(data, tmp_path):

@@ -13,7 +13,7 @@ def test_a_teacher_comes_back_from_its_arrays_without_what_it_has_not(missing):
         "entropy_shift": torch.rand(3),
         "representations": torch.randn(3, 5),
     } | dict.fromkeys(missing)
-    found = TeacherResult.from_arrays(TeacherResult(**given).as_arrays(), CPU)
+    found = TeacherResult.from_artifact(TeacherResult(**given).as_artifact(), CPU)
     for name, value in given.items():
         if value is None:
             assert getattr(found, name) is None

@@ -1,12 +1,17 @@
 """What a run reads, and how it scales it."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
 from rbm_bundle.manifest import FeatureScaling, Setting
 from rbm_training.config.base import Count, FrozenConfig
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+PER_CLASS: Final = {"train_per_class": 20, "val_per_class": 30}
+FRACTIONS: Final = {"train_fraction": 0.6, "val_fraction": 0.2}
 
 
 class DatasetConfig(FrozenConfig):
@@ -26,21 +31,50 @@ class DatasetConfig(FrozenConfig):
     """Your own graph, for kind `files`: an `.npz`, or a folder with `nodes.parquet`, `edges.parquet` and
     `labels.parquet`; `readers/npz.py` and `readers/parquet.py` explain every array and column."""
     split: Literal["published", "random"] = "published"
-    """`published`: the one that came with the graph; where there is none, and with `random`, as many nodes a
-    class as below are drawn with the seed. A `named` set without a published split, or with `random`, is cut
-    to its largest connected component, as its papers do."""
+    """`published`: the one that came with the graph; where there is none, and with `random`, labels are drawn
+    from each class with the seed, as many as below. A `named` set without a published split, or with
+    `random`, is cut to its largest connected component, as its papers do."""
     setting: Setting = "transductive"
     """`inductive` holds nodes out of graph, positions, teacher and distillation; they are the test nodes."""
-    train_per_class: Count = 20
-    """Labels a class to learn from, where the data brings no split of its own."""
-    val_per_class: Count = 30
-    """Labels a class to select on, where the data brings no split of its own."""
+    train_per_class: Count | None = None
+    """Labels a class to learn from, where the data brings no split of its own; with `val_per_class` instead
+    of fractions. Unset: 20, as benchmarks are used, but for kind `files`."""
+    val_per_class: Count | None = None
+    """Labels a class to select on, where the data brings no split of its own. Unset: 30, but for `files`."""
+    train_fraction: Fraction | None = None
+    """Share of each class's labels to learn from, where the data brings no split of its own. Unset: 0.6 for
+    kind `files`."""
+    val_fraction: Fraction | None = None
+    """Share of each class's labels to select on, where the data brings no split of its own, or one without
+    validation nodes. Unset: 0.2 for kind `files`."""
     unseen_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Inductive: share of the nodes outside training and validation that is held out. A published test
     mask is held out whole."""
     pseudo_unseen_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Inductive: share of the validation nodes that is held out of graph, positions, teacher and distillation
     as well, so that selection sees how a student answers for nodes it has never met."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _labels_are_shared_out(cls, given: object) -> object:
+        """Fill in by what kind of numbers, and by which, so that a resolved experiment says it."""
+        if not isinstance(given, Mapping):
+            return given
+        asked = {name: given[name] for name in (*PER_CLASS, *FRACTIONS) if given.get(name) is not None}
+        if asked.keys() & PER_CLASS.keys() and asked.keys() & FRACTIONS.keys():
+            raise ValueError(f"found both {' and '.join(asked)}; wanted labels a class or fractions of them")
+        by_fractions = bool(asked.keys() & FRACTIONS.keys()) or (given.get("kind") == "files" and not asked)
+        return {**given, **(FRACTIONS if by_fractions else PER_CLASS), **asked}
+
+    @model_validator(mode="after")
+    def _some_labels_are_left_to_test(self) -> "DatasetConfig":
+        train, val = self.train_fraction, self.val_fraction
+        if train is not None and val is not None and train + val >= 1:
+            raise ValueError(
+                f"found dataset.train_fraction = {train} and dataset.val_fraction = {val}; wanted a sum below"
+                " 1, so that labels are left to test on"
+            )
+        return self
 
     @model_validator(mode="after")
     def _source_is_named(self) -> "DatasetConfig":

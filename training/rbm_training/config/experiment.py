@@ -2,15 +2,16 @@
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
 from rbm_training.config.base import Count, FrozenConfig, MethodName, Name, Renamed, Seed
 from rbm_training.config.dataset import DatasetConfig, ScalingConfig
 from rbm_training.config.distill import DistillConfig
+from rbm_training.config.methods import merged
 from rbm_training.config.positions import PositionsConfig
-from rbm_training.config.registry import import_plugins
+from rbm_training.config.registry import AUTO, import_plugins
 from rbm_training.config.student import RoutingConfig, StudentConfig
 from rbm_training.config.teacher import AnyTeacherConfig, TeacherConfig
 
@@ -25,6 +26,7 @@ def _default(part: FrozenConfig, name: str) -> object:
     return type(part).model_fields[name].default
 
 
+OWN_GRAPH: Final = {"teacher": {"kind": AUTO}, "student": {"kind": AUTO}, "export": {"refit": True}}
 FEW_VALUES = 1_000_000
 MOST_THREADS = 8
 
@@ -39,6 +41,10 @@ class ExportConfig(FrozenConfig):
 
     name: Name | None = None
     """Name of the model; unset: the experiment's."""
+    refit: bool = False
+    """After the measurement fit once more on all labels and all nodes, and ship that: the default with
+    `dataset.kind = "files"`. Where more than 5 % of the nodes are then classified otherwise, what was
+    measured is shipped instead."""
     cache_features: bool = True
     """Store the features of known nodes, so that an id alone suffices in a request."""
 
@@ -81,6 +87,16 @@ class ExperimentConfig(FrozenConfig):
     distill: DistillConfig = DistillConfig()
     export: ExportConfig = ExportConfig()
     report: ReportConfig = ReportConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_graphs_are_unknown(cls, given: object) -> object:
+        """Of a benchmark the papers say what suits it; of a graph of one's own only a comparison can."""
+        if not isinstance(given, Mapping) or given.get("compat") is not None:
+            return given
+        dataset = given.get("dataset")
+        kind = dataset.get("kind") if isinstance(dataset, Mapping) else getattr(dataset, "kind", None)
+        return merged(OWN_GRAPH, given) if kind == "files" else given
 
     @model_validator(mode="before")
     @classmethod

@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 from rbm_training.config.base import ConfigError
 
 AUTO: Final = "auto"
-"""In the place of a student: all of them, of which the best on validation is kept."""
+"""In the place of a student or a teacher: several of them, of which the best on validation are kept."""
 PRECOMPUTED: Final = "precomputed"
 """In the place of a teacher: none is trained, its logits are read from a file."""
 
@@ -74,9 +74,18 @@ STUDENTS: Final = Registry(
         "mlp": "rbm_training.students.mlp:MLP",
         "moe": "rbm_training.students.moe:MOE",
         "mlp-ensemble": "rbm_training.students.mlp_ensemble:MLP_ENSEMBLE",
+        "linear": "rbm_training.students.linear:LINEAR",
     },
     reserved=(AUTO,),
 )
+_COSTLY: Final = ("moe", "mlp-ensemble")
+
+
+def auto_students() -> list[str]:
+    """The kinds that `auto` trains: RbM, what is simpler, and what plugins register."""
+    return [name for name in STUDENTS if name not in _COSTLY]
+
+
 TEACHERS: Final = Registry(
     "teacher",
     {
@@ -84,8 +93,10 @@ TEACHERS: Final = Registry(
         "gcn": "rbm_training.teachers.networks:GCN",
         "gat": "rbm_training.teachers.networks:GAT",
         "appnp": "rbm_training.teachers.networks:APPNP",
+        "sign": "rbm_training.teachers.without_messages:SIGN",
+        "mlp": "rbm_training.teachers.without_messages:Perceptron",
     },
-    reserved=(PRECOMPUTED,),
+    reserved=(AUTO, PRECOMPUTED),
 )
 ENCODINGS: Final = Registry(
     "encoding",

@@ -26,8 +26,9 @@ class StudentConfig(FrozenConfig):
 
     kind: Annotated[str, AfterValidator(_known_kind)] = "rbm"
     """`rbm`: experts routed by a memory; `mlp`: one expert a layer; `moe`: experts routed by a learnt router;
-    `mlp-ensemble`: several MLPs, their logits averaged; `auto`: all of these and
-    what plugins register, the best on validation is kept."""
+    `mlp-ensemble`: several MLPs, their logits averaged; `linear`: logistic regression on the features, which
+    learns from labels alone; `auto`, the default with `dataset.kind = "files"`: `rbm`, `mlp`, `linear` and
+    what plugins register, of which the best on validation is kept."""
     num_layers: Count = 2
     """L, layers."""
     hidden: Count = 128

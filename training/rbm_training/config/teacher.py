@@ -7,13 +7,16 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from rbm_training.config.base import Count, FrozenConfig, Probability, Weight
-from rbm_training.config.registry import PRECOMPUTED, TEACHERS
+from rbm_training.config.registry import AUTO, PRECOMPUTED, TEACHERS
 
-_READ_BY = {"heads": "gat", "power_iterations": "appnp", "teleport": "appnp"}
+_READ_BY = {
+    **{"heads": ("gat",), "power_iterations": ("appnp",), "teleport": ("appnp",)},
+    **{"hops": ("sign", AUTO), "budget": (AUTO,)},
+}
 
 
 def _known_kind(kind: str) -> str:
-    return TEACHERS.known(kind, PRECOMPUTED)
+    return TEACHERS.known(kind, AUTO, PRECOMPUTED)
 
 
 class TeacherConfig(FrozenConfig):
@@ -21,19 +24,27 @@ class TeacherConfig(FrozenConfig):
 
     kind: Annotated[str, AfterValidator(_known_kind)] = "sage"
     """Train this teacher: GraphSAGE-gcn (Hamilton et al. 2017), GCN (Kipf & Welling 2017), GAT (Veličković
-    et al. 2018), APPNP (Gasteiger et al. 2019), or one that a plugin registers."""
+    et al. 2018), APPNP (Gasteiger et al. 2019), SIGN (Frasca et al. 2020), `mlp`, which sees no
+    graph, or one that a plugin registers; `auto`, the default with `dataset.kind = "files"`: of all built-in
+    ones with much and little weight decay, and logistic regression, the mean of the best two on
+    validation."""
     members: Count = 1
     """Networks trained from different seeds; the teacher's answer is the mean of their probabilities."""
     num_layers: Count = 2
     """Layers; but for `appnp` also the radius of the neighbourhood that counts."""
     hidden: Count = 128
-    """Width of the hidden layers, all heads together."""
+    """Width of the hidden layers, all heads of `gat` and all hops of `sign` together."""
     heads: Count = 8
     """`gat`: attention heads of every layer but the last, which has one; they share the width evenly."""
     power_iterations: Count = 10
     """`appnp`: steps of the walk, and so the radius of the neighbourhood that counts."""
     teleport: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """`appnp`: share of a node's own answer that returns in each step."""
+    hops: Count = 2
+    """`sign`: how far features are averaged, and so the radius of the neighbourhood that counts."""
+    budget: Count = 700_000_000
+    """`auto`: once candidates have passed over so many edges and feature values in all their epochs, the next
+    ones are not begun. It counts work and not seconds, so that a seed repeats."""
     dropout: Probability = 0.5
     """Before every layer, for `sage` every layer but the first; for `gat` also of attention."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
@@ -52,12 +63,12 @@ class TeacherConfig(FrozenConfig):
 
     @model_validator(mode="after")
     def _kind_reads_what_is_set(self) -> "TeacherConfig":
-        for field, kind in _READ_BY.items():
+        for field, kinds in _READ_BY.items():
             value = getattr(self, field)
-            if self.kind != kind and value != type(self).model_fields[field].default:
+            if self.kind not in kinds and value != type(self).model_fields[field].default:
                 raise ValueError(
                     f"found teacher.{field} = {value} with teacher.kind = {self.kind!r}, which does not read"
-                    f" it; wanted teacher.kind = {kind!r}"
+                    f" it; wanted teacher.kind = {' or '.join(map(repr, kinds))}"
                 )
         return self
 

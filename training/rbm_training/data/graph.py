@@ -174,6 +174,15 @@ def make_task(graph: Graph, split: Split) -> Task:
     )
 
 
+def whole_task(graph: Graph) -> Task:
+    """Everything is observed, every label is learnt from, and nothing is held out to select or test on.
+
+    Validation nodes are the training nodes: accuracies on them say how well those are remembered, no more.
+    """
+    labelled, everyone = np.flatnonzero(graph.labels != UNLABELLED), np.arange(graph.num_nodes)
+    return Task(graph, graph, everyone, labelled, labelled, test=NOBODY, unseen=NOBODY, pseudo_unseen=NOBODY)
+
+
 def _check_split(graph: Graph, split: Split) -> None:
     parts = {"train": split.train, "val": split.val, "test": split.test, "unseen": split.unseen}
     parts["pseudo_unseen"] = split.pseudo_unseen

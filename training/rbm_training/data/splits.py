@@ -23,36 +23,50 @@ class PublishedSplit:
 
 
 def draw_split(graph: Graph, config: DatasetConfig, seed: int) -> Split:
-    """Draw a fixed number of training and validation nodes a class; all other labelled nodes are test nodes.
+    """Draw training and validation nodes from each class; all other labelled nodes are test nodes.
 
-    In the inductive setting a share of the test nodes is held out as unseen.
+    A class with too few labels for the numbers asked for shares out what it has in their proportion, and the
+    first of them is learnt from. In the inductive setting a share of the test nodes is held out as unseen.
 
     Raises:
-        GraphError: a class has fewer labels than training and validation ask for.
+        GraphError: no label is left to select on or to test on.
     """
     generator = np.random.default_rng(seed)
-    wanted = config.train_per_class + config.val_per_class
     train, val, rest = [], [], []
-    for label, name in enumerate(graph.class_names):
+    for label in range(graph.num_classes):
         members = generator.permutation(np.flatnonzero(graph.labels == label))
-        if len(members) <= wanted:
-            raise GraphError(
-                graph.name,
-                f"{len(members)} labelled nodes of class {name!r}",
-                f"more than {wanted} (dataset.train_per_class + dataset.val_per_class)",
-            )
-        train.append(members[: config.train_per_class])
-        val.append(members[config.train_per_class : wanted])
-        rest.append(members[wanted:])
+        num_train, num_val = _sizes(len(members), config)
+        train.append(members[:num_train])
+        val.append(members[num_train : num_train + num_val])
+        rest.append(members[num_train + num_val :])
     others = np.sort(np.concatenate(rest))
+    if not len(others):
+        raise GraphError(graph.name, "no label beside those of training and validation", "some to test on")
     test, unseen = _hold_out(others, config, generator)
     observed_val, pseudo_unseen = _hold_out_val(np.sort(np.concatenate(val)), config, seed)
     return Split(np.sort(np.concatenate(train)), observed_val, test, unseen, pseudo_unseen)
 
 
+def _sizes(num_labels: int, config: DatasetConfig) -> tuple[int, int]:
+    """How many of a class's labels are learnt from, and how many are selected on."""
+    if config.train_fraction is not None and config.val_fraction is not None:
+        train, val = config.train_fraction, config.val_fraction
+    else:
+        assert config.train_per_class is not None
+        assert config.val_per_class is not None
+        num_train, num_val = config.train_per_class, config.val_per_class
+        if num_labels > num_train + num_val:
+            return num_train, num_val
+        total = num_train + num_val + min(num_train, num_val)  # as many to test on
+        train, val = num_train / total, num_val / total
+    num_train = min(num_labels, max(1, round(train * num_labels)))
+    return num_train, min(num_labels - num_train, round(val * num_labels))
+
+
 def published_split(graph: Graph, published: PublishedSplit, config: DatasetConfig, seed: int) -> Split:
     """The masks that came with the graph; of several splits, the seed's.
 
+    Where no node is to be selected on, a share of each class's training nodes is, drawn with the seed.
     Inductive: the whole test mask is unseen, and labelled nodes in no mask are the observed test nodes.
 
     Raises:
@@ -61,6 +75,8 @@ def published_split(graph: Graph, published: PublishedSplit, config: DatasetConf
     which = seed % published.train.shape[0]
     masks = (published.train[which], published.val[which], published.test[which])
     train, val, test = (np.flatnonzero(mask) for mask in masks)
+    if not len(val):
+        train, val = _carve_val(graph, train, config, seed)
     if not published.may_lack_classes:
         _check_classes(graph, train)
     if config.setting == "transductive":
@@ -70,6 +86,18 @@ def published_split(graph: Graph, published: PublishedSplit, config: DatasetConf
     in_no_mask = ~np.logical_or.reduce(masks) & (graph.labels != UNLABELLED)
     observed_val, pseudo_unseen = _hold_out_val(val, config, seed)
     return Split(train, observed_val, np.flatnonzero(in_no_mask), test, pseudo_unseen)
+
+
+def _carve_val(graph: Graph, train: Integers, config: DatasetConfig, seed: int) -> tuple[Integers, Integers]:
+    """Training nodes that stay such, and those that are selected on instead, in their proportion."""
+    fractions = (config.train_fraction or 0.6, config.val_fraction or 0.2)
+    generator, kept, val = np.random.default_rng(seed), [], []
+    for label in np.unique(graph.labels[train]):
+        members = generator.permutation(train[graph.labels[train] == label])
+        num_val = min(len(members) - 1, round(len(members) * fractions[1] / sum(fractions)))
+        val.append(members[:num_val])
+        kept.append(members[num_val:])
+    return np.sort(np.concatenate(kept)), np.sort(np.concatenate(val))
 
 
 def _hold_out_val(val: Integers, config: DatasetConfig, seed: int) -> tuple[Integers, Integers]:

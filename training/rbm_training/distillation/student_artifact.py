@@ -11,6 +11,7 @@ import torch
 from rbm_training.config import ExperimentConfig, StudentConfig
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.scaling import InputScaling
+from rbm_training.distillation.refit_plan import RefitPlan
 from rbm_training.distillation.train import DistilledStudent, EpochRecord, student_shape, train_student
 from rbm_training.distillation.training_data import TrainingData, cache_key
 from rbm_training.evaluation.early_stopping import EpochMetrics
@@ -30,23 +31,25 @@ def trained_student(
     seed: int,
     log: RunLog,
     store: ArtifactStore,
+    plan: RefitPlan | None = None,
 ) -> DistilledStudent:
     """Return the student of a seed, trained if it is not there."""
-
-    key = student_key(config, dataset, seed)
+    key = student_key(config, dataset, seed, plan)
 
     def make() -> Artifact:
         checkpoint = Checkpoint(store.checkpoint_file("student", key), log, config.plugins)
-        return as_artifact(train_student(config, data, seed, log, checkpoint))
+        return as_artifact(train_student(config, data, seed, log, checkpoint, plan))
 
     artifact = store.get("student", key, make)
     return from_artifact(artifact, data.scaling, student_shape(config, artifact.facts["kind"]))
 
 
-def student_key(config: ExperimentConfig, dataset: Dataset, seed: int) -> dict[str, Any]:
+def student_key(
+    config: ExperimentConfig, dataset: Dataset, seed: int, plan: RefitPlan | None = None
+) -> dict[str, Any]:
     """Return what the student of a seed depends on."""
     read = ("compat", "scaling", "positions", "teacher", "student", "routing", "distill")
-    return cache_key(config, dataset, seed, *read)
+    return cache_key(config, dataset, seed, *read, plan=plan)
 
 
 def as_artifact(distilled: DistilledStudent) -> Artifact:
@@ -63,6 +66,7 @@ def as_artifact(distilled: DistilledStudent) -> Artifact:
             "validation": asdict(distilled.validation),
             "selected_epoch": distilled.selected_epoch,
             "test_accuracy_max": distilled.test_accuracy_max,
+            "num_epochs": list(distilled.num_epochs),
             "batch_rows": distilled.batch_rows,
             "history": [asdict(record) for record in distilled.history],
         },
@@ -78,6 +82,7 @@ def from_artifact(artifact: Artifact, scaling: InputScaling, shape: StudentConfi
         validation=EpochMetrics(**facts["validation"]),
         selected_epoch=facts["selected_epoch"],
         test_accuracy_max=facts["test_accuracy_max"],
+        num_epochs=tuple(facts["num_epochs"]),
         history=[_record(record) for record in facts["history"]],
         batch_rows=facts["batch_rows"],
     )

@@ -8,19 +8,22 @@ from dataclasses import dataclass, fields
 import torch
 
 from rbm_training.config import ExperimentConfig, StudentConfig
-from rbm_training.config.registry import AUTO, STUDENTS
+from rbm_training.config.registry import AUTO, auto_students
 from rbm_training.distillation.predictions import evaluate, predict_all
+from rbm_training.distillation.refit_plan import RefitPlan
 from rbm_training.distillation.released import ReleasedTrainer
 from rbm_training.distillation.trainer import StudentTrainer
 from rbm_training.distillation.training_data import TrainingData
 from rbm_training.evaluation.calibration import fit_temperature
-from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics
+from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics, LastEpoch
 from rbm_training.runtime.checkpoint import Checkpoint
 from rbm_training.runtime.log import RunLog
 from rbm_training.students.complexity import Costs
 from rbm_training.students.kind import build_student, student_kind
 from rbm_training.students.routing import LayerUse
 from rbm_training.students.student import Student
+
+MEMBER_STRIDE = 1000  # between the seeds of the members of an ensemble
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class DistilledStudent:
 
     `validation` is what it was selected by, `selected_epoch` None for an ensemble, whose members each have
     their own, and `history` that of the first member. `test_accuracy_max` is the highest test accuracy of any
-    epoch. `batch_rows` is how many rows it is asked about at a time.
+    epoch, `num_epochs` how many each member was trained up to its best one. `batch_rows` is how many rows it
+    is asked about at a time.
     """
 
     student: Student
@@ -47,6 +51,7 @@ class DistilledStudent:
     validation: EpochMetrics
     selected_epoch: int | None
     test_accuracy_max: float | None
+    num_epochs: tuple[int, ...]
     history: list[EpochRecord]
     batch_rows: int
 
@@ -64,6 +69,13 @@ class _Training:
     def student(self) -> Student:
         """Of the last epoch, and of the best one once that is restored."""
         return self.trainer.student
+
+    @property
+    def best(self) -> EpochMetrics:
+        """The epoch that is kept."""
+        best = self.early_stopping.best
+        assert best is not None, "an epoch was observed"
+        return best
 
     def is_finished(self, num_epochs: int) -> bool:
         """Whether there is no use in another epoch."""
@@ -85,15 +97,21 @@ class _Training:
 
 
 def train_student(
-    config: ExperimentConfig, data: TrainingData, seed: int, log: RunLog, checkpoint: Checkpoint
+    config: ExperimentConfig,
+    data: TrainingData,
+    seed: int,
+    log: RunLog,
+    checkpoint: Checkpoint,
+    plan: RefitPlan | None = None,
 ) -> DistilledStudent:
     """Distil the teacher into a student of the kind asked for; the epoch that validation prefers.
 
     Args:
         checkpoint: where students in training are kept.
+        plan: whom to train, and how long, where nothing is left to select on.
     """
     checkpoint.resume(**{field.name: getattr(data, field.name) for field in fields(data)})
-    return _StudentTraining(config, data, log, checkpoint).train(seed)
+    return _StudentTraining(config, data, log, checkpoint, plan).train(seed)
 
 
 def student_shape(config: ExperimentConfig, kind: str) -> StudentConfig:
@@ -111,34 +129,40 @@ class _StudentTraining:
     data: TrainingData
     log: RunLog
     checkpoint: Checkpoint
+    plan: RefitPlan | None
 
     def train(self, seed: int) -> DistilledStudent:
         """See `train_student`."""
-        kind = self.config.student.kind
+        kind = self.config.student.kind if self.plan is None else self.plan.student
         if kind == AUTO:
-            students = [self._train_kind(each, seed) for each in STUDENTS]
+            students = [self._train_kind(each, seed) for each in auto_students()]
             return max(students, key=lambda trained: trained.validation.preference)
         return self._train_kind(kind, seed)
 
     def _train_kind(self, name: str, seed: int) -> DistilledStudent:
         kind, shape = student_kind(name), student_shape(self.config, name)
         costs, num_members = kind.costs(self._widths(shape), shape), kind.num_members(shape)
+        if not kind.is_distilled:
+            return self._calibrated(self._regression(shape, costs))
         if num_members is not None:
-            members = [self._train_one(shape, seed + 1000 * member) for member in range(num_members)]
+            members = [self._train_one(shape, seed, member) for member in range(num_members)]
             return self._calibrated(self._ensemble(members, costs))
         trained = self._train_one(shape, seed)
-        best = trained.early_stopping.best
-        assert best is not None, "an epoch was observed"
+        best = trained.best
         most = trained.early_stopping.test_accuracy_max
         return self._calibrated(
             DistilledStudent(
-                trained.student, costs, best, best.epoch, most, trained.history, self._batch_rows
+                *(trained.student, costs, best, best.epoch, most),
+                *((best.epoch + 1,), trained.history, self._batch_rows),
             )
         )
 
-    def _train_one(self, shape: StudentConfig, seed: int) -> _Training:
+    def _train_one(self, shape: StudentConfig, first_seed: int, member: int = 0) -> _Training:
+        seed = first_seed + MEMBER_STRIDE * member
         training = self.checkpoint.training(f"{shape.kind} {seed}", lambda: self._begin(shape, seed))
         num_epochs = training.warmup_epochs + self.config.distill.max_epochs
+        if self.plan is not None:
+            num_epochs = self.plan.num_epochs[member]
         with self.log.stage(f"student {shape.kind}", num_epochs, len(training.history)) as stage:
             while not training.is_finished(num_epochs):
                 record = training.train_epoch(seed)
@@ -153,13 +177,18 @@ class _StudentTraining:
         torch.manual_seed(seed)
         config, trainer = self.config.distill, self._trainer(shape)
         warmup_epochs = config.warmup_epochs if trainer.routes else 0
-        return _Training(trainer, EarlyStopping(config.patience), warmup_epochs, [])
+        early_stopping = EarlyStopping(config.patience) if self.plan is None else LastEpoch()
+        return _Training(trainer, early_stopping, warmup_epochs, [])
 
     def _trainer(self, shape: StudentConfig) -> StudentTrainer:
         config, data = self.config, self.data
-        student = build_student(data.scaling, self._widths(shape), shape).to(data.inputs.labels.device)
+        student = self._new_student(shape)
         kind = ReleasedTrainer if config.compat == "released" else StudentTrainer
         return kind(student, data.inputs, data.teacher, data.edge_index, config.distill, config.routing)
+
+    def _new_student(self, shape: StudentConfig) -> Student:
+        student = build_student(self.data.scaling, self._widths(shape), shape)
+        return student.to(self.data.inputs.labels.device)
 
     @property
     def _batch_rows(self) -> int:
@@ -169,16 +198,35 @@ class _StudentTraining:
         num_inputs, num_classes = self.data.inputs.scaled.shape[1], self.data.teacher.logits.shape[1]
         return student_kind(shape.kind).widths(num_inputs, num_classes, shape)
 
+    @torch.no_grad()
+    def _regression(self, shape: StudentConfig, costs: Costs) -> DistilledStudent:
+        """The baseline as a student."""
+        student, baseline = self._new_student(shape), self.data.baseline
+        [layer] = student.expert_layers()
+        layer.weight.zero_()
+        layer.weight[0, : len(baseline.weight)] = torch.from_numpy(baseline.weight)
+        layer.bias[0] = torch.from_numpy(baseline.bias)
+        return self._measured(student.eval(), costs, (), [])
+
+    def _measured(
+        self, student: Student, costs: Costs, num_epochs: tuple[int, ...], history: list[EpochRecord]
+    ) -> DistilledStudent:
+        """A student that no epoch of its own is the best of."""
+        weight, inputs = self.config.distill.pseudo_unseen_weight, self.data.inputs
+        metrics = evaluate(student, inputs, self._batch_rows).metrics(inputs, weight, epoch=0)
+        return DistilledStudent(student, costs, metrics, None, None, num_epochs, history, self._batch_rows)
+
     def _ensemble(self, members: list[_Training], costs: Costs) -> DistilledStudent:
         students = [member.student for member in members]
         student = student_kind(students[0].kind).join(students)
-        weight = self.config.distill.pseudo_unseen_weight
-        inputs, history = self.data.inputs, members[0].history
-        metrics = evaluate(student, inputs, self._batch_rows).metrics(inputs, weight, epoch=0)
-        return DistilledStudent(student, costs, metrics, None, None, history, self._batch_rows)
+        num_epochs = tuple(member.best.epoch + 1 for member in members)
+        return self._measured(student, costs, num_epochs, members[0].history)
 
     @torch.no_grad()
     def _calibrated(self, trained: DistilledStudent) -> DistilledStudent:
+        if self.plan is not None:
+            trained.student.temperature.fill_(self.plan.temperature)
+            return trained
         predictions = predict_all(trained.student, self.data.inputs, trained.batch_rows)
         logits, labels = predictions.evaluation(self.data.inputs).all_validation(self.data.inputs)
         trained.student.temperature.fill_(fit_temperature(logits, labels))

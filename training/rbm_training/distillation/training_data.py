@@ -4,7 +4,8 @@ Dimension letters: N observed nodes, M directed edges, C classes.
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,14 @@ from torch import Tensor
 from rbm_training.config import ExperimentConfig, PrecomputedTeacherConfig, TeacherConfig
 from rbm_training.config.registry import plugin_digests
 from rbm_training.data.dataset import Dataset
-from rbm_training.data.graph import Floats, Graph, GraphError, Task
+from rbm_training.data.graph import Floats, Graph, GraphError, Task, whole_task
 from rbm_training.data.scaling import InputScaling
+from rbm_training.data.sparse_rows import as_array, rows_of
 from rbm_training.distillation.inputs import StudentInputs, student_inputs
+from rbm_training.distillation.refit_plan import RefitPlan
 from rbm_training.encodings.encode import encode_positions
 from rbm_training.encodings.unseen import infer_positions
+from rbm_training.evaluation.feature_baseline import STRENGTHS, Baseline, fit_baseline
 from rbm_training.runtime.artifacts import Artifact, ArtifactStore
 from rbm_training.runtime.checkpoint import Checkpoint
 from rbm_training.runtime.environment import describe_environment, pick_device, seed_everything
@@ -37,6 +41,7 @@ class TrainingData:
 
     task: Task
     scaling: InputScaling
+    baseline: Baseline
     teacher: TeacherResult
     positions: Floats
     known_positions: Floats
@@ -45,32 +50,43 @@ class TrainingData:
 
 
 def prepare_training_data(
-    config: ExperimentConfig, dataset: Dataset, seed: int, log: RunLog, store: ArtifactStore | None = None
+    config: ExperimentConfig,
+    dataset: Dataset,
+    seed: int,
+    log: RunLog,
+    store: ArtifactStore | None = None,
+    plan: RefitPlan | None = None,
 ) -> TrainingData:
-    """Teacher and positions of one seed. Each stage starts from the seed alone, so that nothing depends on
-    which artifacts were there.
+    """Baseline, teacher and positions of one seed. Each stage starts from the seed alone, so that nothing
+    depends on which artifacts were there.
+
+    Args:
+        plan: what to fit once more, on all labels and all nodes.
 
     Raises:
         GraphError: a malformed split or saved teacher.
         DivergedError: the teacher left the numbers.
     """
     device = pick_device()
-    task = dataset.task(config.dataset, seed)
+    task = dataset.task(config.dataset, seed) if plan is None else whole_task(dataset.graph)
     seed_everything(seed, config.threads_for(dataset.graph.num_values))
     scaling = fit_scaling(config, task).to(device)
-    source = _Source(config, dataset, task, seed, log, device)
-    teacher, positions = source.teacher(scaling, store), source.positions(store)
+    source = _Source(config, dataset, task, scaling, seed, log, device, store, plan)
+    baseline = source.baseline()
+    teacher, positions = source.teacher(baseline), source.positions()
     pseudo_unseen = infer_positions(task.graph, task.observed_nodes, positions, task.pseudo_unseen)
     known = np.concatenate([positions, pseudo_unseen])
     unseen = infer_positions(task.graph, task.known_nodes, known, task.unseen)
     inputs = student_inputs(task, scaling, positions, unseen, pseudo_unseen)
     edges = torch.from_numpy(task.observed.edge_index).to(device)
-    return TrainingData(task, scaling, teacher, positions, known, inputs, edges)
+    return TrainingData(task, scaling, baseline, teacher, positions, known, inputs, edges)
 
 
-def cache_key(config: ExperimentConfig, dataset: Dataset, seed: int, *tables: str) -> dict[str, Any]:
+def cache_key(
+    config: ExperimentConfig, dataset: Dataset, seed: int, *tables: str, plan: RefitPlan | None = None
+) -> dict[str, Any]:
     """Return what a stage depends on: the data, the split, the seed, the libraries and the device, the code
-    of plugins, and some tables of the experiment."""
+    of plugins, some tables of the experiment, and what is fitted once more."""
     document = config.model_dump(mode="json")
     read = {name: document[name] for name in tables}
     read["num_threads"] = config.threads_for(dataset.graph.num_values)
@@ -81,6 +97,8 @@ def cache_key(config: ExperimentConfig, dataset: Dataset, seed: int, *tables: st
         made_with["logits"] = hashlib.sha256(config.teacher.logits.read_bytes()).hexdigest()
     if config.plugins:  # of whose kinds any stage may be made
         made_with["plugins"] = plugin_digests(config.plugins)
+    if plan is not None:
+        made_with["plan"] = asdict(plan)
     return {"data": dataset.sha256, "split": split, **made_with, **read}
 
 
@@ -91,43 +109,67 @@ class _Source:
     config: ExperimentConfig
     dataset: Dataset
     task: Task
+    scaling: InputScaling
     seed: int
     log: RunLog
     device: torch.device
+    store: ArtifactStore | None
+    plan: RefitPlan | None
 
-    def positions(self, store: ArtifactStore | None) -> Floats:
+    def baseline(self) -> Baseline:
+        """Logistic regression on the scaled features."""
+
+        def make() -> Artifact:
+            graph = self.task.observed
+            features = as_array(self.scaling.scale_features(rows_of(graph.features, self.device)))
+            nodes = self.task.train, self.task.val
+            strengths = STRENGTHS if self.plan is None else (self.plan.strength,)
+            fitted = fit_baseline(features, graph.labels, *nodes, graph.num_classes, strengths)
+            arrays = {"weight": fitted.weight, "bias": fitted.bias}
+            return Artifact(arrays, {"strength": fitted.strength})
+
+        key = self._key()
+        found = self._stage("baseline", key | {"scaling": self.config.scaling.features}, make)
+        weight, bias = (np.array(found.arrays[name]) for name in ("weight", "bias"))
+        return Baseline(weight, bias, found.facts["strength"])
+
+    def positions(self) -> Floats:
         def make() -> Artifact:
             positions = encode_positions(self.task, self.config.positions, self.seed, self.log)
             return Artifact({"positions": positions})
 
-        key = cache_key(self.config, self.dataset, self.seed, "positions")
-        found = make() if store is None else store.get("encodings", key, make)
-        return np.array(found.arrays["positions"], np.float32)
+        key = self._key("positions")
+        return np.array(self._stage("encodings", key, make).arrays["positions"], np.float32)
 
-    def teacher(self, scaling: InputScaling, store: ArtifactStore | None) -> TeacherResult:
-        if isinstance(self.config.teacher, PrecomputedTeacherConfig):
-            saved = read_logits(self.config.teacher.logits, self.dataset)
-            return teacher_from_logits(saved, self.task, self.device)
+    def teacher(self, baseline: Baseline) -> TeacherResult:
         teacher = self.config.teacher
-        if store is None:
-            return self._train_teacher(scaling, teacher, Checkpoint(None, self.log))
-        key = cache_key(self.config, self.dataset, self.seed, "teacher", "compat")
+        if isinstance(teacher, PrecomputedTeacherConfig):
+            return teacher_from_logits(read_logits(teacher.logits, self.dataset), self.task, self.device)
+        key = self._key("teacher", "compat")
         key["scaling"] = self.config.scaling.features
-        checkpoint = Checkpoint(store.checkpoint_file("teacher", key), self.log, self.config.plugins)
+        file = None if self.store is None else self.store.checkpoint_file("teacher", key)
+        checkpoint = Checkpoint(file, self.log, self.config.plugins)
 
         def make() -> Artifact:
-            return Artifact(self._train_teacher(scaling, teacher, checkpoint).as_arrays())
+            return self._train_teacher(teacher, checkpoint, baseline).as_artifact()
 
-        return TeacherResult.from_arrays(store.get("teacher", key, make).arrays, self.device)
+        return TeacherResult.from_artifact(self._stage("teacher", key, make), self.device)
 
     def _train_teacher(
-        self, scaling: InputScaling, config: TeacherConfig, checkpoint: Checkpoint
+        self, config: TeacherConfig, checkpoint: Checkpoint, baseline: Baseline
     ) -> TeacherResult:
         seed_everything(self.seed, self.config.threads_for(self.dataset.graph.num_values))
         unit_noise = self.config.compat == "released"
         return train_teacher(
-            self.task, scaling, config, self.seed, self.device, self.log, checkpoint, unit_noise
+            *(self.task, self.scaling, config, self.seed, self.device, self.log),
+            *(checkpoint, baseline, unit_noise, self.plan.teacher if self.plan is not None else ()),
         )
+
+    def _key(self, *tables: str) -> dict[str, Any]:
+        return cache_key(self.config, self.dataset, self.seed, *tables, plan=self.plan)
+
+    def _stage(self, name: str, key: Mapping[str, Any], make: Callable[[], Artifact]) -> Artifact:
+        return make() if self.store is None else self.store.get(name, key, make)
 
 
 def check(config: ExperimentConfig, dataset: Dataset) -> None:

@@ -5,6 +5,7 @@ A better epoch has a strictly higher validation accuracy, or the same and a lowe
 
 import copy
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,10 +39,18 @@ class EpochMetrics:
 
 
 class EarlyStopping:
-    """Keeps the best state of a model, and says when waiting for a better one is over."""
+    """Keeps the best state of a model, and says when waiting for a better one is over.
 
-    def __init__(self, patience: int) -> None:
+    Args:
+        patience: epochs to wait for a better one.
+        watches_loss: wait on while the lowest validation loss is as recent, so that a slow start, in which
+            every node is still given the commonest class, is not taken for the end.
+    """
+
+    def __init__(self, patience: int, watches_loss: bool = False) -> None:
         self.patience = patience
+        self._watches_loss = watches_loss
+        self._lowest_loss = math.inf
         self.history: list[EpochMetrics] = []
         self.best: EpochMetrics | None = None
         self._state: dict[str, Any] | None = None
@@ -53,13 +62,12 @@ class EarlyStopping:
         Raises:
             DivergedError: the validation loss is not finite; no later epoch would mend that.
         """
-        if not math.isfinite(metrics.val_loss):
-            raise DivergedError(
-                f"training of {type(model).__name__}: found a validation loss of {metrics.val_loss} at epoch"
-                f" {metrics.epoch}; wanted a finite one, which a smaller learning_rate may give"
-            )
+        check_finite(metrics, model)
         self.history.append(metrics)
         self._waited += 1
+        if self._watches_loss and metrics.val_loss < self._lowest_loss:
+            self._lowest_loss = metrics.val_loss
+            self._waited = 0
         if self.best is None or metrics.preference > self.best.preference:
             self.best = metrics
             self._state = copy.deepcopy(model.state_dict())
@@ -85,3 +93,34 @@ class EarlyStopping:
     def test_accuracy_max(self) -> float:
         """Highest test accuracy of any epoch: what the paper's released code reports. Inflated."""
         return max(metrics.test_accuracy for metrics in self.history)
+
+
+class LastEpoch(EarlyStopping):
+    """Keeps the last epoch of a training whose length was found before, and that has nothing to select on."""
+
+    def __init__(self) -> None:
+        super().__init__(patience=sys.maxsize)
+
+    def observe(self, metrics: EpochMetrics, model: nn.Module) -> None:
+        """Take an epoch in."""
+        check_finite(metrics, model)
+        self.history.append(metrics)
+        self.best = metrics
+
+    def restore(self, model: nn.Module) -> EpochMetrics:
+        """Leave the model as it is."""
+        assert self.best is not None, "an epoch was observed"
+        return self.best
+
+
+def check_finite(metrics: EpochMetrics, model: nn.Module) -> None:
+    """Refuse to go on from an epoch that no later one would mend.
+
+    Raises:
+        DivergedError: the validation loss is not finite.
+    """
+    if not math.isfinite(metrics.val_loss):
+        raise DivergedError(
+            f"training of {type(model).__name__}: found a validation loss of {metrics.val_loss} at epoch"
+            f" {metrics.epoch}; wanted a finite one, which a smaller learning_rate may give"
+        )

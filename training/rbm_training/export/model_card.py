@@ -1,7 +1,7 @@
 """`MODEL_CARD.md`: the manifest in words, for whoever finds the bundle."""
 
 from rbm_bundle.manifest import Manifest
-from rbm_training.config.registry import PRECOMPUTED, TEACHERS
+from rbm_training.config.registry import AUTO, PRECOMPUTED, TEACHERS
 from rbm_training.students.kind import student_kind
 
 
@@ -66,7 +66,9 @@ def _teacher(manifest: Manifest) -> str:
     kind, members = teacher.get("kind", "sage"), teacher.get("members", 1)
     if kind == PRECOMPUTED:
         return "the saved logits of a teacher"
-    name: str = TEACHERS[kind].summary
+    if kind == AUTO:
+        return "the mean of " + " and ".join(_summary(member["kind"]) for member in teacher["chosen"])
+    name = _summary(kind)
     return name if members == 1 else f"{name} (an ensemble of {members} networks)"
 
 
@@ -92,3 +94,9 @@ def _metric_rows(manifest: Manifest) -> list[str]:
         "expected calibration error": metrics.calibration_error,
     }
     return [f"| {name} | {value:.4f} |" for name, value in named.items() if value is not None]
+
+
+def _summary(kind: str) -> str:
+    """A teacher in a few words; logistic regression is one only beside others."""
+    summary: str = "logistic regression" if kind == "linear" else TEACHERS[kind].summary
+    return summary

@@ -6,16 +6,15 @@ Dimension letters: N observed nodes, U unseen nodes, F features, C classes.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from rbm_training.data.scaling import InputScaling
-from rbm_training.data.sparse_rows import as_array
+from rbm_training.data.sparse_rows import Rows, as_array
 from rbm_training.distillation.inputs import StudentInputs
 from rbm_training.distillation.predictions import predict_all
 from rbm_training.distillation.train import DistilledStudent
 from rbm_training.distillation.training_data import TrainingData
 from rbm_training.evaluation.calibration import calibration_error
-from rbm_training.evaluation.feature_baseline import fit_baseline
 from rbm_training.evaluation.metrics import accuracy, production_accuracy
 from rbm_training.reporting.summary import SeedReport
 from rbm_training.students.routing import expert_usage
@@ -49,7 +48,7 @@ def measure_seed(data: TrainingData, distilled: DistilledStudent, seed: int, sec
     test_logits = inputs.test_rows(predictions.observed, predictions.unseen)
     groups = group_accuracies(inputs, predictions.observed, predictions.unseen)
     teacher_groups = group_accuracies(inputs, teacher.logits, teacher.unseen_logits)
-    baseline = _measure_baseline(inputs, data.scaling)
+    baseline = _measure_baseline(data)
     inductive = data.task.setting == "inductive"
     return SeedReport(
         seed=seed,
@@ -89,17 +88,15 @@ def group_accuracies(inputs: StudentInputs, logits: Tensor, unseen_logits: Tenso
     return _by_group(inputs, observed, lambda: accuracy(unseen_logits, inputs.unseen.labels))
 
 
-def _measure_baseline(inputs: StudentInputs, scaling: InputScaling) -> GroupAccuracies:
-    features, labels = as_array(scaling.scale_features(inputs.features)), inputs.labels.cpu().numpy()
-    unseen = as_array(scaling.scale_features(inputs.unseen.features))
-    train, val = inputs.train.cpu().numpy(), inputs.val.cpu().numpy()
-    baseline = fit_baseline(features[train], labels[train], features[val], labels[val])
+def _measure_baseline(data: TrainingData) -> GroupAccuracies:
+    def logits(features: Rows) -> Tensor:
+        return torch.from_numpy(data.baseline.logits(as_array(data.scaling.scale_features(features))))
 
-    def observed(rows: Tensor) -> float:
-        nodes = rows.cpu().numpy()
-        return baseline.accuracy(features[nodes], labels[nodes])
-
-    return _by_group(inputs, observed, lambda: baseline.accuracy(unseen, inputs.unseen.labels.cpu().numpy()))
+    inputs = data.inputs
+    device = inputs.labels.device
+    return group_accuracies(
+        inputs, logits(inputs.features).to(device), logits(inputs.unseen.features).to(device)
+    )
 
 
 def _by_group(

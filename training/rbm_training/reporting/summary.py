@@ -62,7 +62,11 @@ class SeedReport:
 @dataclass(frozen=True, slots=True)
 class RunReport:
     """All seeds of a run, and which of them was exported: the best on validation, which is a comparison of
-    seeds alone where all were validated on the same nodes (`shares_validation`)."""
+    seeds alone where all were validated on the same nodes (`shares_validation`).
+
+    `refit_disagreement` is the share of nodes that the fit on all labels classifies otherwise than the
+    measured one; None where there was none.
+    """
 
     name: str
     dataset: str
@@ -73,6 +77,7 @@ class RunReport:
     git_commit: str | None
     versions: dict[str, str]
     shares_validation: bool
+    refit_disagreement: float | None
     runs: list[SeedReport]
 
     def to_json(self) -> str:

@@ -25,6 +25,7 @@ FACTS_FILE: Final = "artifact.json"
 # The stages of a run, in order, and the version of the code of each: raised when its numbers change.
 STAGES: Final = {
     "graph": 1,
+    "baseline": 1,
     "encodings": 1,
     "teacher": 1,
     "student": 1,

@@ -7,7 +7,7 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -47,6 +47,9 @@ class StudentKind(ABC):
     What is given here holds for layers of linear experts without a memory; a layer of one expert is a plain
     linear one whatever the kind.
     """
+
+    is_distilled: ClassVar[bool] = True
+    """Whether a teacher is learnt from; else the student is logistic regression on the labels."""
 
     @abstractmethod
     def summary(self, student: Mapping[str, Any]) -> str:

@@ -1,13 +1,30 @@
 """Networks that answer together. Dimension letters: N nodes, H hidden, C classes."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from rbm_training.evaluation.early_stopping import EpochMetrics
 from rbm_training.teachers.inputs import GraphInputs
 from rbm_training.teachers.networks import GraphNetwork, NetworkOutput
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A trained network at its best epoch.
+
+    `described` is the part of the experiment that says what it is; `num_epochs` is how long it was trained,
+    the wait for a better epoch included.
+    """
+
+    network: GraphNetwork
+    described: Mapping[str, Any]
+    best: EpochMetrics
+    num_epochs: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 Dimension letters: N nodes, U unseen nodes, C classes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,17 +11,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rbm_training.config import TeacherConfig
+from rbm_training.config.registry import AUTO
 from rbm_training.data.graph import Integers, Task
 from rbm_training.data.scaling import InputScaling
-from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics
+from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics, LastEpoch
+from rbm_training.evaluation.feature_baseline import Baseline
 from rbm_training.evaluation.metrics import accuracy
 from rbm_training.runtime.checkpoint import Checkpoint
 from rbm_training.runtime.log import RunLog
-from rbm_training.teachers.ensemble import Ensemble
+from rbm_training.teachers.ensemble import Ensemble, Member
 from rbm_training.teachers.inputs import GraphInputs, graph_inputs
 from rbm_training.teachers.networks import GraphNetwork, build_network
 from rbm_training.teachers.reliability import entropy_shift
-from rbm_training.teachers.result import TeacherResult
+from rbm_training.teachers.result import REGRESSION, MemberFacts, TeacherResult
+from rbm_training.teachers.selection import best_members, candidate
+from rbm_training.teachers.without_messages import Perceptron
 
 SEED_STRIDE = 1000  # between the seeds of members, so that those of neighbouring runs differ
 
@@ -33,19 +38,24 @@ def train_teacher(
     device: torch.device,
     log: RunLog,
     checkpoint: Checkpoint,
+    baseline: Baseline | None = None,
     unit_noise: bool = False,
+    again: Sequence[MemberFacts] = (),
 ) -> TeacherResult:
     """Train on the observed graph; select on validation; answer for observed and unseen nodes.
 
     Args:
         seed: of everything random here; torch's generator is set from it, once for each member.
         checkpoint: where networks in training are kept.
+        baseline: logistic regression, a candidate of kind `auto`, which needs it.
+        again: networks to train as long as they were trained before, in place of selecting any.
         unit_noise: how the answers' steadiness is tested, see `entropy_shift`.
     """
     observed = _observe(task, scaling, device)
     checkpoint.resume()
     training = _TeacherTraining(task, observed, config, seed, log, checkpoint)
-    teacher = Ensemble(tuple(training.member(number) for number in range(config.members)))
+    members = training.again(again, baseline) if again else training.members(baseline)
+    teacher = Ensemble(tuple(member.network for member in members))
     # A seed that no member has: weights and noise of one stream would be correlated.
     generator = torch.Generator(device).manual_seed(seed + SEED_STRIDE * config.members)
     prediction = full_prediction = teacher.predict(observed.inputs)
@@ -56,6 +66,7 @@ def train_teacher(
         unseen_logits=full_prediction.logits[torch.from_numpy(task.unseen).to(device)],
         entropy_shift=entropy_shift(teacher, observed.inputs, generator, unit_noise),
         representations=prediction.representations,
+        members=tuple(MemberFacts.of(member) for member in members),
     )
 
 
@@ -85,15 +96,15 @@ def _observe(task: Task, scaling: InputScaling, device: torch.device) -> _Observ
     return _Observed(inputs, labelled(task.train), labelled(task.val))
 
 
-class _Member:
+class _Training:
     """A network in training."""
 
-    def __init__(self, network: GraphNetwork, config: TeacherConfig) -> None:
+    def __init__(self, network: GraphNetwork, config: TeacherConfig, early_stopping: EarlyStopping) -> None:
         self.network = network
         self.optimizer = torch.optim.Adam(
             network.parameters(), config.learning_rate, weight_decay=config.weight_decay
         )
-        self.early_stopping = EarlyStopping(config.patience)
+        self.early_stopping = early_stopping
 
     @property
     def num_epochs(self) -> int:
@@ -127,23 +138,66 @@ class _TeacherTraining:
     log: RunLog
     checkpoint: Checkpoint
 
-    def member(self, number: int) -> GraphNetwork:
-        """One of the networks, at its best epoch."""
-        title = "teacher" if self.config.members == 1 else f"teacher {number + 1} of {self.config.members}"
-        member = self.checkpoint.training(title, lambda: self._new_member(number))
-        max_epochs = self.config.max_epochs
-        with self.log.stage(title, max_epochs, member.num_epochs) as stage:
-            while not member.is_finished(max_epochs):
-                metrics = member.train_epoch(self.observed)
+    def members(self, baseline: Baseline | None) -> list[Member]:
+        """The networks that answer together."""
+        config, count = self.config, self.config.members
+        if config.kind == AUTO:
+            return best_members(config, self._regression(baseline), self._candidate, self._epoch_cost())
+        titles = (
+            ["teacher"] if count == 1 else [f"teacher {number + 1} of {count}" for number in range(count)]
+        )
+        return [
+            self._trained(title, config, self.seed + SEED_STRIDE * number, EarlyStopping(config.patience))
+            for number, title in enumerate(titles)
+        ]
+
+    def again(self, members: Sequence[MemberFacts], baseline: Baseline | None) -> list[Member]:
+        """The networks that answered together in an earlier fit, each trained as long as it was there."""
+        return [
+            self._regression(baseline) if each.is_regression else self._retrained(number, each)
+            for number, each in enumerate(members)
+        ]
+
+    def _retrained(self, number: int, facts: MemberFacts) -> Member:
+        is_auto = self.config.kind == AUTO
+        config = candidate(self.config, facts.described) if is_auto else self.config
+        fixed = config.model_copy(update={"max_epochs": facts.epoch + 1})
+        seed = self.seed if is_auto else self.seed + SEED_STRIDE * number
+        return self._trained(f"teacher {number + 1} of all labels", fixed, seed, LastEpoch())
+
+    def _candidate(self, config: TeacherConfig) -> Member:
+        title = f"teacher {config.kind}, decay {config.weight_decay:g}"
+        early_stopping = EarlyStopping(config.patience, watches_loss=True)
+        member = self._trained(title, config, self.seed, early_stopping)
+        self.log.event("candidate", **member.described, val_accuracy=member.best.val_accuracy)
+        return member
+
+    def _regression(self, baseline: Baseline | None) -> Member:
+        """Logistic regression as a network of one layer."""
+        assert baseline is not None, "kind `auto` was given it"
+        network = Perceptron.of_weights(baseline.weight, baseline.bias).to(self.observed.train.labels.device)
+        best = _measure(network, self.observed, epoch=0)
+        return Member(network, {"kind": REGRESSION, "strength": baseline.strength}, best, num_epochs=0)
+
+    def _epoch_cost(self) -> int:
+        return len(self.observed.inputs.edges.sources) + self.task.observed.num_values
+
+    def _trained(self, title: str, config: TeacherConfig, seed: int, early_stopping: EarlyStopping) -> Member:
+        """A network at its best epoch."""
+        training = self.checkpoint.training(title, lambda: self._begin(config, seed, early_stopping))
+        with self.log.stage(title, config.max_epochs, training.num_epochs) as stage:
+            while not training.is_finished(config.max_epochs):
+                metrics = training.train_epoch(self.observed)
                 stage.advance(f"validation {metrics.val_accuracy:.3f}")
                 self.checkpoint.save_if_due()
-        member.early_stopping.restore(member.network)
-        return member.network
+        best = training.early_stopping.restore(training.network)
+        described = {"kind": config.kind, "weight_decay": config.weight_decay}
+        return Member(training.network, described, best, training.num_epochs)
 
-    def _new_member(self, number: int) -> _Member:
-        torch.manual_seed(self.seed + SEED_STRIDE * number)
-        network = build_network(self.config, self.task.graph.num_features, self.task.graph.num_classes)
-        return _Member(network.to(self.observed.train.labels.device), self.config)
+    def _begin(self, config: TeacherConfig, seed: int, early_stopping: EarlyStopping) -> _Training:
+        torch.manual_seed(seed)
+        network = build_network(config, self.task.graph.num_features, self.task.graph.num_classes)
+        return _Training(network.to(self.observed.train.labels.device), config, early_stopping)
 
 
 def _measure(network: GraphNetwork, observed: _Observed, epoch: int) -> EpochMetrics:

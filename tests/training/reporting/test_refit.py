@@ -1,0 +1,74 @@
+"""What is measured on some labels, and shipped with all of them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from rbm_bundle.bundle import read_bundle
+from rbm_training.config import ExperimentConfig
+from rbm_training.config.methods import merged
+from rbm_training.data.graph import UNLABELLED
+from rbm_training.data.loading import load_dataset
+from rbm_training.distillation.student_artifact import trained_student
+from rbm_training.distillation.training_data import prepare_training_data
+from rbm_training.reporting import refit as module
+from rbm_training.reporting.baselines import TrainedStudent
+from rbm_training.reporting.refit import refit
+from rbm_training.runtime.artifacts import ArtifactStore
+from tests.training.objects import SMALL_CONFIG, train
+
+
+def config_with(**changes):
+    return ExperimentConfig.model_validate(merged(SMALL_CONFIG.model_dump(), changes))
+
+
+def measured_and_again(config, log, folder):
+    dataset, store = load_dataset(config.dataset), ArtifactStore(folder)
+    data = prepare_training_data(config, dataset, 0, log, store)
+    distilled = trained_student(config, dataset, data, 0, log, store)
+    measured = TrainedStudent(distilled.student.kind, 0, data, distilled)
+    return measured, refit(config, dataset, measured, log, store)
+
+
+@pytest.mark.parametrize("kind", ["rbm", "mlp", "mlp-ensemble", "linear"])
+def test_all_labels_and_all_nodes_are_learnt_from_as_long_as_before(kind, log, tmp_path):
+    measured, again = measured_and_again(config_with(student={"kind": kind}), log, tmp_path)
+    graph, task = measured.data.task.graph, again.trained.data.task
+    assert task.observed is graph
+    assert task.train.tolist() == np.flatnonzero(graph.labels != UNLABELLED).tolist()
+    assert len(task.known_nodes) == graph.num_nodes
+    before, after = measured.distilled, again.trained.distilled
+    assert after.num_epochs == before.num_epochs
+    assert after.student.kind == before.student.kind
+    assert float(after.student.temperature) == float(before.student.temperature)
+    teachers = [each.data.teacher.members for each in (measured, again.trained)]
+    assert [member.epoch for member in teachers[1]] == [member.epoch for member in teachers[0]]
+    weights = [each.student.expert_layers()[0].weight for each in (before, after)]
+    assert not torch.equal(*weights)
+    assert 0 < again.disagreement < 0.5
+
+
+def test_a_teacher_of_the_best_two_is_fitted_again(log, tmp_path):
+    config = config_with(teacher={"kind": "auto"}, student={"kind": "mlp"}, distill={"max_epochs": 10})
+    measured, again = measured_and_again(config, log, tmp_path)
+    before, after = (
+        [(member.described, member.epoch) for member in each.data.teacher.members]
+        for each in (measured, again.trained)
+    )
+    assert after == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("most", "is_shipped"), [(1.0, True), (0.0, False)])
+def test_what_is_too_far_from_what_was_measured_is_not_shipped(
+    most, is_shipped, small_experiment, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module, "MOST_DISAGREEMENT", most)
+    assert train(small_experiment, tmp_path / "run", "export.refit=true") == 0
+    bundle = read_bundle(tmp_path / "run" / "bundle")
+    num_nodes = load_dataset(SMALL_CONFIG.dataset).graph.num_nodes
+    assert (bundle.nodes.num_nodes == num_nodes) == is_shipped
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["refit_disagreement"] > 0

@@ -1,0 +1,21 @@
+"""What a measured fit has found out, for one more fit on all labels and all nodes."""
+
+from dataclasses import dataclass
+
+from rbm_training.teachers.result import MemberFacts
+
+
+@dataclass(frozen=True, slots=True)
+class RefitPlan:
+    """Who is trained again, and for how long: nothing is left to select on.
+
+    `strength` is that of logistic regression, `teacher` the networks that answered together, `temperature`
+    the student's, and `num_epochs` its epochs, one number for each member of an ensemble; none where it is
+    logistic regression.
+    """
+
+    strength: float
+    teacher: tuple[MemberFacts, ...]
+    student: str
+    num_epochs: tuple[int, ...]
+    temperature: float

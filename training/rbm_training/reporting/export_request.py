@@ -1,0 +1,61 @@
+"""What a run hands over to be exported: the student of its best seed, and how it came about."""
+
+from dataclasses import fields
+from typing import Any
+
+from rbm_bundle.manifest import Metrics, Provenance
+from rbm_training.config import ExperimentConfig
+from rbm_training.config.registry import AUTO
+from rbm_training.data.dataset import Dataset
+from rbm_training.export import ExportRequest, build_node_table
+from rbm_training.reporting.baselines import TrainedStudent
+from rbm_training.reporting.summary import SeedReport, summarise
+from rbm_training.runtime.environment import describe_environment, git_commit
+from rbm_training.teachers import TeacherResult
+
+
+def export_request(
+    config: ExperimentConfig, dataset: Dataset, best: TrainedStudent, reports: list[SeedReport]
+) -> ExportRequest:
+    """The student, the nodes that the service will know, and the record of both."""
+    data = best.data
+    known = data.task.graph.subgraph(data.task.known_nodes)
+    return ExportRequest(
+        name=config.export.name or config.name,
+        student=best.distilled.student.on_cpu(),
+        nodes=build_node_table(known, data.known_positions, config.export.cache_features),
+        features=data.task.observed.features,
+        positions=data.positions,
+        labels=dataset.graph.class_names,
+        metrics=_metrics(next(it for it in reports if it.seed == best.seed), reports),
+        provenance=Provenance(
+            git_commit=git_commit(),
+            dataset=dataset.graph.name,
+            dataset_sha256=dataset.sha256,
+            setting=config.dataset.setting,
+            seed=best.seed,
+            config=_as_run(config, dataset, data.teacher),
+            versions=describe_environment(),
+        ),
+    )
+
+
+def _as_run(config: ExperimentConfig, dataset: Dataset, teacher: TeacherResult) -> dict[str, Any]:
+    """The experiment with the number of threads, and with who of several teachers was chosen."""
+    document = config.model_dump(mode="json")
+    document["num_threads"] = config.threads_for(dataset.graph.num_values)
+    if config.teacher.kind == AUTO:
+        document["teacher"]["chosen"] = [dict(member.described) for member in teacher.members]
+    return document
+
+
+def _metrics(exported: SeedReport, reports: list[SeedReport]) -> Metrics:
+    """The exported seed's own figures, beside mean and deviation of all."""
+    summary = summarise(reports)
+    names = Metrics.model_fields.keys() & {field.name for field in fields(SeedReport)}
+    return Metrics(
+        **{name: getattr(exported, name) for name in names},
+        test_accuracy_mean=summary["test_accuracy"] if len(reports) > 1 else None,
+        test_accuracy_std=summary["test_accuracy_std"],
+        num_runs=len(reports),
+    )
