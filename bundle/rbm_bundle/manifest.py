@@ -165,10 +165,16 @@ class Metrics(_Record):
     """Expected calibration error on the test nodes."""
     num_runs: int = Field(ge=1)
     """Runs that mean and standard deviation are taken over."""
+    num_training_labels: int | None = Field(default=None, exclude_if=lambda count: count is None)
+    """Labels that the measured model learnt from; absent in bundles of the release before."""
 
 
 class Provenance(_Record):
-    """Where the bundle comes from; `git_commit` is that of the directory the run was started in."""
+    """Where the bundle comes from; `git_commit` is that of the directory the run was started in.
+
+    With `refit` the model was fitted once more, on all labels and all nodes, after the metrics were measured
+    on a fit of some labels; absent, it is the measured model.
+    """
 
     git_commit: str | None
     dataset: str
@@ -177,6 +183,7 @@ class Provenance(_Record):
     seed: int
     config: dict[str, Any]
     versions: dict[str, str]
+    refit: bool = Field(default=False, exclude_if=lambda refit: not refit)
 
 
 class Manifest(_Record):

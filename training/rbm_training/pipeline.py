@@ -125,7 +125,7 @@ class _Run:
         if self.config.export.refit:
             again = refit(self.config, self.dataset, best, self.log, self.store)
             exported, disagreement = again.trained if again.is_exported else best, again.disagreement
-        bundle = self._bundle(exported, reports)
+        bundle = self._bundle(exported, reports, is_refit=exported is not best)
         report = self._report(reports, bundle, disagreement)
         write_report(self.folder.path, report)
         self._page(report, best)
@@ -164,13 +164,14 @@ class _Run:
 
         return SeedReport(**self.store.get("evaluation", self._student_key(seed), make).facts)
 
-    def _bundle(self, best: TrainedStudent, reports: list[SeedReport]) -> Bundle:
+    def _bundle(self, best: TrainedStudent, reports: list[SeedReport], is_refit: bool) -> Bundle:
         path = self.folder.bundle
 
         def make() -> Artifact:
             fresh = path.with_name(f"{path.name}.new")
             shutil.rmtree(fresh, ignore_errors=True)
-            bundle = export_bundle(fresh, export_request(self.config, self.dataset, best, reports))
+            request = export_request(self.config, self.dataset, best, reports, is_refit)
+            bundle = export_bundle(fresh, request)
             shutil.rmtree(path, ignore_errors=True)
             fresh.rename(path)
             self.log.event("bundle", bundle_id=bundle.manifest.bundle_id)

@@ -42,7 +42,7 @@ class TeacherConfig(FrozenConfig):
     """`appnp`: share of a node's own answer that returns in each step."""
     hops: Count = 2
     """`sign`: how far features are averaged, and so the radius of the neighbourhood that counts."""
-    budget: Count = 700_000_000
+    budget: Count = 400_000_000
     """`auto`: once candidates have passed over so many edges and feature values in all their epochs, the next
     ones are not begun. It counts work and not seconds, so that a seed repeats."""
     dropout: Probability = 0.5

@@ -11,7 +11,7 @@ def render_model_card(manifest: Manifest) -> str:
     lines = [
         f"# {manifest.name}",
         "",
-        f"A graph-free student, {_student(manifest)}, distilled from {_teacher(manifest)}"
+        f"A graph-free student, {_student(manifest)}, {_learnt_from(manifest)}"
         f" on `{source.dataset}`, {source.setting} setting. It classifies a node into"
         f" {len(manifest.labels)} classes from {manifest.features.num_features} raw features and a cached"
         f" position of width {manifest.nodes.position_width}.",
@@ -20,7 +20,7 @@ def render_model_card(manifest: Manifest) -> str:
         "|---|--:|",
         *_metric_rows(manifest),
         "",
-        f"The accuracies are this student's, of {metrics.num_runs} run(s) the one best on validation.",
+        f"{_measured_on(manifest)} Of {metrics.num_runs} run(s) it is the one best on validation.",
         "",
         "## Student",
         "",
@@ -61,6 +61,12 @@ def _sizes(manifest: Manifest) -> str:
     )
 
 
+def _learnt_from(manifest: Manifest) -> str:
+    if not student_kind(manifest.architecture.student).is_distilled:
+        return "which learnt from labels alone"
+    return f"distilled from {_teacher(manifest)}"
+
+
 def _teacher(manifest: Manifest) -> str:
     teacher = manifest.provenance.config.get("teacher", {})
     kind, members = teacher.get("kind", "sage"), teacher.get("members", 1)
@@ -78,6 +84,18 @@ def _provenance(manifest: Manifest) -> str:
         f"Made {manifest.created_at} from dataset sha256 `{source.dataset_sha256[:16]}`, seed {source.seed},"
         f" commit `{source.git_commit or 'unknown'}`."
         " The resolved experiment and library versions are in the manifest."
+    )
+
+
+def _measured_on(manifest: Manifest) -> str:
+    """What the accuracies below are those of."""
+    count = manifest.metrics.num_training_labels
+    learnt = "" if count is None else f", which learnt from {count:,} labels"
+    if not manifest.provenance.refit:
+        return f"Measured: this model{learnt}."
+    return (
+        f"Measured: a model of the same kind{learnt}. This one was then fitted on all labels and all nodes,"
+        " as long and with the same temperature; no label is left to measure it on."
     )
 
 

@@ -64,6 +64,8 @@ def _facts(config: ExperimentConfig, dataset: Dataset, report: RunReport) -> Run
         student=exported.student,
         seeds=tuple(run.seed for run in report.runs),
         exported_seed=report.exported_seed,
+        num_training_labels=exported.num_training_labels,
+        baseline_margin_error=exported.baseline_margin_error,
         created_at=time_of_making(),
         git_commit=report.git_commit,
         dataset_sha256=dataset.sha256,

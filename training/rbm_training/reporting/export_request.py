@@ -15,9 +15,17 @@ from rbm_training.teachers import TeacherResult
 
 
 def export_request(
-    config: ExperimentConfig, dataset: Dataset, best: TrainedStudent, reports: list[SeedReport]
+    config: ExperimentConfig,
+    dataset: Dataset,
+    best: TrainedStudent,
+    reports: list[SeedReport],
+    is_refit: bool,
 ) -> ExportRequest:
-    """The student, the nodes that the service will know, and the record of both."""
+    """The student, the nodes that the service will know, and the record of both.
+
+    Args:
+        best: of the best seed, as it was measured or fitted once more.
+    """
     data = best.data
     known = data.task.graph.subgraph(data.task.known_nodes)
     return ExportRequest(
@@ -36,6 +44,7 @@ def export_request(
             seed=best.seed,
             config=_as_run(config, dataset, data.teacher),
             versions=describe_environment(),
+            refit=is_refit,
         ),
     )
 

@@ -3,10 +3,13 @@
 Dimension letters: N observed nodes, U unseen nodes, F features, C classes.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from sklearn.metrics import f1_score, recall_score
 from torch import Tensor
 
 from rbm_training.data.sparse_rows import Rows, as_array
@@ -48,11 +51,14 @@ def measure_seed(data: TrainingData, distilled: DistilledStudent, seed: int, sec
     test_logits = inputs.test_rows(predictions.observed, predictions.unseen)
     groups = group_accuracies(inputs, predictions.observed, predictions.unseen)
     teacher_groups = group_accuracies(inputs, teacher.logits, teacher.unseen_logits)
-    baseline = _measure_baseline(data)
+    baseline_logits = _baseline_logits(data)
+    baseline = group_accuracies(inputs, *baseline_logits)
+    figures = _test_figures(inputs, test_logits, inputs.test_rows(*baseline_logits))
     inductive = data.task.setting == "inductive"
     return SeedReport(
         seed=seed,
         student=student.kind,
+        num_training_labels=len(inputs.train),
         num_parameters=distilled.costs.num_parameters,
         flops_per_node=distilled.costs.flops_per_node,
         selected_epoch=distilled.selected_epoch,
@@ -70,6 +76,7 @@ def measure_seed(data: TrainingData, distilled: DistilledStudent, seed: int, sec
         baseline_val_accuracy=baseline.val,
         baseline_test_accuracy=baseline.test,
         baseline_observed_test_accuracy=baseline.observed_test if inductive else None,
+        **figures,
         calibration_error=calibration_error(
             (test_logits / student.temperature).softmax(dim=1), inputs.test_labels
         ),
@@ -88,15 +95,27 @@ def group_accuracies(inputs: StudentInputs, logits: Tensor, unseen_logits: Tenso
     return _by_group(inputs, observed, lambda: accuracy(unseen_logits, inputs.unseen.labels))
 
 
-def _measure_baseline(data: TrainingData) -> GroupAccuracies:
-    def logits(features: Rows) -> Tensor:
-        return torch.from_numpy(data.baseline.logits(as_array(data.scaling.scale_features(features))))
+def _baseline_logits(data: TrainingData) -> tuple[Tensor, Tensor]:
+    """What logistic regression says of observed (N, C) and of unseen nodes (U, C)."""
 
-    inputs = data.inputs
-    device = inputs.labels.device
-    return group_accuracies(
-        inputs, logits(inputs.features).to(device), logits(inputs.unseen.features).to(device)
-    )
+    def logits(features: Rows) -> Tensor:
+        scaled = as_array(data.scaling.scale_features(features))
+        return torch.from_numpy(data.baseline.logits(scaled)).to(data.inputs.labels.device)
+
+    return logits(data.inputs.features), logits(data.inputs.unseen.features)
+
+
+def _test_figures(inputs: StudentInputs, student: Tensor, baseline: Tensor) -> dict[str, float]:
+    """What accuracy alone does not say of the test nodes: logits of student and baseline (T, C)."""
+    labels, predicted = inputs.test_labels.cpu().numpy(), student.argmax(dim=1).cpu().numpy()
+    margin = (predicted == labels).astype(np.float64) - (baseline.argmax(dim=1).cpu().numpy() == labels)
+    commonest = int(inputs.labels[inputs.train].bincount().argmax())
+    return {
+        "baseline_margin_error": float(margin.std() / math.sqrt(len(labels))),
+        "majority_accuracy": float((labels == commonest).mean()),
+        "macro_recall": float(recall_score(labels, predicted, average="macro", zero_division=0)),
+        "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
+    }
 
 
 def _by_group(

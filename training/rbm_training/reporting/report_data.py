@@ -21,7 +21,8 @@ Counts = npt.NDArray[np.integer[Any]]
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What was run, and from what. `config_toml` is the resolved experiment; `created_at` is ISO 8601."""
+    """What was run, and from what. `config_toml` is the resolved experiment; `created_at` is ISO 8601;
+    `baseline_margin_error` is the standard error of the exported seed's lead over logistic regression."""
 
     name: str
     dataset: str
@@ -30,6 +31,8 @@ class RunFacts:
     student: str
     seeds: tuple[int, ...]
     exported_seed: int
+    num_training_labels: int
+    baseline_margin_error: float
     created_at: str
     git_commit: str | None
     dataset_sha256: str

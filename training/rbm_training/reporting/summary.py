@@ -30,12 +30,15 @@ class SeedReport:
     what the student was selected by, pseudo-unseen nodes included, which teacher and baseline do not answer
     for. `test_accuracy_max` is the highest test accuracy of any epoch, which
     the paper's released code prints; it is inflated and nothing is chosen by it (None for an ensemble). The
-    baseline is logistic regression on the scaled features. `expert_usage` is each layer's share of routed
-    rows by expert.
+    baseline is logistic regression on the scaled features, and `baseline_margin_error` the standard error of
+    the student's lead over it on the test nodes, node by node. `majority_accuracy` is that of the commonest
+    class of the labels learnt from; recall and F1 are the student's on the test nodes, the mean over classes.
+    `expert_usage` is each layer's share of routed rows by expert.
     """
 
     seed: int
     student: str
+    num_training_labels: int
     num_parameters: int
     flops_per_node: int
     selected_epoch: int | None
@@ -53,6 +56,10 @@ class SeedReport:
     baseline_val_accuracy: float
     baseline_test_accuracy: float
     baseline_observed_test_accuracy: float | None
+    baseline_margin_error: float
+    majority_accuracy: float
+    macro_recall: float
+    macro_f1: float
     calibration_error: float
     calibration_error_uncalibrated: float
     expert_usage: list[list[float]]
@@ -97,7 +104,7 @@ _AVERAGED = (
     "production_accuracy",
     *("teacher_val_accuracy", "teacher_test_accuracy", "teacher_unseen_accuracy"),
     *("teacher_observed_test_accuracy", "baseline_val_accuracy", "baseline_test_accuracy"),
-    "baseline_observed_test_accuracy",
+    *("baseline_observed_test_accuracy", "majority_accuracy", "macro_recall", "macro_f1"),
     *("calibration_error", "calibration_error_uncalibrated", "seconds"),
 )
 
@@ -144,7 +151,7 @@ def _table(document: dict[str, Any]) -> Table:
     for title, key in rows:
         cells = [_cell(document, prefix + key) for prefix in ("", "teacher_", "baseline_")]
         table.add_row(title, *cells)
-    notes = []
+    notes = [_of_test_nodes(document)]
     if document["test_accuracy_max"] is not None:
         highest = f"{document['test_accuracy_max']:.4f}"
         notes.append(f"highest test accuracy of any epoch, as the released code reports it: {highest}")
@@ -153,6 +160,12 @@ def _table(document: dict[str, Any]) -> Table:
         notes.append(f"exported: seed {exported}, the best on validation nodes that differ from seed to seed")
     table.caption = "\n".join(notes) or None
     return table
+
+
+def _of_test_nodes(document: dict[str, Any]) -> str:
+    figures = {"macro recall": "macro_recall", "macro F1": "macro_f1", "commonest class": "majority_accuracy"}
+    told = ", ".join(f"{title} {document[key]:.4f}" for title, key in figures.items())
+    return f"learnt from {document['runs'][0]['num_training_labels']:,} labels; on test nodes: {told}"
 
 
 def _cell(document: dict[str, float | None], key: str) -> str:

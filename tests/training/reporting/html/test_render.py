@@ -123,8 +123,18 @@ def test_the_page_is_small_enough_to_be_sent_around(page: str):
 def test_the_summary_compares_in_words_on_the_group_that_the_setting_tests_on(page: str):
     assert (
         "the student labels 81.00\u00a0% of the unseen nodes correctly on average over 3 seeds:"
-        " 1.10 points below its teacher, and 20.00 points above a logistic regression" in page
+        " 20.00 points above a logistic regression" in page
     )
+    assert "and 1.10 points below its teacher. It learnt from 1,234 labels." in page
+    assert "The graph is not seen to help" not in page
+
+
+@pytest.mark.parametrize(("error", "helps"), [(0.05, True), (0.2, False)])
+def test_a_lead_over_logistic_regression_that_may_be_chance_is_called_none(error, helps):
+    data = bare_report_data()  # 80 % against 60 %
+    page = render_page(replace(data, facts=replace(data.facts, baseline_margin_error=error)))
+    assert ("The graph is not seen to help. Without a graph" in page) != helps
+    assert f"(95\u00a0% interval {20 - 196 * error:+.2f} to {20 + 196 * error:+.2f} points)" in page
 
 
 def test_a_single_seed_has_no_deviation_and_no_table_of_seeds():
