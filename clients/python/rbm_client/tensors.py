@@ -36,15 +36,13 @@ def can_say(question: Question, info: Info) -> bool:
 
     What the service refuses is left to `/classify`, which explains it better.
     """
+    if {"neighbors", "records"} & question.columns.keys() or question.binary is False:
+        return False
+    if not question.binary and (question.num_rows < MANY_ROWS or "features" not in question.columns):
+        return False
     least, k = question.options.get("min_confidence", 0), question.options.get("top_k", 1)
-    return (
-        not {"neighbors", "records"} & question.columns.keys()
-        and question.version in (None, info.model.version)
-        and 1 <= k <= len(info.labels)
-        and 0 <= least <= 1
-        and (question.binary or (question.num_rows >= MANY_ROWS and "features" in question.columns))
-        and question.binary is not False
-    )
+    fits = isinstance(k, int) and isinstance(least, int | float) and 0 <= least <= 1
+    return fits and 1 <= k <= len(info.labels) and question.version in (None, info.model.version)
 
 
 def calls(question: Question, info: Info) -> Iterator[Call]:

@@ -11,6 +11,8 @@ from tests.bundles import KNOWN_IDS
 from tests.keys import ADMIN_KEY
 from tests.servers import wait_until
 
+pytestmark = pytest.mark.system
+
 INFER = "/v2/models/{model}/versions/{version}/infer"
 EVERYTHING = {"top_k": 2, "explain": True, "return_probabilities": True, "min_confidence": 0.5}
 
@@ -135,7 +137,7 @@ def test_what_the_service_refuses_is_told_with_its_place(client):
     assert caught.value.details[0].loc[0] == "features"
 
 
-@pytest.mark.parametrize("wrong", [{"top_k": 4}, {"min_confidence": 2.0}, {"top_k": 0}])
+@pytest.mark.parametrize("wrong", [{"top_k": 4}, {"min_confidence": 2.0}, {"top_k": 0}, {"top_k": "2"}])
 def test_what_one_form_refuses_the_other_refuses_in_the_same_words(client, many_ids, many_features, wrong):
     with pytest.raises(InvalidRequestError) as few:
         client.classify(node_ids=many_ids[:1], **wrong)

@@ -20,6 +20,8 @@ from tests.bundles import KNOWN_IDS
 from tests.keys import ADMIN_KEY, API_KEY
 from tests.servers import find_free_port
 
+pytestmark = pytest.mark.system
+
 TINY = ModelRef("tiny", 1)
 
 
