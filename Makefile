@@ -18,10 +18,10 @@ DOCKER_BUILD_FLAGS ?=
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml clients/python/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[training,service,cpu,tracing,dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[training,service,cpu,tracing,dev]" -e clients/python
 	@touch $@
 
 .PHONY: setup

@@ -9,7 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(
-    path for room in ("bundle", "service", "training", "examples") for path in (ROOT / room).rglob("*.py")
+    path
+    for room in ("bundle", "clients", "service", "training", "examples")
+    for path in (ROOT / room).rglob("*.py")
 )
 WORDS = {
     *("stranger", "strangers", "portrait", "portrayal", "portray", "peer", "peers", "distiller", "sights"),
