@@ -23,8 +23,8 @@ class DatasetConfig(FrozenConfig):
     """Folder of `named` sets: `<root>/<name>.npz` is read when it is there; else the files as their
     publishers give them, downloaded into it once."""
     path: Path | None = None
-    """Your own graph, for kind `files`: an `.npz`, or a folder with `nodes.parquet`, `edges.parquet` and
-    `labels.parquet`; `readers/npz.py` and `readers/parquet.py` explain every array and column."""
+    """Your own graph, for kind `files`: a folder of tables, Parquet or CSV, an `.npz`, a `.pt` of PyTorch
+    Geometric, a `.graphml`, or a node-link `.json`; docs/own-graph.md explains each."""
     split: Literal["published", "random"] = "published"
     """`published`: the one that came with the graph; where there is none, and with `random`, as many nodes a
     class as below are drawn with the seed. A `named` set without a published split, or with `random`, is cut

@@ -9,8 +9,20 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from rbm_training.config import DatasetConfig
+from rbm_training.data.edges import EdgeCounts
 from rbm_training.data.graph import Graph, Integers, Task, make_task
 from rbm_training.data.splits import PublishedSplit, draw_split, published_split
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What the files of a graph held besides what became the graph."""
+
+    edges: EdgeCounts
+    unused: tuple[str, ...] = ()
+    """What was there and is not read, each as `place: reason`."""
+    has_features: bool = True
+    """Whether it brought features, or they are the nodes' degrees."""
 
 
 @dataclass(frozen=True)  # without slots, for what is cached
@@ -23,6 +35,7 @@ class Dataset:
     graph: Graph
     published: PublishedSplit | None = None
     kept: npt.NDArray[np.bool_] | None = None
+    source: Source | None = None
 
     def task(self, config: DatasetConfig, seed: int) -> Task:
         """The run's view for a seed: the published split, or one drawn with the seed.
