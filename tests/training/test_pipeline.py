@@ -77,6 +77,10 @@ def test_the_run_folder_tells_how_it_came_to_be(report, tmp_path):
     stages = [event["stage"] for event in events if event["event"] == "stage_finished"]
     assert stages == ["teacher", "positions", "student rbm"] * 2
     assert {"dataset", "epoch", "seed", "bundle"} <= {event["event"] for event in events}
+    read = next(event for event in events if event["event"] == "dataset")
+    assert {name: read[name] for name in report["graph"]} == report["graph"]
+    assert (read["dataset"], read["num_nodes"], read["num_edges"]) == ("synthetic", 400, 1531)
+    assert "connected components" in (folder / "report.html").read_text()
 
 
 def test_the_page_of_a_run_shows_the_students_trained_beside_it(small_experiment, tmp_path):

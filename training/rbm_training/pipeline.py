@@ -17,13 +17,14 @@ from rbm_bundle.errors import BundleError
 from rbm_bundle.manifest import Metrics, Provenance
 from rbm_training.config import ExperimentConfig, load_config
 from rbm_training.config.loading import as_toml
+from rbm_training.config.paths import with_bare_paths
 from rbm_training.data import dataset_artifact
 from rbm_training.data.dataset import Dataset
-from rbm_training.data.loading import load_dataset
 from rbm_training.distillation.student_artifact import student_key, trained_student
-from rbm_training.distillation.training_data import check, prepare_training_data
+from rbm_training.distillation.training_data import prepare_training_data
 from rbm_training.export import ExportRequest, build_node_table, export_bundle
-from rbm_training.reporting.baselines import TrainedStudent, baseline_experiments, train_baselines
+from rbm_training.preflight import load_checked
+from rbm_training.reporting.baselines import TrainedStudent, train_baselines
 from rbm_training.reporting.build import build_report_data
 from rbm_training.reporting.html import PAGE_FILE, write_page
 from rbm_training.reporting.measurement import measure_seed
@@ -59,14 +60,13 @@ def run(
     """
     folder = RunFolder(path)
     folder.check()
-    dataset = load_dataset(config.dataset)
-    check(config, dataset)
-    baseline_experiments(config)  # a baseline that cannot be costs no training
+    dataset = load_checked(config)
     stages = list(STAGES)
     remade = stages[stages.index(start_from) :] if start_from is not None else []
     with folder.locked(), RunLog(path, console) as log:
         folder.write_config(as_toml(config))
-        log.event("dataset", dataset=dataset.graph.name, num_nodes=dataset.graph.num_nodes)
+        log.event("dataset", dataset=dataset.graph.name, **asdict(dataset.statistics))
+        log.tell(dataset.statistics.lines())
         store = ArtifactStore(folder.artifacts, remade)
         _keep(dataset, config, store)
         return _Run(config, dataset, folder, store, log).whole()
@@ -81,7 +81,9 @@ def remake(path: Path, stage: str, console: Console | None = None) -> RunResult:
     folder = RunFolder(path)
     if not folder.artifacts.is_dir():
         raise RunFolderError(f"{path}: found no artifacts; wanted the folder of a finished run")
-    config, store = load_config(folder.config_file()), ArtifactStore(folder.artifacts, [stage])
+    # Its paths are absolute; a version before wrote them relative to the working directory.
+    config = load_config(folder.config_file(), relative_to=Path.cwd())
+    store = ArtifactStore(folder.artifacts, [stage])
     kept = store.find("graph", _graph_key(config))
     if kept is None:
         raise RunFolderError(
@@ -97,8 +99,10 @@ def _keep(dataset: Dataset, config: ExperimentConfig, store: ArtifactStore) -> N
     """Leave the dataset with the run, in the place of one that its source gave before."""
     key = _graph_key(config)
     kept = store.find("graph", key)
-    if kept is not None and dataset_artifact.from_artifact(kept).sha256 != dataset.sha256:
-        store.discard("graph", key)
+    if kept is not None:
+        before = dataset_artifact.from_artifact(kept)
+        if (before.sha256, before.source) != (dataset.sha256, dataset.source):
+            store.discard("graph", key)
     store.get("graph", key, lambda: dataset_artifact.as_artifact(dataset))
 
 
@@ -200,7 +204,7 @@ class _Run:
                 dataset_sha256=dataset.sha256,
                 setting=config.dataset.setting,
                 seed=best.seed,
-                config=config.model_dump(mode="json")
+                config=with_bare_paths(config.model_dump(mode="json"))
                 | {"num_threads": config.threads_for(dataset.graph.num_values)},
                 versions=describe_environment(),
             ),
@@ -211,6 +215,7 @@ class _Run:
         return RunReport(
             name=self.config.name,
             dataset=self.dataset.graph.name,
+            graph=self.dataset.statistics,
             setting=self.config.dataset.setting,
             teacher=self.config.teacher.name,
             exported_seed=source.seed,

@@ -9,20 +9,9 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from rbm_training.config import DatasetConfig
-from rbm_training.data.edges import EdgeCounts
 from rbm_training.data.graph import Graph, Integers, Task, make_task
+from rbm_training.data.graph_statistics import GraphStatistics, Source, graph_statistics
 from rbm_training.data.splits import PublishedSplit, draw_split, published_split
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What the files of a graph held besides what became the graph."""
-
-    edges: EdgeCounts
-    unused: tuple[str, ...] = ()
-    """What was there and is not read, each as `place: reason`."""
-    has_features: bool = True
-    """Whether it brought features, or they are the nodes' degrees."""
 
 
 @dataclass(frozen=True)  # without slots, for what is cached
@@ -65,6 +54,11 @@ class Dataset:
         _, component = sp.csgraph.connected_components(self.graph.adjacency, directed=False)
         kept = component == np.bincount(component).argmax()
         return replace(self, graph=self.graph.subgraph(np.flatnonzero(kept)), published=None, kept=kept)
+
+    @cached_property
+    def statistics(self) -> GraphStatistics:
+        """The account of what was read."""
+        return graph_statistics(self.graph, self.num_source_nodes, self.source)
 
     @cached_property
     def sha256(self) -> str:

@@ -4,6 +4,7 @@ Dimension letters: N nodes, F features, S nodes of the source.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +12,9 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from rbm_training.data.dataset import Dataset
+from rbm_training.data.edges import EdgeCounts
 from rbm_training.data.graph import Features, Graph
+from rbm_training.data.graph_statistics import Source
 from rbm_training.data.splits import PublishedSplit
 from rbm_training.runtime.artifacts import Artifact
 
@@ -36,6 +39,7 @@ def as_artifact(dataset: Dataset) -> Artifact:
     return Artifact(
         arrays,
         {
+            "source": None if dataset.source is None else asdict(dataset.source),
             "name": graph.name,
             "class_names": list(graph.class_names),
             "num_features": graph.num_features,
@@ -61,7 +65,13 @@ def from_artifact(artifact: Artifact) -> Dataset:
         node_ids=arrays["node_ids"],
         class_names=tuple(facts["class_names"]),
     )
-    return Dataset(graph, published, arrays.get("kept"))
+    return Dataset(graph, published, arrays.get("kept"), _source(facts.get("source")))
+
+
+def _source(facts: Mapping[str, Any] | None) -> Source | None:
+    if facts is None:  # of a graph that is made, or an artifact of before
+        return None
+    return Source(EdgeCounts(**facts["edges"]), tuple(facts["unused"]), facts["has_features"])
 
 
 def _features(features: Features) -> dict[str, npt.NDArray[Any]]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from rbm_training.config import ExperimentConfig, PrecomputedTeacherConfig, TeacherConfig
 from rbm_training.config.registry import plugin_digests
 from rbm_training.data.dataset import Dataset
-from rbm_training.data.graph import Floats, Graph, GraphError, Task
+from rbm_training.data.graph import Floats, Task
 from rbm_training.data.scaling import InputScaling
 from rbm_training.distillation.inputs import StudentInputs, student_inputs
 from rbm_training.encodings.encode import encode_positions
@@ -127,35 +127,6 @@ class _Source:
         unit_noise = self.config.compat == "released"
         return train_teacher(
             self.task, scaling, config, self.seed, self.device, self.log, checkpoint, unit_noise
-        )
-
-
-def check(config: ExperimentConfig, dataset: Dataset) -> None:
-    """Refuse what would fail after hours of training.
-
-    Raises:
-        GraphError: a scaling that does not fit, a seed whose split cannot be drawn, a malformed saved
-        teacher.
-    """
-    check_scaling(config, dataset.graph)
-    for seed in config.seeds:
-        dataset.task(config.dataset, seed)
-    if isinstance(config.teacher, PrecomputedTeacherConfig):
-        read_logits(config.teacher.logits, dataset)
-
-
-def check_scaling(config: ExperimentConfig, graph: Graph) -> None:
-    """Refuse a scaling that would fill the zeros of sparse features.
-
-    Raises:
-        GraphError: sparse features that would be standardised.
-    """
-    if config.scaling.features == "standardised" and not isinstance(graph.features, np.ndarray):
-        share = graph.features.nnz / (graph.num_nodes * graph.num_features)
-        raise GraphError(
-            graph.name,
-            f"scaling.features = 'standardised' for features of which {share:.1%} are non-zero",
-            "'l2' or 'none': a standardised zero is none",
         )
 
 

@@ -2,12 +2,13 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rbm_bundle.folders import naming
 
 LOG_FILE = "log.jsonl"
-Value = str | int | float | bool | None
+Value = str | int | float | bool | None | Mapping[str, Any]
 
 
 class Stage:
@@ -74,6 +75,11 @@ class RunLog:
         if self._file and self._path:
             with naming(self._path):
                 self._file.write(json.dumps(line) + "\n")
+
+    def tell(self, lines: Iterable[tuple[str, str]]) -> None:
+        """Write to the terminal, each line under its title."""
+        for title, text in lines:
+            self._console.print(f"{title:22}{text}", markup=False, highlight=False)
 
     @contextmanager
     def stage(self, title: str, total: int, done: int = 0) -> Iterator[Stage]:

@@ -54,7 +54,8 @@ def graph_tables(
     for name, table in tables.items():
         rest, index = without_index(table)
         checked[name] = ParquetTable(sources[name], rest)
-        unused += [f"{sources[name]}: column {column!r}: the index of a data frame" for column in index]
+        place = Path(sources[name]).name
+        unused += [f"{place}: column {column!r}: the index of a data frame" for column in index]
     edges, nodes, labels = checked["edges"], checked.get("nodes"), checked.get("labels")
     if labels is None:
         if nodes is None or "label" not in nodes.names:

@@ -13,10 +13,11 @@ from typing import Final
 import numpy as np
 
 from rbm_training.data.checks import check_ids, check_labels, check_nodes, check_numbers, check_shape
-from rbm_training.data.dataset import Dataset, Source
+from rbm_training.data.dataset import Dataset
 from rbm_training.data.degrees import degree_features
 from rbm_training.data.edges import EDGES_ARE_PLAIN, EdgeCounts, symmetrised
 from rbm_training.data.graph import UNLABELLED, Features, Graph, GraphError, Integers
+from rbm_training.data.graph_statistics import Source
 from rbm_training.data.readers.arrays import ArrayFile, NamedArrays
 from rbm_training.data.splits import PublishedSplit
 
@@ -72,7 +73,9 @@ def dataset_of(arrays: NamedArrays, name: str, unused: tuple[str, ...] = ()) -> 
 
 
 def _source(arrays: NamedArrays, edges: EdgeCounts, unused: tuple[str, ...]) -> Source:
-    of_edges = tuple(f"{arrays.source}: {key}: {EDGES_ARE_PLAIN}" for key in _UNUSED if key in arrays)
+    of_edges = tuple(
+        f"{Path(arrays.source).name}: {key}: {EDGES_ARE_PLAIN}" for key in _UNUSED if key in arrays
+    )
     return Source(edges, unused + of_edges, has_features="x" in arrays or _has_csr(arrays))
 
 

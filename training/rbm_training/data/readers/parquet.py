@@ -24,10 +24,11 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from rbm_training.data.checks import check_distinct, check_numbers, check_shape, check_sparse
-from rbm_training.data.dataset import Dataset, Source
+from rbm_training.data.dataset import Dataset
 from rbm_training.data.degrees import degree_features
 from rbm_training.data.edges import EDGES_ARE_PLAIN, symmetrised
 from rbm_training.data.graph import Floats, Graph, GraphError, Integers
+from rbm_training.data.graph_statistics import Source
 from rbm_training.data.readers.graph_tables import GraphTables, open_tables
 from rbm_training.data.readers.labels import read_classes
 from rbm_training.data.readers.tables import Lists, ParquetTable
@@ -64,7 +65,8 @@ def dataset_of(tables: GraphTables, name: str) -> Dataset:
     check_distinct(labels.source, "node_id", ids[labelled])
     numbers, class_names = read_classes(labels, labelled, len(ids))
     unused = tables.unused + tuple(
-        f"{edges.source}: column {column}: {EDGES_ARE_PLAIN}" for column in edges.unlisted("source", "target")
+        f"{Path(edges.source).name}: column {column}: {EDGES_ARE_PLAIN}"
+        for column in edges.unlisted("source", "target")
     )
     graph = Graph(
         name,

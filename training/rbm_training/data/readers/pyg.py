@@ -33,7 +33,9 @@ def load_pyg(path: Path, name: str) -> Dataset:
     for key in _MASKS:
         if key in arrays and arrays[key].ndim == 2:
             arrays[f"{key}s"] = arrays.pop(key).T
-    unused = tuple(f"{path}: {key}: nothing reads it" for key in given if key not in (*read, "num_nodes"))
+    unused = tuple(
+        f"{path.name}: {key}: nothing reads it" for key in given if key not in (*read, "num_nodes")
+    )
     return dataset_of(NamedArrays(str(path), arrays), name, unused)
 
 
