@@ -68,7 +68,7 @@ def run(
         log.event("dataset", dataset=dataset.graph.name, **asdict(dataset.statistics))
         log.tell(dataset.statistics.lines())
         store = ArtifactStore(folder.artifacts, remade)
-        _keep(dataset, config, store)
+        dataset_artifact.keep(dataset, config.dataset, store)
         return _Run(config, dataset, folder, store, log).whole()
 
 
@@ -84,30 +84,15 @@ def remake(path: Path, stage: str, console: Console | None = None) -> RunResult:
     # Its paths are absolute; a version before wrote them relative to the working directory.
     config = load_config(folder.config_file(), relative_to=Path.cwd())
     store = ArtifactStore(folder.artifacts, [stage])
-    kept = store.find("graph", _graph_key(config))
-    if kept is None:
+    dataset = dataset_artifact.find(config.dataset, store)
+    if dataset is None:
         raise RunFolderError(
             f"{path}: found no graph among its artifacts; wanted the folder of a finished run"
         )
     with folder.locked(), RunLog(path, console) as log:
-        made = _Run(config, dataset_artifact.from_artifact(kept), folder, store, log)
+        made = _Run(config, dataset, folder, store, log)
         made.check_finished()
         return made.whole()
-
-
-def _keep(dataset: Dataset, config: ExperimentConfig, store: ArtifactStore) -> None:
-    """Leave the dataset with the run, in the place of one that its source gave before."""
-    key = _graph_key(config)
-    kept = store.find("graph", key)
-    if kept is not None:
-        before = dataset_artifact.from_artifact(kept)
-        if (before.sha256, before.source) != (dataset.sha256, dataset.source):
-            store.discard("graph", key)
-    store.get("graph", key, lambda: dataset_artifact.as_artifact(dataset))
-
-
-def _graph_key(config: ExperimentConfig) -> dict[str, object]:
-    return config.dataset.model_dump(mode="json", exclude={"root", "path"})
 
 
 @dataclass(frozen=True, slots=True)

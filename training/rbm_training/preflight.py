@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from rich.table import Table
+from rich.text import Text
 
 from rbm_training.config import ExperimentConfig, TeacherConfig
 from rbm_training.config.methods import baseline_experiments
@@ -27,10 +28,10 @@ def load_checked(config: ExperimentConfig) -> Dataset:
 
 def dataset_table(config: ExperimentConfig, dataset: Dataset) -> Table:
     """The account of a graph, and the names of its classes in their order."""
-    table = Table(title=f"{dataset.graph.name}, {config.dataset.setting}", show_header=False)
+    table = Table(title=Text(f"{dataset.graph.name}, {config.dataset.setting}"), show_header=False)
     for title, told in dataset.statistics.lines():
-        table.add_row(title, told)
-    table.add_row("names of the classes", ", ".join(dataset.graph.class_names))
+        table.add_row(title, Text(told))
+    table.add_row("names of the classes", Text(", ".join(dataset.graph.class_names)))
     return table
 
 

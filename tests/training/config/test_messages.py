@@ -130,7 +130,7 @@ def test_a_wrong_choice_is_refused_with_the_nearest_one(document, end):
         ({"teacher": {"kind": "precomputed"}}, "teacher.logits: found none; wanted a value for it"),
         (
             {"dataset": {"kind": "files"}},
-            "dataset: dataset.kind 'files' needs dataset.path, the .npz or folder of your graph",
+            "dataset: dataset.kind 'files' needs dataset.path, the file or folder of your graph",
         ),
         (
             {"name": ""},

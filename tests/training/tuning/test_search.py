@@ -12,6 +12,7 @@ import pytest
 from rbm_training.__main__ import main
 from rbm_training.benchmark.plan import EXPERIMENTS
 from rbm_training.config import ConfigError, load_config
+from rbm_training.tuning.search import TuningError, _check_same_search
 from rbm_training.tuning.space import load_tuning
 from tests.training.objects import SMALL_EXPERIMENT
 
@@ -160,6 +161,15 @@ def test_fields_that_do_not_fit_together_cost_a_trial_and_not_the_search(search,
     assert [not steps for _, _, steps in trials] == unfit
     assert "given up, " in (told := capsys.readouterr().err)
     assert "found student.top_k = 4 and no layer of more than" in told
+
+
+def test_a_search_goes_on_where_its_data_have_moved(search, tmp_path):
+    config, out = load_tuning(search), tmp_path / "out"
+    out.mkdir()
+    for path in ("/here/mine.npz", "/there/mine.npz"):
+        _check_same_search(config, {"dataset": {"path": path}}, out)
+    with pytest.raises(TuningError, match="found another search"):
+        _check_same_search(config, {"dataset": {"path": "/there/other.npz"}}, out)
 
 
 @pytest.mark.slow

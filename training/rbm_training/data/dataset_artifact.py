@@ -11,16 +11,36 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from rbm_training.config import DatasetConfig
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.edges import EdgeCounts
 from rbm_training.data.graph import Features, Graph
 from rbm_training.data.graph_statistics import Source
 from rbm_training.data.splits import PublishedSplit
-from rbm_training.runtime.artifacts import Artifact
+from rbm_training.runtime.artifacts import Artifact, ArtifactStore
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
+STAGE: Final = "graph"
 MASKS: Final = ("train", "val", "test")
+
+
+def keep(dataset: Dataset, config: DatasetConfig, store: ArtifactStore) -> None:
+    """Leave the dataset with the run, in the place of one that its source gave before."""
+    before = find(config, store)
+    if before is not None and (before.sha256, before.source) != (dataset.sha256, dataset.source):
+        store.discard(STAGE, _key(config))
+    store.get(STAGE, _key(config), lambda: as_artifact(dataset))
+
+
+def find(config: DatasetConfig, store: ArtifactStore) -> Dataset | None:
+    """The dataset that a run has kept, if there is one."""
+    kept = store.find(STAGE, _key(config))
+    return None if kept is None else from_artifact(kept)
+
+
+def _key(config: DatasetConfig) -> dict[str, object]:
+    return config.model_dump(mode="json", exclude={"root", "path"})
 
 
 def as_artifact(dataset: Dataset) -> Artifact:

@@ -96,8 +96,9 @@ def graph_statistics(graph: Graph, num_source_nodes: int, source: Source | None)
     """The account of a graph whose source had so many nodes."""
     degrees = np.diff(graph.adjacency.indptr)
     num_components, component = sp.csgraph.connected_components(graph.adjacency, directed=False)
-    ends = graph.labels[graph.edge_index]
-    same = (ends[0] == ends[1])[(ends != UNLABELLED).all(axis=0)]
+    labels = graph.labels.astype(np.int32)
+    one, other = np.repeat(labels, degrees), labels[graph.adjacency.indices]
+    same = (one == other)[(one != UNLABELLED) & (other != UNLABELLED)]
     sizes = np.bincount(graph.labels[graph.labels != UNLABELLED], minlength=graph.num_classes)
     return GraphStatistics(
         num_nodes=graph.num_nodes,

@@ -12,6 +12,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
+from rich.text import Text
 
 from rbm_bundle.folders import naming
 
@@ -77,9 +79,11 @@ class RunLog:
                 self._file.write(json.dumps(line) + "\n")
 
     def tell(self, lines: Iterable[tuple[str, str]]) -> None:
-        """Write to the terminal, each line under its title."""
+        """Write to the terminal, each line beside its title, in the columns of the stages."""
+        table = Table.grid(Column(width=22), Column())
         for title, text in lines:
-            self._console.print(f"{title:22}{text}", markup=False, highlight=False)
+            table.add_row(Text(title), Text(text))
+        self._console.print(table)
 
     @contextmanager
     def stage(self, title: str, total: int, done: int = 0) -> Iterator[Stage]:

@@ -118,6 +118,28 @@ def test_a_malformed_graph_is_refused_by_name_with_found_and_wanted(write, chang
     assert str(path) in str(raised.value)
 
 
+@pytest.mark.parametrize("form", ["mask", "masks"])
+def test_a_split_without_validation_nodes_is_passed_on(write, form):
+    train, test = np.arange(N) < 2, np.arange(N) > 4
+    masks = {f"train_{form}": train, f"test_{form}": test}
+    if form == "masks":
+        masks = {name: np.stack([mask, ~mask]) for name, mask in masks.items()}
+    published = load_npz(write(**masks), "mine").published
+    assert published.train[0].tolist() == train.tolist()
+    assert published.val.shape == published.test.shape
+    assert not published.val.any()
+
+
+@pytest.mark.parametrize("form", [{"x": None}, {"x": None, "edge_weight": np.ones(7)}])
+def test_without_features_nodes_have_their_degrees(write, form):
+    dataset = load_npz(write(**form), "mine")
+    assert dataset.graph.features.shape == (N, 2)
+    assert not dataset.source.has_features
+    assert dataset.source.edges.num_self_loops == 1
+    told = ["mine.npz: edge_weight: edges have no weight and no kind here"]
+    assert list(dataset.source.unused) == told[: len(form) - 1]
+
+
 def test_a_pickle_is_never_opened(tmp_path):
     path = tmp_path / "mine.npz"
     write_npz(path, y=np.array([None] * N, dtype=object))

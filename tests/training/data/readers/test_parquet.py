@@ -174,6 +174,14 @@ def test_malformed_tables_are_refused_by_name_with_found_and_wanted(write, chang
     assert str(folder) in str(raised.value)
 
 
+def test_a_split_without_validation_nodes_is_passed_on(write):
+    published = load_parquet(
+        write(labels={"split": ["test", "train", "train", "test", None]}), "mine"
+    ).published
+    assert published.train.sum() == published.test.sum() == 2
+    assert not published.val.any()
+
+
 def test_a_table_nobody_reads_is_refused(write):
     folder = write()
     (folder / "edges2.parquet").write_bytes((folder / "edges.parquet").read_bytes())

@@ -70,6 +70,14 @@ def test_ids_that_are_numbers_in_one_table_only_are_names_in_all(tmp_path):
     assert load_parquet(folder, "mine").graph.adjacency.nnz == 4
 
 
+@pytest.mark.parametrize(("last", "kind"), [(2**63 - 1, "i"), (2**63, "U")])
+def test_the_longest_ids_are_numbers_as_long_as_they_fit(tmp_path, last, kind):
+    folder = write_tables(tmp_path / "mine", ".csv", nodes=None, edges=None, labels=None)
+    write_table({"node_id": ["1", "2", "3", str(last)], "label": list("abab")}, folder / "nodes.csv")
+    write_table({"source": [1, 2], "target": [2, 3]}, folder / "edges.csv")
+    assert load_parquet(folder, "mine").graph.node_ids.dtype.kind == kind
+
+
 def test_a_csv_beside_parquet_has_ids_of_its_types(tmp_path, digest):
     folder = write_tables(tmp_path / "mine", labels=None)
     write_table(TABLES["labels"], folder / "labels.csv")

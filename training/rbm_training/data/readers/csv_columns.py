@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 IDS: Final = ("node_id", "source", "target")
 AS_TEXT: Final = {name: pa.string() for name in (*IDS, "label", "split")}
-_INTEGER: Final = r"^(0|-?[1-9][0-9]{0,17})$"
+_INTEGER: Final = r"^(0|-?[1-9][0-9]{0,18})$"
 _NUMBER: Final = r"^(nan|NaN|-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?)$"
 
 
@@ -40,7 +40,10 @@ def _columns(table: pa.Table, names: Collection[str]) -> list[pa.ChunkedArray]:
 
 
 def _is_integers(column: pa.ChunkedArray) -> bool:
-    return _all_match(column, _INTEGER)
+    try:
+        return _all_match(column, _INTEGER) and column.cast(pa.int64()) is not None
+    except pa.ArrowInvalid:  # of nineteen digits, not all numbers are in range
+        return False
 
 
 def _all_match(column: pa.ChunkedArray, pattern: str) -> bool:
