@@ -121,5 +121,9 @@ def _num_constant(features: Features) -> int:
     """Columns (F) with the same value for all nodes."""
     if isinstance(features, np.ndarray):
         return int((features.min(axis=0) == features.max(axis=0)).sum())
-    lowest, highest = (bound.toarray().reshape(-1) for bound in (features.min(axis=0), features.max(axis=0)))
-    return int((lowest == highest).sum())
+    columns, column_of, counts = np.unique(features.indices, return_inverse=True, return_counts=True)
+    lowest, highest = np.full(len(columns), np.inf), np.full(len(columns), -np.inf)
+    np.minimum.at(lowest, column_of, features.data)
+    np.maximum.at(highest, column_of, features.data)
+    N, F = features.shape
+    return int(F - len(columns) + ((counts == N) & (lowest == highest)).sum())

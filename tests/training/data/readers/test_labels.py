@@ -47,6 +47,8 @@ def test_labels_may_be_a_column_of_the_nodes(load):
     [
         ([0.5, 1, 0, 1, 0], r"label\[0\] = 0\.5; wanted classes, .* \(regression\) are not learnt"),
         ([[1], [0], [1, 0], [0], [1]], r"label of type list<.*>; wanted one class .* \(multi-label\)"),
+        ([float("inf"), 1.0, 0.0, 1.0, 0.0], r"label\[0\] = inf; wanted classes"),
+        (["a", "", "b", "a", "b"], r"label\[1\] = ''; wanted the name of a class, or null"),
         ([None] * 5, "label without a single label"),
         ([-1, 1, 0, 1, 0], "label -1; wanted integers from 0, null for an unlabelled node, or strings"),
         ([b"a"] * 5, "label of type binary; wanted integers or strings"),

@@ -84,8 +84,13 @@ def test_a_file_of_something_else_is_refused(tmp_path, name, text, message):
 
 def test_attributes_of_several_types_and_missing_labels_are_refused(tmp_path):
     graph = nx.path_graph(3)
-    with pytest.raises(GraphError, match=r"mine\.json: found no file|no label"):
+    with pytest.raises(GraphError, match=r"mine\.json: found no attribute label of the nodes"):
         load_files(write(graph, tmp_path / "mine.json"))
     graph.nodes[0]["label"], graph.nodes[1]["label"] = 1, "one"
     with pytest.raises(GraphError, match=r"mine\.json, nodes: found label of mixed types"):
+        load_files(write(graph, tmp_path / "mine.json"))
+    graph.nodes[1].update(label=2, node_id=7)
+    with pytest.raises(
+        GraphError, match=r"mine\.json, nodes: found an attribute node_id; wanted other names"
+    ):
         load_files(write(graph, tmp_path / "mine.json"))

@@ -157,7 +157,11 @@ def labels(**columns):
         (nodes(features=[1.0] * 6), "features of type double; wanted lists of numbers"),
         (nodes(features=[["a"]] * 6), "wanted lists of numbers"),
         (nodes(features=pa.array([[]] * 6, pa.list_(pa.float32()))), r"features of shape \(6, 0\)"),
-        (nodes(feature_ids=[[0], [-1], [], [], [], []]), "a feature id -1"),
+        (nodes(feature_ids=[[0], [-1], [], [], [], []]), "a feature id -1; wanted column numbers 0"),
+        (
+            nodes(feature_ids=pa.array([[2**64 - 1]] * 6, pa.list_(pa.uint64()))),
+            "feature id 18446744073709551615",
+        ),
         (nodes(feature_ids=[[0.0], [], [], [], [], []]), "feature_ids of type float64"),
         (nodes(feature_ids=[[3, 3], [], [], [], [], []]), "column 3 twice in row 0"),
         (nodes(feature_ids=pa.array([[]] * 6, pa.list_(pa.int64()))), r"features of shape \(6, 0\)"),
@@ -180,6 +184,11 @@ def test_a_split_without_validation_nodes_is_passed_on(write):
     ).published
     assert published.train.sum() == published.test.sum() == 2
     assert not published.val.any()
+
+
+@pytest.mark.parametrize("split", [pa.nulls(5), pa.nulls(5, pa.string())])
+def test_a_split_of_nobody_is_none(write, split):
+    assert load_parquet(write(labels={"split": split}), "mine").published is None
 
 
 def test_a_table_nobody_reads_is_refused(write):

@@ -109,7 +109,10 @@ def test_the_index_of_a_data_frame_is_no_feature(tmp_path):
     dataset = load_parquet(write_tables(tmp_path / "mine", nodes=index, edges={"": [0] * 7}), "mine")
     assert dataset.graph.num_features == 2
     assert len(dataset.source.unused) == 4
-    assert "nodes.parquet: column '__index_level_0__': the index of a data frame" in dataset.source.unused[0]
+    assert (
+        "nodes.parquet: column '__index_level_0__': unnamed, as the index of a data frame is"
+        in dataset.source.unused[0]
+    )
 
 
 def refuse(folder, message):
@@ -135,6 +138,8 @@ def test_a_misspelt_table_is_refused_with_the_one_that_is_meant(tmp_path):
     [
         ("labels.csv", "", r"labels\.csv: found no readable CSV table \(Empty CSV file\)"),
         ("labels.csv", "node_id,label\n1,2,3\n", "no readable CSV table"),
+        ("labels.csv", "node_id, label\n30,a\n", "unknown columns ' label'; wanted node_id, label, split"),
+        ("nodes.csv", "node_id,height\n", r"nodes\.csv: found no node"),
         ("labels.csv", "node_id;label\n30;no\n", "columns with ';' between them; wanted commas"),
         ("edges.csv", "source,target\n30,99\n10,98\n10,20\n", r"target\[0\] = 99, .* in 2 of 3 rows"),
         ("labels.csv", "node_id,label,label\n30,1,2\n", "columns label, label, node_id; wanted different"),

@@ -35,17 +35,19 @@ def open_tables(folder: Path) -> GraphTables:
         wanted = "edges.parquet, edges.csv or a folder of part files, with columns source and target"
         raise GraphError(str(folder / "edges.parquet"), "no file", wanted)
     sources = {name: str(path) for name, path in paths.items()}
-    return graph_tables(read_tables(paths), sources, str(folder / "labels.parquet"))
+    wanted = "labels.parquet or labels.csv with columns node_id and label, or a column label of the nodes"
+    without_labels = GraphError(str(folder / "labels.parquet"), "no file", wanted)
+    return graph_tables(read_tables(paths), sources, without_labels)
 
 
 def graph_tables(
-    tables: Mapping[str, pa.Table], sources: Mapping[str, str], labels_wanted: str
+    tables: Mapping[str, pa.Table], sources: Mapping[str, str], without_labels: GraphError
 ) -> GraphTables:
     """Tables that checks can name.
 
     Args:
         sources: where each of them was read.
-        labels_wanted: the place that is named where there are no labels.
+        without_labels: what is wrong where there are no labels.
 
     Raises:
         GraphError: there are no labels.
@@ -55,14 +57,13 @@ def graph_tables(
         rest, index = without_index(table)
         checked[name] = ParquetTable(sources[name], rest)
         place = Path(sources[name]).name
-        unused += [f"{place}: column {column!r}: the index of a data frame" for column in index]
+        unused += [
+            f"{place}: column {column!r}: unnamed, as the index of a data frame is" for column in index
+        ]
     edges, nodes, labels = checked["edges"], checked.get("nodes"), checked.get("labels")
     if labels is None:
         if nodes is None or "label" not in nodes.names:
-            wanted = (
-                "labels.parquet or labels.csv with columns node_id and label, or a column label of the nodes"
-            )
-            raise GraphError(labels_wanted, "no file", wanted)
+            raise without_labels
         labels = nodes.with_columns("node_id", "label", "split")
         nodes = nodes.with_columns(*nodes.unlisted("label", "split"))
     return GraphTables(nodes or _nodes_of(edges, labels), edges, labels, tuple(unused))

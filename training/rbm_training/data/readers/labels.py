@@ -42,6 +42,9 @@ def _discrete(source: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     kind = column.type
     if kinds.is_boolean(kind):
         return column.cast(pa.string())
+    if is_text(kind) and pc.any(pc.equal(column, "")).as_py():
+        row = pc.index(column, "").as_py()
+        raise GraphError(source, f"label[{row}] = ''", "the name of a class, or null for an unlabelled node")
     if kinds.is_null(kind) or kinds.is_integer(kind) or is_text(kind):
         return column
     if kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind):
@@ -54,7 +57,7 @@ def _discrete(source: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _whole(source: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     column = pc.if_else(pc.is_nan(column), None, column)
-    broken = pc.fill_null(pc.not_equal(pc.floor(column), column), False)
+    broken = pc.fill_null(pc.or_(pc.not_equal(pc.floor(column), column), pc.is_inf(column)), False)
     if pc.any(broken).as_py():
         row = pc.index(broken, True).as_py()
         wanted = "classes, as integers or strings; numbers with fractions (regression) are not learnt"

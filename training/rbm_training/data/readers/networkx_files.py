@@ -65,13 +65,16 @@ def _dataset(path: Path, name: str, read: Callable[[], nx.Graph], kind: str) -> 
         ),
     }
     sources = {table: f"{path}, {table}" for table in tables}
-    return dataset_of(graph_tables(tables, sources, str(path)), name)
+    without_labels = GraphError(str(path), "no attribute label of the nodes", "a class for some of them")
+    return dataset_of(graph_tables(tables, sources, without_labels), name)
 
 
 def _table(path: Path, what: str, ids: dict[str, list[Any]], attributes: list[dict[str, Any]]) -> pa.Table:
     """Ids, and each attribute that a node or an edge has, null where it is missing."""
-    names = dict.fromkeys(key for each in attributes for key in each)
-    columns = ids | {str(key): [each.get(key) for each in attributes] for key in names}
+    names = dict.fromkeys(str(key) for each in attributes for key in each)
+    if taken := names.keys() & ids.keys():
+        raise GraphError(f"{path}, {what}", f"an attribute {min(taken)}", "other names: that is the id's own")
+    columns = ids | {key: [each.get(key) for each in attributes] for key in names}
     arrays = {}
     for column, values in columns.items():
         try:

@@ -34,6 +34,7 @@ from rbm_training.data.readers.labels import read_classes
 from rbm_training.data.readers.tables import Lists, ParquetTable
 from rbm_training.data.splits import PublishedSplit
 
+MOST_FEATURES: Final = 2**31
 _ROLES: Final = ("train", "val", "test")
 _NEVER_FEATURES: Final = ("label", "split", "feature_values")
 
@@ -56,6 +57,8 @@ def dataset_of(tables: GraphTables, name: str) -> Dataset:
     """
     nodes, edges, labels = tables.nodes, tables.edges, tables.labels
     ids = nodes.discrete("node_id")
+    if not len(ids):
+        raise GraphError(nodes.source, "no node", "nodes of at least two classes")
     features = _features(nodes, len(ids)) if nodes.unlisted("node_id") else None
     check_distinct(nodes.source, "node_id", ids)
     edge_index = np.stack([edges.rows_of(column, ids) for column in ("source", "target")])
@@ -111,8 +114,9 @@ def _sparse_features(nodes: ParquetTable, num_nodes: int) -> sp.csr_array:
         raise GraphError(nodes.source, f"feature_ids of type {columns.values.dtype}", "lists of integers")
     smallest = int(columns.values.min(initial=0))
     largest = int(columns.values.max()) if len(columns.values) else -1
-    if smallest < 0:
-        raise GraphError(nodes.source, f"a feature id {smallest}", "column numbers from 0")
+    if smallest < 0 or largest >= MOST_FEATURES:
+        found = smallest if smallest < 0 else largest
+        raise GraphError(nodes.source, f"a feature id {found}", f"column numbers 0..{MOST_FEATURES - 1}")
     check_shape(nodes.source, "features", num_nodes, largest + 1)
     values = np.ones(len(columns.values), np.float32)
     if "feature_values" in nodes.names:
@@ -136,7 +140,8 @@ def _check_lengths(nodes: ParquetTable, name: str, lists: Lists, wanted: Integer
 def _published_split(
     table: ParquetTable, labelled: npt.NDArray[np.int32], num_nodes: int
 ) -> PublishedSplit | None:
-    if "split" not in table.names:
+    split = table.column_or_none("split")
+    if split is None or split.null_count == len(split):
         return None
     masks = np.zeros((len(_ROLES), 1, num_nodes), bool)
     for mask, members in zip(masks, table.member_of("split", _ROLES), strict=True):

@@ -44,7 +44,8 @@ class ParquetTable:
     def refuse_unlisted(self, *known: str) -> None:
         """Refuse a column that nobody reads."""
         if unlisted := self.unlisted(*known):
-            raise self._error(f"unknown columns {', '.join(unlisted)}", ", ".join(known))
+            shown = ", ".join(name if name == name.strip() else repr(name) for name in unlisted)
+            raise self._error(f"unknown columns {shown}", ", ".join(known))
 
     def numbers(self, name: str) -> npt.NDArray[Any]:
         """A column of numbers or booleans (rows,)."""
