@@ -16,7 +16,7 @@ from rbm_training.data.graph import GraphError
 from rbm_training.data.readers.arrays import NamedArrays
 from rbm_training.data.readers.npz import dataset_of
 
-_WANTED: Final = "a torch_geometric.data.Data saved with torch.save"
+_WANTED: Final = "a torch_geometric.data.Data saved with torch.save, as torch.save(dataset[0], ...)"
 _MASKS: Final = ("train_mask", "val_mask", "test_mask")
 _READ: Final = ("edge_index", "x", "y", "node_ids", "class_names", "edge_weight", "edge_attr")
 
@@ -58,8 +58,7 @@ def _attributes(path: Path) -> dict[str, Any]:
     if isinstance(content, Data):
         content = content.to_dict()
     if isinstance(content, tuple | list) and content:
-        wanted = f"{_WANTED}: of a dataset, torch.save(dataset[0], …)"
-        raise GraphError(str(path), f"a {type(content).__name__} of {len(content)}", wanted)
+        raise GraphError(str(path), f"a {type(content).__name__} of {len(content)}", _WANTED)
     if not isinstance(content, Mapping):
         raise GraphError(str(path), f"a {type(content).__name__}", _WANTED)
     return {key: value for key, value in content.items() if value is not None}
