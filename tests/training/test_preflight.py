@@ -101,3 +101,15 @@ def test_a_check_imports_nothing_that_trains(folder):
     ends = ends_of(commands, folder)
     assert [status for status, _ in ends] == [0, 0, 0]
     assert not {"torch", "torch_geometric", "onnx", "gensim"} & set(ends[-1][1])
+
+
+def test_a_class_that_only_test_nodes_have_is_refused_by_its_name(tmp_path, capsys):
+    graph = generate_graph(0)
+    labels = [graph.class_names[label] for label in graph.labels]
+    labels[399] = "rare"
+    columns = {"label": labels, "split": ["train"] * 200 + ["val"] * 100 + ["test"] * 100}
+    write_table({"node_id": graph.node_ids} | columns, tmp_path / "nodes.csv")
+    write_table(dict(zip(("source", "target"), graph.edge_index, strict=True)), tmp_path / "edges.csv")
+    main(["init", str(tmp_path)])
+    assert main(["check", str(tmp_path / "experiment.toml")]) == 1
+    assert "found no training label for class 'rare'" in capsys.readouterr().err
