@@ -86,9 +86,7 @@ def remake(path: Path, stage: str, console: Console | None = None) -> RunResult:
     store = ArtifactStore(folder.artifacts, [stage])
     dataset = dataset_artifact.find(config.dataset, store)
     if dataset is None:
-        raise RunFolderError(
-            f"{path}: found no graph among its artifacts; wanted the folder of a finished run"
-        )
+        raise RunFolderError(f"{path}: found no graph in its artifacts; wanted the folder of a finished run")
     with folder.locked(), RunLog(path, console) as log:
         made = _Run(config, dataset, folder, store, log)
         made.check_finished()
