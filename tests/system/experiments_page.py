@@ -13,7 +13,11 @@ HEAD = """# Experiments
 
 An experiment is a TOML file; what it leaves out has the default below. `rbm-train run FILE --set KEY=VALUE`
 overrides a key, as in `--set student.hidden=256`. An unknown key is refused with the nearest known one, or
-with the section that it belongs to. The run folder holds the resolved experiment, complete, as `config.toml`.
+with the section that it belongs to. Paths in a file are relative to that file, paths of `--set` to the
+working directory. The run folder holds the resolved experiment, complete, as `config.toml`.
+
+`rbm-train init FOLDER` writes a first experiment for the graph in a folder, and `rbm-train check FILE` says
+what a run would read: [own-graph.md](own-graph.md).
 
 This page is rendered by `make docs` from the descriptions in `training/rbm_training/config/`.
 """

@@ -40,9 +40,9 @@ def ends_of(commands, folder):
 
 
 def test_help_and_errors_of_usage_import_nothing_that_trains(tmp_path):
-    names = ["run", "compare", "tune", "show", "datasets"]
+    names = ["run", "compare", "tune", "show", "datasets", "init", "check"]
     helps = [["--help"], ["--version"], *([name, "--help"] for name in names)]
-    mistakes = [[], ["rum"], ["run", "small.toml"], ["show"]]
+    mistakes = [[], ["rum"], ["run", "small.toml"], ["show"], ["init"], ["check"]]
     assert ends_of([*helps, *mistakes], tmp_path) == [[0, []]] * len(helps) + [[2, []]] * len(mistakes)
 
 
@@ -63,6 +63,8 @@ def test_errors_of_a_file_import_nothing_that_trains(tmp_path):
     ]
     assert ends_of([[*words, "--out", "out"] for words in mistakes], tmp_path) == [[1, []]] * len(mistakes)
     assert not (tmp_path / "out").exists()
+    checks = [["check", "none.toml"], ["check", "small.toml", "--set", "seeds=3"]]
+    assert ends_of(checks, tmp_path) == [[1, []]] * 2
 
 
 def test_named_sets_and_a_finished_run_are_shown_without_anything_that_trains(tmp_path):

@@ -77,6 +77,10 @@ def test_the_run_folder_tells_how_it_came_to_be(report, tmp_path):
     stages = [event["stage"] for event in events if event["event"] == "stage_finished"]
     assert stages == ["teacher", "positions", "student rbm"] * 2
     assert {"dataset", "epoch", "seed", "bundle"} <= {event["event"] for event in events}
+    read = next(event for event in events if event["event"] == "dataset")
+    assert {name: read[name] for name in report["graph"]} == report["graph"]
+    assert (read["dataset"], read["num_nodes"], read["num_edges"]) == ("synthetic", 400, 1531)
+    assert "connected components" in (folder / "report.html").read_text()
 
 
 def test_the_page_of_a_run_shows_the_students_trained_beside_it(small_experiment, tmp_path):
@@ -111,6 +115,7 @@ def bag_of_words(small_config, tmp_path):
 def test_a_sparse_run_is_the_same_to_the_last_bit_for_a_seed(bag_of_words, tmp_path):
     first, second = (run(bag_of_words, tmp_path / name).bundle for name in ("one", "two"))
     assert first.manifest.features.form == "sparse"
+    assert first.manifest.provenance.config["dataset"]["path"] == "words.npz"  # wherever it lay
     assert first.manifest.files["student.grouped.onnx"] == second.manifest.files["student.grouped.onnx"]
 
 

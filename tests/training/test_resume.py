@@ -226,6 +226,17 @@ def test_a_run_is_reported_from_anywhere(small_experiment, tmp_path, monkeypatch
     assert bundle_id(tmp_path / "run") == before
 
 
+def test_a_run_whose_resolved_paths_are_relative_is_reported_from_its_working_directory(
+    small_experiment, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    np.save("logits.npy", np.random.default_rng(0).normal(size=(400, 4)).astype(np.float32))
+    assert train(small_experiment, "run", "teacher={kind='precomputed', logits='logits.npy'}") == 0
+    config = tmp_path / "run" / "config.toml"
+    config.write_text(config.read_text().replace(f"{tmp_path}/logits.npy", "logits.npy"))
+    assert main(["report", "run"]) == 0
+
+
 def test_an_export_that_fails_leaves_the_bundle(small_experiment, tmp_path, monkeypatch):
     assert train(small_experiment, tmp_path / "run") == 0
     before = bundle_id(tmp_path / "run")

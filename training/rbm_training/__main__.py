@@ -96,6 +96,16 @@ def _parser() -> argparse.ArgumentParser:
         remaking.add_argument("folder", type=Path)
         remaking.set_defaults(command=_remake, stage="bundle" if stage == "export" else stage)
 
+    starting = commands.add_parser("init", help="write a first experiment for the graph in a folder")
+    starting.add_argument("folder", type=Path)
+    starting.set_defaults(command=_init)
+
+    checking = commands.add_parser(
+        "check", help="what a run would read and need, or why it could not start; without training"
+    )
+    _add_file(checking, "an experiment, TOML")
+    checking.set_defaults(command=_check)
+
     show = commands.add_parser("show", help="the report of a finished run, as a table")
     show.add_argument("folder", type=Path)
     show.set_defaults(command=_show)
@@ -180,23 +190,25 @@ def _datasets(options: argparse.Namespace) -> None:
         raise ConfigError("found --root beside FILE; wanted --set dataset.root=DIR, which FILE reads")
     config = load_config(options.file, options.overrides)
     from rbm_training.data.loading import load_dataset
+    from rbm_training.preflight import dataset_table, split_table
 
-    task = load_dataset(config.dataset).task(config.dataset, config.seeds[0])
-    table = Table(title=f"{task.graph.name}, {task.setting}", show_header=False)
-    facts = {
-        "nodes": task.graph.num_nodes,
-        "undirected edges": task.graph.adjacency.nnz // 2,
-        "features": task.graph.num_features,
-        "classes": task.graph.num_classes,
-        "training nodes": len(task.train),
-        "validation nodes": len(task.val),
-        "observed test nodes": len(task.test),
-        "unseen nodes": len(task.unseen),
-    }
-    for name, count in facts.items():
-        table.add_row(name, f"{count:,}")
-    table.add_row("names of the classes", ", ".join(task.graph.class_names))
-    Console().print(table)
+    dataset = load_dataset(config.dataset)
+    Console().print(dataset_table(config, dataset), split_table(config, dataset, config.seeds[:1]), sep="\n")
+
+
+def _init(options: argparse.Namespace) -> None:
+    from rbm_training.data.template import write_experiment
+
+    print(f"experiment: {write_experiment(options.folder)}")
+
+
+def _check(options: argparse.Namespace) -> None:
+    config = load_config(options.file, options.overrides)
+    from rbm_training.preflight import dataset_table, load_checked, needs_table, split_table
+
+    dataset = load_checked(config)
+    splits = split_table(config, dataset, config.seeds)
+    Console().print(dataset_table(config, dataset), splits, needs_table(config, dataset), sep="\n")
 
 
 def _list_named(root: Path) -> None:

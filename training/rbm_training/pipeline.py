@@ -18,11 +18,11 @@ from rbm_training.config import ExperimentConfig, load_config
 from rbm_training.config.loading import as_toml
 from rbm_training.data import dataset_artifact
 from rbm_training.data.dataset import Dataset
-from rbm_training.data.loading import load_dataset
 from rbm_training.distillation.student_artifact import student_key, trained_student
-from rbm_training.distillation.training_data import check, prepare_training_data
+from rbm_training.distillation.training_data import prepare_training_data
 from rbm_training.export import export_bundle
-from rbm_training.reporting.baselines import TrainedStudent, baseline_experiments, train_baselines
+from rbm_training.preflight import load_checked
+from rbm_training.reporting.baselines import TrainedStudent, train_baselines
 from rbm_training.reporting.build import build_report_data
 from rbm_training.reporting.export_request import export_request
 from rbm_training.reporting.html import PAGE_FILE, write_page
@@ -59,16 +59,15 @@ def run(
     """
     folder = RunFolder(path)
     folder.check()
-    dataset = load_dataset(config.dataset)
-    check(config, dataset)
-    baseline_experiments(config)  # a baseline that cannot be costs no training
+    dataset = load_checked(config)
     stages = list(STAGES)
     remade = stages[stages.index(start_from) :] if start_from is not None else []
     with folder.locked(), RunLog(path, console) as log:
         folder.write_config(as_toml(config))
-        log.event("dataset", dataset=dataset.graph.name, num_nodes=dataset.graph.num_nodes)
+        log.event("dataset", dataset=dataset.graph.name, **asdict(dataset.statistics))
+        log.tell(dataset.statistics.lines())
         store = ArtifactStore(folder.artifacts, remade)
-        _keep(dataset, config, store)
+        dataset_artifact.keep(dataset, config.dataset, store)
         return _Run(config, dataset, folder, store, log).whole()
 
 
@@ -81,29 +80,16 @@ def remake(path: Path, stage: str, console: Console | None = None) -> RunResult:
     folder = RunFolder(path)
     if not folder.artifacts.is_dir():
         raise RunFolderError(f"{path}: found no artifacts; wanted the folder of a finished run")
-    config, store = load_config(folder.config_file()), ArtifactStore(folder.artifacts, [stage])
-    kept = store.find("graph", _graph_key(config))
-    if kept is None:
-        raise RunFolderError(
-            f"{path}: found no graph among its artifacts; wanted the folder of a finished run"
-        )
+    # Its paths are absolute; a version before wrote them relative to the working directory.
+    config = load_config(folder.config_file(), relative_to=Path.cwd())
+    store = ArtifactStore(folder.artifacts, [stage])
+    dataset = dataset_artifact.find(config.dataset, store)
+    if dataset is None:
+        raise RunFolderError(f"{path}: found no graph in its artifacts; wanted the folder of a finished run")
     with folder.locked(), RunLog(path, console) as log:
-        made = _Run(config, dataset_artifact.from_artifact(kept), folder, store, log)
+        made = _Run(config, dataset, folder, store, log)
         made.check_finished()
         return made.whole()
-
-
-def _keep(dataset: Dataset, config: ExperimentConfig, store: ArtifactStore) -> None:
-    """Leave the dataset with the run, in the place of one that its source gave before."""
-    key = _graph_key(config)
-    kept = store.find("graph", key)
-    if kept is not None and dataset_artifact.from_artifact(kept).sha256 != dataset.sha256:
-        store.discard("graph", key)
-    store.get("graph", key, lambda: dataset_artifact.as_artifact(dataset))
-
-
-def _graph_key(config: ExperimentConfig) -> dict[str, object]:
-    return config.dataset.model_dump(mode="json", exclude={"root", "path"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +179,7 @@ class _Run:
         return RunReport(
             name=self.config.name,
             dataset=self.dataset.graph.name,
+            graph=self.dataset.statistics,
             setting=self.config.dataset.setting,
             teacher=self.config.teacher.name,
             exported_seed=source.seed,

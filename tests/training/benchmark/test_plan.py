@@ -73,7 +73,7 @@ def test_the_teacher_is_part_of_a_runs_identity(comparison):
         ('methods=["nosmgo"]', r"found method 'nosmgo'; wanted one of glnn, krd.*; did you mean .nosmog.\?"),
         ("method.mine.student.hidden=8", r"found method 'mine'; wanted .*\[method\.mine\] with `like`"),
         ("method.mine.like=rbn", r"found method 'rbn'; wanted .*; did you mean .rbm.\?"),
-        ("datasets=[]", "datasets: .*at least 1 item"),
+        ("datasets=[]", "datasets: found .*; wanted a list of at least 1"),
         ('protocols=["C"]', "protocols"),
         ("seed=[1]", 'seed: found an unknown key; did you mean "seeds"'),
     ],

@@ -37,6 +37,6 @@ def test_what_has_no_inverse_is_refused_under_the_new_name(tmp_path):
     (tmp_path / "mine.toml").write_text('name = "mine"\n')
     with (
         pytest.warns(FutureWarning, match="routing_temperature"),
-        pytest.raises(ConfigError, match=r"student\.routing_temperature.*greater than 0"),
+        pytest.raises(ConfigError, match=r"student\.routing_temperature: found .*; wanted more than 0"),
     ):
         load_config(tmp_path / "mine.toml", ["student.sharpness=0"])

@@ -12,6 +12,7 @@ import pytest
 from rbm_training.__main__ import main
 from rbm_training.benchmark.plan import EXPERIMENTS
 from rbm_training.config import ConfigError, load_config
+from rbm_training.tuning.search import TuningError, _check_same_search
 from rbm_training.tuning.space import load_tuning
 from tests.training.objects import SMALL_EXPERIMENT
 
@@ -106,8 +107,8 @@ def test_the_best_experiment_is_the_trial_best_on_validation_and_can_be_run(sear
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("space={}", "space: .*at least 1 item"),
-        ("space.distill={choices = [1]}", "choices: .*at least 2 items"),
+        ("space={}", "space: .*a table of at least 1"),
+        ("space.distill={choices = [1]}", "choices: found .*; wanted a list of at least 2"),
         ("space.distill={low = 1}", "found neither or both"),
         ("space.distill={low = 2, high = 1}", "found low = 2 and high = 1; wanted low < high"),
         ("trials=3", 'trials: found an unknown key; did you mean "num_trials"'),
@@ -132,7 +133,7 @@ def test_a_shipped_search_varies_fields_that_its_experiment_has(path):
 def test_a_value_that_no_experiment_takes_is_refused_by_name(search, tmp_path, capsys):
     search.write_text(SEARCH + '\n[space."student.hidden"]\nlow = -8\nhigh = -1\n')
     assert main(["tune", str(search), "--out", str(tmp_path / "out")]) == 1
-    assert "student.hidden: Input should be greater than" in capsys.readouterr().err
+    assert "wanted at least 1" in capsys.readouterr().err
 
 
 def test_a_field_that_no_experiment_has_is_refused_before_the_search(search, tmp_path, capsys):
@@ -160,6 +161,15 @@ def test_fields_that_do_not_fit_together_cost_a_trial_and_not_the_search(search,
     assert [not steps for _, _, steps in trials] == unfit
     assert "given up, " in (told := capsys.readouterr().err)
     assert "found student.top_k = 4 and no layer of more than" in told
+
+
+def test_a_search_goes_on_where_its_data_have_moved(search, tmp_path):
+    config, out = load_tuning(search), tmp_path / "out"
+    out.mkdir()
+    for path in ("/here/mine.npz", "/there/mine.npz"):
+        _check_same_search(config, {"dataset": {"path": path}}, out)
+    with pytest.raises(TuningError, match="found another search"):
+        _check_same_search(config, {"dataset": {"path": "/there/other.npz"}}, out)
 
 
 @pytest.mark.slow

@@ -12,13 +12,10 @@ from rbm_training.config import DatasetConfig, ExperimentConfig
 from rbm_training.config.registry import import_plugins
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.loading import load_dataset
+from rbm_training.distillation.preconditions import check_scaling
 from rbm_training.distillation.predictions import predict_all
 from rbm_training.distillation.train import train_student
-from rbm_training.distillation.training_data import (
-    TrainingData,
-    check_scaling,
-    prepare_training_data,
-)
+from rbm_training.distillation.training_data import TrainingData, prepare_training_data
 from rbm_training.reporting.measurement import group_accuracies
 from rbm_training.runtime.artifacts import ArtifactStore
 from rbm_training.runtime.checkpoint import Checkpoint

@@ -26,10 +26,10 @@ class DatasetConfig(FrozenConfig):
     """Name of a `named` set; `rbm-train datasets` lists them."""
     root: Path = Path("data")
     """Folder of `named` sets: `<root>/<name>.npz` is read when it is there; else the files as their
-    publishers give them, downloaded into it once."""
+    publishers give them, downloaded into it once. The default is relative to the working directory."""
     path: Path | None = None
-    """Your own graph, for kind `files`: an `.npz`, or a folder with `nodes.parquet`, `edges.parquet` and
-    `labels.parquet`; `readers/npz.py` and `readers/parquet.py` explain every array and column."""
+    """Your own graph, for kind `files`: a folder of tables, Parquet or CSV, an `.npz`, a `.pt` of PyTorch
+    Geometric, a `.graphml`, or a node-link `.json`; docs/own-graph.md explains each."""
     split: Literal["published", "random"] = "published"
     """`published`: the one that came with the graph; where there is none, and with `random`, labels are drawn
     from each class with the seed, as many as below. A `named` set without a published split, or with
@@ -79,7 +79,7 @@ class DatasetConfig(FrozenConfig):
     @model_validator(mode="after")
     def _source_is_named(self) -> "DatasetConfig":
         if self.kind == "files" and self.path is None:
-            raise ValueError("dataset.kind 'files' needs dataset.path, the .npz or folder of your graph")
+            raise ValueError("dataset.kind 'files' needs dataset.path, the file or folder of your graph")
         if self.kind == "named" and self.name is None:
             raise ValueError("dataset.kind 'named' needs dataset.name")
         for field, value, kind in (("path", self.path, "files"), ("name", self.name, "named")):

@@ -11,17 +11,20 @@ from pydantic import ValidationError
 from rbm_training.config.base import ConfigError, FrozenConfig
 from rbm_training.config.experiment import ExperimentConfig
 from rbm_training.config.messages import in_words
+from rbm_training.config.paths import with_absolute_paths
 
 AnyConfig = TypeVar("AnyConfig", bound=FrozenConfig)
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
-    """Read an experiment and apply `key.path=value` overrides; a value is TOML, else a string.
+def load_config(
+    path: Path, overrides: Sequence[str] = (), relative_to: Path | None = None
+) -> ExperimentConfig:
+    """Read an experiment and apply overrides, as `read_document` does.
 
     Raises:
         ConfigError: the file is not TOML, or a key or value is not one; says where and what.
     """
-    return validated(ExperimentConfig, read_document(path, overrides), path)
+    return validated(ExperimentConfig, read_document(path, overrides, relative_to), path)
 
 
 def validated(kind: type[AnyConfig], document: Mapping[str, Any], source: object) -> AnyConfig:
@@ -33,16 +36,23 @@ def validated(kind: type[AnyConfig], document: Mapping[str, Any], source: object
     try:
         return kind.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {in_words(error, kind)}") from error
+        raise ConfigError(f"{source}: {in_words(error, kind, document)}") from error
 
 
 def as_toml(config: ExperimentConfig) -> str:
-    """The resolved experiment, complete."""
-    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+    """The resolved experiment, complete, its paths absolute: the file may lie anywhere."""
+    document = config.model_dump(mode="json", exclude_none=True)
+    return tomli_w.dumps(with_absolute_paths(document, Path.cwd()))
 
 
-def read_document(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The tables of a TOML file, with overrides applied.
+def read_document(
+    path: Path, overrides: Sequence[str] = (), relative_to: Path | None = None
+) -> dict[str, Any]:
+    """The tables of a TOML file, with `key.path=value` overrides applied, of which a value is TOML, else a
+    string. Paths are absolute: those of overrides are relative to the working directory.
+
+    Args:
+        relative_to: the folder of relative paths in the file; None for the file's own.
 
     Raises:
         ConfigError: the file is not TOML, or an override is none.
@@ -53,9 +63,10 @@ def read_document(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: no TOML: {error}") from error
+    document = with_absolute_paths(document, relative_to or path.parent)
     for override in overrides:
         _apply(document, override)
-    return document
+    return with_absolute_paths(document, Path.cwd())
 
 
 def _apply(document: dict[str, Any], override: str) -> None:

@@ -1,22 +1,33 @@
 """What is said of a document that does not fit: where, what was found, and what may have been meant."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Final, get_args, get_origin
+from typing import Any, Final, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from rbm_training.config.wanted import shown, wanted
 from rbm_training.errors import did_you_mean, suggestion
 
+LIKELY: Final = 0.75
+"""How alike, 0..1, a key and a name must be for the one to stand for the other, wherever they are."""
 OF_KEY: Final = "[key]"
 """What pydantic adds to the place of a key that is not one."""
 
 
-def in_words(error: ValidationError, kind: type[BaseModel]) -> str:
+def in_words(error: ValidationError, kind: type[BaseModel], document: Mapping[str, Any]) -> str:
     """All that is wrong with a document of this kind, on one line."""
-    return "; ".join(_sentence(issue, kind) for issue in error.errors())
+    issues = error.errors()
+    fields = {name.rpartition(".")[2] for name in known_keys(kind)}
+    places = [_place(issue["loc"], document, fields) for issue in issues]
+    told: dict[tuple[str, str], list[ErrorDetails]] = {}
+    for place, issue in zip(places, issues, strict=True):
+        # What is wrong inside a value says more than that the value as a whole is not something else.
+        if not any(other.startswith((f"{place}.", f"{place}[")) for other in places):
+            told.setdefault((place, shown(issue["input"])), []).append(issue)
+    return "; ".join(_sentence(place, alike, kind) for (place, _), alike in told.items())
 
 
 def known_keys(kind: type[BaseModel]) -> list[str]:
@@ -30,26 +41,54 @@ def known_keys(kind: type[BaseModel]) -> list[str]:
     return list(dict.fromkeys(keys))
 
 
-def _sentence(issue: ErrorDetails, kind: type[BaseModel]) -> str:
-    place = ".".join(str(part) for part in issue["loc"] if part != OF_KEY) or "experiment"
+def _place(loc: Sequence[int | str], document: Mapping[str, Any], fields: Collection[str]) -> str:
+    """The dotted name of a field as its file has it: without the kinds that pydantic tried."""
+    place = ""
+    value: object = document
+    for part in loc:
+        inside = value if isinstance(value, Mapping) else {}
+        if isinstance(part, int):
+            place += f"[{part}]"
+        elif part != OF_KEY and (part in fields or part in inside):
+            place += f".{part}" if place else part
+            value = inside.get(part)
+    return place
+
+
+def _sentence(place: str, issues: Sequence[ErrorDetails], kind: type[BaseModel]) -> str:
+    """What is wrong in one place, where a field may be one thing or another."""
+    issue = issues[0]
     if issue["type"] == "extra_forbidden":
         return f"{place}: found an unknown key{_instead(kind, issue['loc'])}"
-    if issue["type"] in ("missing", "value_error"):
-        return f"{place}: {issue['msg']}"
-    found = issue["input"]
-    choices = re.findall(r"'([^']+)'", str(issue.get("ctx", {}).get("expected", "")))
-    return f"{place}: {issue['msg']} (found {found!r}){suggestion(found, choices)}"
+    if issue["type"] == "value_error":
+        return f"{place or 'experiment'}: {issue['msg'].removeprefix('Value error, ')}"
+    found = "none" if issue["type"] == "missing" else shown(issue["input"])
+    expected = " ".join(str(each.get("ctx", {}).get("expected", "")) for each in issues)
+    choices = re.findall(r"'([^']+)'", expected)
+    alone = place if len(issues) == 1 else ""
+    all_wanted = " or ".join(dict.fromkeys(wanted(each, alone) for each in issues))
+    return f"{place}: found {found}; wanted {all_wanted}{suggestion(issue['input'], choices)}"
 
 
 def _instead(kind: type[BaseModel], loc: Sequence[int | str]) -> str:
-    """What an unknown key may stand for: the nearest one beside it, and its namesakes in other sections."""
+    """What an unknown key may stand for: one beside it, and its namesakes in other sections; where neither is
+    likely, one nearly so called in another section."""
     *parents, key = map(str, loc)
     beside = [name for model in _models_at(kind, parents) for name in model.model_fields]
-    meant = get_close_matches(key, beside, n=1)
-    namesakes = [name for name in known_keys(kind) if name.rpartition(".")[2] == key]
-    if ".".join((*parents[:1], key)) not in namesakes:  # else another `kind` of the same section reads it
-        meant += namesakes
+    likely = get_close_matches(key, beside, n=1, cutoff=LIKELY)
+    elsewhere = _elsewhere(kind, parents, key, nearly=not likely)
+    meant = (likely if elsewhere else get_close_matches(key, beside, n=1)) + elsewhere
     return did_you_mean(meant) or f"; wanted one of {', '.join(beside)}"
+
+
+def _elsewhere(kind: type[BaseModel], parents: Sequence[str], key: str, nearly: bool) -> list[str]:
+    known = {name: name.rpartition(".")[2] for name in known_keys(kind)}
+    if ".".join((*parents[:1], key)) in known:  # which another `kind` of the same section reads
+        return []
+    others = [name for name in known if name.rpartition(".")[0] not in parents[:1]]
+    if key not in known.values() and nearly:
+        key = next(iter(get_close_matches(key, [known[name] for name in others], n=1, cutoff=LIKELY)), key)
+    return [name for name in others if known[name] == key]
 
 
 def _models_at(kind: type[BaseModel], path: Sequence[str]) -> list[type[BaseModel]]:

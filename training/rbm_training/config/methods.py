@@ -8,6 +8,9 @@ teacher and pairs, so that they differ from it in the mixture alone.
 from collections.abc import Mapping
 from typing import Any, Final
 
+from rbm_training.config.experiment import ExperimentConfig
+from rbm_training.config.loading import validated
+
 Overrides = Mapping[str, Any]
 
 _PLAIN_MLP: Final = {"kind": "mlp", "input_dropout": False}
@@ -37,3 +40,16 @@ def merged(*tables: Overrides) -> dict[str, Any]:
             else:
                 result[key] = value
     return result
+
+
+def baseline_experiments(config: ExperimentConfig) -> dict[str, ExperimentConfig]:
+    """The experiment of each baseline; the released code's ways are the student's alone.
+
+    Raises:
+        ConfigError: one that cannot be, such as KRD from saved logits.
+    """
+    own = merged(config.model_dump(), {"compat": None})
+    return {
+        name: validated(ExperimentConfig, merged(own, METHODS[name]), f"report.baselines = {name!r}")
+        for name in config.report.baselines
+    }

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from rbm_training.config import DatasetConfig
 from rbm_training.data.graph import Graph, Integers, Task, make_task
+from rbm_training.data.graph_statistics import GraphStatistics, Source, graph_statistics
 from rbm_training.data.splits import PublishedSplit, draw_split, published_split
 
 
@@ -23,6 +24,7 @@ class Dataset:
     graph: Graph
     published: PublishedSplit | None = None
     kept: npt.NDArray[np.bool_] | None = None
+    source: Source | None = None
 
     def task(self, config: DatasetConfig, seed: int) -> Task:
         """The run's view for a seed: the published split, or one drawn with the seed.
@@ -52,6 +54,11 @@ class Dataset:
         _, component = sp.csgraph.connected_components(self.graph.adjacency, directed=False)
         kept = component == np.bincount(component).argmax()
         return replace(self, graph=self.graph.subgraph(np.flatnonzero(kept)), published=None, kept=kept)
+
+    @cached_property
+    def statistics(self) -> GraphStatistics:
+        """The account of what was read."""
+        return graph_statistics(self.graph, self.num_source_nodes, self.source)
 
     @cached_property
     def sha256(self) -> str:

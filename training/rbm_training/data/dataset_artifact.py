@@ -4,20 +4,43 @@ Dimension letters: N nodes, F features, S nodes of the source.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from rbm_training.config import DatasetConfig
 from rbm_training.data.dataset import Dataset
+from rbm_training.data.edges import EdgeCounts
 from rbm_training.data.graph import Features, Graph
+from rbm_training.data.graph_statistics import Source
 from rbm_training.data.splits import PublishedSplit
-from rbm_training.runtime.artifacts import Artifact
+from rbm_training.runtime.artifacts import Artifact, ArtifactStore
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
+STAGE: Final = "graph"
 MASKS: Final = ("train", "val", "test")
+
+
+def keep(dataset: Dataset, config: DatasetConfig, store: ArtifactStore) -> None:
+    """Leave the dataset with the run, in the place of one that its source gave before."""
+    before = find(config, store)
+    if before is not None and (before.sha256, before.source) != (dataset.sha256, dataset.source):
+        store.discard(STAGE, _key(config))
+    store.get(STAGE, _key(config), lambda: as_artifact(dataset))
+
+
+def find(config: DatasetConfig, store: ArtifactStore) -> Dataset | None:
+    """The dataset that a run has kept, if there is one."""
+    kept = store.find(STAGE, _key(config))
+    return None if kept is None else from_artifact(kept)
+
+
+def _key(config: DatasetConfig) -> dict[str, object]:
+    return config.model_dump(mode="json", exclude={"root", "path"})
 
 
 def as_artifact(dataset: Dataset) -> Artifact:
@@ -36,6 +59,7 @@ def as_artifact(dataset: Dataset) -> Artifact:
     return Artifact(
         arrays,
         {
+            "source": None if dataset.source is None else asdict(dataset.source),
             "name": graph.name,
             "class_names": list(graph.class_names),
             "num_features": graph.num_features,
@@ -61,7 +85,13 @@ def from_artifact(artifact: Artifact) -> Dataset:
         node_ids=arrays["node_ids"],
         class_names=tuple(facts["class_names"]),
     )
-    return Dataset(graph, published, arrays.get("kept"))
+    return Dataset(graph, published, arrays.get("kept"), _source(facts.get("source")))
+
+
+def _source(facts: Mapping[str, Any] | None) -> Source | None:
+    if facts is None:  # of a graph that is made, or an artifact of before
+        return None
+    return Source(EdgeCounts(**facts["edges"]), tuple(facts["unused"]), facts["has_features"])
 
 
 def _features(features: Features) -> dict[str, npt.NDArray[Any]]:

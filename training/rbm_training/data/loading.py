@@ -7,8 +7,7 @@ from rbm_training.data.builtin.digits import load_digits_graph
 from rbm_training.data.builtin.synthetic import generate_graph
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.public.registry import load_named
-from rbm_training.data.readers.npz import load_npz
-from rbm_training.data.readers.parquet import load_parquet
+from rbm_training.data.readers.files import load_files
 
 SYNTHETIC_SEED = 0
 
@@ -32,7 +31,6 @@ def _load(config: DatasetConfig) -> Dataset:
         return Dataset(generate_graph(SYNTHETIC_SEED))
     if config.kind == "files":
         assert config.path is not None
-        load = load_parquet if config.path.is_dir() else load_npz
-        return load(config.path, config.path.absolute().stem)  # absolute: "." has a name too
+        return load_files(config.path)
     assert config.name is not None
     return load_named(config.name, config.root)

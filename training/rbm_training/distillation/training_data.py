@@ -15,7 +15,7 @@ from torch import Tensor
 from rbm_training.config import ExperimentConfig, PrecomputedTeacherConfig, TeacherConfig
 from rbm_training.config.registry import plugin_digests
 from rbm_training.data.dataset import Dataset
-from rbm_training.data.graph import Floats, Graph, GraphError, Task, whole_task
+from rbm_training.data.graph import Floats, Task, whole_task
 from rbm_training.data.scaling import InputScaling
 from rbm_training.data.sparse_rows import as_array, rows_of
 from rbm_training.distillation.inputs import StudentInputs, student_inputs
@@ -170,35 +170,6 @@ class _Source:
 
     def _stage(self, name: str, key: Mapping[str, Any], make: Callable[[], Artifact]) -> Artifact:
         return make() if self.store is None else self.store.get(name, key, make)
-
-
-def check(config: ExperimentConfig, dataset: Dataset) -> None:
-    """Refuse what would fail after hours of training.
-
-    Raises:
-        GraphError: a scaling that does not fit, a seed whose split cannot be drawn, a malformed saved
-        teacher.
-    """
-    check_scaling(config, dataset.graph)
-    for seed in config.seeds:
-        dataset.task(config.dataset, seed)
-    if isinstance(config.teacher, PrecomputedTeacherConfig):
-        read_logits(config.teacher.logits, dataset)
-
-
-def check_scaling(config: ExperimentConfig, graph: Graph) -> None:
-    """Refuse a scaling that would fill the zeros of sparse features.
-
-    Raises:
-        GraphError: sparse features that would be standardised.
-    """
-    if config.scaling.features == "standardised" and not isinstance(graph.features, np.ndarray):
-        share = graph.features.nnz / (graph.num_nodes * graph.num_features)
-        raise GraphError(
-            graph.name,
-            f"scaling.features = 'standardised' for features of which {share:.1%} are non-zero",
-            "'l2' or 'none': a standardised zero is none",
-        )
 
 
 def fit_scaling(config: ExperimentConfig, task: Task) -> InputScaling:

@@ -10,8 +10,7 @@ from onnxruntime import InferenceSession
 
 from rbm_bundle.manifest import FeatureForm
 from rbm_training.config import ExperimentConfig
-from rbm_training.config.loading import validated
-from rbm_training.config.methods import METHODS, merged
+from rbm_training.config.methods import baseline_experiments
 from rbm_training.data.dataset import Dataset
 from rbm_training.distillation.predictions import evaluate
 from rbm_training.distillation.student_artifact import trained_student
@@ -52,19 +51,6 @@ def train_baselines(
         else:
             baselines.append(TrainedStudent(name, seed, data, distilled))
     return baselines
-
-
-def baseline_experiments(config: ExperimentConfig) -> dict[str, ExperimentConfig]:
-    """The experiment of each baseline; the released code's ways are the student's alone.
-
-    Raises:
-        ConfigError: one that cannot be, such as KRD from saved logits.
-    """
-    own = merged(config.model_dump(), {"compat": None})
-    return {
-        name: validated(ExperimentConfig, merged(own, METHODS[name]), f"report.baselines = {name!r}")
-        for name in config.report.baselines
-    }
 
 
 def describe_method(trained: TrainedStudent) -> Method:

@@ -6,9 +6,10 @@ Dimension letters: S seeds, C classes.
 from collections.abc import Sequence
 
 import numpy as np
+import tomli_w
 
 from rbm_training.config import ExperimentConfig
-from rbm_training.config.loading import as_toml
+from rbm_training.config.paths import with_bare_paths
 from rbm_training.data.dataset import Dataset
 from rbm_training.distillation.predictions import Predictions, predict_all
 from rbm_training.distillation.training_data import TrainingData
@@ -51,6 +52,7 @@ def build_report_data(
         maps=expert_maps(student, predictions),
         unseen=measure_unseen(config, student),
         methods=tuple(describe_method(trained) for trained in everyone),
+        graph=report.graph,
     )
 
 
@@ -70,7 +72,7 @@ def _facts(config: ExperimentConfig, dataset: Dataset, report: RunReport) -> Run
         git_commit=report.git_commit,
         dataset_sha256=dataset.sha256,
         versions=report.versions,
-        config_toml=as_toml(config),
+        config_toml=tomli_w.dumps(with_bare_paths(config.model_dump(mode="json", exclude_none=True))),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from rbm_bundle.manifest import Metrics, Provenance
 from rbm_training.config import ExperimentConfig
+from rbm_training.config.paths import with_bare_paths
 from rbm_training.config.registry import AUTO
 from rbm_training.data.dataset import Dataset
 from rbm_training.export import ExportRequest, build_node_table
@@ -51,7 +52,7 @@ def export_request(
 
 def _as_run(config: ExperimentConfig, dataset: Dataset, teacher: TeacherResult) -> dict[str, Any]:
     """The experiment with the number of threads, and with who of several teachers was chosen."""
-    document = config.model_dump(mode="json")
+    document = with_bare_paths(config.model_dump(mode="json"))
     document["num_threads"] = config.threads_for(dataset.graph.num_values)
     if config.teacher.kind == AUTO:
         document["teacher"]["chosen"] = [dict(member.described) for member in teacher.members]

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbm_bundle.manifest import Setting
+from rbm_training.data.graph_statistics import GraphStatistics
 from rbm_training.evaluation.calibration import Reliability
 
 Reals = npt.NDArray[np.floating[Any]]
@@ -192,6 +193,7 @@ class ReportData:
     maps: tuple[LayerMap, ...] = ()
     unseen: UnseenAccuracy | None = None
     methods: tuple[Method, ...] = ()
+    graph: GraphStatistics | None = None
 
 
 def _shares(part: Counts, whole: Counts) -> Reals:

@@ -6,7 +6,7 @@ Accuracies are 0..1, taken at the epoch of best validation; means over seeds, wi
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -15,6 +15,9 @@ from rbm_bundle.manifest import Setting
 from rbm_training.errors import TrainingError
 from rbm_training.evaluation.metrics import mean_and_deviation
 from rbm_training.runtime.run_folder import REPORT
+
+if TYPE_CHECKING:  # a report is shown without what reads graphs
+    from rbm_training.data.graph_statistics import GraphStatistics
 
 
 class ReportError(TrainingError):
@@ -77,6 +80,7 @@ class RunReport:
 
     name: str
     dataset: str
+    graph: "GraphStatistics"
     setting: Setting
     teacher: str
     exported_seed: int

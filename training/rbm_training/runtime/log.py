@@ -2,20 +2,23 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
+from rich.text import Text
 
 from rbm_bundle.folders import naming
 
 LOG_FILE = "log.jsonl"
-Value = str | int | float | bool | None
+Value = str | int | float | bool | None | Mapping[str, Any]
 
 
 class Stage:
@@ -74,6 +77,13 @@ class RunLog:
         if self._file and self._path:
             with naming(self._path):
                 self._file.write(json.dumps(line) + "\n")
+
+    def tell(self, lines: Iterable[tuple[str, str]]) -> None:
+        """Write to the terminal, each line beside its title, in the columns of the stages."""
+        table = Table.grid(Column(width=22), Column())
+        for title, text in lines:
+            table.add_row(Text(title), Text(text))
+        self._console.print(table)
 
     @contextmanager
     def stage(self, title: str, total: int, done: int = 0) -> Iterator[Stage]:

@@ -6,6 +6,7 @@ that was killed and taken up again ends where an uninterrupted one does.
 """
 
 import logging
+import tomllib
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,10 +19,12 @@ from rbm_bundle.folders import replace_file
 from rbm_training.config import ConfigError, ExperimentConfig
 from rbm_training.config.loading import validated
 from rbm_training.config.methods import merged
+from rbm_training.config.paths import with_bare_paths
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.loading import load_dataset
+from rbm_training.distillation.preconditions import check
 from rbm_training.distillation.student_artifact import trained_student
-from rbm_training.distillation.training_data import check, prepare_training_data
+from rbm_training.distillation.training_data import prepare_training_data
 from rbm_training.errors import TrainingError
 from rbm_training.evaluation.metrics import mean_and_deviation
 from rbm_training.runtime.artifacts import ArtifactStore
@@ -60,13 +63,22 @@ def tune(config: TuningConfig, folder: Path, console: Console | None = None) -> 
 def _check_same_search(config: TuningConfig, document: dict[str, Any], folder: Path) -> None:
     """A study goes on only with what it was begun with; more trials are the same search."""
     told = config.model_copy(update={"num_trials": 1, "experiment": Path(config.experiment.name)})
-    text = tomli_w.dumps({"search": told.model_dump(mode="json", exclude_none=True), "experiment": document})
+    search = {"search": told.model_dump(mode="json", exclude_none=True), "experiment": document}
+    text = _wherever(tomli_w.dumps(search))
     path = folder / SEARCH_FILE
-    if path.exists() and path.read_text() != text:
+    if path.exists() and _wherever(path.read_text()) != text:
         raise TuningError(
             f"{folder}: found another search in {SEARCH_FILE}; wanted a new folder for this one"
         )
     replace_file(path, text.encode())
+
+
+def _wherever(text: str) -> str:
+    """A search as TOML, without the places of its data."""
+    try:
+        return tomli_w.dumps(with_bare_paths(tomllib.loads(text)))
+    except tomllib.TOMLDecodeError:  # nobody's search
+        return text
 
 
 class _Search:

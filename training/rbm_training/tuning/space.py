@@ -100,6 +100,5 @@ def load_tuning(path: Path, overrides: Sequence[str] = ()) -> TuningConfig:
         ConfigError: one of the files is not TOML, or a key or value is not one; says where and what.
     """
     config = validated(TuningConfig, read_document(path, overrides), path)
-    config = config.model_copy(update={"experiment": path.parent / config.experiment})
     config.document()
     return config

@@ -67,7 +67,7 @@ CSR = {"x": None, "feat_indptr": np.array([0, 1, 1, 1, 1, 1, 1]), "feat_shape": 
     [
         ({"edge_index": None}, r"no edge_index; wanted edge_index of shape \(2, any\)"),
         ({"y": None}, r"no y; wanted y of shape \(6\)"),
-        ({"x": None}, "no feat_shape"),
+        ({"x": None, "feat_indices": np.array([0])}, "no feat_shape"),
         ({"edge_index": np.array([[0, 1], [1, 6]])}, r"column 1 = \[1, 6\]; wanted node numbers 0\.\.5"),
         ({"edge_index": np.array([[-1], [2]])}, r"column 0 = \[-1, 2\]"),
         ({"edge_index": np.zeros((3, 2), int)}, r"edge_index of shape \(3, 2\)"),
@@ -96,7 +96,9 @@ CSR = {"x": None, "feat_indptr": np.array([0, 1, 1, 1, 1, 1, 1]), "feat_shape": 
         ({name: np.ones((0, N), bool) for name in MASKS}, "train, val and test masks"),
         ({"val_masks": np.ones((1, N), bool), "test_masks": np.ones((1, N), bool)}, "no train_masks"),
         (MASKS | {"train_mask": np.ones(N, bool)}, r"both \*_mask and \*_masks"),
-        ({"train_mask": np.ones(N, bool)}, "no val_mask"),
+        ({"train_mask": np.ones(N, bool)}, "no test_mask"),
+        ({"y": np.full(N, 0.5)}, r"y of floats; wanted integers, .* \(regression\)"),
+        ({"y": np.ones((N, 3), int)}, r"y of shape \(6, 3\); .* \(multi-label\)"),
         ({"trian_mask": np.ones(N, bool)}, "unknown keys trian_mask"),
         ({"feat_indptr": np.zeros(N + 1, int)}, "both x and feat"),
         ({**CSR, "feat_indices": np.array([F])}, r"feat_indices in 4\.\.4; wanted columns 0\.\.3"),
@@ -114,6 +116,28 @@ def test_a_malformed_graph_is_refused_by_name_with_found_and_wanted(write, chang
     with pytest.raises(GraphError, match=message) as raised:
         load_npz(path, "mine")
     assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize("form", ["mask", "masks"])
+def test_a_split_without_validation_nodes_is_passed_on(write, form):
+    train, test = np.arange(N) < 2, np.arange(N) > 4
+    masks = {f"train_{form}": train, f"test_{form}": test}
+    if form == "masks":
+        masks = {name: np.stack([mask, ~mask]) for name, mask in masks.items()}
+    published = load_npz(write(**masks), "mine").published
+    assert published.train[0].tolist() == train.tolist()
+    assert published.val.shape == published.test.shape
+    assert not published.val.any()
+
+
+@pytest.mark.parametrize("form", [{"x": None}, {"x": None, "edge_weight": np.ones(7)}])
+def test_without_features_nodes_have_their_degrees(write, form):
+    dataset = load_npz(write(**form), "mine")
+    assert dataset.graph.features.shape == (N, 2)
+    assert not dataset.source.has_features
+    assert dataset.source.edges.num_self_loops == 1
+    told = ["mine.npz: edge_weight: edges have no weight and no kind here"]
+    assert list(dataset.source.unused) == told[: len(form) - 1]
 
 
 def test_a_pickle_is_never_opened(tmp_path):

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,34 +10,12 @@ from rbm_training.data.graph import UNLABELLED, GraphError
 from rbm_training.data.loading import load_dataset
 from rbm_training.data.readers.npz import load_npz
 from rbm_training.data.readers.parquet import load_parquet
-
-IDS = [30, 10, 20, 50, 40, 60]
-TABLES = {
-    "nodes": {"node_id": IDS, "height": [0.5, 1, 2, 3, 4, 5], "age": [7, 6, 5, 4, 3, 2]},
-    "edges": {"source": [30, 10, 20, 50, 40, 60, 30], "target": [10, 20, 50, 40, 60, 30, 30]},
-    "labels": {"node_id": [60, 30, 10, 20, 50], "label": ["no", "yes", "no", "yes", "no"]},
-}
+from tests.training.data.readers.tables import IDS, TABLES, named, write_tables
 
 
 @pytest.fixture
 def write(tmp_path):
-    def save(**changes):
-        """The small good graph as tables; a change of None leaves the column, or the table, out."""
-        folder = tmp_path / "mine"
-        folder.mkdir()
-        for name, columns in TABLES.items():
-            change = changes.get(name, {})
-            if change is not None:
-                kept = {key: value for key, value in (columns | change).items() if value is not None}
-                pq.write_table(pa.table(kept), folder / f"{name}.parquet")
-        return folder
-
-    return save
-
-
-def named(column):
-    """Ids as strings."""
-    return [f"node {value}" for value in column]
+    return partial(write_tables, tmp_path / "mine")
 
 
 def test_three_tables_are_a_graph(write):
@@ -141,12 +121,10 @@ def labels(**columns):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"nodes": None}, r"nodes\.parquet: found no file"),
         ({"edges": None}, r"edges\.parquet: found no file"),
         ({"labels": None}, r"labels\.parquet: found no file"),
         ({"nodes": {"node_id": None}}, "no column node_id among height, age"),
         ({"edges": {"target": None}}, "edges.parquet: found no column target"),
-        ({"edges": {"weight": [1.0] * 7}}, "unknown columns weight; wanted source, target"),
         (labels(label=None), "labels.parquet: found no column label"),
         (labels(node_id=None), "labels.parquet: found no column node_id"),
         (labels(splits=["train"] * 5), "unknown columns splits"),
@@ -160,14 +138,11 @@ def labels(**columns):
         (edges(2**63, kind=pa.uint64()), "source that does not fit int64"),
         (labels(node_id=[60, 60, 10, 20, 50]), r"labels\.parquet: found node id 60 twice"),
         (labels(node_id=[60, 61, 10, 20, 50]), r"node_id\[1\] = 61, which is no node"),
-        (labels(label=["no", None, "no", "yes", "no"]), r"label\[1\] = null"),
-        (labels(label=[0.5, 1, 0, 1, 0]), "label of type double"),
         (labels(label=[-1, 1, 0, 1, 0]), "label -1; wanted integers from 0"),
         (labels(label=["no"] * 5), "one class"),
         (labels(node_id=pa.array([], pa.int64()), label=pa.array([], pa.string())), "without a single label"),
         (labels(split=["train", "val", "test", "dev", None]), r"split\[3\] = 'dev'; wanted train, val, test"),
         (labels(split=[0, 1, 2, 0, 1]), "split of type int64; wanted strings"),
-        (nodes(), r"features of shape \(6, 0\)"),
         (nodes(colour=["red"] * 6), "colour of type string; wanted numbers"),
         (nodes(height=[0.5, 1, None, 3, 4, 5]), r"height\[2\] = null"),
         (nodes(height=[0.5, 1, np.nan, 3, 4, 5]), r"height\[2\] = nan; wanted finite"),
@@ -182,7 +157,11 @@ def labels(**columns):
         (nodes(features=[1.0] * 6), "features of type double; wanted lists of numbers"),
         (nodes(features=[["a"]] * 6), "wanted lists of numbers"),
         (nodes(features=pa.array([[]] * 6, pa.list_(pa.float32()))), r"features of shape \(6, 0\)"),
-        (nodes(feature_ids=[[0], [-1], [], [], [], []]), "a feature id -1"),
+        (nodes(feature_ids=[[0], [-1], [], [], [], []]), "a feature id -1; wanted column numbers 0"),
+        (
+            nodes(feature_ids=pa.array([[2**64 - 1]] * 6, pa.list_(pa.uint64()))),
+            "feature id 18446744073709551615",
+        ),
         (nodes(feature_ids=[[0.0], [], [], [], [], []]), "feature_ids of type float64"),
         (nodes(feature_ids=[[3, 3], [], [], [], [], []]), "column 3 twice in row 0"),
         (nodes(feature_ids=pa.array([[]] * 6, pa.list_(pa.int64()))), r"features of shape \(6, 0\)"),
@@ -197,6 +176,19 @@ def test_malformed_tables_are_refused_by_name_with_found_and_wanted(write, chang
     with pytest.raises(GraphError, match=message) as raised:
         load_parquet(folder, "mine")
     assert str(folder) in str(raised.value)
+
+
+def test_a_split_without_validation_nodes_is_passed_on(write):
+    published = load_parquet(
+        write(labels={"split": ["test", "train", "train", "test", None]}), "mine"
+    ).published
+    assert published.train.sum() == published.test.sum() == 2
+    assert not published.val.any()
+
+
+@pytest.mark.parametrize("split", [pa.nulls(5), pa.nulls(5, pa.string())])
+def test_a_split_of_nobody_is_none(write, split):
+    assert load_parquet(write(labels={"split": split}), "mine").published is None
 
 
 def test_a_table_nobody_reads_is_refused(write):

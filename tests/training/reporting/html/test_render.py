@@ -50,6 +50,7 @@ def test_the_sections_stand_in_the_order_of_reading(page: str):
         "Specialisation, layer 1",
         "Unseen nodes",
         "Cost",
+        "Graph",
         "Provenance",
     ]
 

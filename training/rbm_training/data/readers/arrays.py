@@ -1,6 +1,6 @@
 """Arrays of a NumPy file, each checked for kind and shape as it is asked for. Nothing is unpickled."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,28 +23,12 @@ _KIND_NAMES: Final = {
 }
 
 
-class ArrayFile:
-    """The arrays of an `.npz` by key, or the one of an `.npy` under the key `BARE`."""
+class NamedArrays:
+    """Arrays by key, each of a source that messages name."""
 
-    def __init__(self, path: Path, wanted: str, only: Collection[str] | None = None) -> None:
-        """Read the file.
-
-        Args:
-            wanted: what the file should hold, for the message when it does not.
-            only: keys to read; None for all.
-
-        Raises:
-            GraphError: there is no such file, or it is damaged or pickled.
-        """
-        self.source = str(path)
-        if not path.is_file():
-            raise GraphError(self.source, "no file", wanted)
-        try:
-            self._arrays = _read(path, only)
-        except Exception as error:  # the unit of work is this file; numpy, zip and zlib fail their own way
-            raise GraphError(
-                self.source, f"no readable NumPy file ({error})", "plain arrays, no pickled objects"
-            ) from error
+    def __init__(self, source: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        self.source = source
+        self._arrays = arrays
 
     def __contains__(self, key: str) -> bool:
         return key in self._arrays
@@ -74,6 +58,11 @@ class ArrayFile:
             )
         return array
 
+    def form(self, key: str) -> tuple[str, tuple[int, ...]]:
+        """The kind of an array's dtype, and its shape; of one that is not there, no kind and no size."""
+        array = self._arrays.get(key, np.array([], "V"))
+        return array.dtype.kind, array.shape
+
     def text(self, key: str) -> list[str]:
         """A one-dimensional array of strings, or of bytes in UTF-8."""
         return check_text(self.source, key, self.get(key, "US", (None,)).tolist())
@@ -102,6 +91,31 @@ class ArrayFile:
             values = check_numbers(self.source, data, self.get(data, "fiub", (len(columns),)))
         matrix_shape = (num_rows, num_columns)
         return check_sparse(self.source, indices, sp.csr_array((values, columns, bounds), shape=matrix_shape))
+
+
+class ArrayFile(NamedArrays):
+    """The arrays of an `.npz` by key, or the one of an `.npy` under the key `BARE`."""
+
+    def __init__(self, path: Path, wanted: str, only: Collection[str] | None = None) -> None:
+        """Read the file.
+
+        Args:
+            wanted: what the file should hold, for the message when it does not.
+            only: keys to read; None for all.
+
+        Raises:
+            GraphError: there is no such file, or it is damaged or pickled.
+        """
+        source = str(path)
+        if not path.is_file():
+            raise GraphError(source, "no file", wanted)
+        try:
+            arrays = _read(path, only)
+        except Exception as error:  # the unit of work is this file; numpy, zip and zlib fail their own way
+            raise GraphError(
+                source, f"no readable NumPy file ({error})", "plain arrays, no pickled objects"
+            ) from error
+        super().__init__(source, arrays)
 
 
 def _read(path: Path, only: Collection[str] | None) -> dict[str, npt.NDArray[Any]]:

@@ -1,32 +1,40 @@
-"""A user's own graph as a folder of three Parquet tables; read strictly, refused by name.
+"""A user's own graph as a folder of three tables, Parquet or CSV; read strictly, refused by name.
 
-| file | columns |
+| table | columns |
 |---|---|
-| `nodes.parquet` | `node_id`, integers or strings; features in one of three forms |
-| `edges.parquet` | `source` and `target`, node ids; one direction is enough |
-| `labels.parquet` | `node_id`; `label`, strings or integers from 0; optional `split`: train, val, test |
+| `nodes` | `node_id`, integers or strings; features in one of three forms |
+| `edges` | `source` and `target`, node ids; one direction is enough |
+| `labels` | `node_id`; `label`, strings or integers from 0; optional `split`: train, val, test |
+
+A table is a file, as `nodes.parquet` or `nodes.csv`, or a folder of part files, as `nodes` or
+`nodes.parquet`.
 
 Features: every other column of `nodes`, a number each; or one column `features` of lists, all of one length;
 or `feature_ids`, lists of column numbers from 0, with `feature_values` beside them (ones when left out), and
-as many features as the largest number says. A node without a label has no row in `labels`. The classes are
-the different labels in rising order.
+as many features as the largest number says. Without any, or without `nodes`, features are the nodes' degrees.
+A node without a label has no row in `labels`, or null there. The classes are the different labels in rising
+order. Without `labels`, the columns `label` and `split` of `nodes` are read.
 """
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from rbm_training.data.checks import check_distinct, check_labels, check_numbers, check_shape, check_sparse
+from rbm_training.data.checks import check_distinct, check_numbers, check_shape, check_sparse
 from rbm_training.data.dataset import Dataset
-from rbm_training.data.edges import undirected
-from rbm_training.data.graph import UNLABELLED, Floats, Graph, GraphError, Integers
+from rbm_training.data.degrees import degree_features
+from rbm_training.data.edges import EDGES_ARE_PLAIN, symmetrised
+from rbm_training.data.graph import Floats, Graph, GraphError, Integers
+from rbm_training.data.graph_statistics import Source
+from rbm_training.data.readers.graph_tables import GraphTables, open_tables
+from rbm_training.data.readers.labels import read_classes
 from rbm_training.data.readers.tables import Lists, ParquetTable
 from rbm_training.data.splits import PublishedSplit
 
-_TABLES: Final = ("nodes", "edges", "labels")
+MOST_FEATURES: Final = 2**31
 _ROLES: Final = ("train", "val", "test")
 _NEVER_FEATURES: Final = ("label", "split", "feature_values")
 
@@ -38,21 +46,41 @@ def load_parquet(folder: Path, name: str) -> Dataset:
         GraphError: a table or one of its columns is not what it should be; says which, what was found and
             what was wanted.
     """
-    known = [f"{table}.parquet" for table in _TABLES]
-    if unlisted := sorted({path.name for path in folder.glob("*.parquet")} - set(known)):
-        raise GraphError(str(folder), f"unknown tables {', '.join(unlisted)}", ", ".join(known))
-    nodes, edges, labels = (ParquetTable(folder / table) for table in known)
+    return dataset_of(open_tables(folder), name)
+
+
+def dataset_of(tables: GraphTables, name: str) -> Dataset:
+    """The graph in tables.
+
+    Raises:
+        GraphError: as above.
+    """
+    nodes, edges, labels = tables.nodes, tables.edges, tables.labels
     ids = nodes.discrete("node_id")
-    features = _features(nodes, len(ids))
+    if not len(ids):
+        raise GraphError(nodes.source, "no node", "nodes of at least two classes")
+    features = _features(nodes, len(ids)) if nodes.unlisted("node_id") else None
     check_distinct(nodes.source, "node_id", ids)
-    edges.refuse_unlisted("source", "target")
     edge_index = np.stack([edges.rows_of(column, ids) for column in ("source", "target")])
+    adjacency, counts = symmetrised(edge_index, len(ids))
     labels.refuse_unlisted("node_id", "label", "split")
     labelled = labels.rows_of("node_id", ids)
     check_distinct(labels.source, "node_id", ids[labelled])
-    numbers, class_names = _classes(labels, labelled, len(ids))
-    graph = Graph(name, undirected(edge_index, len(ids)), features, numbers, ids, class_names)
-    return Dataset(graph, _published_split(labels, labelled, len(ids)))
+    numbers, class_names = read_classes(labels, labelled, len(ids))
+    unused = tables.unused + tuple(
+        f"{Path(edges.source).name}: column {column}: {EDGES_ARE_PLAIN}"
+        for column in edges.unlisted("source", "target")
+    )
+    graph = Graph(
+        name,
+        adjacency,
+        degree_features(adjacency) if features is None else features,
+        numbers,
+        ids,
+        class_names,
+    )
+    split = _published_split(labels, labelled, len(ids))
+    return Dataset(graph, split, source=Source(counts, unused, has_features=features is not None))
 
 
 def _features(nodes: ParquetTable, num_nodes: int) -> Floats | sp.csr_array:
@@ -84,9 +112,11 @@ def _sparse_features(nodes: ParquetTable, num_nodes: int) -> sp.csr_array:
     columns = nodes.lists("feature_ids")
     if columns.values.dtype.kind not in "iu":
         raise GraphError(nodes.source, f"feature_ids of type {columns.values.dtype}", "lists of integers")
-    smallest, largest = int(columns.values.min(initial=0)), int(columns.values.max(initial=-1))
-    if smallest < 0:
-        raise GraphError(nodes.source, f"a feature id {smallest}", "column numbers from 0")
+    smallest = int(columns.values.min(initial=0))
+    largest = int(columns.values.max()) if len(columns.values) else -1
+    if smallest < 0 or largest >= MOST_FEATURES:
+        found = smallest if smallest < 0 else largest
+        raise GraphError(nodes.source, f"a feature id {found}", f"column numbers 0..{MOST_FEATURES - 1}")
     check_shape(nodes.source, "features", num_nodes, largest + 1)
     values = np.ones(len(columns.values), np.float32)
     if "feature_values" in nodes.names:
@@ -107,25 +137,11 @@ def _check_lengths(nodes: ParquetTable, name: str, lists: Lists, wanted: Integer
         )
 
 
-def _classes(
-    table: ParquetTable, labelled: npt.NDArray[np.int32], num_nodes: int
-) -> tuple[Integers, tuple[str, ...]]:
-    """Class number of each node (N,), and the classes' names."""
-    values: npt.NDArray[Any] = table.discrete("label")
-    if values.dtype.kind == "i" and values.min(initial=0) < 0:
-        raise GraphError(
-            table.source, f"label {values.min()}", "integers from 0, or no row for an unlabelled node"
-        )
-    different, numbers = np.unique(values, return_inverse=True)
-    labels = np.full(num_nodes, UNLABELLED, np.int64)
-    labels[labelled] = numbers
-    return labels, check_labels(table.source, "label", labels, [str(value) for value in different])
-
-
 def _published_split(
     table: ParquetTable, labelled: npt.NDArray[np.int32], num_nodes: int
 ) -> PublishedSplit | None:
-    if "split" not in table.names:
+    split = table.column_or_none("split")
+    if split is None or split.null_count == len(split):
         return None
     masks = np.zeros((len(_ROLES), 1, num_nodes), bool)
     for mask, members in zip(masks, table.member_of("split", _ROLES), strict=True):

@@ -1,14 +1,12 @@
-"""One Parquet table, its columns checked for type and gaps as they are asked for."""
+"""One table, its columns checked for type and gaps as they are asked for."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pyarrow.types as kinds
 
 from rbm_training.data.checks import check_text
@@ -24,41 +22,37 @@ class Lists:
 
 
 class ParquetTable:
-    """The columns of one `.parquet`; every mistake is told with the file, the column and the row."""
+    """The columns of one table; every mistake is told with the file, the column and the row."""
 
-    def __init__(self, path: Path) -> None:
-        """Read the file.
-
-        Raises:
-            GraphError: there is no such file, or it is damaged.
-        """
-        self.source = str(path)
-        if not path.is_file():
-            raise GraphError(self.source, "no file", "a Parquet table")
-        try:
-            with pq.ParquetFile(path) as file:
-                self._table = file.read()
-        except Exception as error:  # the unit of work is this file, and each codec fails its own way
-            raise self._error(f"no readable Parquet table ({error})", "one") from error
-        if len(set(self.names)) < len(self.names):
-            raise self._error(f"columns {', '.join(self.names)}", "different names")
+    def __init__(self, source: str, table: pa.Table) -> None:
+        self.source = source
+        self._table = table
 
     @property
     def names(self) -> list[str]:
         """Names of the columns, in the order of the file."""
         return list(self._table.column_names)
 
+    def unlisted(self, *known: str) -> list[str]:
+        """Names of the columns that are not known."""
+        return [name for name in self.names if name not in known]
+
+    def with_columns(self, *names: str) -> "ParquetTable":
+        """The same table, of these columns those that it has."""
+        return ParquetTable(self.source, self._table.select([name for name in names if name in self.names]))
+
     def refuse_unlisted(self, *known: str) -> None:
         """Refuse a column that nobody reads."""
-        if unlisted := [name for name in self.names if name not in known]:
-            raise self._error(f"unknown columns {', '.join(unlisted)}", ", ".join(known))
+        if unlisted := self.unlisted(*known):
+            shown = ", ".join(name if name == name.strip() else repr(name) for name in unlisted)
+            raise self._error(f"unknown columns {shown}", ", ".join(known))
 
     def numbers(self, name: str) -> npt.NDArray[Any]:
         """A column of numbers or booleans (rows,)."""
         column = self._column(name)
         if not _is_number(column.type):
             raise self._error(f"{name} of type {column.type}", "numbers")
-        return np.asarray(column.to_numpy())
+        return _writable(column)
 
     def lists(self, name: str) -> Lists:
         """A column of lists of numbers."""
@@ -76,14 +70,18 @@ class ParquetTable:
             first = pc.index(pc.is_null(values), True).as_py()
             row = int(np.searchsorted(np.cumsum(lengths), first, side="right"))
             raise self._error(f"null in {name}[{row}]", "a number in every place")
-        return Lists(lengths, np.asarray(values.to_numpy()))
+        return Lists(lengths, _writable(values))
+
+    def column_or_none(self, name: str) -> pa.ChunkedArray | None:
+        """A column as it is, with its nulls; None where there is none."""
+        return decoded(self._table.column(name)) if name in self.names else None
 
     def discrete(self, name: str) -> npt.NDArray[Any]:
         """A column of integers or strings (rows,), as int64 or str."""
         column = self._column(name)
         if kinds.is_integer(column.type):
-            return np.asarray(self._cast(name, column, pa.int64()).to_numpy())
-        if not _is_text(column.type):
+            return _writable(self._cast(name, column, pa.int64()))
+        if not is_text(column.type):
             raise self._error(f"{name} of type {column.type}", "integers or strings")
         return np.array(check_text(self.source, name, column.cast(pa.large_binary()).to_pylist()), np.str_)
 
@@ -91,20 +89,23 @@ class ParquetTable:
         """Row in `node_ids` (N,) of each id in a column: (rows,)."""
         column = self._column(name)
         numbered = node_ids.dtype.kind == "i"
-        if not (kinds.is_integer(column.type) if numbered else _is_text(column.type)):
+        if not (kinds.is_integer(column.type) if numbered else is_text(column.type)):
             wanted = f"{'integers' if numbered else 'strings'}, as the nodes' ids are"
             raise self._error(f"{name} of type {column.type}", wanted)
         known = pa.array(node_ids)
         rows = pc.index_in(self._cast(name, column, known.type), value_set=known)
         if rows.null_count:
             row = pc.index(pc.is_null(rows), True).as_py()
-            raise self._error(f"{name}[{row}] = {column[row].as_py()!r}, which is no node", "ids of nodes")
+            more = f", and so in {rows.null_count:,} of {len(rows):,} rows" if rows.null_count > 1 else ""
+            raise self._error(
+                f"{name}[{row}] = {column[row].as_py()!r}, which is no node{more}", "ids of nodes"
+            )
         return np.asarray(rows.to_numpy())
 
     def member_of(self, name: str, values: tuple[str, ...]) -> list[npt.NDArray[np.bool_]]:
         """For each of the values, which rows (rows,) of a column of strings have it; null has none."""
-        column = _decoded(self._table.column(name))
-        if not _is_text(column.type):
+        column = decoded(self._table.column(name))
+        if not is_text(column.type):
             raise self._error(f"{name} of type {column.type}", "strings")
         strange = pc.and_(pc.is_valid(column), pc.invert(pc.is_in(column, value_set=pa.array(values))))
         if pc.any(strange).as_py():
@@ -115,7 +116,7 @@ class ParquetTable:
     def _column(self, name: str) -> pa.ChunkedArray:
         if name not in self.names:
             raise self._error(f"no column {name} among {', '.join(self.names)}", name)
-        column = _decoded(self._table.column(name))
+        column = decoded(self._table.column(name))
         if column.null_count:
             row = pc.index(pc.is_null(column), True).as_py()
             raise self._error(f"{name}[{row}] = null", "a value in every row")
@@ -131,14 +132,20 @@ class ParquetTable:
         return GraphError(self.source, found, wanted)
 
 
-def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A dictionary-encoded column as its values: that is how data frames write categories."""
     return column.cast(column.type.value_type) if kinds.is_dictionary(column.type) else column
+
+
+def _writable(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    """Values as an array of their own: Arrow's memory is read-only, which torch and SciPy do not take."""
+    return np.require(column.to_numpy(), requirements="W")
 
 
 def _is_number(kind: pa.DataType) -> bool:
     return bool(kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_boolean(kind))
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a type is one of strings."""
     return bool(kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind))

@@ -27,6 +27,7 @@ def sections_of(data: ReportData) -> list[Section]:
         *training_sections.specialisation(data),
         accuracy_sections.unseen(data),
         training_sections.cost(data),
+        training_sections.graph(data),
         training_sections.provenance(data),
     ]
     return [section for section in sections if section is not None]

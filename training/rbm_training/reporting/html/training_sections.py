@@ -1,4 +1,4 @@
-"""Sections about the student itself: how it was trained, how it routes, what it costs."""
+"""Sections about the student itself: how it was trained and from what, how it routes, what it costs."""
 
 from collections.abc import Sequence
 
@@ -90,6 +90,14 @@ def cost(data: ReportData) -> Section | None:
     plots = cost_plots(data.methods) if len(data.methods) > 1 else []
     lead = "What classifying one node takes: arithmetic is counted, latency is measured."
     return Section("cost", "Cost", lead, (table,), tuple(plots))
+
+
+def graph(data: ReportData) -> Section | None:
+    """What was read, and what became of it."""
+    if data.graph is None:
+        return None
+    table = Table("What was read", ("", ""), tuple(data.graph.lines()), num_names=2)
+    return Section("graph", "Graph", "The graph that student and teacher learnt from.", (table,))
 
 
 def provenance(data: ReportData) -> Section:

@@ -1,0 +1,129 @@
+"""What a graph is like, and what became of all that its source held.
+
+Dimension letters: N nodes, F features, S nodes of the source.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from rbm_training.data.edges import EdgeCounts
+from rbm_training.data.graph import UNLABELLED, Features, Graph
+
+MOST_CLASSES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What the files of a graph held besides what became the graph."""
+
+    edges: EdgeCounts
+    unused: tuple[str, ...] = ()
+    """What was there and is not read, each as `place: reason`."""
+    has_features: bool = True
+    """Whether it brought features, or they are the nodes' degrees."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphStatistics:
+    """The account of one graph. Edges are undirected, and counted once.
+
+    `source` is None of a graph that no files of the user's hold; `edge_homophily` is the share of the edges
+    between two labelled nodes whose labels are the same, None where there is no such edge.
+    """
+
+    num_nodes: int
+    num_source_nodes: int
+    num_edges: int
+    num_isolated_nodes: int
+    num_components: int
+    largest_component: int
+    largest_degree: int
+    num_labelled_edges: int
+    edge_homophily: float | None
+    class_sizes: Mapping[str, int]
+    num_features: int
+    num_constant_features: int
+    source: Source | None
+
+    def lines(self) -> list[tuple[str, str]]:
+        """The account in words: a title and what there is to say."""
+        told = [("nodes", self._nodes()), ("edges", self._edges()), ("edge homophily", self._homophily())]
+        told += [("labels", self._labels()), ("features", self._features())]
+        return told + [("not read", place) for place in (self.source.unused if self.source else ())]
+
+    def _nodes(self) -> str:
+        cut = f" of {self.num_source_nodes:,}" if self.num_source_nodes != self.num_nodes else ""
+        return (
+            f"{self.num_nodes:,}{cut}, {self.num_isolated_nodes:,} without an edge;"
+            f" {self.num_components:,} connected components, the largest of {self.largest_component:,} nodes;"
+            f" largest degree {self.largest_degree:,}"
+        )
+
+    def _edges(self) -> str:
+        if self.source is None:
+            return f"{self.num_edges:,}, undirected"
+        given = self.source.edges
+        return (
+            f"{self.num_edges:,}, undirected, of {given.num_given:,} given; left out: {given.num_reversed:,} "
+            f"that are there the other way round, {given.num_repeated:,} repeated,"
+            f" {given.num_self_loops:,} self-loops"
+        )
+
+    def _homophily(self) -> str:
+        share = "unknown" if self.edge_homophily is None else f"{self.edge_homophily:.2f}"
+        return f"{share}, over {self.num_labelled_edges:,} edges between labelled nodes"
+
+    def _labels(self) -> str:
+        sizes = [f"{name}: {size:,}" for name, size in list(self.class_sizes.items())[:MOST_CLASSES]]
+        more = len(self.class_sizes) - len(sizes)
+        rest = [f"and {more:,} more"] if more else []
+        total = sum(self.class_sizes.values())
+        return f"{total:,} in {len(self.class_sizes):,} classes: {', '.join(sizes + rest)}"
+
+    def _features(self) -> str:
+        if self.source is not None and not self.source.has_features:
+            return "none given; a one and log(1 + degree) in their place"
+        constant = self.num_constant_features
+        return f"{self.num_features:,}" + (
+            f", {constant:,} of them the same for all nodes" if constant else ""
+        )
+
+
+def graph_statistics(graph: Graph, num_source_nodes: int, source: Source | None) -> GraphStatistics:
+    """The account of a graph whose source had so many nodes."""
+    degrees = np.diff(graph.adjacency.indptr)
+    num_components, component = sp.csgraph.connected_components(graph.adjacency, directed=False)
+    labels = graph.labels.astype(np.int32)
+    one, other = np.repeat(labels, degrees), labels[graph.adjacency.indices]
+    same = (one == other)[(one != UNLABELLED) & (other != UNLABELLED)]
+    sizes = np.bincount(graph.labels[graph.labels != UNLABELLED], minlength=graph.num_classes)
+    return GraphStatistics(
+        num_nodes=graph.num_nodes,
+        num_source_nodes=num_source_nodes,
+        num_edges=graph.adjacency.nnz // 2,
+        num_isolated_nodes=int((degrees == 0).sum()),
+        num_components=int(num_components),
+        largest_component=int(np.bincount(component).max()),
+        largest_degree=int(degrees.max()),
+        num_labelled_edges=len(same) // 2,
+        edge_homophily=float(same.mean()) if len(same) else None,
+        class_sizes=dict(zip(graph.class_names, sizes.tolist(), strict=True)),
+        num_features=graph.num_features,
+        num_constant_features=_num_constant(graph.features),
+        source=source,
+    )
+
+
+def _num_constant(features: Features) -> int:
+    """Columns (F) with the same value for all nodes."""
+    if isinstance(features, np.ndarray):
+        return int((features.min(axis=0) == features.max(axis=0)).sum())
+    columns, column_of, counts = np.unique(features.indices, return_inverse=True, return_counts=True)
+    lowest, highest = np.full(len(columns), np.inf), np.full(len(columns), -np.inf)
+    np.minimum.at(lowest, column_of, features.data)
+    np.maximum.at(highest, column_of, features.data)
+    N, F = features.shape
+    return int(F - len(columns) + ((counts == N) & (lowest == highest)).sum())

@@ -1,0 +1,67 @@
+"""What a run would read and need, or why it could not start; without training, and without torch."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from rbm_training.config import ExperimentConfig, TeacherConfig
+from rbm_training.config.methods import baseline_experiments
+from rbm_training.data.dataset import Dataset
+from rbm_training.data.loading import load_dataset
+from rbm_training.distillation.preconditions import check
+
+
+def load_checked(config: ExperimentConfig) -> Dataset:
+    """Read the graph of an experiment and refuse what would fail after hours of training.
+
+    Raises:
+        GraphError: the dataset is malformed, or does not fit the experiment.
+        ConfigError: a baseline that cannot be.
+    """
+    dataset = load_dataset(config.dataset)
+    check(config, dataset)
+    baseline_experiments(config)
+    return dataset
+
+
+def dataset_table(config: ExperimentConfig, dataset: Dataset) -> Table:
+    """The account of a graph, and the names of its classes in their order."""
+    table = Table(title=Text(f"{dataset.graph.name}, {config.dataset.setting}"), show_header=False)
+    for title, told in dataset.statistics.lines():
+        table.add_row(title, Text(told))
+    table.add_row("names of the classes", Text(", ".join(dataset.graph.class_names)))
+    return table
+
+
+def split_table(config: ExperimentConfig, dataset: Dataset, seeds: Sequence[int]) -> Table:
+    """How many nodes do what, for each seed."""
+    names = {"training": "train", "validation": "val", "observed test": "test", "unseen": "unseen"}
+    names["held-out validation"] = "pseudo_unseen"
+    table = Table("seed", title=f"nodes of the {'published' if dataset.published else 'random'} split")
+    for name in names:
+        table.add_column(name, justify="right")
+    for seed in seeds:
+        task = dataset.task(config.dataset, seed)
+        table.add_row(str(seed), *(f"{len(getattr(task, field)):,}" for field in names.values()))
+    return table
+
+
+def needs_table(config: ExperimentConfig, dataset: Dataset) -> Table:
+    """What a run would train, on how many threads, and how large its arrays are."""
+    graph, teacher = dataset.graph, config.teacher
+    trained = len(config.seeds) * teacher.members if isinstance(teacher, TeacherConfig) else 0
+    baselines = "".join(f", {name} beside it" for name in config.report.baselines)
+    values = 4 if isinstance(graph.features, np.ndarray) else 8  # bytes, of sparse ones with their columns
+    sizes = {
+        "features": values * graph.num_values,
+        "edges": 16 * graph.adjacency.nnz,
+        "positions": 4 * graph.num_nodes * (config.positions.width if config.positions.kind != "none" else 0),
+        "a hidden layer of the student": 4 * graph.num_nodes * config.student.hidden,
+    }
+    table = Table(title="what a run needs", show_header=False)
+    table.add_row("trainings", f"{trained:,} of a teacher, {len(config.seeds):,} of the student{baselines}")
+    table.add_row("threads", f"{config.threads_for(graph.num_values)}")
+    table.add_row("arrays", ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in sizes.items()))
+    return table
