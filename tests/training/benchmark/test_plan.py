@@ -4,7 +4,8 @@ import pytest
 
 from rbm_training.benchmark.plan import EXPERIMENTS, load_comparison, plan
 from rbm_training.config import ConfigError
-from rbm_training.config.methods import METHODS, merged
+from rbm_training.config.base import merged
+from rbm_training.config.methods import METHODS
 
 
 def test_runs_are_the_product_of_all_and_those_of_one_teacher_stand_together(comparison):

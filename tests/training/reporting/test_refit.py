@@ -8,7 +8,7 @@ import torch
 
 from rbm_bundle.bundle import read_bundle
 from rbm_training.config import ExperimentConfig
-from rbm_training.config.methods import merged
+from rbm_training.config.base import merged
 from rbm_training.data.graph import UNLABELLED
 from rbm_training.data.loading import load_dataset
 from rbm_training.distillation.student_artifact import trained_student

@@ -10,7 +10,7 @@ import torch
 
 from rbm_bundle.folders import sync_folder
 from rbm_training.config import ExperimentConfig
-from rbm_training.config.methods import merged
+from rbm_training.config.base import merged
 from rbm_training.data.scaling import InputScaling
 from rbm_training.distillation.train import train_student
 from rbm_training.runtime import checkpoint as module

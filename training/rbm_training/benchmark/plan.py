@@ -11,9 +11,9 @@ from pydantic import Field, model_validator
 from rbm_bundle.manifest import Setting
 from rbm_training.benchmark.records import OLD_PROTOCOLS, Protocol, RunIdentity
 from rbm_training.config import ExperimentConfig
-from rbm_training.config.base import FrozenConfig, Name, Seed
+from rbm_training.config.base import FrozenConfig, Name, Seed, merged
 from rbm_training.config.loading import read_document, validated
-from rbm_training.config.methods import METHODS, merged
+from rbm_training.config.methods import METHODS
 from rbm_training.errors import suggestion
 
 EXPERIMENTS: Final = Path(__file__).parents[2] / "experiments"

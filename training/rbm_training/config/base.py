@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from rbm_bundle.manifest import NAME_PATTERN
 from rbm_training.errors import TrainingError
 
+Overrides = Mapping[str, Any]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -75,3 +76,16 @@ def _with_new_values(value: Any, values: Mapping[str, str]) -> Any:  # noqa: ANN
 
 def _warn(old: str, new: str) -> None:
     warnings.warn(f"{old} is called {new} now, and only so from the next release on", FutureWarning, 2)
+
+
+def merged(*tables: Overrides) -> dict[str, Any]:
+    """Nested tables laid over each other, the last on top."""
+    result: dict[str, Any] = {}
+    for table in tables:
+        for key, value in table.items():
+            below = result.get(key)
+            if isinstance(value, Mapping) and isinstance(below, Mapping):
+                result[key] = merged(below, value)
+            else:
+                result[key] = value
+    return result

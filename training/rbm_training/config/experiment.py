@@ -6,10 +6,9 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
-from rbm_training.config.base import Count, FrozenConfig, MethodName, Name, Renamed, Seed
+from rbm_training.config.base import Count, FrozenConfig, MethodName, Name, Renamed, Seed, merged
 from rbm_training.config.dataset import DatasetConfig, ScalingConfig
 from rbm_training.config.distill import DistillConfig
-from rbm_training.config.methods import merged
 from rbm_training.config.positions import PositionsConfig
 from rbm_training.config.registry import AUTO, import_plugins
 from rbm_training.config.student import RoutingConfig, StudentConfig

@@ -6,12 +6,11 @@ teacher and pairs, so that they differ from it in the mixture alone.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
+from rbm_training.config.base import Overrides, merged
 from rbm_training.config.experiment import ExperimentConfig
 from rbm_training.config.loading import validated
-
-Overrides = Mapping[str, Any]
 
 _PLAIN_MLP: Final = {"kind": "mlp", "input_dropout": False}
 _NO_POSITIONS: Final = {"kind": "none", "label_propagation": False}
@@ -27,19 +26,6 @@ METHODS: Final[Mapping[str, Overrides]] = {
     "moe": {"student": {"kind": "moe", "moe_layers": "all"}},
     "rbm": {"student": {"kind": "rbm"}},
 }
-
-
-def merged(*tables: Overrides) -> dict[str, Any]:
-    """Nested tables laid over each other, the last on top."""
-    result: dict[str, Any] = {}
-    for table in tables:
-        for key, value in table.items():
-            below = result.get(key)
-            if isinstance(value, Mapping) and isinstance(below, Mapping):
-                result[key] = merged(below, value)
-            else:
-                result[key] = value
-    return result
 
 
 def baseline_experiments(config: ExperimentConfig) -> dict[str, ExperimentConfig]:

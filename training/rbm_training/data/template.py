@@ -22,21 +22,24 @@ name = "{name}"                    # of the run and of the model
 kind = "files"
 {paths}
 # split = "random"              # else the split that comes with the graph, if there is one
-# train_per_class = 20          # labels to learn from, where the split is drawn
-# val_per_class = 30            # labels to select on, where the split is drawn
+# train_fraction = 0.6          # of each class's labels, to learn from where the split is drawn
+# val_fraction = 0.2            # to select on; the others are tested on
 # setting = "inductive"         # hold nodes out of the graph, to see how new ones are answered
 
 [scaling]
 # features = "standardised"     # for columns of different units; the default is "l2"
 
 [teacher]
-# kind = "gat"                  # "sage", "gcn", "gat", "appnp"; or saved logits of your own:
-# kind = "precomputed"
+# kind = "gcn"                  # one alone; the default, "auto", is the mean of the best two of several
+# kind = "precomputed"          # or saved logits of your own:
 # logits = "logits.npz"         # relative to this file
 
 [student]
-# num_experts = 4
+# kind = "auto"                 # the best of "rbm", "mlp" and "linear", or one of them
 # hidden = 128
+
+[export]
+# refit = true                  # after the measurement, learn from all labels and ship that
 
 [report]
 # baselines = ["mlp", "moe"]    # trained beside the student, for the page alone

@@ -17,8 +17,8 @@ from rich.console import Console
 
 from rbm_bundle.folders import replace_file
 from rbm_training.config import ConfigError, ExperimentConfig
+from rbm_training.config.base import merged
 from rbm_training.config.loading import validated
-from rbm_training.config.methods import merged
 from rbm_training.config.paths import with_bare_paths
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.loading import load_dataset

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from pydantic import Field, field_validator, model_validator
 
 from rbm_training.config import ExperimentConfig
-from rbm_training.config.base import Count, FrozenConfig, Seed
+from rbm_training.config.base import Count, FrozenConfig, Seed, merged
 from rbm_training.config.loading import read_document, validated
 from rbm_training.config.messages import known_keys
-from rbm_training.config.methods import merged
 from rbm_training.errors import suggestion
 
 if TYPE_CHECKING:  # a search is read without what runs it
