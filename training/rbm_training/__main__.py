@@ -181,7 +181,7 @@ def _datasets(options: argparse.Namespace) -> None:
     config = load_config(options.file, options.overrides)
     from rbm_training.data.loading import load_dataset
 
-    task = load_dataset(config.dataset).task(config.dataset, config.seeds[0])
+    task = load_dataset(config.dataset, config.features).task(config.dataset, config.seeds[0])
     table = Table(title=f"{task.graph.name}, {task.setting}", show_header=False)
     facts = {
         "nodes": task.graph.num_nodes,

@@ -23,6 +23,7 @@ from rbm_training.data.loading import load_dataset
 from rbm_training.distillation.student_artifact import student_key, trained_student
 from rbm_training.distillation.training_data import check, prepare_training_data
 from rbm_training.export import ExportRequest, build_node_table, export_bundle
+from rbm_training.export.records_graph import records_part_of
 from rbm_training.reporting.baselines import TrainedStudent, baseline_experiments, train_baselines
 from rbm_training.reporting.build import build_report_data
 from rbm_training.reporting.html import PAGE_FILE, write_page
@@ -59,7 +60,7 @@ def run(
     """
     folder = RunFolder(path)
     folder.check()
-    dataset = load_dataset(config.dataset)
+    dataset = load_dataset(config.dataset, config.features)
     check(config, dataset)
     baseline_experiments(config)  # a baseline that cannot be costs no training
     stages = list(STAGES)
@@ -194,6 +195,7 @@ class _Run:
             positions=data.positions,
             labels=dataset.graph.class_names,
             metrics=_metrics(next(it for it in reports if it.seed == best.seed), reports),
+            records=records_part_of(dataset, data.task, best.seed),
             provenance=Provenance(
                 git_commit=git_commit(),
                 dataset=dataset.graph.name,

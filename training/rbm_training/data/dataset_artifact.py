@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from rbm_training.config import FeaturesConfig
+from rbm_training.data.columns import from_bytes
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.graph import Features, Graph
 from rbm_training.data.splits import PublishedSplit
@@ -33,12 +35,17 @@ def as_artifact(dataset: Dataset) -> Artifact:
         arrays |= {f"published_{name}": getattr(dataset.published, name) for name in MASKS}
     if dataset.kept is not None:
         arrays["kept"] = dataset.kept
+    said = None
+    if dataset.columns is not None:
+        arrays["columns"] = np.frombuffer(dataset.columns.to_bytes(), np.uint8)
+        said = dataset.columns.config.model_dump(mode="json")
     return Artifact(
         arrays,
         {
             "name": graph.name,
             "class_names": list(graph.class_names),
             "num_features": graph.num_features,
+            "features": said,
             "may_lack_classes": dataset.published is not None and dataset.published.may_lack_classes,
         },
     )
@@ -61,7 +68,11 @@ def from_artifact(artifact: Artifact) -> Dataset:
         node_ids=arrays["node_ids"],
         class_names=tuple(facts["class_names"]),
     )
-    return Dataset(graph, published, arrays.get("kept"))
+    columns = None
+    if "columns" in arrays:
+        said = FeaturesConfig.model_validate(facts["features"])
+        columns = from_bytes(facts["name"], arrays["columns"], said)
+    return Dataset(graph, published, arrays.get("kept"), columns)
 
 
 def _features(features: Features) -> dict[str, npt.NDArray[Any]]:

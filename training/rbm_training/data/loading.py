@@ -2,37 +2,45 @@
 
 from dataclasses import replace
 
-from rbm_training.config import DatasetConfig
+from rbm_training.config import DatasetConfig, FeaturesConfig
 from rbm_training.data.builtin.digits import load_digits_graph
 from rbm_training.data.builtin.synthetic import generate_graph
 from rbm_training.data.dataset import Dataset
+from rbm_training.data.graph import GraphError
 from rbm_training.data.public.registry import load_named
 from rbm_training.data.readers.npz import load_npz
 from rbm_training.data.readers.parquet import load_parquet
 
 SYNTHETIC_SEED = 0
+AS_GUESSED = FeaturesConfig()
 
 
-def load_dataset(config: DatasetConfig) -> Dataset:
+def load_dataset(config: DatasetConfig, features: FeaturesConfig = AS_GUESSED) -> Dataset:
     """Read or make the graph an experiment asks for, its features in the form that suits them.
 
     Raises:
         GraphError: no such file, or a malformed graph; says what was found and what was wanted.
     """
-    dataset = _load(config)
+    dataset = _load(config, features)
+    if features != AS_GUESSED and dataset.columns is None:
+        raise GraphError(
+            dataset.graph.name, "[features], but no columns that it could speak of", "a folder of tables"
+        )
     if config.split == "random" and dataset.published is not None:
         dataset = dataset.largest_component() if config.kind == "named" else replace(dataset, published=None)
     return replace(dataset, graph=dataset.graph.in_best_form())
 
 
-def _load(config: DatasetConfig) -> Dataset:
+def _load(config: DatasetConfig, features: FeaturesConfig) -> Dataset:
     if config.kind == "digits":
         return Dataset(load_digits_graph())
     if config.kind == "synthetic":
         return Dataset(generate_graph(SYNTHETIC_SEED))
     if config.kind == "files":
         assert config.path is not None
-        load = load_parquet if config.path.is_dir() else load_npz
-        return load(config.path, config.path.absolute().stem)  # absolute: "." has a name too
+        name = config.path.absolute().stem  # absolute: "." has a name too
+        if config.path.is_dir():
+            return load_parquet(config.path, name, features)
+        return load_npz(config.path, name)
     assert config.name is not None
     return load_named(config.name, config.root)

@@ -6,10 +6,11 @@
 | `edges.parquet` | `source` and `target`, node ids; one direction is enough |
 | `labels.parquet` | `node_id`; `label`, strings or integers from 0; optional `split`: train, val, test |
 
-Features: every other column of `nodes`, a number each; or one column `features` of lists, all of one length;
-or `feature_ids`, lists of column numbers from 0, with `feature_values` beside them (ones when left out), and
-as many features as the largest number says. A node without a label has no row in `labels`. The classes are
-the different labels in rising order.
+Features: every other column of `nodes`, taken as they are where all are numbers without gaps, else made
+features as `data/columns.py` and `[features]` of the experiment say; or one column `features` of lists, all
+of one length; or `feature_ids`, lists of column numbers from 0, with `feature_values` beside them (ones when
+left out), and as many features as the largest number says. A node without a label has no row in `labels`.
+The classes are the different labels in rising order.
 """
 
 from pathlib import Path
@@ -19,7 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from rbm_training.config import FeaturesConfig
 from rbm_training.data.checks import check_distinct, check_labels, check_numbers, check_shape, check_sparse
+from rbm_training.data.column_features import fit_columns
+from rbm_training.data.columns import RawColumns, are_plain_numbers, raw_columns
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.edges import undirected
 from rbm_training.data.graph import UNLABELLED, Floats, Graph, GraphError, Integers
@@ -28,10 +32,11 @@ from rbm_training.data.splits import PublishedSplit
 
 _TABLES: Final = ("nodes", "edges", "labels")
 _ROLES: Final = ("train", "val", "test")
+AS_GUESSED: Final = FeaturesConfig()
 _NEVER_FEATURES: Final = ("label", "split", "feature_values")
 
 
-def load_parquet(folder: Path, name: str) -> Dataset:
+def load_parquet(folder: Path, name: str, features_config: FeaturesConfig = AS_GUESSED) -> Dataset:
     """Read and check a graph.
 
     Raises:
@@ -43,7 +48,11 @@ def load_parquet(folder: Path, name: str) -> Dataset:
         raise GraphError(str(folder), f"unknown tables {', '.join(unlisted)}", ", ".join(known))
     nodes, edges, labels = (ParquetTable(folder / table) for table in known)
     ids = nodes.discrete("node_id")
-    features = _features(nodes, len(ids))
+    columns = _raw_columns(nodes, features_config)
+    if columns is None:
+        features = _features(nodes, len(ids))
+    else:
+        features = fit_columns(columns, np.arange(len(ids))).features
     check_distinct(nodes.source, "node_id", ids)
     edges.refuse_unlisted("source", "target")
     edge_index = np.stack([edges.rows_of(column, ids) for column in ("source", "target")])
@@ -52,7 +61,23 @@ def load_parquet(folder: Path, name: str) -> Dataset:
     check_distinct(labels.source, "node_id", ids[labelled])
     numbers, class_names = _classes(labels, labelled, len(ids))
     graph = Graph(name, undirected(edge_index, len(ids)), features, numbers, ids, class_names)
-    return Dataset(graph, _published_split(labels, labelled, len(ids)))
+    return Dataset(graph, _published_split(labels, labelled, len(ids)), columns=columns)
+
+
+def _raw_columns(nodes: ParquetTable, config: FeaturesConfig) -> RawColumns | None:
+    """The columns of nodes, unless they are features as they are."""
+    if "features" in nodes.names or "feature_ids" in nodes.names:
+        return None
+    table = nodes.select([name for name in nodes.names if name not in ("node_id", *_NEVER_FEATURES)])
+    if config == AS_GUESSED and are_plain_numbers(table):
+        return None
+    _refuse_other_columns(nodes)
+    return raw_columns(nodes.source, table, config)
+
+
+def _refuse_other_columns(nodes: ParquetTable) -> None:
+    if unlisted := [name for name in nodes.names if name in _NEVER_FEATURES]:
+        raise GraphError(nodes.source, f"column {unlisted[0]} among the features", "features alone")
 
 
 def _features(nodes: ParquetTable, num_nodes: int) -> Floats | sp.csr_array:
@@ -60,9 +85,8 @@ def _features(nodes: ParquetTable, num_nodes: int) -> Floats | sp.csr_array:
         return _listed_features(nodes, num_nodes)
     if "feature_ids" in nodes.names:
         return _sparse_features(nodes, num_nodes)
+    _refuse_other_columns(nodes)
     columns = [name for name in nodes.names if name != "node_id"]
-    if unlisted := [name for name in columns if name in _NEVER_FEATURES]:
-        raise GraphError(nodes.source, f"column {unlisted[0]} among the features", "features alone")
     check_shape(nodes.source, "features", num_nodes, len(columns))
     features = np.empty((num_nodes, len(columns)), np.float32)
     for index, column in enumerate(columns):

@@ -53,6 +53,10 @@ class ParquetTable:
         if unlisted := [name for name in self.names if name not in known]:
             raise self._error(f"unknown columns {', '.join(unlisted)}", ", ".join(known))
 
+    def select(self, names: list[str]) -> pa.Table:
+        """Some columns as they are."""
+        return self._table.select(names)
+
     def numbers(self, name: str) -> npt.NDArray[Any]:
         """A column of numbers or booleans (rows,)."""
         column = self._column(name)
