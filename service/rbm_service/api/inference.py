@@ -102,9 +102,9 @@ async def compute(
     most = app_state.settings.max_request_rows
     try:
         if is_long:
-            rows = await offload(partial(encode, query, model.bundle, most))
+            rows = await offload(partial(encode, query, model.bundle, most, model.engine.records))
         else:
-            rows = encode(query, model.bundle, most)
+            rows = encode(query, model.bundle, most, model.engine.records)
     except UnknownNodeError as error:
         model.metrics.positions["missing"].inc(error.num_unknown)
         raise
