@@ -18,6 +18,7 @@ from rbm_bundle.nodes import MAX_MAGNITUDE
 from rbm_service.api.dependencies import APP_STATE, AppState, PlainRoute
 from rbm_service.api.inference import (
     MAX_BYTES_ON_LOOP,
+    MAX_RECORD_BYTES_ON_LOOP,
     MAX_VALUES_ON_LOOP,
     compute,
     count_failure,
@@ -50,7 +51,6 @@ SMALLEST_BODIES: Final = {
     "indices": b'{"features":{"indptr":[0],"indices":[%b]}}',
     "values": b'{"features":{"indptr":[0],"indices":[],"values":[%b]}}',
 }
-MAX_RECORD_BYTES_ON_LOOP: Final = 4096  # of a body with records: their words take longer than its numbers
 OTHER_OBJECTS: Final = 2  # of a body: itself, and sparse features
 STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
 NO_OPTIONS: Final = ClassifyRequest()

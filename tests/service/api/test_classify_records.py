@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rbm_bundle import read_bundle
-from rbm_service.api import classify as route
+from rbm_service.api.inference import MAX_RECORD_BYTES_ON_LOOP
 from tests.bundles import RECORDS
 from tests.classifying import classify, refused, serve
 
@@ -55,7 +55,7 @@ def test_an_empty_record_and_one_of_nulls_are_answered_alike(records_client):
 
 def test_many_records_are_read_in_a_thread_and_answered_alike(records_client, monkeypatch):
     body = {"records": [NEW, *KNOWN] * 50, "node_ids": [1] * 300}
-    assert len(json.dumps(body)) > route.MAX_RECORD_BYTES_ON_LOOP
+    assert len(json.dumps(body)) > MAX_RECORD_BYTES_ON_LOOP
     found = probabilities(records_client, **body)
     np.testing.assert_allclose(
         found[:6], probabilities(records_client, records=[NEW, *KNOWN], node_ids=[1] * 6)
