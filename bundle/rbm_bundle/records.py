@@ -154,7 +154,8 @@ def _each(name: str, kind: ColumnKind, values: Iterable[Value], convert: Callabl
         try:
             converted.append(convert(value))
         except (ValueError, TypeError, OverflowError, ArithmeticError):
-            raise RecordError(row, name, reprlib.repr(value), EXPECTED[kind]) from None
+            shown = value.isoformat() if isinstance(value, date) else reprlib.repr(value)
+            raise RecordError(row, name, shown, EXPECTED[kind]) from None
     return converted
 
 

@@ -128,6 +128,7 @@ def test_text_that_cannot_be_written_as_utf_8_is_taken_all_the_same():
         ("year", [1], r"expected a finite number .*, got \[1\]"),
         ("section", ["a"], "expected a string, number or boolean"),
         ("title", 3, "expected a string, got 3"),
+        ("title", date(2024, 1, 2), "expected a string, got 2024-01-02"),
         ("tags", "ml", "expected a list of strings, got 'ml'"),
         ("tags", [None], "expected a list of strings"),
         ("tags", [True], "expected a list of strings"),

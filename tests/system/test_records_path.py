@@ -1,11 +1,13 @@
 """Columns with gaps, from the tables on disk to the answer of a service: the path of a record."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from rbm_bundle import read_bundle
+from rbm_training.__main__ import main
 from rbm_training.config import load_config
 from rbm_training.data.loading import load_dataset
 from tests.classifying import classify, refused, serve
@@ -26,18 +28,38 @@ def trained(request, tmp_path_factory):
     changes = {**none, "title": SPARSE_TITLES} if request.param == "sparse" else {}
     write_mixed(folder / "mine", **changes)
     (folder / "mixed.toml").write_text(MIXED_EXPERIMENT.format(path=folder / "mine"))
-    assert train(folder / "mixed.toml", folder / "run") == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", "1790000000")
+        assert train(folder / "mixed.toml", folder / "run") == 0
     bundle = read_bundle(folder / "run" / "bundle")
     assert bundle.manifest.features.form == request.param
     config = load_config(folder / "mixed.toml")
     dataset = load_dataset(config.dataset, config.features)
     report = json.loads((folder / "run" / "report.json").read_text())
     with serve(bundle, folder / "models") as client:
-        yield client, dataset, dataset.task(config.dataset, seed=0), report
+        yield client, dataset, dataset.task(config.dataset, seed=0), report, folder
+
+
+def test_a_bundle_is_made_again_from_the_run_alone(trained, tmp_path, monkeypatch):
+    *_, folder = trained
+    before = read_bundle(folder / "run" / "bundle").manifest.bundle_id
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1790000000")
+    shutil.copytree(folder / "run", tmp_path / "elsewhere")
+    (folder / "mine").rename(tmp_path / "taken away")
+    assert main(["export", str(tmp_path / "elsewhere")]) == 0
+    assert read_bundle(tmp_path / "elsewhere" / "bundle").manifest.bundle_id == before
+    (tmp_path / "taken away").rename(folder / "mine")
+
+
+def test_the_command_says_what_columns_were_taken_for(trained, capsys):
+    *_, folder = trained
+    assert main(["datasets", str(folder / "mixed.toml")]) == 0
+    assert "text, " in capsys.readouterr().out
+    assert "| title | text |" in (folder / "run" / "bundle" / "MODEL_CARD.md").read_text()
 
 
 def test_nodes_never_seen_score_by_their_records_what_training_reported(trained):
-    client, dataset, task, report = trained
+    client, dataset, task, report, _ = trained
     graph = dataset.graph
     neighbors = [graph.node_ids[graph.neighbors_of(node)].tolist() for node in task.unseen]
     found = classify(client, records=dataset.columns.records(task.unseen), neighbors=neighbors)
@@ -46,7 +68,7 @@ def test_nodes_never_seen_score_by_their_records_what_training_reported(trained)
 
 
 def test_the_record_of_a_known_node_says_what_its_cached_features_say(trained):
-    client, dataset, task, _ = trained
+    client, dataset, task, *_ = trained
     nodes = task.observed_nodes[:20]
     ids = dataset.graph.node_ids[nodes].tolist()
     own, cached = (

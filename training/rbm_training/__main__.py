@@ -181,7 +181,8 @@ def _datasets(options: argparse.Namespace) -> None:
     config = load_config(options.file, options.overrides)
     from rbm_training.data.loading import load_dataset
 
-    task = load_dataset(config.dataset, config.features).task(config.dataset, config.seeds[0])
+    dataset = load_dataset(config.dataset, config.features)
+    task = dataset.task(config.dataset, config.seeds[0])
     table = Table(title=f"{task.graph.name}, {task.setting}", show_header=False)
     facts = {
         "nodes": task.graph.num_nodes,
@@ -195,6 +196,8 @@ def _datasets(options: argparse.Namespace) -> None:
     }
     for name, count in facts.items():
         table.add_row(name, f"{count:,}")
+    for name, column in dataset.kinds_of_columns(task).items():
+        table.add_row(f"column {name}", column)
     table.add_row("names of the classes", ", ".join(task.graph.class_names))
     Console().print(table)
 

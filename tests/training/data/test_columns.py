@@ -115,7 +115,7 @@ def test_nothing_left_is_refused():
 def test_the_experiment_cannot_speak_of_columns_that_are_not_there(tmp_path):
     write_npz(tmp_path / "mine.npz")
     config = DatasetConfig(kind="files", path=tmp_path / "mine.npz")
-    with pytest.raises(GraphError, match=r"\[features\].* wanted a folder of tables"):
+    with pytest.raises(GraphError, match=r"\[features\].* wanted a folder whose nodes"):
         load_dataset(config, FeaturesConfig(min_count=3))
 
 

@@ -4,7 +4,6 @@ from typing import Literal
 
 from pydantic import Field
 
-from rbm_bundle.record_spec import ColumnKind
 from rbm_training.config.base import Count, FrozenConfig
 
 
@@ -13,7 +12,7 @@ class FeaturesConfig(FrozenConfig):
     they are features as they are. Else numbers are standardised and their gaps filled, categories one-hot,
     texts the TF-IDF of their words, tags one column each, and the service takes raw records."""
 
-    columns: dict[str, ColumnKind | Literal["drop"]] = Field(default={})
+    columns: dict[str, Literal["number", "category", "text", "tags", "time", "drop"]] = Field(default={})
     """Kinds of columns by name, in place of those guessed from types and values, as in `columns = {year =
     "category", note = "drop"}`: `number`; `category`, one of a few strings; `text`, of several words; `tags`,
     lists of strings; `time`, whose year, month, day, weekday and hour count; `drop`, not read."""

@@ -47,6 +47,13 @@ class Dataset:
             return task
         return make_task(self._with_features_of(self.columns, task.observed_nodes), split)
 
+    def kinds_of_columns(self, task: Task) -> dict[str, str]:
+        """What each raw column is taken for, in words; nothing where features came as numbers."""
+        if self.columns is None:
+            return {}
+        fitted = fit_columns(self.columns, task.observed_nodes)
+        return {each.name: f"{each.kind}, {each.num_features} features" for each in fitted.columns}
+
     def _with_features_of(self, columns: RawColumns, observed: Integers) -> Graph:
         """The graph with features that only observed nodes have shaped, in the form that it has."""
         features = fit_columns(columns, observed).features

@@ -24,7 +24,9 @@ def load_dataset(config: DatasetConfig, features: FeaturesConfig = AS_GUESSED) -
     dataset = _load(config, features)
     if features != AS_GUESSED and dataset.columns is None:
         raise GraphError(
-            dataset.graph.name, "[features], but no columns that it could speak of", "a folder of tables"
+            dataset.graph.name,
+            "[features], but no columns that it could speak of",
+            "a folder whose nodes.parquet has columns of any kind",
         )
     if config.split == "random" and dataset.published is not None:
         dataset = dataset.largest_component() if config.kind == "named" else replace(dataset, published=None)
