@@ -18,7 +18,7 @@ class _Spec(BaseModel):
 class RecordColumn(_Spec):
     """A field of a record, and what becomes of it."""
 
-    name: str = Field(min_length=1)
+    name: str
     """Its name in a record."""
     kind: ColumnKind
     """`number`; `category`, one of a few strings; `text`, of which the words count; `tags`, a list of

@@ -189,9 +189,11 @@ def _features(
     elif query.features is not None:
         features = query.features.read(spec.num_features)
     elif cached is None:
-        raise InvalidRequestError.at("features", msg="required: this model caches no node features")
+        raise InvalidRequestError.at(
+            "features", msg=f"{_required(bundle)}: this model caches no node features"
+        )
     elif unknown:
-        msg = f"required: no cached node features for {_listed(unknown)}"
+        msg = f"{_required(bundle)}: no cached node features for {_listed(unknown)}"
         raise InvalidRequestError.at("features", msg=msg)
     elif spec.form == "dense":
         return {}, 0
@@ -204,6 +206,10 @@ def _features(
     lengths = np.count_nonzero(features, 1) if isinstance(features, np.ndarray) else features.lengths
     width = check_lengths(lengths, bundle.manifest)  # before they are padded
     return graph_inputs(features, "sparse"), width
+
+
+def _required(bundle: Bundle) -> str:
+    return "required" if bundle.manifest.records is None else "these or records are required"
 
 
 def _listed(rows: list[int]) -> str:

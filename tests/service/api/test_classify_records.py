@@ -12,6 +12,7 @@ from tests.classifying import classify, refused, serve
 
 BUNDLE = read_bundle(RECORDS)
 GOLDEN = BUNDLE.golden_records()
+MISSING = "features: these or records are required: no cached node features for 1 of the rows (0)"
 KNOWN = [row.record for row in GOLDEN.rows[:5]]
 NEW = {"title": "数据 CELL and a word never seen", "section": "never", "tags": ["graph", "?"], "year": None}
 
@@ -78,6 +79,7 @@ def test_many_records_are_read_in_a_thread_and_answered_alike(records_client, mo
         ({"records": [{}, {}]}, "expected columns of one length, got node_ids of 1, records of 2"),
         ({"records": []}, "expected columns of one length, got node_ids of 1, records of 0"),
         ({"records": [7]}, "records[0]: expected an object, got 7"),
+        ({"node_ids": None, "neighbors": [[1]]}, MISSING),
         ({"records": {"title": "x"}}, "records: expected a list, got an object"),
         ({"record": [{}]}, "record: unknown key (did you mean records?)"),
     ],
