@@ -9,6 +9,8 @@ ColumnKind = Literal["number", "category", "text", "tags", "time"]
 TIME_PARTS: Final = ("year", "month", "day", "weekday", "hour")
 NUM_NUMBERS: Final = {"number": 1, "time": len(TIME_PARTS)}
 """Numbers that a value of these kinds is."""
+WITH_WORDS: Final = ("text", "tags")
+"""Kinds of which a value is any number of words."""
 
 
 class _Spec(BaseModel):

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbm_bundle.nodes import MAX_MAGNITUDE
-from rbm_bundle.record_spec import NUM_NUMBERS, TIME_PARTS, ColumnKind, RecordColumn
+from rbm_bundle.record_spec import NUM_NUMBERS, TIME_PARTS, WITH_WORDS, ColumnKind, RecordColumn
 
 Value = bool | int | float | Decimal | str | Sequence[str | int] | date | None
 Record = Mapping[str, Value]
@@ -82,7 +82,7 @@ def graph_inputs(columns: Sequence[RecordColumn]) -> dict[str, GraphInput]:
         "missing": GraphInput("float64", gaps),
         "categories": GraphInput("string", categories),
     }
-    texts = [column for column in columns if column.kind in ("text", "tags")]
+    texts = [column for column in columns if column.kind in WITH_WORDS]
     words = {f"words{index}": GraphInput("string", 1) for index, _ in enumerate(texts)}
     return {name: spec for name, spec in inputs.items() if spec.width} | words
 

@@ -4,7 +4,7 @@ Dimension letters: N nodes, F features.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -17,7 +17,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from rbm_bundle.record_spec import NUM_NUMBERS, RecordColumn
+from rbm_bundle.record_spec import NUM_NUMBERS, WITH_WORDS, RecordColumn
 from rbm_bundle.records import (
     SEPARATOR,
     Inputs,
@@ -26,10 +26,9 @@ from rbm_bundle.records import (
     encode_columns,
     read_categories,
     read_numbers,
-    read_words,
 )
 from rbm_training.data.columns import RawColumns
-from rbm_training.data.graph import Integers
+from rbm_training.data.graph import GraphError, Integers
 
 WORDS: Final = f"[^{SEPARATOR}]+"
 """What scikit-learn and the graph take for a word; what is one has been decided before."""
@@ -71,10 +70,12 @@ def _fit(raw: RawColumns, observed_bytes: bytes) -> ColumnFeatures:
         inputs = encode_columns(values, columns)
     except RecordError as error:
         raise raw.error(f"{error.field}[{error.row}] = {error.got}", error.expected) from error
+    _check_words(raw, columns, inputs, observed)
     transformer = ColumnTransformer(_transformers(raw, columns, inputs), sparse_threshold=1.0)
-    transformer.fit(_beside({name: array[observed] for name, array in inputs.items()}))
-    sized = _with_sizes(columns, transformer)
-    return ColumnFeatures(sized, transformer, _transformed(transformer, inputs))
+    fitted = transformer.fit_transform(_beside({name: array[observed] for name, array in inputs.items()}))
+    all_observed = np.array_equal(observed, np.arange(raw.table.num_rows))
+    features = _as_csr(fitted) if all_observed else _transformed(transformer, inputs)
+    return ColumnFeatures(_with_sizes(columns, transformer), transformer, features)
 
 
 def _column(raw: RawColumns, name: str, values: list[Value], observed: Integers) -> RecordColumn:
@@ -90,29 +91,36 @@ def _column(raw: RawColumns, name: str, values: list[Value], observed: Integers)
         fill = tuple(SimpleImputer().fit(numbers).statistics_.tolist())
         return RecordColumn(name=name, kind=kind, num_features=1, fill=fill, has_gaps=has_gaps)
     if kind == "category":
-        found = read_categories(name, values)
-        kept = _frequent(raw, name, ([found[node]] for node in observed))
+        found, config = read_categories(name, values), raw.config
+        counts = Counter(found[node] for node in observed if found[node])
+        kept = [each for each, count in counts.most_common(config.max_terms) if count >= config.min_count]
+        if not kept:
+            raise _too_rare(raw, name, counts)
         return RecordColumn(name=name, kind=kind, num_features=1, names=tuple(sorted(kept)))
-    words = read_words(name, kind, values)
-    _frequent(raw, name, (words[node].split(SEPARATOR) for node in observed))
     return RecordColumn(name=name, kind=kind, num_features=1)
 
 
-def _frequent(raw: RawColumns, name: str, nodes: Iterable[Sequence[str]]) -> list[str]:
-    """The terms of a column that occur in enough nodes, the most frequent first, as many as may count.
+def _check_words(
+    raw: RawColumns, columns: Sequence[RecordColumn], inputs: Inputs, observed: Integers
+) -> None:
+    """Refuse texts and tags without a term that enough observed nodes have."""
+    names = [column.name for column in columns if column.kind in WITH_WORDS]
+    for index, name in enumerate(names):
+        counts: Counter[str] = Counter()
+        for [text] in inputs[f"words{index}"][observed].tolist():
+            counts.update(filter(None, set(text.split(SEPARATOR))))
+            if counts and max(counts[term] for term in text.split(SEPARATOR)) >= raw.config.min_count:
+                break
+        else:
+            raise _too_rare(raw, name, counts)
 
-    Raises:
-        GraphError: there is none.
-    """
-    counts = Counter(term for terms in nodes for term in set(terms) if term)
-    kept = [term for term, count in counts.most_common(raw.config.max_terms) if count >= raw.config.min_count]
-    if not kept:
-        raise raw.error(
-            f"column {name} of {len(counts)} different values or words, none of them in"
-            f" {raw.config.min_count} nodes",
-            f'a lower features.min_count, or {name} = "drop" in [features.columns]',
-        )
-    return kept
+
+def _too_rare(raw: RawColumns, name: str, counts: Counter[str]) -> GraphError:
+    return raw.error(
+        f"column {name} of {len(counts)} different values or words, none of them in"
+        f" {raw.config.min_count} nodes",
+        f'a lower features.min_count, or {name} = "drop" in [features.columns]',
+    )
 
 
 def _transformers(
@@ -122,7 +130,7 @@ def _transformers(
     words: list[Callable[..., Any]] = [
         TfidfVectorizer if column.kind == "text" else CountVectorizer
         for column in columns
-        if column.kind in ("text", "tags")
+        if column.kind in WITH_WORDS
     ]
     made: list[tuple[str, Any, list[int] | int]] = []
     place = 0
@@ -161,9 +169,12 @@ def _with_sizes(columns: Sequence[RecordColumn], fitted: ColumnTransformer) -> t
 
 
 def _transformed(fitted: ColumnTransformer, inputs: Inputs) -> sp.csr_array:
-    features = fitted.transform(_beside(inputs))
-    if not sp.issparse(features):
-        features = np.asarray(features, np.float64)
+    return _as_csr(fitted.transform(_beside(inputs)))
+
+
+def _as_csr(features: Any) -> sp.csr_array:  # noqa: ANN401 - whichever kind scikit-learn gives
+    if isinstance(features, np.ndarray):
+        features = features.astype(np.float64)
     return sp.csr_array(features, dtype=np.float32)
 
 
