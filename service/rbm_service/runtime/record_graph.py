@@ -62,7 +62,8 @@ class RecordGraph:
             if features.shape != expected:
                 raise EngineError(f"expected features of shape {expected}, got {features.shape}")
             with np.errstate(over="ignore"):  # whoever takes them looks whether they are finite
-                yield features.astype(np.float32)
+                rounded = features.astype(np.float32)
+            yield rounded
 
 
 def _open_session(path: Path) -> ort.InferenceSession:
