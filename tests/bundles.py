@@ -18,6 +18,7 @@ from rbm_service.inference.features import graph_inputs
 
 TINY = Path(__file__).parent / "data" / "tiny_bundle"
 SPARSE = TINY.with_name("sparse_bundle")
+RECORDS = TINY.with_name("records_bundle")
 KNOWN_IDS = list(range(100, 200, 5))
 STRING_IDS = [f"node-{node_id}" for node_id in KNOWN_IDS]  # sorts as the numbers do
 
@@ -33,9 +34,12 @@ def repository_of(root: Path, folder: Path = TINY) -> ModelRepository:
 def draft_of(bundle: Bundle) -> BundleDraft:
     """What the bundle was written from."""
     names = {entry.file for entry in bundle.manifest.graphs.values()}
+    if bundle.manifest.records is not None:
+        names.add(bundle.manifest.records.file)
     return BundleDraft(
         manifest=bundle.manifest,
         graphs={name: (bundle.path / name).read_bytes() for name in names},
+        golden_records=bundle.golden_records(),
         nodes=bundle.nodes,
         golden=bundle.golden(),
         model_card=(bundle.path / MODEL_CARD_FILE).read_text(),

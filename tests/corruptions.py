@@ -102,7 +102,7 @@ def _of_the_manifest() -> Iterator[Corruption]:
     yield sealed(
         "a wrong digest", lambda found: found["files"]["positions.npy"].update(sha256="0" * 64), "sha256"
     )
-    yield sealed("a later format", lambda found: found.update(format_version=2), "format_version 2")
+    yield sealed("a later format", lambda found: found.update(format_version=3), "format_version 3")
     yield sealed("an unknown field", lambda found: found.update(run="rm"), "run: Extra inputs")
     yield sealed("a label too few", lambda found: found["labels"].pop(), r"logits .* \(None, 3\), elsewhere")
     yield sealed("no label at all", lambda found: found.pop("labels"), "labels: Field required")

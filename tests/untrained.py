@@ -10,6 +10,7 @@ from rbm_training.config import StudentConfig
 from rbm_training.data.graph import Floats, Graph
 from rbm_training.data.scaling import InputScaling
 from rbm_training.export import ExportRequest, build_node_table, export_bundle
+from rbm_training.export.records_graph import RecordsPart
 from rbm_training.students.expert_layer import ExpertLayer
 from rbm_training.students.kind import build_student, student_kind
 from rbm_training.students.moe import MoELayer
@@ -61,7 +62,9 @@ def _randomise(layer: ExpertLayer, weight_std: float) -> None:
     torch.nn.init.normal_(layer.bias)
 
 
-def write_untrained(folder: Path, student: Student, graph: Graph, positions: Floats) -> Bundle:
+def write_untrained(
+    folder: Path, student: Student, graph: Graph, positions: Floats, records: RecordsPart | None = None
+) -> Bundle:
     """The bundle of a student that has learned nothing about the graph, whose features it caches."""
     third = 1 / 3
     request = ExportRequest(
@@ -90,5 +93,6 @@ def write_untrained(folder: Path, student: Student, graph: Graph, positions: Flo
             config={},
             versions={},
         ),
+        records=records,
     )
     return export_bundle(folder, request)

@@ -88,6 +88,7 @@ def _verify(options: argparse.Namespace) -> None:
     for folder in folders:
         bundle = read_bundle(folder)
         bundle.golden()
+        bundle.golden_records()
         num_files = len(bundle.manifest.files) + 1
         print(f"{folder}: good, {num_files} files, bundle {bundle.manifest.bundle_id[:12]}")
 

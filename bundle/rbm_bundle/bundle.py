@@ -10,9 +10,10 @@ import numpy as np
 from rbm_bundle.errors import BundleError
 from rbm_bundle.folders import incoming_folder, read_small_file, sync_folder, write_synced
 from rbm_bundle.golden import GoldenRows, read_golden
+from rbm_bundle.golden_records import GoldenRecords, read_golden_records
 from rbm_bundle.manifest import MANIFEST_FILE, FileEntry, Manifest, Provider, parse_manifest, seal
 from rbm_bundle.nodes import NodeTable, node_table_arrays, open_node_table
-from rbm_bundle.onnx_file import check_onnx_file
+from rbm_bundle.onnx_file import RECORD_DOMAINS, check_onnx_file
 
 MODEL_CARD_FILE = "MODEL_CARD.md"
 GOLDEN_FILE = "golden.npz"
@@ -47,16 +48,27 @@ class Bundle:
         """
         return read_golden(self.path / self.manifest.golden.file, self.manifest)
 
+    def golden_records(self) -> GoldenRecords | None:
+        """The records with which their graph proves itself; None where the bundle takes no records.
+
+        Raises:
+            BundleError: they are not what the manifest promises.
+        """
+        spec = self.manifest.records
+        return None if spec is None else read_golden_records(self.path / spec.golden_file, spec)
+
 
 @dataclass(frozen=True, slots=True)
 class BundleDraft:
-    """What a bundle is made of, before digests: graphs are file name → serialised ONNX."""
+    """What a bundle is made of, before digests: graphs are file name → serialised ONNX, that of records among
+    them."""
 
     manifest: Manifest
     graphs: dict[str, bytes]
     nodes: NodeTable
     golden: GoldenRows
     model_card: str
+    golden_records: GoldenRecords | None = None
 
 
 def write_bundle(folder: Path, draft: BundleDraft) -> Bundle:
@@ -75,7 +87,9 @@ def write_bundle(folder: Path, draft: BundleDraft) -> Bundle:
             files[name] = FileEntry(size_bytes=len(content), sha256=digest)
         write_synced(incoming / MANIFEST_FILE, seal(draft.manifest.model_copy(update={"files": files})))
         sync_folder(incoming)
-        read_bundle(incoming).golden()
+        written = read_bundle(incoming)
+        written.golden()
+        written.golden_records()
         incoming.rename(folder)
     sync_folder(folder.parent)
     return read_bundle(folder)
@@ -93,6 +107,8 @@ def read_bundle(folder: Path) -> Bundle:
         _check_files(folder, manifest)
         for graph in manifest.graphs.values():
             check_onnx_file(folder / graph.file)
+        if manifest.records is not None:
+            check_onnx_file(folder / manifest.records.file, RECORD_DOMAINS)
     except OSError as error:
         raise BundleError(
             error.filename or folder, f"nothing readable ({error.strerror})", "files of a bundle"
@@ -123,7 +139,10 @@ def _contents(draft: BundleDraft) -> list[tuple[str, bytes]]:
         np.save(buffer, array, allow_pickle=False)
         arrays.append((name, buffer.getvalue()))
     golden = (GOLDEN_FILE, draft.golden.to_bytes())
-    return [*draft.graphs.items(), *arrays, golden, (MODEL_CARD_FILE, draft.model_card.encode())]
+    files = [*draft.graphs.items(), *arrays, golden, (MODEL_CARD_FILE, draft.model_card.encode())]
+    if draft.golden_records is not None and draft.manifest.records is not None:
+        files.append((draft.manifest.records.golden_file, draft.golden_records.to_bytes()))
+    return files
 
 
 def _check_files(folder: Path, manifest: Manifest) -> None:
@@ -134,6 +153,8 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
     if unlisted := sorted(present - listed):
         raise BundleError(folder, f"{', '.join(unlisted)} besides", "only files that the manifest lists")
     named = {graph.file for graph in manifest.graphs.values()} | {manifest.golden.file}
+    if manifest.records is not None:
+        named |= {manifest.records.file, manifest.records.golden_file}
     if undigested := sorted(named - listed):
         raise BundleError(
             folder / MANIFEST_FILE, f"{', '.join(undigested)} without a digest", "a digest for each file"

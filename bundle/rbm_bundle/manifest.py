@@ -13,8 +13,10 @@ from typing import Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rbm_bundle.errors import BundleError
+from rbm_bundle.record_spec import RecordsSpec
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSIONS: Final = (1, 2)
+"""Those that are read; 2 has `records`, and what lacks them is still written as 1."""
 MANIFEST_FILE = "manifest.json"
 UNSEALED = "0" * 64
 NO_EXPERT: Final = -1
@@ -189,13 +191,14 @@ class Provenance(_Record):
 class Manifest(_Record):
     """Everything about a bundle but the arrays. Equations and names follow docs/method.md."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[1, 2] = 1
     name: str = Field(pattern=NAME_PATTERN)
     bundle_id: str = Field(default=UNSEALED, pattern=r"^[0-9a-f]{64}$")
     created_at: str
     labels: tuple[str, ...] = Field(min_length=1)
     graphs: dict[Provider, GraphEntry]
     features: FeatureSpec
+    records: RecordsSpec | None = Field(default=None, exclude_if=lambda records: records is None)
     nodes: NodesSpec
     golden: GoldenSpec
     architecture: Architecture
@@ -213,6 +216,16 @@ class Manifest(_Record):
         C, L, K = len(self.labels), len(self.architecture.num_experts), self.architecture.experts_per_row
         shapes = dict.fromkeys(("logits", "probabilities"), (None, C))
         return _tensors({**shapes, **dict.fromkeys(("experts", "weights", "similarity"), (None, L, K))})
+
+    @model_validator(mode="after")
+    def _records_fit(self) -> Self:
+        if (self.records is not None) != (self.format_version == 2):
+            has = "no records" if self.records is None else "records"
+            raise ValueError(f"{has} in format {self.format_version}; format 2 has them, format 1 has none")
+        F = self.features.num_features
+        if self.records is not None and self.records.num_features != F:
+            raise ValueError(f"records of {self.records.num_features} features, elsewhere {F}")
+        return self
 
     @model_validator(mode="after")
     def _graphs_agree(self) -> Self:
@@ -261,14 +274,15 @@ def parse_manifest(raw: bytes, file: str = MANIFEST_FILE) -> Manifest:
     except (ValueError, RecursionError) as error:
         raise BundleError(file, f"no JSON ({error})", "a manifest") from error
     version = document.get("format_version") if isinstance(document, dict) else None
-    if version != FORMAT_VERSION:
-        raise BundleError(file, f"format_version {reprlib.repr(version)}", f"format_version {FORMAT_VERSION}")
+    if type(version) is not int or version not in FORMAT_VERSIONS:
+        known = " or ".join(map(str, FORMAT_VERSIONS))
+        raise BundleError(file, f"format_version {reprlib.repr(version)}", f"format_version {known}")
     try:
         manifest = Manifest.model_validate_json(raw)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         said = [*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")]
-        raise BundleError(file, ": ".join(said), f"a manifest of format {FORMAT_VERSION}") from error
+        raise BundleError(file, ": ".join(said), f"a manifest of format {version}") from error
     digest = _digest(raw.replace(manifest.bundle_id.encode(), UNSEALED.encode(), 1))
     if digest != manifest.bundle_id:
         raise BundleError(file, f"bytes of digest {digest[:12]}", f"bundle_id {manifest.bundle_id[:12]}")

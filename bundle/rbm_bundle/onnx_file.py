@@ -7,13 +7,16 @@ repeated field, one of an unexpected type, an overlong number) is looked at each
 """
 
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from rbm_bundle.errors import BundleError
 
 ALLOWED_DOMAINS: Final = frozenset({b"", b"ai.onnx"})  # two names of one thing
+# What a graph of records may hold besides: the standard's operators on categories, and one that splits text.
+RECORD_DOMAINS: Final = frozenset({b"ai.onnx.ml", b"com.microsoft"})
+OPERATORS_OF: Final[Mapping[bytes, frozenset[bytes]]] = {b"com.microsoft": frozenset({b"Tokenizer"})}
 MAX_FIELDS: Final = 1_000_000  # of all messages walked; a student has a few thousand
 
 NESTED: Final[Mapping[str, Mapping[int, str]]] = {
@@ -32,6 +35,7 @@ NESTED: Final[Mapping[str, Mapping[int, str]]] = {
 }
 DOMAIN_FIELDS: Final = {"OperatorSetIdProto": 1, "NodeProto": 7, "FunctionProto": 10}
 GRAPH_FIELD: Final = 7  # of the model
+OPERATOR_FIELD, DOMAIN_FIELD = 4, DOMAIN_FIELDS["NodeProto"]  # of a node
 EXTERNAL_DATA_FIELD: Final = 13  # of a tensor: where in which file
 DATA_LOCATION_FIELD: Final = 14  # of a tensor: 0 when it is in this one
 
@@ -63,8 +67,11 @@ class _MalformedError(Exception):
     """Not what protobuf writes."""
 
 
-def check_onnx_file(path: Path) -> None:
+def check_onnx_file(path: Path, more_domains: Collection[bytes] = ()) -> None:
     """Refuse a graph that holds more than operators of the standard and their data.
+
+    Args:
+        more_domains: of operators that are let through as well; of some domains, only those listed here.
 
     Raises:
         BundleError: no ONNX model, operators of another domain, or data outside of the file.
@@ -75,34 +82,52 @@ def check_onnx_file(path: Path) -> None:
         raise BundleError(path, "an empty file", "an ONNX model")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         try:
-            _walk(path, content)
+            _walk(path, content, ALLOWED_DOMAINS | frozenset(more_domains))
         except _MalformedError as error:
             raise BundleError(path, str(error), "an ONNX model") from error
 
 
-def _walk(path: Path, content: mmap.mmap) -> None:
+def _walk(path: Path, content: mmap.mmap, domains: Collection[bytes]) -> None:
     spans = [_Span("ModelProto", 0, len(content))]
     num_fields = num_graphs = 0
     while spans:
         span = spans.pop()
         nested = NESTED[span.message]
+        if span.message == "NodeProto" and domains != ALLOWED_DOMAINS:
+            _check_operator(path, content, span)
         for field in _fields(content, span.start, span.end):
             num_fields += 1
             if num_fields > MAX_FIELDS:
                 raise _MalformedError(f"more than {MAX_FIELDS} fields")
             if field.number in nested:
                 spans.append(_Span(nested[field.number], *_bytes_of(field)))
-            _check_field(path, content, span.message, field)
+            _check_field(path, content, span.message, field, domains)
             num_graphs += (span.message, field.number) == ("ModelProto", GRAPH_FIELD)
     if not num_graphs:
         raise _MalformedError("no graph")
 
 
-def _check_field(path: Path, content: mmap.mmap, message: str, field: _Field) -> None:
+def _check_operator(path: Path, content: mmap.mmap, node: _Span) -> None:
+    """Refuse a node of a domain of which only some operators are let through, unless it is one of these."""
+    found: dict[int, set[bytes]] = {OPERATOR_FIELD: set(), DOMAIN_FIELD: set()}
+    for field in _fields(content, node.start, node.end):
+        if field.number in found:
+            start, end = _bytes_of(field)
+            found[field.number].add(content[start:end])
+    for domain in found[DOMAIN_FIELD] & OPERATORS_OF.keys():
+        if unknown := sorted(found[OPERATOR_FIELD] - OPERATORS_OF[domain]):
+            wanted = ", ".join(sorted(name.decode() for name in OPERATORS_OF[domain]))
+            shown = unknown[0][:100].decode(errors="replace")
+            raise BundleError(path, f"the operator {shown!r} of {domain.decode()}", f"{wanted} alone")
+
+
+def _check_field(
+    path: Path, content: mmap.mmap, message: str, field: _Field, domains: Collection[bytes]
+) -> None:
     if field.number == DOMAIN_FIELDS.get(message):
         start, end = _bytes_of(field)
         domain = content[start:end]
-        if domain not in ALLOWED_DOMAINS:
+        if domain not in domains:
             shown = domain[:100].decode(errors="replace")
             raise BundleError(path, f"operators of the domain {shown!r}", "operators of ONNX itself")
     elif message == "TensorProto" and (

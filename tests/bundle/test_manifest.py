@@ -18,8 +18,8 @@ def test_a_sealed_manifest_reads_back_as_it_was(raw):
 
 
 def test_another_format_is_refused_and_says_which_is_read(raw):
-    document = json.loads(raw) | {"format_version": 2}
-    with pytest.raises(BundleError, match="expected format_version 1, got format_version 2"):
+    document = json.loads(raw) | {"format_version": 3}
+    with pytest.raises(BundleError, match="expected format_version 1 or 2, got format_version 3"):
         parse_manifest(json.dumps(document).encode())
 
 

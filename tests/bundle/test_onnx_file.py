@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from rbm_bundle.bundle import read_bundle
 from rbm_bundle.errors import BundleError
-from rbm_bundle.onnx_file import check_onnx_file
+from rbm_bundle.onnx_file import RECORD_DOMAINS, check_onnx_file
 from tests.bundles import TINY, with_cpu_graph
 
 GRAPHS = sorted((Path(__file__).parents[1] / "data").glob("*/*.onnx"))
@@ -108,7 +108,7 @@ def refused(tmp_path):
 
 @pytest.mark.parametrize("path", GRAPHS, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_what_the_exporter_writes_is_let_through(path):
-    check_onnx_file(path)
+    check_onnx_file(path, RECORD_DOMAINS if path.name == "records.onnx" else ())
 
 
 def test_a_graph_with_every_harmless_part_is_let_through(tmp_path):
@@ -225,3 +225,27 @@ def test_another_format_than_onnx_is_refused_by_its_name(tmp_path):
 def test_a_bundle_with_a_foreign_operator_is_not_even_opened(tmp_path):
     with pytest.raises(BundleError, match=r"com\.example"):
         with_cpu_graph(read_bundle(TINY), tmp_path / "bundle", model(graph(FOREIGN)).SerializeToString())
+
+
+def test_a_graph_of_records_may_split_text_and_look_up_categories_and_no_more(tmp_path):
+    path = tmp_path / "records.onnx"
+    splits = helper.make_node("Tokenizer", ["x"], ["y"], domain="com.microsoft")
+    encodes = helper.make_node("OneHotEncoder", ["y"], ["z"], domain="ai.onnx.ml")
+    path.write_bytes(model(graph(splits, encodes)).SerializeToString())
+    check_onnx_file(path, RECORD_DOMAINS)
+    with pytest.raises(BundleError, match="operators of the domain"):
+        check_onnx_file(path)
+    for other in (FOREIGN, helper.make_node("Attention", ["x"], ["y"], domain="com.microsoft")):
+        path.write_bytes(model(graph(splits, with_branch(graph(other)))).SerializeToString())
+        with pytest.raises(BundleError, match=r"'com\.example'|expected Tokenizer alone, got .* 'Attention'"):
+            check_onnx_file(path, RECORD_DOMAINS)
+
+
+def test_an_operator_with_two_names_is_looked_at_by_both(tmp_path):
+    path = tmp_path / "records.onnx"
+    node = helper.make_node("Tokenizer", ["x"], ["y"], domain="com.microsoft").SerializeToString()
+    twice = node + b"\x22\x09Attention"  # field 4 of the node, once more
+    inner = b"\x0a" + bytes([len(twice)]) + twice
+    path.write_bytes(b"\x3a" + bytes([len(inner)]) + inner)
+    with pytest.raises(BundleError, match="Attention"):
+        check_onnx_file(path, RECORD_DOMAINS)

@@ -19,7 +19,7 @@ def test_the_openapi_document_describes_classify(client):
     request = operation["requestBody"]["content"]["application/json"]["schema"]
     assert request == {"$ref": "#/components/schemas/ClassifyRequest"}
     assert set(schemas["ClassifyRequest"]["properties"]) == {
-        *("node_ids", "features", "neighbors", "positions", "model", "version"),
+        *("node_ids", "features", "records", "neighbors", "positions", "model", "version"),
         *("top_k", "explain", "return_probabilities", "min_confidence", "timeout_seconds"),
     }
     assert schemas["ClassifyRequest"]["additionalProperties"] is False

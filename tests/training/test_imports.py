@@ -6,7 +6,7 @@ from tests.training.benchmark.conftest import COMPARISON
 from tests.training.objects import SMALL_EXPERIMENT
 
 HEAVY = (
-    *("torch", "torch_geometric", "onnx", "onnxruntime", "sklearn", "scipy", "gensim", "optuna"),
+    *("torch", "torch_geometric", "onnx", "onnxruntime", "sklearn", "skl2onnx", "scipy", "gensim", "optuna"),
     *("pandas", "pyarrow", "matplotlib"),
 )
 PROGRAM = f"""

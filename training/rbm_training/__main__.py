@@ -192,7 +192,7 @@ def _datasets(options: argparse.Namespace) -> None:
     from rbm_training.data.loading import load_dataset
     from rbm_training.preflight import dataset_table, split_table
 
-    dataset = load_dataset(config.dataset)
+    dataset = load_dataset(config.dataset, config.features)
     Console().print(dataset_table(config, dataset), split_table(config, dataset, config.seeds[:1]), sep="\n")
 
 

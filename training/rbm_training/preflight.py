@@ -8,6 +8,8 @@ from rich.text import Text
 
 from rbm_training.config import ExperimentConfig, TeacherConfig
 from rbm_training.config.methods import baseline_experiments
+from rbm_training.config.registry import AUTO, auto_students
+from rbm_training.config.teacher import CANDIDATES
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.loading import load_dataset
 from rbm_training.distillation.preconditions import check
@@ -20,7 +22,7 @@ def load_checked(config: ExperimentConfig) -> Dataset:
         GraphError: the dataset is malformed, or does not fit the experiment.
         ConfigError: a baseline that cannot be.
     """
-    dataset = load_dataset(config.dataset)
+    dataset = load_dataset(config.dataset, config.features)
     check(config, dataset)
     baseline_experiments(config)
     return dataset
@@ -31,6 +33,8 @@ def dataset_table(config: ExperimentConfig, dataset: Dataset) -> Table:
     table = Table(title=Text(f"{dataset.graph.name}, {config.dataset.setting}"), show_header=False)
     for title, told in dataset.statistics.lines():
         table.add_row(title, Text(told))
+    for name, kind in dataset.kinds_of_columns(dataset.task(config.dataset, config.seeds[0])).items():
+        table.add_row(f"column {name}", Text(kind))
     table.add_row("names of the classes", Text(", ".join(dataset.graph.class_names)))
     return table
 
@@ -51,7 +55,11 @@ def split_table(config: ExperimentConfig, dataset: Dataset, seeds: Sequence[int]
 def needs_table(config: ExperimentConfig, dataset: Dataset) -> Table:
     """What a run would train, on how many threads, and how large its arrays are."""
     graph, teacher = dataset.graph, config.teacher
-    trained = len(config.seeds) * teacher.members if isinstance(teacher, TeacherConfig) else 0
+    trained = 0
+    if isinstance(teacher, TeacherConfig):
+        trained = len(config.seeds) * (len(CANDIDATES) if teacher.kind == AUTO else teacher.members)
+    num_kinds = len(auto_students()) if config.student.kind == AUTO else 1
+    students = len(config.seeds) * num_kinds
     baselines = "".join(f", {name} beside it" for name in config.report.baselines)
     values = 4 if isinstance(graph.features, np.ndarray) else 8  # bytes, of sparse ones with their columns
     sizes = {
@@ -61,7 +69,7 @@ def needs_table(config: ExperimentConfig, dataset: Dataset) -> Table:
         "a hidden layer of the student": 4 * graph.num_nodes * config.student.hidden,
     }
     table = Table(title="what a run needs", show_header=False)
-    table.add_row("trainings", f"{trained:,} of a teacher, {len(config.seeds):,} of the student{baselines}")
+    table.add_row("trainings", f"{trained:,} of a teacher, {students:,} of a student{baselines}")
     table.add_row("threads", f"{config.threads_for(graph.num_values)}")
     table.add_row("arrays", ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in sizes.items()))
     return table

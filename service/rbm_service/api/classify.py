@@ -3,6 +3,7 @@
 The route comes first, then how its body is read: a short one at once, a long one piece by piece.
 """
 
+import re
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -17,6 +18,7 @@ from rbm_bundle.nodes import MAX_MAGNITUDE
 from rbm_service.api.dependencies import APP_STATE, AppState, PlainRoute
 from rbm_service.api.inference import (
     MAX_BYTES_ON_LOOP,
+    MAX_RECORD_BYTES_ON_LOOP,
     MAX_VALUES_ON_LOOP,
     compute,
     count_failure,
@@ -49,6 +51,8 @@ SMALLEST_BODIES: Final = {
     "indices": b'{"features":{"indptr":[0],"indices":[%b]}}',
     "values": b'{"features":{"indptr":[0],"indices":[],"values":[%b]}}',
 }
+OTHER_OBJECTS: Final = 2  # of a body: itself, and sparse features
+STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
 NO_OPTIONS: Final = ClassifyRequest()
 MATRICES: Final = ("features", "positions")
 CSR_PARTS: Final = ("indptr", "indices", "values")
@@ -82,6 +86,7 @@ async def classify(request: Request) -> Response:
             options, query = await offload(partial(read_long, raw, app_state.settings.max_request_rows))
         else:
             options, query = read_short(raw)
+            is_long = query.records is not None and len(raw) > MAX_RECORD_BYTES_ON_LOOP
         with app_state.models.lease(options.model, options.version) as model:  # of one version alone
             labels = model.bundle.manifest.labels
             if options.top_k > len(labels):
@@ -137,6 +142,8 @@ def read_long(raw: RawBody, max_rows: int) -> tuple[ClassifyRequest, NodeQuery]:
         least = least_number_of_items(rest, f'"{key}"'.encode())
         if least > most:
             raise InvalidRequestError.mismatch(key, expected=f"at most {most} ids", got=f"{least} or more")
+    if rest.count(b"{") > max_rows + OTHER_OBJECTS:  # or they would be read before they are counted
+        check_num_rows("records", STRING.sub(b"", rest).count(b"{") - OTHER_OBJECTS, max_rows)
     options = parse_rest(rest, raw, ClassifyRequest)
     query = query_of(options)
     for key in MATRICES:
@@ -155,8 +162,8 @@ def query_of(options: ClassifyRequest) -> NodeQuery:
     features = options.features
     if isinstance(features, SparseFeatures):
         rows = CsrRows(features.indptr, features.indices, features.values)
-        return NodeQuery(options.node_ids, rows, options.neighbors, options.positions)
-    return NodeQuery(options.node_ids, features, options.neighbors, options.positions)
+        return NodeQuery(options.node_ids, rows, options.neighbors, options.positions, options.records)
+    return NodeQuery(options.node_ids, features, options.neighbors, options.positions, options.records)
 
 
 def _read(key: str, text: RawBody) -> Any:  # noqa: ANN401 - of the type that the column takes

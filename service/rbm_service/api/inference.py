@@ -26,6 +26,7 @@ from rbm_service.web.request_context import RequestContext
 # Longer bodies are read in a thread. One of 64 kB takes a millisecond, for which a thread may keep the
 # interpreter to itself anyway: for shorter ones, a thread would gain the others nothing.
 MAX_BYTES_ON_LOOP: Final = 64 * 1024
+MAX_RECORD_BYTES_ON_LOOP: Final = 4096  # of a body with records: words take longer than numbers
 TURN_SECONDS: Final = 0.0005  # that whoever asks for the interpreter waits while long work is done
 MAX_VALUES_ON_LOOP: Final = 8192  # names and numbers of an answer: written out in a few milliseconds
 SERVER_TIMING: Final = ", ".join(f"{name};dur=%.3f" for name in (*STAGES, "total"))
@@ -102,9 +103,9 @@ async def compute(
     most = app_state.settings.max_request_rows
     try:
         if is_long:
-            rows = await offload(partial(encode, query, model.bundle, most))
+            rows = await offload(partial(encode, query, model.bundle, most, model.engine.records))
         else:
-            rows = encode(query, model.bundle, most)
+            rows = encode(query, model.bundle, most, model.engine.records)
     except UnknownNodeError as error:
         model.metrics.positions["missing"].inc(error.num_unknown)
         raise

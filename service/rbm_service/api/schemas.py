@@ -3,11 +3,12 @@
 Dimension letters: B rows, F features, P position width, C classes, L layers, K experts per row.
 """
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from rbm_bundle.manifest import Architecture, FeatureSpec, Metrics, NodesSpec, Provider
+from rbm_bundle.record_spec import RecordsSpec
 from rbm_service.inference.preprocessing import PositionSource
 
 T = TypeVar("T")
@@ -16,6 +17,20 @@ NodeId = int | str
 # One error says enough: a million wrong numbers are not answered with a million errors.
 Many = Annotated[list[T], Field(fail_fast=True)]
 Size = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+# Of whatever kind its field is: the model's own description says more than a schema for all models can.
+Value = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": ["string", "number", "boolean", "null"]},
+                {"type": "array", "items": {"type": ["string", "integer"]}},
+            ]
+        }
+    ),
+]
 
 
 class Body(BaseModel):
@@ -44,6 +59,9 @@ class ClassifyRequest(Body):
     features: Many[Many[float]] | SparseFeatures | None = None
     """[B][F] raw node features, or the same in compressed sparse rows; every model takes both forms.
     Optional when the model caches them for all of these ids."""
+    records: Many[dict[str, Value]] | None = None
+    """[B] raw records in place of features, for models that take them: `records.columns` of `/info` lists
+    their fields. A field that is left out, or null, is a missing value."""
     neighbors: Many[Many[NodeId] | None] | None = None
     """[B] ids of each node's neighbours: its position is the mean of theirs, unknown ones left out. With null
     instead of a list, the position is looked up by the node's own id."""
@@ -183,6 +201,9 @@ class Info(Body):
     created_at: str = Field(description="When the bundle was written")
     labels: tuple[str, ...] = Field(description="[C] labels of the classes, in the order of their indices")
     features: FeatureSpec = Field(description="The features that the model takes")
+    records: RecordsSpec | None = Field(
+        default=None, description="The records that the model takes in place of features, if it does"
+    )
     nodes: NodesSpec = Field(description="The nodes that the model knows")
     architecture: Architecture = Field(description="The network")
     metrics: Metrics = Field(description="How accurate the model was when it was trained")

@@ -5,7 +5,8 @@ Everything a caller can get wrong is refused here, before its rows share a batch
 Dimension letters: B rows, F features, P position width, S non-zeros of the longest row.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Final, Literal
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from rbm_bundle import Bundle, NodeTable
 from rbm_bundle.features import CsrFeatures
 from rbm_bundle.nodes import UNKNOWN, Floats, Integers, NodeId, mean_of_known_neighbors
+from rbm_bundle.records import Record
 from rbm_service.errors import InvalidRequestError, UnknownNodeError
 from rbm_service.inference.features import (
     CsrRows,
@@ -25,12 +27,14 @@ from rbm_service.inference.features import (
     graph_inputs,
     read_matrix,
 )
+from rbm_service.inference.records import read_records
+from rbm_service.runtime.record_graph import RecordGraph
 from rbm_service.runtime.tensors import Tensors
 
 PositionSource = Literal["cached", "neighbors", "supplied", "default"]
 TableRows = list[int] | Integers
 
-COLUMNS: Final = ("node_ids", "features", "neighbors", "positions")
+COLUMNS: Final = ("node_ids", "features", "neighbors", "positions", "records")
 MAX_NEIGHBORS: Final = 65_536  # neighbour ids in one request: each costs a lookup and a gathered position
 
 
@@ -42,6 +46,7 @@ class NodeQuery:
     features: Matrix | CsrRows | PaddedPair | None = None
     neighbors: list[list[NodeId] | None] | None = None
     positions: Matrix | None = None
+    records: Sequence[Record] | None = None
 
 
 @dataclass(slots=True)
@@ -76,14 +81,24 @@ def check_num_rows(column: str, num_rows: int, max_rows: int) -> None:
         raise InvalidRequestError.mismatch(column, expected=f"1 to {max_rows} rows", got=num_rows)
 
 
-def encode(query: NodeQuery, bundle: Bundle, max_rows: int) -> RequestRows:
+def encode(
+    query: NodeQuery, bundle: Bundle, max_rows: int, records: RecordGraph | None = None
+) -> RequestRows:
     """Check a query, and find the rows of the bundle that it means.
+
+    Args:
+        records: what makes features of records, for bundles that take them.
 
     Raises:
         InvalidRequestError: lengths, widths, ids or numbers that do not fit the bundle.
         UnknownNodeError: ids without a position, and nothing to compute one from.
     """
     B, nodes = _num_rows(query, max_rows), bundle.nodes
+    if query.records is not None:
+        if query.features is not None:
+            raise InvalidRequestError("give features or records, not both")
+        features = read_records(query.records, records, bundle.manifest.features.form)
+        query = replace(query, features=features, records=None)
     table_rows: TableRows
     if query.node_ids is None:
         table_rows, unknown = [UNKNOWN] * B, [*range(B)]
@@ -101,7 +116,7 @@ def encode(query: NodeQuery, bundle: Bundle, max_rows: int) -> RequestRows:
 
 def _num_rows(query: NodeQuery, max_rows: int) -> int:
     """B, the length of every column that there is."""
-    columns = (query.node_ids, query.features, query.neighbors, query.positions)
+    columns = (query.node_ids, query.features, query.neighbors, query.positions, query.records)
     lengths = [len(column) for column in columns if column is not None]
     if not lengths:
         raise InvalidRequestError(f"give at least one of {', '.join(COLUMNS)}")
@@ -174,9 +189,11 @@ def _features(
     elif query.features is not None:
         features = query.features.read(spec.num_features)
     elif cached is None:
-        raise InvalidRequestError.at("features", msg="required: this model caches no node features")
+        raise InvalidRequestError.at(
+            "features", msg=f"{_required(bundle)}: this model caches no node features"
+        )
     elif unknown:
-        msg = f"required: no cached node features for {_listed(unknown)}"
+        msg = f"{_required(bundle)}: no cached node features for {_listed(unknown)}"
         raise InvalidRequestError.at("features", msg=msg)
     elif spec.form == "dense":
         return {}, 0
@@ -189,6 +206,10 @@ def _features(
     lengths = np.count_nonzero(features, 1) if isinstance(features, np.ndarray) else features.lengths
     width = check_lengths(lengths, bundle.manifest)  # before they are padded
     return graph_inputs(features, "sparse"), width
+
+
+def _required(bundle: Bundle) -> str:
+    return "required" if bundle.manifest.records is None else "these or records are required"
 
 
 def _listed(rows: list[int]) -> str:

@@ -20,6 +20,7 @@ from rbm_bundle import Bundle, BundleError
 from rbm_bundle.golden import check_parity, measure_parity
 from rbm_bundle.manifest import Provider, TensorSpec
 from rbm_service.errors import EngineError
+from rbm_service.runtime.record_graph import RecordGraph
 from rbm_service.runtime.runners import BucketRunner, Runner
 from rbm_service.runtime.shapes import BatchShape, blank, plain_shapes
 from rbm_service.runtime.tensors import ALWAYS, Tensors
@@ -55,7 +56,7 @@ FATAL_ONLY: Final = 4  # what goes wrong is raised with a reason; the runtime's 
 
 
 class Engine:
-    """A session over a bundle's graph for one device.
+    """A session over a bundle's graph for one device, and over its graph of records, where it has one.
 
     Args:
         gpu_memory_limit_bytes: most memory the CUDA provider's arena may take; unset, no limit.
@@ -64,6 +65,7 @@ class Engine:
         provider: the execution provider that really runs the graph.
         may_wait: whether a run may wait for a device, perhaps for ever.
         runner: what splits the rows of a run into passes, and tells of each.
+        records: what makes features of records; None where the bundle takes none.
 
     Raises:
         BundleError: the graph cannot be read, or is not what the manifest says.
@@ -88,10 +90,12 @@ class Engine:
         self.runner = TARGETS[device].runner(session, self._manifest, self._entry)
         self.run = self.runner.run  # see `Runner.run`
         self.provider = str(session.get_providers()[0])
+        spec = bundle.manifest.records
+        self.records = None if spec is None else RecordGraph(bundle, spec)
         self.may_wait = self.provider != TARGETS["cpu"].provider
 
     def self_test(self, bundle: Bundle) -> None:
-        """Reproduce the golden rows on the provider in use.
+        """Reproduce the golden rows on the provider in use, and the golden records.
 
         Raises:
             BundleError: the outputs are not within the manifest's tolerances.
@@ -99,6 +103,8 @@ class Engine:
         spec, golden = bundle.manifest.golden, bundle.golden()
         outputs = self.run(golden.inputs, ("logits", "probabilities", "experts"), is_counted=False)
         check_parity(measure_parity(golden, outputs, spec.routing_margin), spec, self._path)
+        if self.records is not None:
+            self.records.self_test(bundle)
 
     def warm_up(self, max_rows: int) -> None:
         """Run every power-of-two batch up to `max_rows`, largest first so that memory is claimed once.

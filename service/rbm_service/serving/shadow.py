@@ -73,7 +73,8 @@ class Shadow:
             if self._closed:
                 return
             started, own_labels = time.perf_counter(), self._bundle.manifest.labels
-            rows = encode(query, self._bundle, self._max_rows)  # its bundle may know other nodes and features
+            # Its bundle may know other nodes, features and fields of records.
+            rows = encode(query, self._bundle, self._max_rows, self._engine.records)
             outputs = self._engine.run(self._gather.inputs_of([rows]), ("probabilities",))
             found = [own_labels[index] for index in outputs["probabilities"].argmax(axis=1).tolist()]
             if not self._closed:

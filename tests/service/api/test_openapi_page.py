@@ -11,7 +11,7 @@ from rbm_service.api.schemas import ClassifyRequest, Prediction
 from rbm_service.errors import ServiceError
 
 PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
-EXAMPLES = re.findall(r"```sh\n(curl .*?)```\n\n```json\n(.*?)```", PAGE, re.DOTALL)
+EXAMPLES = re.findall(r"```sh\n(curl [^`]*)```\n\n```json\n(.*?)```", PAGE, re.DOTALL)
 
 
 def cut(value):

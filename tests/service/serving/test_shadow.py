@@ -5,9 +5,11 @@ from types import SimpleNamespace
 import pytest
 from structlog.testing import capture_logs
 
-from rbm_bundle import ShadowSpec
+from rbm_bundle import ShadowSpec, read_bundle
 from rbm_service.inference.preprocessing import NodeQuery
+from rbm_service.runtime.engine import Engine
 from rbm_service.serving.shadow import MAX_WAITING, Shadow
+from tests.bundles import RECORDS
 from tests.gates import Gate
 from tests.servers import wait_until
 
@@ -54,6 +56,15 @@ def test_rows_are_counted_by_whether_both_versions_say_the_same(shadow_of, engin
     assert value("rbm_shadow_duration_seconds_count", both) == 2
 
 
+def test_records_are_read_as_the_shadow_reads_them(metrics):
+    bundle = read_bundle(RECORDS)
+    shadow = Shadow("records", ShadowSpec(2, 1.0), bundle, Engine(bundle, "cpu", 1), metrics, 1024)
+    follow(shadow, (NodeQuery([3], records=[{"title": "cell"}]), ["art"], 1))
+    scored = {"model_name": "records", "shadow_version": "2", "outcome": "scored"}
+    assert metrics.registry.get_sample_value("rbm_shadow_requests_total", scored) == 1
+    shadow.close()
+
+
 def test_a_request_that_the_shadow_cannot_answer_is_counted_and_told(shadow_of, engine, metrics):
     with capture_logs() as lines:
         follow(shadow_of(engine), (NodeQuery([7]), ["red"], 1), (NodeQuery(IDS), ["red"] * 3, 1))
@@ -66,7 +77,7 @@ def test_a_request_that_the_shadow_cannot_answer_is_counted_and_told(shadow_of, 
 
 def test_a_request_beyond_the_queue_is_dropped_and_counted(shadow_of, engine, metrics):
     gate = Gate(engine.run)
-    shadow = shadow_of(SimpleNamespace(run=gate))
+    shadow = shadow_of(SimpleNamespace(run=gate, records=None))
     for _ in range(MAX_WAITING + 3):
         asyncio.run(shadow.follow(NodeQuery(IDS), ["red"] * 3, 1))
     gate.opened.set()
@@ -90,7 +101,7 @@ def test_a_closed_shadow_lets_go_of_what_waits_takes_nothing_more_and_counts_not
     shadow_of, engine, metrics
 ):
     gate = Gate(engine.run)
-    shadow = shadow_of(SimpleNamespace(run=gate))
+    shadow = shadow_of(SimpleNamespace(run=gate, records=None))
     for _ in range(3):
         asyncio.run(shadow.follow(NodeQuery(IDS), ["red"] * 3, 1))
     assert gate.entered.wait(30)

@@ -47,7 +47,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_one_beside_it(document, mess
     ("document", "meant"),
     [
         ({"distill": {"dropout": 0.1}}, '"teacher.dropout" or "student.dropout"'),
-        ({"temperature": 2}, '"distill.temperature"'),
+        ({"gram": 2}, '"distill.gram"'),
         ({"student": {"num_threads": 2}}, '"num_threads"'),
         ({"distill": {"epochs": 9}}, '"max_epochs" or "positions.epochs"'),
     ],

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from rbm_training.config import TeacherConfig
+from rbm_training.config.teacher import CANDIDATES
 from rbm_training.data.scaling import InputScaling
 from rbm_training.data.sparse_rows import as_array, rows_of
 from rbm_training.evaluation.feature_baseline import fit_baseline
 from rbm_training.evaluation.metrics import accuracy
 from rbm_training.runtime.checkpoint import Checkpoint
 from rbm_training.teachers import train_teacher
-from rbm_training.teachers.selection import CANDIDATES
 from tests.training.objects import CPU
 
 

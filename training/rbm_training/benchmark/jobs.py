@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rbm_training.benchmark.plan import PlannedRun
 from rbm_training.benchmark.records import RunLine
-from rbm_training.config import DatasetConfig, ExperimentConfig
+from rbm_training.config import DatasetConfig, ExperimentConfig, FeaturesConfig
 from rbm_training.config.registry import import_plugins
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.loading import load_dataset
@@ -75,11 +75,11 @@ def run_student(run: PlannedRun, cache: Path, commit: str | None) -> RunLine:
 
 def _training_data(experiment: ExperimentConfig, cache: Path) -> TrainingData:
     import_plugins(experiment.plugins)  # a process of the pool has not read the experiment
-    dataset = _load(experiment.dataset)
+    dataset = _load(experiment.dataset, experiment.features.model_dump_json())
     check_scaling(experiment, dataset.graph)
     return prepare_training_data(experiment, dataset, experiment.seeds[0], RunLog(None), ArtifactStore(cache))
 
 
 @lru_cache(maxsize=2)
-def _load(config: DatasetConfig) -> Dataset:
-    return load_dataset(config)
+def _load(config: DatasetConfig, features: str) -> Dataset:
+    return load_dataset(config, FeaturesConfig.model_validate_json(features))

@@ -4,6 +4,7 @@ from rbm_training.config.base import ConfigError
 from rbm_training.config.dataset import DatasetConfig, ScalingConfig
 from rbm_training.config.distill import DistillConfig
 from rbm_training.config.experiment import ExperimentConfig, ExportConfig
+from rbm_training.config.features import FeaturesConfig
 from rbm_training.config.loading import load_config
 from rbm_training.config.positions import PositionsConfig
 from rbm_training.config.student import RoutingConfig, StudentConfig
@@ -16,6 +17,7 @@ __all__ = [
     "DistillConfig",
     "ExperimentConfig",
     "ExportConfig",
+    "FeaturesConfig",
     "PositionsConfig",
     "PrecomputedTeacherConfig",
     "RoutingConfig",

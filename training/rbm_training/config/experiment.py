@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from rbm_training.config.base import Count, FrozenConfig, MethodName, Name, Renamed, Seed, merged
 from rbm_training.config.dataset import DatasetConfig, ScalingConfig
 from rbm_training.config.distill import DistillConfig
+from rbm_training.config.features import FeaturesConfig
 from rbm_training.config.positions import PositionsConfig
 from rbm_training.config.registry import AUTO, import_plugins
 from rbm_training.config.student import RoutingConfig, StudentConfig
@@ -76,6 +77,7 @@ class ExperimentConfig(FrozenConfig):
     """`released`: train as the paper's released code does where that changes results (docs/method.md, "What
     the released code does otherwise"); to compare with, not to use."""
     dataset: DatasetConfig = DatasetConfig()
+    features: FeaturesConfig = FeaturesConfig()
     scaling: ScalingConfig = ScalingConfig()
     teacher: AnyTeacherConfig = TeacherConfig()
     """`kind = "sage"`, the default, `"gcn"`, `"gat"` and `"appnp"` train one; `kind = "precomputed"` reads

@@ -1,8 +1,8 @@
 """Who the student learns from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
@@ -17,6 +17,22 @@ _READ_BY = {
 
 def _known_kind(kind: str) -> str:
     return TEACHERS.known(kind, AUTO, PRECOMPUTED)
+
+
+MUCH, LITTLE = 5e-4, 1e-5  # weight decay
+# The most different ones come first: a graph too large for all of them is taught by these.
+CANDIDATES: Final[Sequence[Mapping[str, Any]]] = (
+    {"kind": "sign", "weight_decay": LITTLE},
+    {"kind": "gcn", "weight_decay": MUCH},
+    {"kind": "mlp", "weight_decay": LITTLE},
+    {"kind": "sage", "weight_decay": LITTLE},
+    {"kind": "sign", "weight_decay": MUCH},
+    {"kind": "appnp", "weight_decay": MUCH},
+    {"kind": "gcn", "weight_decay": LITTLE},
+    {"kind": "sage", "weight_decay": MUCH},
+    {"kind": "appnp", "weight_decay": LITTLE},
+    {"kind": "gat", "weight_decay": MUCH},
+)
 
 
 class TeacherConfig(FrozenConfig):

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from rbm_training.config import DatasetConfig
+from rbm_training.data.column_features import fit_columns
+from rbm_training.data.columns import RawColumns
 from rbm_training.data.graph import Graph, Integers, Task, make_task
 from rbm_training.data.graph_statistics import GraphStatistics, Source, graph_statistics
 from rbm_training.data.splits import PublishedSplit, draw_split, published_split
@@ -19,24 +21,47 @@ class Dataset:
     """A graph and, if there is one, the split published with it.
 
     Shapes: kept (S,) bool, which of the source's S nodes the graph has, in their order; None for all.
+
+    Attributes:
+        source: what is known of where it was read.
+        columns: what the features were made of, where nodes came with columns that are no plain numbers.
     """
 
     graph: Graph
     published: PublishedSplit | None = None
     kept: npt.NDArray[np.bool_] | None = None
     source: Source | None = None
+    columns: RawColumns | None = None
 
     def task(self, config: DatasetConfig, seed: int) -> Task:
-        """The run's view for a seed: the published split, or one drawn with the seed.
+        """The run's view for a seed: the published split, or one drawn with the seed. Features of raw columns
+        are made anew where nodes are held out, so that nothing is fitted to these.
 
         Raises:
-            GraphError: a class has too few labels, or the published masks do not fit the setting.
+            GraphError: a class has too few labels, the published masks do not fit the setting, or a column
+                says nothing about the observed nodes.
         """
         if self.published is not None:
             split = published_split(self.graph, self.published, config, seed)
         else:
             split = draw_split(self.graph, config, seed)
-        return make_task(self.graph, split)
+        task = make_task(self.graph, split)
+        if self.columns is None or len(task.observed_nodes) == self.graph.num_nodes:
+            return task
+        return make_task(self._with_features_of(self.columns, task.observed_nodes), split)
+
+    def kinds_of_columns(self, task: Task) -> dict[str, str]:
+        """What each raw column is taken for, in words; nothing where features came as numbers."""
+        if self.columns is None:
+            return {}
+        fitted = fit_columns(self.columns, task.observed_nodes)
+        return {each.name: f"{each.kind}, {each.num_features} features" for each in fitted.columns}
+
+    def _with_features_of(self, columns: RawColumns, observed: Integers) -> Graph:
+        """The graph with features that only observed nodes have shaped, in the form that it has."""
+        features = fit_columns(columns, observed).features
+        dense = isinstance(self.graph.features, np.ndarray)
+        return replace(self.graph, features=features.toarray() if dense else features)
 
     @property
     def source_rows(self) -> Integers:
@@ -69,7 +94,7 @@ class Dataset:
         parts += [features.indices.astype(np.int64), features.data]
         if self.published is not None:
             parts += [self.published.train, self.published.val, self.published.test]
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(b"" if self.columns is None else self.columns.sha256.encode())
         for part in parts:
             digest.update(f"{part.dtype.kind}{part.shape}".encode())
             digest.update(np.ascontiguousarray(part).tobytes())

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from rbm_training.config import DatasetConfig
+from rbm_training.config import DatasetConfig, FeaturesConfig
+from rbm_training.data.columns import from_bytes
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.edges import EdgeCounts
 from rbm_training.data.graph import Features, Graph
@@ -56,6 +57,10 @@ def as_artifact(dataset: Dataset) -> Artifact:
         arrays |= {f"published_{name}": getattr(dataset.published, name) for name in MASKS}
     if dataset.kept is not None:
         arrays["kept"] = dataset.kept
+    said = None
+    if dataset.columns is not None:
+        arrays["columns"] = np.frombuffer(dataset.columns.to_bytes(), np.uint8)
+        said = dataset.columns.config.model_dump(mode="json")
     return Artifact(
         arrays,
         {
@@ -63,6 +68,7 @@ def as_artifact(dataset: Dataset) -> Artifact:
             "name": graph.name,
             "class_names": list(graph.class_names),
             "num_features": graph.num_features,
+            "features": said,
             "may_lack_classes": dataset.published is not None and dataset.published.may_lack_classes,
         },
     )
@@ -85,7 +91,11 @@ def from_artifact(artifact: Artifact) -> Dataset:
         node_ids=arrays["node_ids"],
         class_names=tuple(facts["class_names"]),
     )
-    return Dataset(graph, published, arrays.get("kept"), _source(facts.get("source")))
+    columns = None
+    if "columns" in arrays:
+        said = FeaturesConfig.model_validate(facts["features"])
+        columns = from_bytes(facts["name"], arrays["columns"], said)
+    return Dataset(graph, published, arrays.get("kept"), _source(facts.get("source")), columns)
 
 
 def _source(facts: Mapping[str, Any] | None) -> Source | None:

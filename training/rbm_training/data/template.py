@@ -26,6 +26,9 @@ kind = "files"
 # val_fraction = 0.2            # to select on; the others are tested on
 # setting = "inductive"         # hold nodes out of the graph, to see how new ones are answered
 
+[features]
+# columns = {{ note = "text", code = "category", row = "drop" }}  # where columns are taken for something else
+
 [scaling]
 # features = "standardised"     # for columns of different units; the default is "l2"
 

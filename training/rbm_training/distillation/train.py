@@ -163,7 +163,8 @@ class _StudentTraining:
         num_epochs = training.warmup_epochs + self.config.distill.max_epochs
         if self.plan is not None:
             num_epochs = self.plan.num_epochs[member]
-        with self.log.stage(f"student {shape.kind}", num_epochs, len(training.history)) as stage:
+        title = f"student {shape.kind}" if self.plan is None else f"student {shape.kind} of all labels"
+        with self.log.stage(title, num_epochs, len(training.history)) as stage:
             while not training.is_finished(num_epochs):
                 record = training.train_epoch(seed)
                 accuracy = record.metrics.val_accuracy

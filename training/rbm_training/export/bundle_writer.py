@@ -22,6 +22,7 @@ from rbm_training.data.graph import Features, Floats
 from rbm_training.export.graphs import build_graph, tensor_specs
 from rbm_training.export.model_card import render_model_card
 from rbm_training.export.parity import check_graphs, draw_reference, golden_spec, record_golden
+from rbm_training.export.records_graph import RecordsPart
 from rbm_training.runtime.clock import time_of_making
 from rbm_training.students.kind import student_kind
 from rbm_training.students.student import Student
@@ -46,6 +47,7 @@ class ExportRequest:
     labels: tuple[str, ...]
     metrics: Metrics
     provenance: Provenance
+    records: RecordsPart | None = None
 
 
 def export_bundle(folder: Path, request: ExportRequest) -> Bundle:
@@ -64,7 +66,17 @@ def export_bundle(folder: Path, request: ExportRequest) -> Bundle:
     golden = record_golden(reference, request.features.shape[0])
     check_graphs(graphs, reference, golden)
     manifest = _describe(request, golden)
-    draft = BundleDraft(manifest, graphs, request.nodes, golden, render_model_card(manifest))
+    records = request.records
+    if records is not None:
+        graphs[records.spec.file] = records.graph
+    draft = BundleDraft(
+        manifest,
+        graphs,
+        request.nodes,
+        golden,
+        render_model_card(manifest),
+        None if records is None else records.golden,
+    )
     return write_bundle(folder, draft)
 
 
@@ -73,6 +85,7 @@ def _describe(request: ExportRequest, golden: GoldenRows) -> Manifest:
     form = _form(features)
     inputs, outputs = tensor_specs(request.student, form)
     return Manifest(
+        format_version=1 if request.records is None else 2,
         name=request.name,
         created_at=time_of_making(),
         labels=request.labels,
@@ -87,6 +100,7 @@ def _describe(request: ExportRequest, golden: GoldenRows) -> Manifest:
             cached=request.nodes.cached_features,
             max_nonzeros=None if isinstance(features, np.ndarray) else int(np.diff(features.indptr).max()),
         ),
+        records=None if request.records is None else request.records.spec,
         nodes=NodesSpec(
             num_nodes=request.nodes.num_nodes,
             id_kind=request.nodes.id_kind,

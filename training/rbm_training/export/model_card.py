@@ -26,6 +26,7 @@ def render_model_card(manifest: Manifest) -> str:
         "",
         _sizes(manifest),
         "",
+        *_records(manifest),
         "## Nodes",
         "",
         f"{manifest.nodes.num_nodes:,} known nodes. Any other node is placed at the mean of its"
@@ -41,6 +42,23 @@ def render_model_card(manifest: Manifest) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _records(manifest: Manifest) -> list[str]:
+    """The fields of raw records, nothing where the model takes none."""
+    if manifest.records is None:
+        return []
+    rows = [f"| {each.name} | {each.kind} | {each.num_features} |" for each in manifest.records.columns]
+    return [
+        "## Records",
+        "",
+        "Raw records of these fields may come in place of features.",
+        "",
+        "| field | kind | features |",
+        "|---|---|--:|",
+        *rows,
+        "",
+    ]
 
 
 def _student(manifest: Manifest) -> str:

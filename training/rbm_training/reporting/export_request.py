@@ -9,6 +9,7 @@ from rbm_training.config.paths import with_bare_paths
 from rbm_training.config.registry import AUTO
 from rbm_training.data.dataset import Dataset
 from rbm_training.export import ExportRequest, build_node_table
+from rbm_training.export.records_graph import records_part_of
 from rbm_training.reporting.baselines import TrainedStudent
 from rbm_training.reporting.summary import SeedReport, summarise
 from rbm_training.runtime.environment import describe_environment, git_commit
@@ -36,6 +37,7 @@ def export_request(
         features=data.task.observed.features,
         positions=data.positions,
         labels=dataset.graph.class_names,
+        records=records_part_of(dataset, data.task, best.seed),
         metrics=_metrics(next(it for it in reports if it.seed == best.seed), reports),
         provenance=Provenance(
             git_commit=git_commit(),

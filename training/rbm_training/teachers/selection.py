@@ -1,26 +1,13 @@
 """A teacher that suits the data: of several candidates the best two on validation answer together."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from rbm_training.config import TeacherConfig
 from rbm_training.config.registry import AUTO
+from rbm_training.config.teacher import CANDIDATES
 from rbm_training.teachers.ensemble import Member
 
-MUCH, LITTLE = 5e-4, 1e-5  # weight decay
-# The most different ones come first: a graph too large for all of them is taught by these.
-CANDIDATES: Final[Sequence[Mapping[str, Any]]] = (
-    {"kind": "sign", "weight_decay": LITTLE},
-    {"kind": "gcn", "weight_decay": MUCH},
-    {"kind": "mlp", "weight_decay": LITTLE},
-    {"kind": "sage", "weight_decay": LITTLE},
-    {"kind": "sign", "weight_decay": MUCH},
-    {"kind": "appnp", "weight_decay": MUCH},
-    {"kind": "gcn", "weight_decay": LITTLE},
-    {"kind": "sage", "weight_decay": MUCH},
-    {"kind": "appnp", "weight_decay": LITTLE},
-    {"kind": "gat", "weight_decay": MUCH},
-)
 NUM_CHOSEN: Final = 2
 MIN_CANDIDATES: Final = 3  # that have their turn, however large the graph is
 

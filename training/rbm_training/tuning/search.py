@@ -146,7 +146,7 @@ class _Search:
 
     def _validation(self, experiment: ExperimentConfig, seed: int) -> float:
         if self._dataset is None:
-            self._dataset = load_dataset(experiment.dataset)
+            self._dataset = load_dataset(experiment.dataset, experiment.features)
             check(experiment, self._dataset)
         log = RunLog(None)
         data = prepare_training_data(experiment, self._dataset, seed, log, self._cache)

@@ -14,6 +14,7 @@ from rbm_bundle import Manifest
 from rbm_service.api.dependencies import AppState, PlainRoute, app_state_of
 from rbm_service.api.inference import (
     MAX_BYTES_ON_LOOP,
+    MAX_RECORD_BYTES_ON_LOOP,
     MAX_VALUES_ON_LOOP,
     compute,
     count_failure,
@@ -64,6 +65,7 @@ async def _answer(context: RequestContext, app_state: AppState, model: ServedMod
     is_long = len(body) > MAX_BYTES_ON_LOOP or b"content-encoding" in headers
     read = partial(read_question, body, headers, manifest, app_state.settings)
     asked, query, wanted = await offload(read) if is_long else read()
+    is_long = is_long or (query.records is not None and len(body) > MAX_RECORD_BYTES_ON_LOOP)
     explain = needs_explanation(wanted)
     computed = await compute(
         context, app_state, model, query, started, is_long, explain, asked.timeout_seconds

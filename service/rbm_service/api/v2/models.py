@@ -106,8 +106,9 @@ async def get_model_config(request: Request) -> responses.ModelConfig:
     """Describes a model as Triton would configure it."""
     model = _model_of(request)
     manifest = model.bundle.manifest
-    # Whatever the bundle holds may be left out.
-    required = manifest.features.inputs() if manifest.features.cached is None else ()
+    # Whatever the bundle holds may be left out, and features where records say the same.
+    needs_features = manifest.features.cached is None and manifest.records is None
+    required = manifest.features.inputs() if needs_features else ()
     return responses.ModelConfig(
         name=model.name,
         max_batch_size=app_state_of(request).settings.max_request_rows,

@@ -40,7 +40,8 @@ class _Input(Body, Generic[Value]):
 
 
 class FloatInput(_Input[float]):
-    """`features` [B, F], `feature_values` [B, S], padded with 0, or `positions` [B, P]."""
+    """`features` [B, F], `feature_values` [B, S], padded with 0, `positions` [B, P], or a number of records
+    [B], NaN where it is missing."""
 
     datatype: Literal["FP32"] = Field(description="32-bit floats")
 
@@ -52,7 +53,7 @@ class IntegerInput(_Input[Annotated[int, Field(ge=-(2**63), lt=2**63)]]):
 
 
 class BytesInput(_Input[str]):
-    """`node_ids` [B] of models with string ids, as UTF-8."""
+    """`node_ids` [B] of models with string ids, or another field of records [B], as UTF-8."""
 
     datatype: Literal["BYTES"] = Field(description="Strings")
 

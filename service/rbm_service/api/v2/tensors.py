@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from rbm_bundle.manifest import Manifest, Provider, TensorSpec
 from rbm_service.api.number_arrays import Dtype, NotNumbersError, read_array, text_of
+from rbm_service.api.v2.record_tensors import FREE, record_inputs, records_of
 from rbm_service.api.v2.requests import Datatype, Input
 from rbm_service.api.v2.responses import TensorMetadata
 from rbm_service.api.validation import MAX_SHOWN
@@ -23,7 +24,6 @@ from rbm_service.inference.features import PaddedPair
 from rbm_service.inference.preprocessing import NodeQuery, check_num_rows
 from rbm_service.web.limits import RawBody
 
-FREE: Final = -1
 DATATYPES: Final[Mapping[str, Datatype]] = {"float32": "FP32", "int64": "INT64"}
 BINARY_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8")}
 JSON_DTYPES: Final[Mapping[str, Dtype]] = {"FP32": np.float64, "INT64": np.int64}
@@ -36,8 +36,10 @@ mismatch = InvalidRequestError.mismatch
 
 
 def listed_inputs(manifest: Manifest) -> list[TensorMetadata]:
-    """What a model takes: `node_ids`, features in the form of its graph, and positions if it has any."""
-    return [_inputs(manifest)["node_ids"], *map(_metadata, manifest.inputs().values())]
+    """What a model takes: `node_ids`, features in the form of its graph, positions if it has any, and fields
+    of records, if it takes these in place of features."""
+    listed = [_inputs(manifest)["node_ids"], *map(_metadata, manifest.inputs().values())]
+    return [*listed, *record_inputs(manifest).values()]
 
 
 def listed_outputs(manifest: Manifest, device: Provider) -> list[TensorMetadata]:
@@ -76,7 +78,8 @@ def read_query(
         else:
             columns[tensor.name] = _from_bytes(tensor, binary[:size])
             binary = binary[size:]
-    return NodeQuery(columns.get("node_ids"), _features(columns), None, columns.get("positions"))
+    ids, positions = columns.get("node_ids"), columns.get("positions")
+    return NodeQuery(ids, _features(columns), None, positions, records_of(columns, manifest))
 
 
 def check_name(place: str, name: str, known: Collection[str], taken: Collection[str]) -> None:
@@ -94,7 +97,8 @@ def _metadata(spec: TensorSpec) -> TensorMetadata:
 def _inputs(manifest: Manifest) -> Mapping[str, TensorMetadata]:
     """All that may be sent, by name: every model takes both forms of features."""
     nodes = manifest.nodes
-    return _inputs_of(nodes.id_kind == "string", manifest.features.num_features, nodes.position_width)
+    known = _inputs_of(nodes.id_kind == "string", manifest.features.num_features, nodes.position_width)
+    return known if manifest.records is None else {**known, **record_inputs(manifest)}
 
 
 @lru_cache(maxsize=64)

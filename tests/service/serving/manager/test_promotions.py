@@ -3,17 +3,18 @@
 import asyncio
 import os
 import threading
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
 
-from rbm_bundle import ModelRepository
+from rbm_bundle import ModelRepository, read_bundle, write_bundle
 from rbm_service.app import create_app
 from rbm_service.runtime.engine import Engine
 from rbm_service.serving.manager import ModelManager
 from rbm_service.serving.registry import ModelRegistry
 from rbm_service.settings import Settings
-from tests.bundles import TINY, with_other_answers
+from tests.bundles import RECORDS, TINY, draft_of, with_other_answers
 from tests.classifying import asking
 
 TINY_MODEL = {"model_name": "tiny"}
@@ -44,6 +45,17 @@ def test_a_rollback_is_a_promotion(managed):
     managed.repository.rollback("tiny")
     assert managed.poll() == LOADED
     assert managed.version == 1
+
+
+def test_a_version_that_takes_records_comes_and_goes(managed, tmp_path):
+    draft = draft_of(read_bundle(RECORDS))
+    manifest = draft.manifest.model_copy(update={"name": "tiny"})
+    managed.publish(write_bundle(tmp_path / "records", replace(draft, manifest=manifest)).path, promote=True)
+    assert managed.poll() == LOADED
+    assert managed.models.current().engine.records is not None
+    managed.repository.rollback("tiny")
+    assert managed.poll() == LOADED
+    assert managed.models.current().engine.records is None
 
 
 def test_promoting_what_is_in_service_changes_nothing(managed):

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Final
 
+from rbm_training.config import FeaturesConfig
+from rbm_training.config.features import AS_GUESSED
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.graph import GraphError
 from rbm_training.data.readers.npz import load_npz
@@ -11,8 +13,11 @@ from rbm_training.data.readers.pyg import load_pyg
 from rbm_training.data.readers.table_files import SUFFIXES, find_tables
 
 
-def load_files(path: Path) -> Dataset:
+def load_files(path: Path, features: FeaturesConfig = AS_GUESSED) -> Dataset:
     """Read and check a graph, named as its file or folder.
+
+    Args:
+        features: what the columns of tables are taken for.
 
     Raises:
         GraphError: there is none, nobody reads its kind, or it is malformed.
@@ -20,7 +25,7 @@ def load_files(path: Path) -> Dataset:
     name = path.absolute().stem  # absolute: "." has a name too
     if path.is_dir():
         _check_folder(path)
-        return load_parquet(path, name)
+        return load_parquet(path, name, features)
     load = _READERS.get(path.suffix.lower())
     if load is None:
         found = f"a file of kind {path.suffix or 'unknown'}" if path.exists() else "no file or folder"

@@ -9,11 +9,12 @@
 A table is a file, as `nodes.parquet` or `nodes.csv`, or a folder of part files, as `nodes` or
 `nodes.parquet`.
 
-Features: every other column of `nodes`, a number each; or one column `features` of lists, all of one length;
-or `feature_ids`, lists of column numbers from 0, with `feature_values` beside them (ones when left out), and
-as many features as the largest number says. Without any, or without `nodes`, features are the nodes' degrees.
-A node without a label has no row in `labels`, or null there. The classes are the different labels in rising
-order. Without `labels`, the columns `label` and `split` of `nodes` are read.
+Features: every other column of `nodes`, taken as they are where all are numbers without gaps, else made
+features as `data/columns.py` and `[features]` of the experiment say; or one column `features` of lists, all
+of one length; or `feature_ids`, lists of column numbers from 0, with `feature_values` beside them (ones when
+left out), and as many features as the largest number says. Without any, or without `nodes`, features are the
+nodes' degrees. A node without a label has no row in `labels`, or null there. The classes are the different
+labels in rising order. Without `labels`, the columns `label` and `split` of `nodes` are read.
 """
 
 from pathlib import Path
@@ -23,11 +24,15 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from rbm_training.config import FeaturesConfig
+from rbm_training.config.features import AS_GUESSED
 from rbm_training.data.checks import check_distinct, check_numbers, check_shape, check_sparse
+from rbm_training.data.column_features import fit_columns
+from rbm_training.data.columns import RawColumns, are_plain_numbers, raw_columns
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.degrees import degree_features
 from rbm_training.data.edges import EDGES_ARE_PLAIN, symmetrised
-from rbm_training.data.graph import Floats, Graph, GraphError, Integers
+from rbm_training.data.graph import Features, Floats, Graph, GraphError, Integers
 from rbm_training.data.graph_statistics import Source
 from rbm_training.data.readers.graph_tables import GraphTables, open_tables
 from rbm_training.data.readers.labels import read_classes
@@ -39,17 +44,20 @@ _ROLES: Final = ("train", "val", "test")
 _NEVER_FEATURES: Final = ("label", "split", "feature_values")
 
 
-def load_parquet(folder: Path, name: str) -> Dataset:
+def load_parquet(folder: Path, name: str, config: FeaturesConfig = AS_GUESSED) -> Dataset:
     """Read and check a graph.
+
+    Args:
+        config: what its columns are taken for.
 
     Raises:
         GraphError: a table or one of its columns is not what it should be; says which, what was found and
             what was wanted.
     """
-    return dataset_of(open_tables(folder), name)
+    return dataset_of(open_tables(folder), name, config)
 
 
-def dataset_of(tables: GraphTables, name: str) -> Dataset:
+def dataset_of(tables: GraphTables, name: str, config: FeaturesConfig = AS_GUESSED) -> Dataset:
     """The graph in tables.
 
     Raises:
@@ -59,7 +67,12 @@ def dataset_of(tables: GraphTables, name: str) -> Dataset:
     ids = nodes.discrete("node_id")
     if not len(ids):
         raise GraphError(nodes.source, "no node", "nodes of at least two classes")
-    features = _features(nodes, len(ids)) if nodes.unlisted("node_id") else None
+    columns = _raw_columns(nodes, config)
+    features: Features | None = None
+    if columns is not None:
+        features = fit_columns(columns, np.arange(len(ids))).features
+    elif nodes.unlisted("node_id"):
+        features = _features(nodes, len(ids))
     check_distinct(nodes.source, "node_id", ids)
     edge_index = np.stack([edges.rows_of(column, ids) for column in ("source", "target")])
     adjacency, counts = symmetrised(edge_index, len(ids))
@@ -80,7 +93,24 @@ def dataset_of(tables: GraphTables, name: str) -> Dataset:
         class_names,
     )
     split = _published_split(labels, labelled, len(ids))
-    return Dataset(graph, split, source=Source(counts, unused, has_features=features is not None))
+    source = Source(counts, unused, has_features=features is not None)
+    return Dataset(graph, split, source=source, columns=columns)
+
+
+def _raw_columns(nodes: ParquetTable, config: FeaturesConfig) -> RawColumns | None:
+    """The columns of nodes, unless they are features as they are."""
+    if "features" in nodes.names or "feature_ids" in nodes.names:
+        return None
+    table = nodes.select([name for name in nodes.names if name not in ("node_id", *_NEVER_FEATURES)])
+    if config == AS_GUESSED and are_plain_numbers(table):
+        return None
+    _refuse_other_columns(nodes)
+    return raw_columns(nodes.source, table, config)
+
+
+def _refuse_other_columns(nodes: ParquetTable) -> None:
+    if unlisted := [name for name in nodes.names if name in _NEVER_FEATURES]:
+        raise GraphError(nodes.source, f"column {unlisted[0]} among the features", "features alone")
 
 
 def _features(nodes: ParquetTable, num_nodes: int) -> Floats | sp.csr_array:
@@ -88,9 +118,8 @@ def _features(nodes: ParquetTable, num_nodes: int) -> Floats | sp.csr_array:
         return _listed_features(nodes, num_nodes)
     if "feature_ids" in nodes.names:
         return _sparse_features(nodes, num_nodes)
+    _refuse_other_columns(nodes)
     columns = [name for name in nodes.names if name != "node_id"]
-    if unlisted := [name for name in columns if name in _NEVER_FEATURES]:
-        raise GraphError(nodes.source, f"column {unlisted[0]} among the features", "features alone")
     check_shape(nodes.source, "features", num_nodes, len(columns))
     features = np.empty((num_nodes, len(columns)), np.float32)
     for index, column in enumerate(columns):

@@ -47,6 +47,10 @@ class ParquetTable:
             shown = ", ".join(name if name == name.strip() else repr(name) for name in unlisted)
             raise self._error(f"unknown columns {shown}", ", ".join(known))
 
+    def select(self, names: list[str]) -> pa.Table:
+        """Some columns as they are."""
+        return self._table.select(names)
+
     def numbers(self, name: str) -> npt.NDArray[Any]:
         """A column of numbers or booleans (rows,)."""
         column = self._column(name)
