@@ -35,7 +35,7 @@ def test_a_first_experiment_is_written_checked_and_not_overwritten(folder, capsy
     assert "1,531, undirected, of 3,064 given; left out: 1,531 that are there" in told
     assert "2 self-loops" in told
     assert "0 80 120 200 0 0" in told  # of seed 0: training, validation, test
-    assert "1 of a teacher, 1 of the student, mlp beside it" in told
+    assert "1 of a teacher, 1 of a student, mlp beside it" in told
     written = (folder / "experiment.toml").read_text()
     assert main(["init", str(folder)]) == 1
     assert "experiment.toml: found an experiment; wanted a folder without one" in capsys.readouterr().err
