@@ -59,8 +59,9 @@ class TeacherConfig(FrozenConfig):
     hops: Count = 2
     """`sign`: how far features are averaged, and so the radius of the neighbourhood that counts."""
     budget: Count = 400_000_000
-    """`auto`: once candidates have passed over so many edges and feature values in all their epochs, the next
-    ones are not begun. It counts work and not seconds, so that a seed repeats."""
+    """`auto`: once candidates have passed over so many edges and non-zero features in all their epochs (of
+    dense features, 64 values count as one), the next ones are not begun. It counts work and not seconds, so
+    that a seed repeats."""
     dropout: Probability = 0.5
     """Before every layer, for `sage` every layer but the first; for `gat` also of attention."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
