@@ -10,7 +10,13 @@ import pyarrow.parquet as pq
 from tests.training.objects import SMALL_EXPERIMENT
 
 WORDS = {"art": ["Über", "straße", "painting"], "bio": ["数据", "cell", "graph"]}
-MIXED_EXPERIMENT = SMALL_EXPERIMENT.replace('kind = "synthetic"', 'kind = "files"\npath = "{path}"')
+MIXED_EXPERIMENT = (
+    SMALL_EXPERIMENT.replace('kind = "synthetic"', 'kind = "files"\npath = "{path}"')
+    + """
+[export]
+refit = false # what is measured is then what is served
+"""
+)
 
 
 def mixed_columns(num_nodes: int, seed: int = 0) -> dict[str, object]:

@@ -41,7 +41,7 @@ def test_a_training_that_diverges_is_told_in_one_line(part, model, small_experim
 
 def test_mistakes_are_told_in_one_line_and_leave_no_folder(small_experiment, tmp_path, capsys):
     assert train(small_experiment, tmp_path / "run", "student.hiden=3") == 1
-    assert train(small_experiment, tmp_path / "run", "dataset.train_per_class=500") == 1
+    assert train(small_experiment, tmp_path / "run", "dataset.train_fraction=0.5") == 1
     assert train(small_experiment, tmp_path / "run", "dataset.kind=files", "dataset.path=none.npz") == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
     assert [line.split(":")[0] for line in errors] == ["rbm-train"] * 3

@@ -34,8 +34,8 @@ def test_a_first_experiment_is_written_checked_and_not_overwritten(folder, capsy
     assert "400, 1 without an edge" in told
     assert "1,531, undirected, of 3,064 given; left out: 1,531 that are there" in told
     assert "2 self-loops" in told
-    assert "0 80 120 200 0 0" in told  # of seed 0: training, validation, test
-    assert "1 of a teacher, 1 of a student, mlp beside it" in told
+    assert "0 240 80 80 0 0" in told  # of seed 0: training, validation, test
+    assert "10 of a teacher, 3 of a student, mlp beside it" in told
     written = (folder / "experiment.toml").read_text()
     assert main(["init", str(folder)]) == 1
     assert "experiment.toml: found an experiment; wanted a folder without one" in capsys.readouterr().err
@@ -50,7 +50,7 @@ def test_what_stands_in_comments_is_an_experiment_too(folder):
     uncommented = [line.removeprefix("# ") if " = " in line else line for line in lines]
     (folder / "all.toml").write_text("\n".join(uncommented))
     config = load_config(folder / "all.toml")
-    assert (config.name, config.seeds, config.teacher.kind) == ("my-cities", (0, 1, 2), "gat")
+    assert (config.name, config.seeds, config.teacher.kind) == ("my-cities", (0, 1, 2), "gcn")
     assert config.dataset.setting == "inductive"
 
 
@@ -75,7 +75,7 @@ def test_a_folder_without_a_graph_gets_no_experiment(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("dataset.train_per_class=500", "found 100 labelled nodes of class 'class 0'; wanted more than 530"),
+        ("dataset.train_fraction=0.9", "and dataset.val_fraction = 0.2; wanted a sum below 1"),
         ("dataset.path=none.npz", "none.npz: found no file"),
         ("setings=3", 'did you mean "dataset.setting"?'),
         ("teacher={kind='precomputed', logits='none.npy'}", "none.npy: found no file"),

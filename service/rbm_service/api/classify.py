@@ -142,8 +142,7 @@ def read_long(raw: RawBody, max_rows: int) -> tuple[ClassifyRequest, NodeQuery]:
         least = least_number_of_items(rest, f'"{key}"'.encode())
         if least > most:
             raise InvalidRequestError.mismatch(key, expected=f"at most {most} ids", got=f"{least} or more")
-    if rest.count(b"{") > max_rows + OTHER_OBJECTS:  # or they would be read before they are counted
-        check_num_rows("records", STRING.sub(b"", rest).count(b"{") - OTHER_OBJECTS, max_rows)
+    _check_num_records(rest, max_rows)
     options = parse_rest(rest, raw, ClassifyRequest)
     query = query_of(options)
     for key in MATRICES:
@@ -155,6 +154,12 @@ def read_long(raw: RawBody, max_rows: int) -> tuple[ClassifyRequest, NodeQuery]:
         arrays = {key: _read(key, text) for key, text in found.items() if text is not None}
         query.features = replace(query.features, **arrays)
     return options, query
+
+
+def _check_num_records(rest: bytes | bytearray, max_rows: int) -> None:
+    """Refuse more records than rows before they are read."""
+    if b'"records"' in rest and rest.count(b"{") > max_rows + OTHER_OBJECTS:
+        check_num_rows("records", STRING.sub(b"", rest).count(b"{") - OTHER_OBJECTS, max_rows)
 
 
 def query_of(options: ClassifyRequest) -> NodeQuery:
