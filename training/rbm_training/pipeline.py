@@ -14,6 +14,7 @@ from rich.console import Console
 
 from rbm_bundle.bundle import Bundle, read_bundle
 from rbm_bundle.errors import BundleError
+from rbm_bundle.manifest import Provenance
 from rbm_training.config import ExperimentConfig, load_config
 from rbm_training.config.loading import as_toml
 from rbm_training.data import dataset_artifact
@@ -181,7 +182,7 @@ class _Run:
             dataset=self.dataset.graph.name,
             graph=self.dataset.statistics,
             setting=self.config.dataset.setting,
-            teacher=self.config.teacher.name,
+            teacher=_teacher_name(self.config, source),
             exported_seed=source.seed,
             bundle_id=bundle.manifest.bundle_id,
             git_commit=source.git_commit,
@@ -209,6 +210,12 @@ class _Run:
         if not path.exists():
             self.store.discard("report", key)
         self.store.get("report", key, make)
+
+
+def _teacher_name(config: ExperimentConfig, source: Provenance) -> str:
+    """What reports call the teacher; of kind `auto`, who was chosen."""
+    chosen = source.config["teacher"].get("chosen")
+    return " and ".join(member["kind"] for member in chosen) if chosen else config.teacher.name
 
 
 def _bundle_id(path: Path) -> str | None:

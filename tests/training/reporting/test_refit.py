@@ -72,3 +72,13 @@ def test_what_is_too_far_from_what_was_measured_is_not_shipped(
     assert (bundle.nodes.num_nodes == num_nodes) == is_shipped
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["refit_disagreement"] > 0
+
+
+@pytest.mark.slow
+def test_report_and_card_name_the_teachers_that_were_chosen(small_experiment, tmp_path):
+    assert train(small_experiment, tmp_path / "run", "teacher.kind=auto", "teacher.max_epochs=5") == 0
+    chosen = read_bundle(tmp_path / "run" / "bundle").manifest.provenance.config["teacher"]["chosen"]
+    assert len(chosen) == 2
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["teacher"] == " and ".join(member["kind"] for member in chosen)
+    assert "distilled from the mean of " in (tmp_path / "run" / "bundle" / "MODEL_CARD.md").read_text()
