@@ -189,6 +189,7 @@ class _Run:
             versions=source.versions,
             shares_validation=self._shares_validation(),
             refit_disagreement=disagreement,
+            is_refit=source.refit,
             runs=reports,
         )
 

@@ -63,7 +63,7 @@ def test_a_teacher_of_the_best_two_is_fitted_again(log, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(("most", "is_shipped"), [(1.0, True), (0.0, False)])
 def test_what_is_too_far_from_what_was_measured_is_not_shipped(
-    most, is_shipped, small_experiment, tmp_path, monkeypatch
+    most, is_shipped, small_experiment, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(module, "MOST_DISAGREEMENT", most)
     assert train(small_experiment, tmp_path / "run", "export.refit=true") == 0
@@ -72,6 +72,12 @@ def test_what_is_too_far_from_what_was_measured_is_not_shipped(
     assert (bundle.nodes.num_nodes == num_nodes) == is_shipped
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["refit_disagreement"] > 0
+    assert report["is_refit"] == bundle.manifest.provenance.refit == is_shipped
+    told = " ".join(capsys.readouterr().out.split())
+    assert ("that fit is shipped" if is_shipped else "the measured one is shipped") in told
+    assert (
+        "This one was then fitted on all labels" in (bundle.path / "MODEL_CARD.md").read_text()
+    ) == is_shipped
 
 
 @pytest.mark.slow

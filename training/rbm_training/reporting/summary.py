@@ -75,7 +75,7 @@ class RunReport:
     seeds alone where all were validated on the same nodes (`shares_validation`).
 
     `refit_disagreement` is the share of nodes that the fit on all labels classifies otherwise than the
-    measured one; None where there was none.
+    measured one, None where there was none; `is_refit` says which of the two was shipped.
     """
 
     name: str
@@ -89,6 +89,7 @@ class RunReport:
     versions: dict[str, str]
     shares_validation: bool
     refit_disagreement: float | None
+    is_refit: bool
     runs: list[SeedReport]
 
     def to_json(self) -> str:
@@ -156,6 +157,8 @@ def _table(document: dict[str, Any]) -> Table:
         cells = [_cell(document, prefix + key) for prefix in ("", "teacher_", "baseline_")]
         table.add_row(title, *cells)
     notes = [_of_test_nodes(document)] if "macro_f1" in document else []  # which reports of before have not
+    if document.get("refit_disagreement") is not None:
+        notes.append(_of_refit(document))
     if document["test_accuracy_max"] is not None:
         highest = f"{document['test_accuracy_max']:.4f}"
         notes.append(f"highest test accuracy of any epoch, as the released code reports it: {highest}")
@@ -170,6 +173,12 @@ def _of_test_nodes(document: dict[str, Any]) -> str:
     figures = {"macro recall": "macro_recall", "macro F1": "macro_f1", "commonest class": "majority_accuracy"}
     told = ", ".join(f"{title} {document[key]:.4f}" for title, key in figures.items())
     return f"learnt from {document['runs'][0]['num_training_labels']:,} labels; on test nodes: {told}"
+
+
+def _of_refit(document: dict[str, Any]) -> str:
+    told = f"fitted on all labels, it classifies {document['refit_disagreement']:.1%} of the nodes otherwise"
+    shipped = "that fit is shipped" if document["is_refit"] else "too many: the measured one is shipped"
+    return f"{told}; {shipped}"
 
 
 def _cell(document: dict[str, float | None], key: str) -> str:
