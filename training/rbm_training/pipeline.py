@@ -195,8 +195,8 @@ class _Run:
 
     def _shares_validation(self) -> bool:
         """Whether all seeds were selected on the same nodes."""
-        tasks = (self.dataset.task(self.config.dataset, seed) for seed in self.config.seeds)
-        nodes = (np.concatenate([task.observed_nodes[task.val], task.pseudo_unseen]) for task in tasks)
+        splits = (self.dataset.split(self.config.dataset, seed) for seed in self.config.seeds)
+        nodes = (np.concatenate([split.val, split.pseudo_unseen]) for split in splits)
         return len({tuple(np.sort(each)) for each in nodes}) == 1
 
     def _page(self, report: RunReport, best: TrainedStudent) -> None:

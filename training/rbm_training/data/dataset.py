@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from rbm_training.config import DatasetConfig
 from rbm_training.data.column_features import fit_columns
 from rbm_training.data.columns import RawColumns
-from rbm_training.data.graph import Graph, Integers, Task, make_task
+from rbm_training.data.graph import Graph, Integers, Split, Task, make_task
 from rbm_training.data.graph_statistics import GraphStatistics, Source, graph_statistics
 from rbm_training.data.splits import PublishedSplit, draw_split, published_split
 
@@ -41,14 +41,21 @@ class Dataset:
             GraphError: a class has too few labels, the published masks do not fit the setting, or a column
                 says nothing about the observed nodes.
         """
-        if self.published is not None:
-            split = published_split(self.graph, self.published, config, seed)
-        else:
-            split = draw_split(self.graph, config, seed)
+        split = self.split(config, seed)
         task = make_task(self.graph, split)
         if self.columns is None or len(task.observed_nodes) == self.graph.num_nodes:
             return task
         return make_task(self._with_features_of(self.columns, task.observed_nodes), split)
+
+    def split(self, config: DatasetConfig, seed: int) -> Split:
+        """Who does what for a seed: as published, or drawn with the seed; no feature is made for it.
+
+        Raises:
+            GraphError: no label is left to test on, or the published masks do not fit the setting.
+        """
+        if self.published is not None:
+            return published_split(self.graph, self.published, config, seed)
+        return draw_split(self.graph, config, seed)
 
     def kinds_of_columns(self, task: Task) -> dict[str, str]:
         """What each raw column is taken for, in words; nothing where features came as numbers."""

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbm_training.config import DatasetConfig
+from rbm_training.config.dataset import FRACTIONS
 from rbm_training.data.graph import NOBODY, UNLABELLED, Graph, GraphError, Integers, Split
 
 
@@ -90,11 +91,12 @@ def published_split(graph: Graph, published: PublishedSplit, config: DatasetConf
 
 def _carve_val(graph: Graph, train: Integers, config: DatasetConfig, seed: int) -> tuple[Integers, Integers]:
     """Training nodes that stay such, and those that are selected on instead, in their proportion."""
-    fractions = (config.train_fraction or 0.6, config.val_fraction or 0.2)
+    train_share = config.train_fraction or FRACTIONS["train_fraction"]
+    val_share = config.val_fraction or FRACTIONS["val_fraction"]
     generator, kept, val = np.random.default_rng(seed), [], []
     for label in np.unique(graph.labels[train]):
         members = generator.permutation(train[graph.labels[train] == label])
-        num_val = min(len(members) - 1, round(len(members) * fractions[1] / sum(fractions)))
+        num_val = min(len(members) - 1, round(len(members) * val_share / (train_share + val_share)))
         val.append(members[:num_val])
         kept.append(members[num_val:])
     return np.sort(np.concatenate(kept)), np.sort(np.concatenate(val))

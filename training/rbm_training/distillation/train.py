@@ -152,8 +152,14 @@ class _StudentTraining:
         most = trained.early_stopping.test_accuracy_max
         return self._calibrated(
             DistilledStudent(
-                *(trained.student, costs, best, best.epoch, most),
-                *((best.epoch + 1,), trained.history, self._batch_rows),
+                student=trained.student,
+                costs=costs,
+                validation=best,
+                selected_epoch=best.epoch,
+                test_accuracy_max=most,
+                num_epochs=(best.epoch + 1,),
+                history=trained.history,
+                batch_rows=self._batch_rows,
             )
         )
 

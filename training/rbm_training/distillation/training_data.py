@@ -161,8 +161,16 @@ class _Source:
         seed_everything(self.seed, self.config.threads_for(self.dataset.graph.num_values))
         unit_noise = self.config.compat == "released"
         return train_teacher(
-            *(self.task, self.scaling, config, self.seed, self.device, self.log),
-            *(checkpoint, baseline, unit_noise, self.plan.teacher if self.plan is not None else ()),
+            self.task,
+            self.scaling,
+            config,
+            self.seed,
+            self.device,
+            self.log,
+            checkpoint,
+            baseline,
+            unit_noise,
+            again=self.plan.teacher if self.plan is not None else (),
         )
 
     def _key(self, *tables: str) -> dict[str, Any]:

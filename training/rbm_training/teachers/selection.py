@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from rbm_training.config import TeacherConfig
-from rbm_training.config.registry import AUTO
 from rbm_training.config.teacher import CANDIDATES
 from rbm_training.teachers.ensemble import Member
 
@@ -30,7 +29,6 @@ def best_members(
         baseline: a candidate that is trained already.
         epoch_cost: edges and feature values that an epoch passes over.
     """
-    assert config.kind == AUTO
     members, spent = [baseline], 0
     most_epochs = max(1, min(config.max_epochs, config.budget // (MIN_CANDIDATES * epoch_cost)))
     for described in CANDIDATES:
