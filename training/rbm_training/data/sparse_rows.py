@@ -148,11 +148,23 @@ def unit_rows(x: Tensor) -> Tensor: ...
 def unit_rows(x: Rows) -> Rows: ...
 def unit_rows(x: Rows) -> Rows:
     """Rows of norm 1; all-zero rows stay zero, and so do no gradients of theirs grow beyond bounds."""
+    divisors = norm_divisors(row_norms(x))
+    return x / divisors.unsqueeze(-1) if isinstance(x, Tensor) else x.scale_rows(1 / divisors)
+
+
+def row_norms(x: Rows) -> Tensor:
+    """‖x‖ of each row, (B,)."""
     if isinstance(x, Tensor):
-        norms: Tensor = x.norm(dim=-1, keepdim=True)
-        return x / norms.masked_fill(norms == 0, 1).clamp_min(EPSILON)
+        norms: Tensor = x.norm(dim=-1)
+        return norms
     squares = squared_norms(x)
-    return x.scale_rows(1 / squares.masked_fill(squares == 0, 1).sqrt().clamp_min(EPSILON))
+    is_zero = squares == 0  # where the root has no gradient
+    return squares.masked_fill(is_zero, 1).sqrt().masked_fill(is_zero, 0)
+
+
+def norm_divisors(norms: Tensor) -> Tensor:
+    """What rows of these norms are divided by to have norm 1: anything but 0."""
+    return norms.masked_fill(norms == 0, 1).clamp_min(EPSILON)
 
 
 def squared_norms(x: Rows) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rbm_training.config import RoutingConfig
-from rbm_training.data.sparse_rows import unit_rows, weighted_sums
+from rbm_training.data.sparse_rows import unit_rows
 from rbm_training.distillation.loss_term import LossBatch
 from rbm_training.distillation.losses import (
     SoftTargets,
@@ -160,7 +160,7 @@ class ReleasedMemory(Memory):
     @torch.no_grad()
     def _average(self, vectors: nn.Parameter, routing: LayerRouting) -> None:
         shares = batch_softmax(routing)  # (B, E)
-        means = weighted_sums(shares, routing.query)  # (E, D)
+        means = routing.query_sums(shares)  # (E, D)
         vectors.copy_(self.config.ema_decay * unit_rows(vectors) + (1 - self.config.ema_decay) * means)
 
 

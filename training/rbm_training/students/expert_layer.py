@@ -68,7 +68,8 @@ class ExpertLayer(nn.Module):
         """Every row to the one expert there is."""
         rows = torch.zeros(len(x), 1, device=x.device)
         return LayerRouting(
-            query=rows,
+            rows=rows,
+            norms=rows[:, 0],
             experts=rows.long(),
             weights=torch.ones_like(rows).to(self.weight),
             similarity=rows.to(self.weight),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rbm_training.config import StudentConfig
-from rbm_training.data.sparse_rows import Rows, squared_norms, unit_rows
+from rbm_training.data.sparse_rows import Rows, norm_divisors, row_norms, unit_rows
 from rbm_training.onnx.builder import GraphBuilder
 from rbm_training.onnx.inputs import Floats, LayerInput, norms, square_sums
 from rbm_training.onnx.router import Router, Scores
@@ -72,19 +72,21 @@ class MoELayer(ExpertLayer):
 
     def route(self, x: Rows) -> LayerRouting:
         """Choose experts for x (B, D); an all-zero projection has similarity 0 and goes to experts 0..K-1."""
-        query = unit_rows(x @ self.projection + self.projection_bias)
-        cosines = query @ unit_rows(self.prototypes).T  # (B, E)
+        projected = x @ self.projection + self.projection_bias
+        norms = row_norms(projected)
+        cosines = projected @ unit_rows(self.prototypes).T / norm_divisors(norms).unsqueeze(1)  # (B, E)
         if self.training:
             cosines = cosines + torch.randn_like(cosines) / (self.num_experts * self.inverse_temperature())
         experts, similarity, routing_margin = top_k_experts(cosines, self.top_k)
         logits = self.inverse_temperature() * (cosines if self.router_top_k == "k_plus_1" else similarity)
         weights = logits.softmax(dim=1)
         return LayerRouting(
-            query=query,
+            rows=projected,
+            norms=norms,
             experts=experts,
             weights=weights.gather(1, experts) if self.router_top_k == "k_plus_1" else weights,
             similarity=similarity,
-            routing_margin=routing_margin.masked_fill(squared_norms(query) == 0, torch.inf),
+            routing_margin=routing_margin.masked_fill(norms == 0, torch.inf),
             num_experts=self.num_experts,
         )
 

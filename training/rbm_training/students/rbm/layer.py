@@ -12,7 +12,15 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from rbm_training.data.sparse_rows import Rows, only_features, only_positions, squared_norms, unit_rows
+from rbm_training.data.sparse_rows import (
+    Rows,
+    norm_divisors,
+    only_features,
+    only_positions,
+    row_norms,
+    squared_norms,
+    unit_rows,
+)
 from rbm_training.students.expert_layer import ExpertLayer, top_k_experts
 from rbm_training.students.routing import LayerRouting
 
@@ -66,11 +74,16 @@ class RbMLayer(ExpertLayer):
     def query(self, x: Rows) -> Rows:
         """What is compared with the memory, (B, D): the part of the row that decides, for the cosine of
         norm 1."""
+        rows = self._read(x)
+        return unit_rows(rows) if self.metric == "cosine" else rows
+
+    def _read(self, x: Rows) -> Rows:
+        """The part of the row that decides, (B, D)."""
         if self.routing_input == "features":
-            x = only_features(x, self.num_features)
-        elif self.routing_input == "positions":
-            x = only_positions(x, self.num_features)
-        return unit_rows(x) if self.metric == "cosine" else x
+            return only_features(x, self.num_features)
+        if self.routing_input == "positions":
+            return only_positions(x, self.num_features)
+        return x
 
     @torch.no_grad()
     def start_routing(self, memory: Tensor, spread: float = 1.0) -> None:
@@ -83,31 +96,37 @@ class RbMLayer(ExpertLayer):
         self.memory.copy_(unit_rows(memory) if self.metric == "cosine" else memory)
         self.spread.fill_(spread)
 
-    def similarity(self, query: Rows) -> Tensor:
-        """c of every expert, (B, E).
+    def _cosines(self, rows: Rows, norms: Tensor) -> Tensor:
+        """c of every expert, (B, E). What is divided is the products: a matrix of unit rows beside the rows
+        would cost more than all the rest of the routing."""
+        return rows @ self.memory.T / norm_divisors(norms).unsqueeze(1)
+
+    def _distances(self, rows: Rows) -> Tensor:
+        """c of every expert by the Euclidean metric, (B, E).
 
         Distances are taken from the mean of the memories: the norms of rows and memories, from which float32
         would lose the small differences that choose experts, then cancel before they are rounded.
         """
-        if self.metric == "cosine":
-            return query @ self.memory.T
         center = self.memory.mean(dim=0, keepdim=True)  # (1, D)
         apart = self.memory - center
-        own = squared_norms(query).unsqueeze(1) - 2 * (query @ center.T) + center.pow(2).sum()  # ‖x − m̄‖²
-        products = query @ apart.T - center @ apart.T
+        own = squared_norms(rows).unsqueeze(1) - 2 * (rows @ center.T) + center.pow(2).sum()  # ‖x − m̄‖²
+        products = rows @ apart.T - center @ apart.T
         return (products - (own + apart.pow(2).sum(dim=1)) / 2) / self.spread
 
     def route(self, x: Rows) -> LayerRouting:
-        """Choose experts for x (B, D); an all-zero query has similarity 0 and goes to experts 0..K-1."""
-        query = self.query(x)
-        experts, similarity, routing_margin = top_k_experts(self.similarity(query), self.top_k)
-        if self.metric == "cosine":
-            routing_margin = routing_margin.masked_fill(squared_norms(query) == 0, torch.inf)
+        """Choose experts for x (B, D); by the cosine an all-zero row has similarity 0 and goes to experts
+        0..K-1."""
+        rows = self._read(x)
+        is_cosine = self.metric == "cosine"
+        norms = row_norms(rows) if is_cosine else torch.ones(len(rows)).to(self.memory)
+        every_similarity = self._cosines(rows, norms) if is_cosine else self._distances(rows)
+        experts, similarity, routing_margin = top_k_experts(every_similarity, self.top_k)
         return LayerRouting(
-            query=query,
+            rows=rows,
+            norms=norms,
             experts=experts,
             weights=(similarity / self.routing_temperature).softmax(dim=1),
             similarity=similarity,
-            routing_margin=routing_margin,
+            routing_margin=routing_margin.masked_fill(norms == 0, torch.inf),
             num_experts=self.num_experts,
         )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rbm_training.config import RoutingConfig
-from rbm_training.data.sparse_rows import dense_row, squared_norms, unit_rows, weighted_sums
+from rbm_training.data.sparse_rows import dense_row, norm_divisors, unit_rows
 from rbm_training.students.memory import Memory
 from rbm_training.students.rbm.layer import RbMLayer
 from rbm_training.students.routing import LayerRouting
@@ -60,18 +60,16 @@ class _LayerAverage:
 
     def accumulate(self, routing: LayerRouting) -> None:
         gates = routing.gates()  # (B, E)
-        self.sums += weighted_sums(gates, routing.query)
+        self.sums += routing.query_sums(gates)
         self.mass += gates.sum(dim=0)
         self._remember_worst(routing)
 
     def _remember_worst(self, routing: LayerRouting) -> None:
         best = routing.similarity[:, 0].detach()
-        if self.layer.metric == "cosine":  # to which a zero is like nothing, and no memory
-            best = best.masked_fill(squared_norms(routing.query) == 0, float("inf"))
-        row = int(best.argmin())
+        row = int(best.masked_fill(routing.norms == 0, float("inf")).argmin())  # a zero is no memory
         if float(best[row]) < self.worst_similarity:
             self.worst_similarity = float(best[row])
-            self.worst_input = dense_row(routing.query, row).detach().clone()
+            self.worst_input = dense_row(routing.rows, row).detach() / norm_divisors(routing.norms[row])
             self.worst_expert = int(routing.experts[row, 0])
 
     def step(self, config: RoutingConfig) -> None:

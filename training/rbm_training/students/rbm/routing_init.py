@@ -52,7 +52,7 @@ def _lay_out(layer: RbMLayer, inputs: Rows, config: RoutingConfig, seed: int) ->
     centers = cluster_centers(keys, layer.num_experts, seed, config.memory_init).to(layer.memory)
     layer.start_routing(centers)
     if layer.metric == "euclidean":  # s² was 1 until here
-        nearest = -2 * layer.similarity(keys).amax(dim=1)
+        nearest = -2 * layer.route(inputs).similarity[:, 0]
         layer.spread.fill_(float(nearest.mean().clamp_min(1e-6)))
 
 
