@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from rbm_bundle.manifest import Architecture, FeatureSpec, Metrics, NodesSpec, Provider
 from rbm_bundle.record_spec import RecordsSpec
+from rbm_service.inference.node_query import OnUnknown
 from rbm_service.inference.preprocessing import PositionSource
 
 T = TypeVar("T")
@@ -79,6 +80,9 @@ class ClassifyRequest(Body):
     """Whether to give the probability of every class."""
     min_confidence: float | None = Field(default=None, ge=0, le=1)
     """When the most probable class has a probability below this, the answer abstains: its label is null."""
+    on_unknown: OnUnknown = "error"
+    """What to do where the model does not know an id, and nothing places the node (`neighbors`, a position) or
+    describes it (features, a record): `error` refuses the request, `null` answers for the other nodes."""
     timeout_seconds: float | None = Field(default=None, gt=0)
     """How long the caller waits for the answer; can only shorten the time limit of the service."""
 
@@ -132,12 +136,17 @@ class Prediction(Body):
     """The answer for one node."""
 
     node_id: NodeId | None = Field(description="Id of the node as it was sent, or null")
-    label: str | None = Field(description="Label of the most probable class; null when the answer abstains")
-    class_index: int
-    """Place of this class in the labels of `/info`, from 0; among equals the lowest."""
-    confidence: float = Field(description="Probability of this class")
-    position: PositionSource
-    """Where the node's position came from; `default` (zeros) when none of its neighbours is known."""
+    label: str | None
+    """Label of the most probable class; null when the answer abstains, and of an unknown node."""
+    class_index: int | None
+    """Place of this class in the labels of `/info`, from 0; among equals the lowest. Null of an unknown
+    node."""
+    confidence: float | None = Field(description="Probability of this class; null of an unknown node")
+    position: PositionSource | None
+    """Where the node's position came from; `default` (zeros) when none of its neighbours is known, null of an
+    unknown node."""
+    unknown: Literal[True] | None = None
+    """True of a node that the model does not know, with `on_unknown` of `null`; of all others it is absent."""
     top_k: list[RankedClass] | None = None
     """The most probable classes; only when more than one was asked for."""
     probabilities: list[float] | None = None

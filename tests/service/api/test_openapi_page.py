@@ -49,4 +49,4 @@ def test_the_page_names_every_route_of_an_admin():
 
 
 def test_the_page_has_examples():
-    assert len(EXAMPLES) == 6
+    assert len(EXAMPLES) == 7

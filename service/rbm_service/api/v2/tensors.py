@@ -21,7 +21,8 @@ from rbm_service.api.v2.responses import TensorMetadata
 from rbm_service.api.validation import MAX_SHOWN
 from rbm_service.errors import InvalidRequestError
 from rbm_service.inference.features import PaddedPair
-from rbm_service.inference.preprocessing import NodeQuery, check_num_rows
+from rbm_service.inference.node_query import NodeQuery
+from rbm_service.inference.preprocessing import check_num_rows
 from rbm_service.web.limits import RawBody
 
 DATATYPES: Final[Mapping[str, Datatype]] = {"float32": "FP32", "int64": "INT64"}
