@@ -81,8 +81,8 @@ class ClassifyRequest(Body):
     min_confidence: float | None = Field(default=None, ge=0, le=1)
     """When the most probable class has a probability below this, the answer abstains: its label is null."""
     on_unknown: OnUnknown = "error"
-    """What to do where the model does not know an id, and nothing places the node (`neighbors`, a position) or
-    describes it (features, a record): `error` refuses the request, `null` answers for the other nodes."""
+    """What to do where the model does not know an id, and nothing places (`neighbors`, a position) or
+    describes the node (features, a record): `error` refuses the request, `null` answers for the others."""
     timeout_seconds: float | None = Field(default=None, gt=0)
     """How long the caller waits for the answer; can only shorten the time limit of the service."""
 
@@ -146,7 +146,7 @@ class Prediction(Body):
     """Where the node's position came from; `default` (zeros) when none of its neighbours is known, null of an
     unknown node."""
     unknown: Literal[True] | None = None
-    """True of a node that the model does not know, with `on_unknown` of `null`; of all others it is absent."""
+    """True of a node that the model does not know, with `on_unknown` of `null`; otherwise absent."""
     top_k: list[RankedClass] | None = None
     """The most probable classes; only when more than one was asked for."""
     probabilities: list[float] | None = None
