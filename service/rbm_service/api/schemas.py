@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from rbm_bundle.manifest import Architecture, FeatureSpec, Metrics, NodesSpec, Provider
+from rbm_bundle.manifest_parts import Architecture, FeatureSpec, Metrics, NodesSpec, Provider
 from rbm_bundle.record_spec import RecordsSpec
 from rbm_service.inference.preprocessing import PositionSource
 

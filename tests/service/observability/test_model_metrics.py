@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rbm_bundle.manifest import NO_EXPERT
+from rbm_bundle.manifest_parts import NO_EXPERT
 from rbm_service.observability.metrics import STAGES, Queue
 from rbm_service.observability.model_metrics import FEW_ROWS, ModelMetrics, ShadowMetrics
 from tests.service.observability.test_metrics import series_of
