@@ -16,6 +16,7 @@ OPEN, KEY, ADMIN = "open to everyone", "needs a key", "needs the admin key"
 ACCESS = {
     "/classify": KEY,
     "/info": KEY,
+    "/stats": KEY,
     "/livez": OPEN,
     "/readyz": OPEN,
     "/metrics": KEY,
