@@ -142,7 +142,7 @@ def test_the_answers_shown_have_the_keys_of_real_ones(guarded, document):
         method, path = name.split(" ")
         content = operation["responses"]["200"]["content"].get("application/json")
         if method == "GET" and content is not None:
-            answer = guarded.get(path.format(model="tiny", version="1"))
+            answer = guarded.get(path.format(model="tiny", name="tiny", version="1"))
             assert keys_of(answer.json()) == keys_of(content["example"]), name
 
 
