@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic_core import to_json
 
-from rbm_bundle.manifest import NO_EXPERT
+from rbm_bundle.manifest_parts import NO_EXPERT
 from rbm_service.api.inference import MAX_VALUES_ON_LOOP
 from rbm_service.api.v2.requests import InferRequest, RequestedOutput
 from rbm_service.api.v2.tensors import DATATYPES, LENGTH, check_name
