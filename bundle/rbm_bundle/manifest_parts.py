@@ -66,6 +66,8 @@ class FeatureSpec(Part):
     """How the bundle stores the features of known nodes; null where it stores none."""
     max_nonzeros: int | None = Field(default=None, ge=0)
     """Most non-zeros of a known node, in the sparse form alone; a caller's row may have more."""
+    names: tuple[str, ...] | None = Field(default=None, exclude_if=lambda names: names is None)
+    """Names of the columns, in their order; absent where they have none, or are made of records."""
 
     @model_validator(mode="after")
     def _form_fits(self) -> Self:
@@ -73,6 +75,14 @@ class FeatureSpec(Part):
             raise ValueError(f"form {self.form} with max_nonzeros {self.max_nonzeros}")
         if self.form == "sparse" and self.scaling == "standardised":
             raise ValueError("sparse features that are standardised would be dense")
+        return self
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        if self.names is not None and len(self.names) != self.num_features:
+            raise ValueError(f"{len(self.names)} names of {self.num_features} features")
+        if self.names is not None and len(set(self.names)) < len(self.names):
+            raise ValueError("a feature named twice")
         return self
 
     def inputs(self) -> dict[str, tuple[int | None, ...]]:

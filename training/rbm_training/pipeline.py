@@ -168,6 +168,7 @@ class _Run:
         key = {
             "students": [self._student_key(report.seed) for report in reports],
             "config": {name: document[name] for name in ("name", "export")},
+            "feature_names": list(self.dataset.feature_names),
         }
         found = self.store.find("bundle", key)
         if found is not None and _bundle_id(path) != found.facts["bundle_id"]:

@@ -84,6 +84,17 @@ def test_the_card_says_what_the_manifest_says(request_to_export, tmp_path):
     assert bundle.manifest.metrics == METRICS
 
 
+def test_names_of_features_are_in_the_manifest_and_the_first_on_the_card(request_to_export, tmp_path):
+    names = ("age", "height", "a", "b", "c", "d")
+    bundle = export_bundle(tmp_path / "named", replace(request_to_export, feature_names=names))
+    assert (bundle.manifest.features.names, bundle.manifest.format_version) == (names, 2)
+    card = (bundle.path / "MODEL_CARD.md").read_text()
+    assert "Features, in the order of a row: age, height, a, b, c, and 1 more." in card
+    nameless = export_bundle(tmp_path / "nameless", request_to_export)
+    assert (nameless.manifest.features.names, nameless.manifest.format_version) == (None, 1)
+    assert "in the order of a row" not in (nameless.path / "MODEL_CARD.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("shape", "words", "numbers"),
     [

@@ -7,7 +7,7 @@ import numpy as np
 
 from rbm_bundle.bundle import GOLDEN_FILE, Bundle, BundleDraft, write_bundle
 from rbm_bundle.golden import GoldenRows
-from rbm_bundle.manifest import Manifest
+from rbm_bundle.manifest import Manifest, format_of
 from rbm_bundle.manifest_parts import (
     Architecture,
     FeatureForm,
@@ -48,6 +48,7 @@ class ExportRequest:
     metrics: Metrics
     provenance: Provenance
     records: RecordsPart | None = None
+    feature_names: tuple[str, ...] = ()
 
 
 def export_bundle(folder: Path, request: ExportRequest) -> Bundle:
@@ -81,11 +82,11 @@ def export_bundle(folder: Path, request: ExportRequest) -> Bundle:
 
 
 def _describe(request: ExportRequest, golden: GoldenRows) -> Manifest:
-    features = request.features
+    features, names = request.features, request.feature_names or None
     form = _form(features)
     inputs, outputs = tensor_specs(request.student, form)
     return Manifest(
-        format_version=1 if request.records is None else 2,
+        format_version=format_of(request.records, names),
         name=request.name,
         created_at=time_of_making(),
         labels=request.labels,
@@ -99,6 +100,7 @@ def _describe(request: ExportRequest, golden: GoldenRows) -> Manifest:
             scaling=request.student.scaling.features,
             cached=request.nodes.cached_features,
             max_nonzeros=None if isinstance(features, np.ndarray) else int(np.diff(features.indptr).max()),
+            names=names,
         ),
         records=None if request.records is None else request.records.spec,
         nodes=NodesSpec(

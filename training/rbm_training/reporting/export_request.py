@@ -38,6 +38,7 @@ def export_request(
         positions=data.positions,
         labels=dataset.graph.class_names,
         records=records_part_of(dataset, data.task, best.seed),
+        feature_names=dataset.feature_names,
         metrics=_metrics(next(it for it in reports if it.seed == best.seed), reports),
         provenance=Provenance(
             git_commit=git_commit(),
