@@ -192,8 +192,8 @@ def compute(
 
 def no_outputs(manifest: Manifest) -> RequestOutputs:
     """The outputs of no rows, for which no engine is needed."""
-    shapes = {it: [size or 0 for size in it.shape] for it in manifest.outputs().values()}
-    tensors = {it.name: np.zeros(shape, it.dtype) for it, shape in shapes.items()}
+    specs = manifest.outputs().values()
+    tensors = {spec.name: np.zeros([size or 0 for size in spec.shape], spec.dtype) for spec in specs}
     return RequestOutputs(ComputedBatch((), tensors, time.perf_counter(), 0.0), slice(0, 0), [], [], 0.0)
 
 

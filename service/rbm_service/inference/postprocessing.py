@@ -17,10 +17,7 @@ from rbm_service.inference.batch import RequestOutputs
 from rbm_service.inference.preprocessing import RequestRows
 from rbm_service.runtime.tensors import Tensors, cut
 
-UNKNOWN_ROW: Final = {
-    **dict.fromkeys(("label", "class_index", "confidence", "position")),
-    "unknown": True,
-}
+NO_ANSWER: Final = {"label": None, "class_index": None, "confidence": None, "position": None, "unknown": True}
 
 
 class AnswerOptions(Protocol):
@@ -59,19 +56,19 @@ def write_answer(
         rows_at_once: written out in one go; between two such pieces, other threads have their turn.
     """
     ids, sources = node_ids or [None] * rows.num_rows, rows.sources
-    answered = rows.answered if rows.unknown else []
+    places = rows.answered if rows.unknown else None
     parts = []
     for start in range(0, len(ids), rows_at_once):
         span = slice(start, start + rows_at_once)
-        if rows.unknown:
-            places = slice(*(bisect_left(answered, end) for end in (start, start + rows_at_once)))
-            known = [ids[row] for row in answered[places]]
-            predictions: list[dict[str, Any]] = [{"node_id": node_id, **UNKNOWN_ROW} for node_id in ids[span]]
-            found = _predictions(outputs, known, sources, options, labels, places)
-            for row, prediction in zip(answered[places], found, strict=True):
-                predictions[row - start] = prediction
-        else:
+        if places is None:
             predictions = _predictions(outputs, ids[span], sources, options, labels, span)
+        else:
+            predictions = [{"node_id": node_id, **NO_ANSWER} for node_id in ids[span]]
+            known = slice(bisect_left(places, span.start), bisect_left(places, span.stop))
+            known_ids = [ids[place] for place in places[known]]
+            answers = _predictions(outputs, known_ids, sources, options, labels, known)
+            for place, answer in zip(places[known], answers, strict=True):
+                predictions[place - start] = answer
         parts.append(to_json(predictions)[1:-1])
     content = b'{"model":%b,"predictions":[%b]}' % (model, b",".join(parts))
     least = options.min_confidence

@@ -1,13 +1,18 @@
 """`on_unknown` of /classify: nodes that the model does not know, among others that it does."""
 
 import json
+from functools import partial
 
 import pytest
+from starlette.testclient import TestClient
 
+from rbm_bundle import ShadowSpec, read_bundle
 from rbm_service.api.inference import MAX_BYTES_ON_LOOP
-from tests.bundles import STRING_IDS, with_string_ids
+from rbm_service.app import create_app
+from rbm_service.settings import Settings
+from tests.bundles import RECORDS, STRING_IDS, TINY, repository_of, with_string_ids
 from tests.classifying import classify, refused, replace_run, serve
-from tests.service.api.test_classify_records import BUNDLE, NEW
+from tests.servers import wait_until
 
 FEATURES = [0.5] * 12
 NOTHING = {"label": None, "class_index": None, "confidence": None, "position": None, "unknown": True}
@@ -20,6 +25,12 @@ def in_part(client, **body):
 
 def unknown(*node_ids):
     return [{"node_id": node_id, **NOTHING} for node_id in node_ids]
+
+
+def value_of(client):
+    """What a metric of the service says, by its name and labels."""
+    registry = client.app.app_state.metrics.registry
+    return lambda name, **labels: registry.get_sample_value(name, labels)
 
 
 def test_without_it_a_request_with_an_unknown_node_is_refused(client):
@@ -57,15 +68,27 @@ def test_they_are_counted_as_missing_and_as_no_prediction(client):
     in_part(client, node_ids=[7, 100, 8])
     in_part(client, node_ids=[9])
 
-    def value(name, **labels):
-        return client.app.app_state.metrics.registry.get_sample_value(name, {"model_name": "tiny", **labels})
-
+    value = partial(value_of(client), model_name="tiny")
     assert value("rbm_position_lookups_total", result="missing") == 3
     assert value("rbm_position_lookups_total", result="cached") == 1
     labels = ("red", "green", "blue")
     assert sum(value("rbm_prediction_class_total", label=label) for label in labels) == 1
     assert value("rbm_inference_rows_total", model_version="1") == 1
     assert value("rbm_stage_duration_seconds_count", stage="serialize", model_version="1") == 2
+
+
+def test_a_shadow_is_compared_on_the_nodes_that_have_an_answer(tmp_path):
+    repository = repository_of(tmp_path)
+    repository.set_shadow("tiny", ShadowSpec(repository.publish(TINY), 1.0))
+    with TestClient(create_app(Settings(models_dir=tmp_path, device="cpu"))) as client:
+        wait_until(lambda: client.get("/info").json()["shadow"], "a shadow")
+        for ids in ([7, 105, 100], [7]):
+            in_part(client, node_ids=ids)
+        both, value = {"model_name": "tiny", "shadow_version": "2"}, value_of(client)
+        agreeing = {**both, "model_version": "1", "outcome": "agree"}
+        wait_until(lambda: value("rbm_shadow_rows_total", **agreeing), "a comparison")
+        assert value("rbm_shadow_rows_total", **agreeing) == 2
+        assert value("rbm_shadow_requests_total", **both, outcome="failed") is None
 
 
 def test_a_long_batch_is_answered_in_part_too(client):
@@ -85,9 +108,12 @@ def test_ids_of_another_type_are_refused_all_the_same(client, bundle, tmp_path):
 
 
 def test_a_record_places_no_node_but_describes_one(tmp_path):
-    with serve(BUNDLE, tmp_path) as client:
-        known = classify(client, node_ids=[3, 999], records=[NEW, {}], neighbors=[None, [1]])
-        found = in_part(client, node_ids=[3, 998, 999], records=[NEW, NEW, {}], neighbors=[None, None, [1]])
+    record = {"title": "数据 cell", "year": 2015}
+    with serve(read_bundle(RECORDS), tmp_path) as client:
+        known = classify(client, node_ids=[3, 999], records=[record, {}], neighbors=[None, [1]])
+        found = in_part(
+            client, node_ids=[3, 998, 999], records=[record, record, {}], neighbors=[None, None, [1]]
+        )
         assert found == [known[0], *unknown(998), known[1]]
         wrong = {"node_ids": [3, 998], "records": [{}, {"titel": "x"}], "on_unknown": "null"}
         assert refused(client, 422, "validation", json=wrong)["errors"][0]["loc"] == ["records", 1, "titel"]
