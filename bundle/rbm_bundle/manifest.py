@@ -19,6 +19,7 @@ from rbm_bundle.manifest_parts import (
     FileEntry,
     GoldenSpec,
     GraphEntry,
+    MapSpec,
     Metrics,
     NodesSpec,
     Part,
@@ -48,6 +49,7 @@ class Manifest(Part):
     features: FeatureSpec
     records: RecordsSpec | None = Field(default=None, exclude_if=lambda records: records is None)
     nodes: NodesSpec
+    map: MapSpec | None = Field(default=None, exclude_if=lambda spec: spec is None)
     golden: GoldenSpec
     architecture: Architecture
     metrics: Metrics
@@ -67,7 +69,7 @@ class Manifest(Part):
 
     @model_validator(mode="after")
     def _format_fits(self) -> Self:
-        parts = {"records": self.records, "features.names": self.features.names}
+        parts = {"records": self.records, "map": self.map, "features.names": self.features.names}
         if self.format_version != format_of(*parts.values()):
             has = [name for name, part in parts.items() if part is not None]
             told = " and ".join(has) or f"no {' or '.join(parts)}"
@@ -79,6 +81,15 @@ class Manifest(Part):
         F = self.features.num_features
         if self.records is not None and self.records.num_features != F:
             raise ValueError(f"records of {self.records.num_features} features, elsewhere {F}")
+        return self
+
+    @model_validator(mode="after")
+    def _map_fits(self) -> Self:
+        N, L = self.nodes.num_nodes, len(self.architecture.num_experts)
+        if self.map is not None and self.map.num_nodes > N:
+            raise ValueError(f"map of {self.map.num_nodes} nodes, elsewhere {N}")
+        if self.map is not None and self.map.layer >= L:
+            raise ValueError(f"map of layer {self.map.layer}, elsewhere layers 0 to {L - 1}")
         return self
 
     @model_validator(mode="after")
