@@ -15,7 +15,8 @@ import numpy.typing as npt
 from rbm_bundle.arrays import ArraySpec, map_array
 from rbm_bundle.errors import BundleError
 from rbm_bundle.features import CsrFeatures
-from rbm_bundle.manifest import CachedFeatures, IdKind, Manifest
+from rbm_bundle.manifest import Manifest
+from rbm_bundle.manifest_parts import CachedFeatures, IdKind
 
 UNKNOWN = -1
 MAX_MAGNITUDE = 1e15  # of a feature or position: beyond it, the squares of a row overflow float32
@@ -84,6 +85,13 @@ class NodeTable:
             places = self.ids.searchsorted(keys)
             rows = np.where(fit & (self.ids.take(places, mode="clip") == keys), places, UNKNOWN)
         return rows.tolist() if isinstance(ids, list) else rows
+
+    def ids_of(self, rows: npt.NDArray[np.integer]) -> list[NodeId]:
+        """Ids of known rows, as a caller has them."""
+        if self.ids is None:
+            return [int(row) for row in rows]
+        ids = self.ids.take(rows).tolist()
+        return [node_id.decode() for node_id in ids] if self.id_kind == "string" else ids
 
     def positions_of(self, rows: list[int] | Integers) -> Floats:
         """Positions of known rows, shape (B, P)."""

@@ -76,3 +76,28 @@ def test_a_name_that_is_a_path_is_refused(raw):
     manifest = parse_manifest(raw)
     with pytest.raises(ValueError, match="name"):
         Manifest.model_validate(manifest.model_dump() | {"name": "../up"})
+
+
+NAMES = [f"column {index}" for index in range(12)]
+
+
+def test_names_of_features_are_of_format_2(raw):
+    manifest = parse_manifest(raw)
+    assert b"names" not in raw
+    features = manifest.features.model_copy(update={"names": tuple(NAMES)})
+    named = manifest.model_copy(update={"features": features, "format_version": 2})
+    assert parse_manifest(seal(named)).features.names == tuple(NAMES)
+    early = seal(named.model_copy(update={"format_version": 1}))
+    with pytest.raises(BundleError, match=r"features\.names in format 1"):
+        parse_manifest(early)
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [(NAMES[1:], "11 names of 12 features"), ([*NAMES[1:], NAMES[1]], "a feature named twice")],
+)
+def test_names_that_do_not_fit_the_features_are_refused(raw, names, reason):
+    document = json.loads(raw) | {"format_version": 2}
+    document["features"]["names"] = names
+    with pytest.raises(BundleError, match=reason):
+        parse_manifest(json.dumps(document).encode())

@@ -32,7 +32,7 @@ def trained(request, tmp_path_factory):
         patch.setenv("SOURCE_DATE_EPOCH", "1790000000")
         assert train(folder / "mixed.toml", folder / "run") == 0
     bundle = read_bundle(folder / "run" / "bundle")
-    assert bundle.manifest.features.form == request.param
+    assert (bundle.manifest.features.form, bundle.manifest.features.names) == (request.param, None)
     config = load_config(folder / "mixed.toml")
     dataset = load_dataset(config.dataset, config.features)
     report = json.loads((folder / "run" / "report.json").read_text())

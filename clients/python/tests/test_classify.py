@@ -6,7 +6,14 @@ from dataclasses import dataclass, fields, is_dataclass
 import numpy as np
 import pytest
 
-from rbm_client import AsyncClient, InvalidRequestError, UnknownModelError, UnknownNodeError
+from rbm_client import (
+    NO_CLASS,
+    NO_EXPERT,
+    AsyncClient,
+    InvalidRequestError,
+    UnknownModelError,
+    UnknownNodeError,
+)
 from tests.bundles import KNOWN_IDS
 from tests.keys import ADMIN_KEY
 from tests.servers import wait_until
@@ -130,6 +137,40 @@ def test_a_node_that_nobody_knows_is_named_in_either_form(client, many_features,
     assert caught.value.request_id in str(caught.value)
 
 
+@pytest.mark.parametrize("options", [{}, EVERYTHING, {"top_k": 3, "binary": False}])
+@pytest.mark.parametrize("places", [[0, 1, 101], [*range(150)]])
+def test_nodes_that_nobody_knows_have_no_answer_if_that_is_asked_for(
+    client, many_ids, many_features, options, places
+):
+    others = np.delete(np.arange(333), places)
+    ids = np.array(many_ids)
+    known = client.classify(node_ids=ids[others], features=many_features[others], **options)
+    ids[places] = 7
+    found = client.classify(node_ids=ids, features=many_features, on_unknown="null", **options)
+    assert np.flatnonzero(found.unknown).tolist() == places
+    assert known.unknown is None
+    assert (found.labels[places] == None).all()  # noqa: E711 - elementwise
+    assert (found.positions[places] == None).all()  # noqa: E711 - elementwise
+    assert set(found.class_index[places]) == {NO_CLASS}
+    assert np.isnan(found.confidence[places]).all()
+    for name in ("labels", "class_index", "confidence", "positions"):
+        np.testing.assert_array_equal(getattr(found, name)[others], getattr(known, name), strict=True)
+
+
+@pytest.mark.parametrize("num_unknown", [3, 150, 333])
+def test_of_unknown_nodes_bytes_and_json_say_the_same(client, many_ids, many_features, num_unknown):
+    asked = {"node_ids": [7] * num_unknown + many_ids[num_unknown:], "features": many_features}
+    in_bytes = client.classify(**asked, on_unknown="null", **EVERYTHING)
+    assert_same(in_bytes, client.classify(**asked, on_unknown="null", **EVERYTHING, binary=False))
+    nothing = slice(num_unknown)
+    assert np.isnan(in_bytes.probabilities[nothing]).all()
+    assert np.isnan(in_bytes.top_k.probabilities[nothing]).all()
+    assert set(in_bytes.top_k.labels[nothing].flat) == {None}
+    assert set(in_bytes.experts.experts[nothing].flat) == {NO_EXPERT}
+    assert not in_bytes.experts.weights[nothing].any()
+    assert not in_bytes.abstained[nothing].any()
+
+
 def test_what_the_service_refuses_is_told_with_its_place(client):
     with pytest.raises(InvalidRequestError, match=r"features.*\b12\b.*\b5\b") as caught:
         client.classify(node_ids=[100], features=[[1.0] * 5])
@@ -137,7 +178,9 @@ def test_what_the_service_refuses_is_told_with_its_place(client):
     assert caught.value.details[0].loc[0] == "features"
 
 
-@pytest.mark.parametrize("wrong", [{"top_k": 4}, {"min_confidence": 2.0}, {"top_k": 0}, {"top_k": "2"}])
+@pytest.mark.parametrize(
+    "wrong", [{"top_k": 4}, {"min_confidence": 2.0}, {"top_k": 0}, {"top_k": "2"}, {"on_unknown": "skip"}]
+)
 def test_what_one_form_refuses_the_other_refuses_in_the_same_words(client, many_ids, many_features, wrong):
     with pytest.raises(InvalidRequestError) as few:
         client.classify(node_ids=many_ids[:1], **wrong)

@@ -49,6 +49,11 @@ def test_parts_of_a_long_question_ask_for_one_version():
     assert {(body["model"], body["version"], body["top_k"]) for body in bodies} == {("tiny", 1, 2)}
 
 
+def test_where_nodes_may_be_unknown_the_version_that_is_known_is_asked_for():
+    [body] = sent(node_ids=[100], on_unknown="null")
+    assert body == {"node_ids": [100], "model": "tiny", "version": 1, "on_unknown": "null"}
+
+
 def test_a_part_is_no_longer_than_a_body_may_be():
     records = [{"text": "x" * size} for size in (400, 400, 400, 5000, 1)]
     bodies = sent(info_answer=info(max_body_bytes=3000), records=records)

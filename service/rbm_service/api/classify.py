@@ -38,8 +38,9 @@ from rbm_service.api.schemas import ClassifyRequest, ClassifyResponse, SparseFea
 from rbm_service.api.validation import JSON, check_media_type, parse, refusal_of
 from rbm_service.errors import InvalidJsonError, InvalidRequestError, ServiceError
 from rbm_service.inference.features import CsrRows
+from rbm_service.inference.node_query import NodeQuery
 from rbm_service.inference.postprocessing import values_per_row, write_answer
-from rbm_service.inference.preprocessing import MAX_NEIGHBORS, NodeQuery, check_num_rows
+from rbm_service.inference.preprocessing import MAX_NEIGHBORS, check_num_rows
 from rbm_service.web.limits import RawBody
 from rbm_service.web.request_context import REQUEST_CONTEXT, RequestContext
 
@@ -95,12 +96,12 @@ async def classify(request: Request) -> Response:
             computed = await compute(
                 context, app_state, model, query, started, is_long, options.explain, options.timeout_seconds
             )
-            sources, outputs = computed.rows.sources, computed.outputs
+            rows, outputs = computed.rows, computed.outputs
             rows_at_once = max(1, MAX_VALUES_ON_LOOP // values_per_row(options, outputs))
             write = partial(
-                write_answer, model.as_json, outputs, options.node_ids, sources, options, labels, rows_at_once
+                write_answer, model.as_json, outputs, options.node_ids, rows, options, labels, rows_at_once
             )
-            content, num_abstained = await offload(write) if len(sources) > rows_at_once else write()
+            content, num_abstained = await offload(write) if rows.num_asked > rows_at_once else write()
             return finish(JsonResponse(content), context, app_state, model, computed, num_abstained)
     except BaseException as error:
         count_failure(app_state.metrics, error)
@@ -164,11 +165,11 @@ def _check_num_records(rest: bytes | bytearray, max_rows: int) -> None:
 
 def query_of(options: ClassifyRequest) -> NodeQuery:
     """The columns of a body; sparse rows are as yet unchecked against each other."""
-    features = options.features
+    it, features = options, options.features
     if isinstance(features, SparseFeatures):
         rows = CsrRows(features.indptr, features.indices, features.values)
-        return NodeQuery(options.node_ids, rows, options.neighbors, options.positions, options.records)
-    return NodeQuery(options.node_ids, features, options.neighbors, options.positions, options.records)
+        return NodeQuery(it.node_ids, rows, it.neighbors, it.positions, it.records, it.on_unknown)
+    return NodeQuery(it.node_ids, features, it.neighbors, it.positions, it.records, it.on_unknown)
 
 
 def _read(key: str, text: RawBody) -> Any:  # noqa: ANN401 - of the type that the column takes

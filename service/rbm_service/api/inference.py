@@ -17,8 +17,9 @@ from starlette.responses import Response
 
 from rbm_service.api.dependencies import AppState
 from rbm_service.errors import FailureReason, ServiceError, UnknownNodeError
-from rbm_service.inference.batch import RequestOutputs
-from rbm_service.inference.preprocessing import NodeQuery, RequestRows, encode
+from rbm_service.inference.batch import RequestOutputs, no_outputs
+from rbm_service.inference.node_query import NodeQuery
+from rbm_service.inference.preprocessing import RequestRows, encode
 from rbm_service.observability.metrics import STAGES, Metrics, RequestTrace
 from rbm_service.serving.model import ServedModel
 from rbm_service.web.request_context import RequestContext
@@ -110,11 +111,16 @@ async def compute(
         model.metrics.positions["missing"].inc(error.num_unknown)
         raise
     encoded = perf_counter()
-    limit = app_state.settings.request_timeout_seconds
-    deadline = started + (limit if timeout_seconds is None else min(timeout_seconds, limit))
-    future = model.batcher.submit(rows, explain=explain, deadline=deadline)
-    context.watch(partial(model.batcher.give_up, future, ClientDisconnect))
-    outputs = await future
+    if rows.unknown:
+        model.metrics.positions["missing"].inc(len(rows.unknown))
+    if rows.num_rows:
+        limit = app_state.settings.request_timeout_seconds
+        deadline = started + (limit if timeout_seconds is None else min(timeout_seconds, limit))
+        future = model.batcher.submit(rows, explain=explain, deadline=deadline)
+        context.watch(partial(model.batcher.give_up, future, ClientDisconnect))
+        outputs = await future
+    else:
+        outputs = no_outputs(model.bundle.manifest)
     seconds = (parsed - started, encoded - parsed, outputs.queue_seconds, outputs.batch.seconds)
     return Computed(query, rows, outputs, seconds, started, perf_counter())
 
@@ -144,9 +150,10 @@ def finish(
         }
         context.work = RequestTrace(attributes, computed.started, seconds)
     shadow = app_state.models.shadows.get(model.name)
-    if shadow is not None and shadow.samples(model.version):
+    if shadow is not None and computed.rows.num_rows and shadow.samples(model.version):
         labels = [model.bundle.manifest.labels[index] for index in outputs.class_index]
-        response.background = BackgroundTask(shadow.follow, computed.query, labels, model.version)
+        query = computed.query.at(computed.rows.answered) if computed.rows.unknown else computed.query
+        response.background = BackgroundTask(shadow.follow, query, labels, model.version)
     timing = SERVER_TIMING % tuple(map(mul, repeat(1e3), (*seconds, now - computed.started)))
     response.raw_headers.append((b"server-timing", timing.encode()))
     return response

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from rbm_bundle.manifest import Architecture, FeatureSpec, Metrics, NodesSpec, Provider
+from rbm_bundle.manifest_parts import Architecture, FeatureSpec, Metrics, NodesSpec, Provider
 from rbm_bundle.record_spec import RecordsSpec
+from rbm_service.inference.node_query import OnUnknown
 from rbm_service.inference.preprocessing import PositionSource
 
 T = TypeVar("T")
@@ -79,6 +80,9 @@ class ClassifyRequest(Body):
     """Whether to give the probability of every class."""
     min_confidence: float | None = Field(default=None, ge=0, le=1)
     """When the most probable class has a probability below this, the answer abstains: its label is null."""
+    on_unknown: OnUnknown = "error"
+    """What to do where the model does not know an id, and nothing places (`neighbors`, a position) or
+    describes the node (features, a record): `error` refuses the request, `null` answers for the others."""
     timeout_seconds: float | None = Field(default=None, gt=0)
     """How long the caller waits for the answer; can only shorten the time limit of the service."""
 
@@ -95,20 +99,6 @@ class ShadowRef(Body):
 
     version: int = Field(description="The version that is compared")
     share: float = Field(description="How many of the requests it computes, from 0 to 1")
-
-
-class PromoteRequest(Body):
-    """Which version to put in service."""
-
-    version: int = Field(ge=1, lt=2**63, description="A published version of the model")
-
-
-class ChangeResponse(Body):
-    """Which version is in service now, and which was before."""
-
-    model: ModelRef = Field(description="The model and its version in service")
-    former_version: int | None
-    """The version before; the same one where nothing had to change."""
 
 
 class RankedClass(Body):
@@ -132,12 +122,17 @@ class Prediction(Body):
     """The answer for one node."""
 
     node_id: NodeId | None = Field(description="Id of the node as it was sent, or null")
-    label: str | None = Field(description="Label of the most probable class; null when the answer abstains")
-    class_index: int
-    """Place of this class in the labels of `/info`, from 0; among equals the lowest."""
-    confidence: float = Field(description="Probability of this class")
-    position: PositionSource
-    """Where the node's position came from; `default` (zeros) when none of its neighbours is known."""
+    label: str | None
+    """Label of the most probable class; null when the answer abstains, and of an unknown node."""
+    class_index: int | None
+    """Place of this class in the labels of `/info`, from 0; among equals the lowest. Null of an unknown
+    node."""
+    confidence: float | None = Field(description="Probability of this class; null of an unknown node")
+    position: PositionSource | None
+    """Where the node's position came from; `default` (zeros) when none of its neighbours is known, null of an
+    unknown node."""
+    unknown: Literal[True] | None = None
+    """True of a node that the model does not know, with `on_unknown` of `null`; otherwise absent."""
     top_k: list[RankedClass] | None = None
     """The most probable classes; only when more than one was asked for."""
     probabilities: list[float] | None = None

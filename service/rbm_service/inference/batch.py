@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from rbm_bundle import Bundle
+from rbm_bundle import Bundle, Manifest
 from rbm_bundle.nodes import Floats, Integers
 from rbm_service.errors import DeadlineExceededError, ServiceError
 from rbm_service.inference.features import graph_inputs
@@ -188,6 +188,13 @@ def compute(
         about_to_run()
     outputs = run(model_inputs, names)
     return ComputedBatch(jobs, outputs, started, time.perf_counter() - started)
+
+
+def no_outputs(manifest: Manifest) -> RequestOutputs:
+    """The outputs of no rows, for which no engine is needed."""
+    specs = manifest.outputs().values()
+    tensors = {spec.name: np.zeros([size or 0 for size in spec.shape], spec.dtype) for spec in specs}
+    return RequestOutputs(ComputedBatch((), tensors, time.perf_counter(), 0.0), slice(0, 0), [], [], 0.0)
 
 
 def _most_probable(probabilities: Floats) -> tuple[list[int], list[float]]:

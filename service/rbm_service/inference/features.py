@@ -7,6 +7,7 @@ of the type that the graph takes is passed on as it is.
 Dimension letters: B rows, F features, P position width, S non-zeros of the longest row.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rbm_bundle.features import CsrFeatures, PaddedRows, csr_from_dense
-from rbm_bundle.manifest import FeatureForm, Manifest
+from rbm_bundle.manifest import Manifest
+from rbm_bundle.manifest_parts import FeatureForm
 from rbm_bundle.nodes import MAX_MAGNITUDE, Floats, Integers
 from rbm_service.errors import InvalidRequestError
 from rbm_service.runtime.shapes import max_nonzeros
@@ -41,6 +43,13 @@ class CsrRows:
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
+
+    def at(self, rows: Sequence[int]) -> "CsrRows":
+        """Some of the rows, whose parts fit each other."""
+        indptr, indices = np.asarray(self.indptr, np.int64), np.asarray(self.indices, np.int64)
+        values = np.asarray([1.0] * len(indices) if self.values is None else self.values)
+        part = CsrFeatures(indptr, indices, values, num_features=0).take(np.asarray(rows))  # of any width
+        return CsrRows(part.indptr, part.indices, part.values)
 
     def read(self, F: int) -> CsrFeatures:
         """The rows of `F` features, checked.
@@ -82,6 +91,10 @@ class PaddedPair:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def at(self, rows: Sequence[int]) -> "PaddedPair":
+        """Some of the rows, of two tensors of one shape."""
+        return PaddedPair(self.ids[list(rows)], self.values[list(rows)])
 
     def read(self, F: int) -> PaddedRows:
         """The rows of `F` features, checked; padded to the longest of them and no further.

@@ -3,16 +3,21 @@
 Dimension letters: B rows, C classes, L layers, K experts per row.
 """
 
+import math
+from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from pydantic_core import to_json
 
-from rbm_bundle.manifest import NO_EXPERT
+from rbm_bundle.manifest_parts import NO_EXPERT
 from rbm_bundle.nodes import Floats, Integers, NodeId
 from rbm_service.inference.batch import RequestOutputs
+from rbm_service.inference.preprocessing import RequestRows
 from rbm_service.runtime.tensors import Tensors, cut
+
+NO_ANSWER: Final = {"label": None, "class_index": None, "confidence": None, "position": None, "unknown": True}
 
 
 class AnswerOptions(Protocol):
@@ -30,7 +35,7 @@ def values_per_row(options: AnswerOptions, outputs: RequestOutputs) -> int:
     if options.return_probabilities:
         num_values += outputs.outputs["probabilities"].shape[1]
     if options.explain:
-        num_values += 4 * outputs.outputs["experts"][0].size
+        num_values += 4 * math.prod(outputs.outputs["experts"].shape[1:])
     return num_values
 
 
@@ -38,7 +43,7 @@ def write_answer(
     model: bytes,
     outputs: RequestOutputs,
     node_ids: Sequence[NodeId | None] | None,
-    sources: Sequence[str],
+    rows: RequestRows,
     options: AnswerOptions,
     labels: Sequence[str],
     rows_at_once: int,
@@ -47,14 +52,23 @@ def write_answer(
 
     Args:
         model: which answers, as JSON.
-        sources: where the position of each row came from, (B,).
+        rows: those that the outputs are of.
         rows_at_once: written out in one go; between two such pieces, other threads have their turn.
     """
-    B, ids = len(sources), node_ids or [None] * len(sources)
+    ids, sources = node_ids or [None] * rows.num_rows, rows.sources
+    places = rows.answered if rows.unknown else None
     parts = []
-    for start in range(0, B, rows_at_once):
+    for start in range(0, len(ids), rows_at_once):
         span = slice(start, start + rows_at_once)
-        predictions = _predictions(outputs, ids, sources, options, labels, span)
+        if places is None:
+            predictions = _predictions(outputs, ids[span], sources, options, labels, span)
+        else:
+            predictions = [{"node_id": node_id, **NO_ANSWER} for node_id in ids[span]]
+            known = slice(bisect_left(places, span.start), bisect_left(places, span.stop))
+            known_ids = [ids[place] for place in places[known]]
+            answers = _predictions(outputs, known_ids, sources, options, labels, known)
+            for place, answer in zip(places[known], answers, strict=True):
+                predictions[place - start] = answer
         parts.append(to_json(predictions)[1:-1])
     content = b'{"model":%b,"predictions":[%b]}' % (model, b",".join(parts))
     least = options.min_confidence
@@ -69,7 +83,7 @@ def _predictions(
     labels: Sequence[str],
     span: slice,
 ) -> list[dict[str, Any]]:
-    """What is said of some of the rows; of one that abstains, no label."""
+    """What is said of some of the rows, which have these ids; of one that abstains, no label."""
     least = options.min_confidence or 0.0
     classes, confidences = outputs.class_index[span], outputs.confidence[span]
     predictions: list[dict[str, Any]] = [
@@ -80,7 +94,7 @@ def _predictions(
             "confidence": p,
             "position": source,
         }
-        for node_id, index, p, source in zip(node_ids[span], classes, confidences, sources[span], strict=True)
+        for node_id, index, p, source in zip(node_ids, classes, confidences, sources[span], strict=True)
     ]
     columns: dict[str, Sequence[Any]] = {}  # what was asked for besides
     if options.top_k > 1:

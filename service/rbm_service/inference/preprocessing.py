@@ -16,17 +16,9 @@ import numpy.typing as npt
 from rbm_bundle import Bundle, NodeTable
 from rbm_bundle.features import CsrFeatures
 from rbm_bundle.nodes import UNKNOWN, Floats, Integers, NodeId, mean_of_known_neighbors
-from rbm_bundle.records import Record
 from rbm_service.errors import InvalidRequestError, UnknownNodeError
-from rbm_service.inference.features import (
-    CsrRows,
-    Features,
-    Matrix,
-    PaddedPair,
-    check_lengths,
-    graph_inputs,
-    read_matrix,
-)
+from rbm_service.inference.features import Features, check_lengths, graph_inputs, read_matrix
+from rbm_service.inference.node_query import COLUMNS, NodeQuery
 from rbm_service.inference.records import read_records
 from rbm_service.runtime.record_graph import RecordGraph
 from rbm_service.runtime.tensors import Tensors
@@ -34,19 +26,7 @@ from rbm_service.runtime.tensors import Tensors
 PositionSource = Literal["cached", "neighbors", "supplied", "default"]
 TableRows = list[int] | Integers
 
-COLUMNS: Final = ("node_ids", "features", "neighbors", "positions", "records")
 MAX_NEIGHBORS: Final = 65_536  # neighbour ids in one request: each costs a lookup and a gathered position
-
-
-@dataclass(slots=True)
-class NodeQuery:
-    """The rows a caller asks about; every column is B long or absent. Arrays are as good as lists."""
-
-    node_ids: list[NodeId] | Integers | None = None
-    features: Matrix | CsrRows | PaddedPair | None = None
-    neighbors: list[list[NodeId] | None] | None = None
-    positions: Matrix | None = None
-    records: Sequence[Record] | None = None
 
 
 @dataclass(slots=True)
@@ -58,6 +38,7 @@ class RequestRows:
         overrides: inputs of the graph that the caller brought for all B rows; a batch looks the others up.
         width: S; 0 where features are dense.
         sources: where the position of each row comes from.
+        unknown: rows of the request, in order, that are left out of these because nothing is known of them.
         num_rows: B.
     """
 
@@ -65,10 +46,21 @@ class RequestRows:
     overrides: Tensors
     width: int
     sources: list[PositionSource]
+    unknown: Sequence[int] = ()
     num_rows: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.num_rows = len(self.sources)
+
+    @property
+    def num_asked(self) -> int:
+        """Rows of the request, these and the unknown ones."""
+        return self.num_rows + len(self.unknown)
+
+    @property
+    def answered(self) -> list[int]:
+        """Which rows of the request these are, in order."""
+        return sorted(set(range(self.num_asked)).difference(self.unknown))
 
 
 def check_num_rows(column: str, num_rows: int, max_rows: int) -> None:
@@ -107,11 +99,36 @@ def encode(
         if UNKNOWN in table_rows:
             unknown = np.flatnonzero(np.asarray(table_rows) == UNKNOWN).tolist()
             _check_ids(query.node_ids, nodes, "node_ids")
+            if query.on_unknown == "null" and (unanswerable := _unanswerable(query, bundle, unknown)):
+                return _encode_others(query, bundle, max_rows, table_rows, unanswerable)
     positions, sources = _positions(query, nodes, table_rows, unknown)
     overrides, width = _features(query, bundle, table_rows, unknown)
     if positions is not None:
         overrides["positions"] = positions
     return RequestRows(table_rows, overrides, width, sources)
+
+
+def _unanswerable(query: NodeQuery, bundle: Bundle, unknown: list[int]) -> list[int]:
+    """Those of the unknown rows that nothing describes, or nothing places."""
+    neighbors = query.neighbors
+    if query.features is None and bundle.nodes.features is not None:
+        return unknown
+    if query.positions is not None or bundle.nodes.position_width == 0:
+        return []
+    return [row for row in unknown if neighbors is None or neighbors[row] is None]
+
+
+def _encode_others(
+    query: NodeQuery, bundle: Bundle, max_rows: int, table_rows: TableRows, unanswerable: list[int]
+) -> RequestRows:
+    """The rows that can be answered, as if nobody had asked for more; what is wrong in any row is refused."""
+    _positions(query, bundle.nodes, table_rows, [])
+    if query.features is not None or bundle.nodes.features is None:
+        _features(query, bundle, table_rows, [])
+    rows = RequestRows([], {}, 0, [], unanswerable)
+    if answered := sorted(set(range(len(table_rows))).difference(unanswerable)):
+        rows = replace(encode(query.at(answered), bundle, max_rows), unknown=unanswerable)
+    return rows
 
 
 def _num_rows(query: NodeQuery, max_rows: int) -> int:

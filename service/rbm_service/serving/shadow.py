@@ -7,6 +7,7 @@ else happens in a thread of the shadow's own. Nothing that goes wrong there reac
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from operator import eq
 from threading import BoundedSemaphore
 from typing import Final
@@ -16,7 +17,8 @@ import structlog
 from rbm_bundle import Bundle, ShadowSpec
 from rbm_service.errors import reason_of
 from rbm_service.inference.batch import InputGatherer
-from rbm_service.inference.preprocessing import NodeQuery, encode
+from rbm_service.inference.node_query import NodeQuery
+from rbm_service.inference.preprocessing import encode
 from rbm_service.observability.metrics import Metrics
 from rbm_service.observability.model_metrics import ShadowMetrics
 from rbm_service.runtime.engine import Engine
@@ -73,7 +75,8 @@ class Shadow:
             if self._closed:
                 return
             started, own_labels = time.perf_counter(), self._bundle.manifest.labels
-            # Its bundle may know other nodes, features and fields of records.
+            # Its bundle may know other nodes, features and fields of records. It answers all rows or none.
+            query = replace(query, on_unknown="error")
             rows = encode(query, self._bundle, self._max_rows, self._engine.records)
             outputs = self._engine.run(self._gather.inputs_of([rows]), ("probabilities",))
             found = [own_labels[index] for index in outputs["probabilities"].argmax(axis=1).tolist()]

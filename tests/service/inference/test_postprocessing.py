@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from rbm_bundle.manifest import NO_EXPERT
+from rbm_bundle.manifest_parts import NO_EXPERT
 from rbm_service.api.schemas import ClassifyRequest
 from rbm_service.inference.batch import ComputedBatch, RequestOutputs
 from rbm_service.inference.postprocessing import write_answer
+from rbm_service.inference.preprocessing import RequestRows
 
 OUTPUTS = {
     "probabilities": np.array([[0.25, 0.5, 0.25], [0.125, 0.125, 0.75]], np.float32),
@@ -23,11 +24,11 @@ LABELS = ("red", "green", "blue")
 SOURCES = ["cached", "neighbors"]
 
 
-def answered(node_ids=(100, 105), rows_at_once=2, **options):
+def answered(node_ids=(100, 105), rows_at_once=2, unknown=(), **options):
     """The answer as its caller reads it, and how many of it abstain."""
-    ids = None if node_ids is None else list(node_ids)
+    ids, rows = None if node_ids is None else list(node_ids), RequestRows([0, 1], {}, 0, SOURCES, unknown)
     content, num_abstained = write_answer(
-        b'{"name":"tiny","version":3}', ANSWER, ids, SOURCES, ClassifyRequest(**options), LABELS, rows_at_once
+        b'{"name":"tiny","version":3}', ANSWER, ids, rows, ClassifyRequest(**options), LABELS, rows_at_once
     )
     answer = json.loads(content)
     assert answer["model"] == {"name": "tiny", "version": 3}
@@ -80,3 +81,15 @@ def test_an_explanation_leaves_out_the_places_that_a_layer_leaves_empty(monkeypa
     monkeypatch.setitem(OUTPUTS, "experts", np.array([[[0, NO_EXPERT], [1, 2]], [[0, NO_EXPERT], [2, 3]]]))
     experts = answered(explain=True)[0][1]["experts"]
     assert [(item["layer"], item["expert"]) for item in experts] == [(0, 0), (1, 2), (1, 3)]
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 2, 5])
+def test_unknown_rows_stand_in_their_places_and_say_nothing_but_that(rows_at_once):
+    options = {"top_k": 2, "explain": True, "return_probabilities": True, "min_confidence": 0.6}
+    known, num_abstained = answered(**options)
+    ids = (7, 100, 8, 9, 105)
+    predictions, same_number = answered(ids, rows_at_once, unknown=[0, 2, 3], **options)
+    assert [predictions[1], predictions[4]] == known
+    nothing = {"label": None, "class_index": None, "confidence": None, "position": None, "unknown": True}
+    assert [predictions[row] for row in (0, 2, 3)] == [{"node_id": ids[row], **nothing} for row in (0, 2, 3)]
+    assert num_abstained == same_number == 1

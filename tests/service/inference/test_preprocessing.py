@@ -6,7 +6,8 @@ import pytest
 from rbm_service.errors import UnknownNodeError
 from rbm_service.inference.batch import InputGatherer
 from rbm_service.inference.features import CsrRows, PaddedPair
-from rbm_service.inference.preprocessing import NodeQuery, encode
+from rbm_service.inference.node_query import NodeQuery
+from rbm_service.inference.preprocessing import encode
 from rbm_service.runtime.tensors import padded_width
 from tests.bundles import (
     STRING_IDS,
@@ -172,3 +173,66 @@ def test_arrays_are_as_good_as_lists(bundle, sparse_bundle):
         encode(NodeQuery(np.array([3, 4]), pair), sparse_bundle, MAX_ROWS).overrides["feature_values"],
         pair.values,
     )
+
+
+def assert_encoded_alike(one, other):
+    """The same rows for the graph, to the bit."""
+    assert (list(one.table_rows), one.sources, one.width) == (
+        list(other.table_rows),
+        other.sources,
+        other.width,
+    )
+    assert one.overrides.keys() == other.overrides.keys()
+    for name, tensor in one.overrides.items():
+        np.testing.assert_array_equal(tensor, other.overrides[name], strict=True)
+
+
+ROWS = np.eye(4, 12, dtype=np.float32).tolist()
+CSR = CsrRows([0, 3, 4, 4, 6], [1, 5, 7, 2, 0, 11], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+PAIR = PaddedPair(
+    np.array([[1, 5, 7], [2, 12, 12], [12, 12, 12], [0, 11, 12]]),
+    np.array([[1, 2, 3], [4, 0, 0], [0, 0, 0], [5, 6, 0]], np.float32),
+)
+UNPLACED = {"node_ids": [7, 100, 8, 105], "neighbors": [None, None, [100], [110]]}
+
+
+@pytest.mark.parametrize(
+    ("columns", "unknown"),
+    [
+        ({"node_ids": [7, 100, 8, 105]}, [0, 2]),
+        ({"node_ids": [7, 100, 8, 105], "features": ROWS}, [0, 2]),
+        ({"node_ids": np.array([7, 100, 8, 105]), "features": np.array(ROWS, np.float32)}, [0, 2]),
+        ({"node_ids": [7, 100, 8, 105], "positions": [POSITION] * 4}, [0, 2]),
+        ({**UNPLACED, "features": ROWS}, [0]),
+        ({**UNPLACED, "features": CSR}, [0]),
+        ({**UNPLACED, "features": CsrRows(CSR.indptr, CSR.indices)}, [0]),
+        ({**UNPLACED, "features": PAIR}, [0]),
+        (UNPLACED, [0, 2]),
+        ({**UNPLACED, "features": ROWS, "positions": [POSITION] * 4}, []),
+    ],
+)
+def test_rows_that_nothing_is_known_of_are_left_out_as_if_nobody_had_asked(bundle, columns, unknown):
+    query = NodeQuery(**columns, on_unknown="null")
+    rows = encode(query, bundle, MAX_ROWS)
+    answered = [row for row in range(4) if row not in unknown]
+    assert (list(rows.unknown), rows.answered, rows.num_asked) == (unknown, answered, 4)
+    assert_encoded_alike(rows, encode(query.at(answered), bundle, MAX_ROWS))
+
+
+def test_a_sparse_model_is_fed_rows_no_wider_for_one_that_is_left_out(sparse_bundle):
+    query = NodeQuery(node_ids=[999, 3], features=CsrRows([0, 3, 4], [1, 5, 7, 150]), on_unknown="null")
+    rows = encode(query, sparse_bundle, MAX_ROWS)
+    assert (rows.width, rows.overrides["feature_ids"].tolist()) == (1, [[150]])
+    assert_encoded_alike(rows, encode(NodeQuery([3], CsrRows([0, 1], [150])), sparse_bundle, MAX_ROWS))
+
+
+def test_of_ids_that_are_all_unknown_no_row_is_left(bundle):
+    rows = encode(NodeQuery(node_ids=[7, 8], on_unknown="null"), bundle, MAX_ROWS)
+    assert (rows.num_rows, rows.num_asked, rows.answered, rows.unknown) == (0, 2, [], [0, 1])
+
+
+def test_where_a_model_has_no_positions_features_are_enough_for_an_unknown_node(bundle, tmp_path):
+    linear = without_positions(bundle, tmp_path / "linear")
+    described = NodeQuery(node_ids=[7, 100], features=[FEATURES] * 2, on_unknown="null")
+    assert not encode(described, linear, MAX_ROWS).unknown
+    assert encode(NodeQuery(node_ids=[7, 100], on_unknown="null"), linear, MAX_ROWS).unknown == [0]

@@ -5,7 +5,8 @@ import pytest
 
 from rbm_service.errors import UnknownNodeError
 from rbm_service.inference.features import CsrRows, PaddedPair
-from rbm_service.inference.preprocessing import MAX_NEIGHBORS, NodeQuery, encode
+from rbm_service.inference.node_query import NodeQuery
+from rbm_service.inference.preprocessing import MAX_NEIGHBORS, encode
 from rbm_service.runtime import shapes
 from tests.bundles import (
     with_string_ids,
@@ -112,3 +113,39 @@ def test_padded_rows_longer_than_a_sparse_model_gathers_at_once_are_refused(spar
     assert refusal(NodeQuery(np.array([0]), row), sparse_bundle) == (
         "features: expected at most 50 non-zeros a row, got 51 in row 0"
     )
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"node_ids": [100, "7"]}, "node_ids[1]: ids of this model are integers"),
+        (
+            {"node_ids": [7, 100], "neighbors": [["7"], None]},
+            "neighbors[0][0]: ids of this model are integers",
+        ),
+        (
+            {"node_ids": [100, 7], "features": [FEATURES, [0.5] * 11]},
+            "features[1]: expected 12 numbers, got 11",
+        ),
+        ({"node_ids": [100, 7], "positions": [POSITION, [1.0]]}, "positions[1]: expected 4 numbers, got 1"),
+        (
+            {"node_ids": [7], "features": CsrRows([0, 1], [12])},
+            "features.indices[0]: expected a column from 0",
+        ),
+        ({"node_ids": [7] * (MAX_ROWS + 1)}, f"node_ids: expected 1 to {MAX_ROWS} rows"),
+        (
+            {"neighbors": [None], "features": [FEATURES]},
+            "no node id, neighbors or position for 1 of the rows (0)",
+        ),
+    ],
+)
+def test_what_is_wrong_is_refused_also_where_unknown_nodes_are_not(bundle, columns, said):
+    assert refusal(NodeQuery(**columns, on_unknown="null"), bundle).startswith(said)
+
+
+def test_where_a_model_caches_no_features_an_unknown_id_does_not_make_up_for_them(bundle, tmp_path):
+    bare = without_cached_features(bundle, tmp_path / "bare")
+    found = refusal(NodeQuery(node_ids=[7], on_unknown="null"), bare)
+    assert found == "features: required: this model caches no node features"
+    described = NodeQuery(node_ids=[7, 100], features=[FEATURES] * 2, on_unknown="null")
+    assert encode(described, bare, MAX_ROWS).unknown == [0]

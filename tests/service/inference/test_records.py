@@ -4,7 +4,8 @@ import pytest
 from rbm_bundle import read_bundle
 from rbm_service.errors import InvalidRequestError
 from rbm_service.inference.features import CsrRows
-from rbm_service.inference.preprocessing import NodeQuery, encode
+from rbm_service.inference.node_query import NodeQuery
+from rbm_service.inference.preprocessing import encode
 from rbm_service.inference.records import MAX_FIELD_LENGTH, read_records
 from rbm_service.runtime import record_graph
 from rbm_service.runtime.record_graph import RecordGraph

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from rbm_bundle import ShadowSpec, read_bundle
-from rbm_service.inference.preprocessing import NodeQuery
+from rbm_service.inference.node_query import NodeQuery
 from rbm_service.runtime.engine import Engine
 from rbm_service.serving.shadow import MAX_WAITING, Shadow
 from tests.bundles import RECORDS
@@ -133,3 +133,16 @@ def test_it_samples_its_share_and_nothing_of_its_own_version(shadow_of, engine):
     assert all(shadow_of(engine).samples(1) for _ in range(100))
     assert not any(shadow_of(engine).samples(2) for _ in range(100))
     assert 300 < sum(shadow_of(engine, share=0.5).samples(1) for _ in range(1000)) < 700
+
+
+def test_a_request_that_may_be_answered_in_part_is_compared_as_a_whole_or_not_at_all(
+    shadow_of, engine, bundle, metrics
+):
+    whole, part = (NodeQuery(ids, on_unknown="null") for ids in (IDS, [*IDS, 7]))
+    labels = labels_of(engine, bundle)
+    follow(
+        shadow_of(engine), (whole, labels, 1), (part, [*labels, "red"], 1), (part.at([0, 1, 2]), labels, 1)
+    )
+    both, value = {"model_name": "tiny", "shadow_version": "2"}, metrics.registry.get_sample_value
+    assert value("rbm_shadow_rows_total", {**both, "model_version": "1", "outcome": "agree"}) == 6
+    assert value("rbm_shadow_requests_total", {**both, "outcome": "failed"}) == 1

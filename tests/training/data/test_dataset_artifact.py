@@ -8,6 +8,8 @@ from rbm_training.config import DatasetConfig
 from rbm_training.data.builtin.synthetic import generate_graph
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.dataset_artifact import as_artifact, from_artifact
+from rbm_training.data.edges import EdgeCounts
+from rbm_training.data.graph_statistics import Source
 from rbm_training.data.splits import PublishedSplit
 from rbm_training.runtime.artifacts import ArtifactStore
 
@@ -29,6 +31,9 @@ def datasets():
         "sparse, with text for ids": Dataset(words),
         "with a published split": Dataset(graph, PublishedSplit(**masks, may_lack_classes=True)),
         "of a larger source": Dataset(graph, kept=np.arange(N + 10) < N),
+        "of named columns": Dataset(
+            graph, source=Source(EdgeCounts(5, 1, 1, 1), ("x: y",), feature_names=("a", "b"))
+        ),
     }
 
 
@@ -42,7 +47,7 @@ def test_a_dataset_comes_back_from_disk_as_it_was(name, tmp_path):
     assert type(found.graph.features) is type(dataset.graph.features)
     assert found.graph.features.dtype == dataset.graph.features.dtype
     np.testing.assert_array_equal(found.source_rows, dataset.source_rows)
-    assert found.num_source_nodes == dataset.num_source_nodes
+    assert (found.num_source_nodes, found.source) == (dataset.num_source_nodes, dataset.source)
     if dataset.published is not None:
         assert found.published.may_lack_classes
     task, wanted = (

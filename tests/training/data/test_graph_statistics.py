@@ -82,3 +82,12 @@ def test_degrees_in_the_place_of_features_are_named(dataset):
 
 def test_the_account_outlives_its_source(dataset):
     assert asdict(from_artifact(as_artifact(dataset)).statistics) == asdict(dataset.statistics)
+
+
+def test_features_of_columns_are_told_by_their_names_the_first_of_many(dataset):
+    def told(*names):
+        source = replace(dataset.source, feature_names=names)
+        return dict(replace(dataset, source=source).statistics.lines())["features"]
+
+    assert told("age", "height", "name") == "3, 2 of them the same for all nodes: age, height, name"
+    assert told(*"abcdefg").endswith(": a, b, c, d, e, and 2 more")

@@ -8,15 +8,14 @@ from rbm_bundle.bundle import read_bundle
 from rbm_bundle.errors import BundleError
 from rbm_bundle.features import CsrFeatures
 from rbm_bundle.golden import check_parity, measure_parity
-from rbm_bundle.manifest import Metrics, Provenance
-from rbm_training.data.graph import Graph
+from rbm_bundle.manifest_parts import Metrics, Provenance
 from rbm_training.export import ExportRequest, build_node_table, export_bundle
 from rbm_training.export.bundle_writer import describe_architecture
 from rbm_training.export.graphs import build_graph
+from rbm_training.export.node_map import build_node_map
 from rbm_training.export.parity import ROUTING_MARGIN, open_session, run_session
-from tests.training.export.students import random_weights
+from tests.training.export.students import F, N, P, graph_of, random_weights
 
-N, F, P = 30, 6, 4
 METRICS = Metrics(
     val_accuracy=0.9,
     test_accuracy=0.8,
@@ -36,16 +35,6 @@ PROVENANCE = Provenance(
     config={},
     versions={},
 )
-
-
-def graph_of(node_ids, features=None):
-    generator = np.random.default_rng(0)
-    dense = generator.standard_normal((N, F)).astype(np.float32)
-    names = ("a", "b", "c")
-    labels = np.zeros(N, np.int64)
-    return Graph(
-        "toy", sp.csr_array((N, N)), dense if features is None else features, labels, node_ids, names
-    )
 
 
 @pytest.fixture
@@ -76,12 +65,33 @@ def test_an_exported_bundle_proves_itself_with_both_graphs(request_to_export, tm
         check_parity(measure_parity(golden, outputs, 1e-5), bundle.manifest.golden, path)
 
 
+def test_a_map_makes_a_bundle_of_format_2(request_to_export, tmp_path):
+    plain = export_bundle(tmp_path / "plain", request_to_export)
+    assert (plain.manifest.format_version, plain.node_map) == (1, None)
+    nodes = graph_of(np.arange(N))
+    node_map = build_node_map(request_to_export.student, nodes, request_to_export.positions)
+    mapped = export_bundle(tmp_path / "mapped", replace(request_to_export, node_map=node_map))
+    assert mapped.manifest.format_version == 2
+    assert mapped.node_map.to_bytes() == node_map.to_bytes()
+
+
 def test_the_card_says_what_the_manifest_says(request_to_export, tmp_path):
     bundle = export_bundle(tmp_path / "bundle", request_to_export)
     card = (bundle.path / "MODEL_CARD.md").read_text()
     for words in ("# toy", "| test accuracy | 0.8000 |", "3 run(s)", "10 → 8 → 3", "a, b, c", "`abc`"):
         assert words in card
     assert bundle.manifest.metrics == METRICS
+
+
+def test_names_of_features_are_in_the_manifest_and_the_first_on_the_card(request_to_export, tmp_path):
+    names = ("age", "height", "a", "b", "c", "d")
+    bundle = export_bundle(tmp_path / "named", replace(request_to_export, feature_names=names))
+    assert (bundle.manifest.features.names, bundle.manifest.format_version) == (names, 2)
+    card = (bundle.path / "MODEL_CARD.md").read_text()
+    assert "Features, in the order of a row: age, height, a, b, c, and 1 more." in card
+    nameless = export_bundle(tmp_path / "nameless", request_to_export)
+    assert (nameless.manifest.features.names, nameless.manifest.format_version) == (None, 1)
+    assert "in the order of a row" not in (nameless.path / "MODEL_CARD.md").read_text()
 
 
 @pytest.mark.parametrize(

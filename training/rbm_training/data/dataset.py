@@ -87,6 +87,11 @@ class Dataset:
         kept = component == np.bincount(component).argmax()
         return replace(self, graph=self.graph.subgraph(np.flatnonzero(kept)), published=None, kept=kept)
 
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the features (F,) where each came as a column of numbers, otherwise none."""
+        return () if self.source is None else self.source.feature_names
+
     @cached_property
     def statistics(self) -> GraphStatistics:
         """The account of what was read."""

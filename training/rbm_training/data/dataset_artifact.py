@@ -101,7 +101,8 @@ def from_artifact(artifact: Artifact) -> Dataset:
 def _source(facts: Mapping[str, Any] | None) -> Source | None:
     if facts is None:  # of a graph that is made, or an artifact of before
         return None
-    return Source(EdgeCounts(**facts["edges"]), tuple(facts["unused"]), facts["has_features"])
+    names = tuple(facts.get("feature_names", ()))
+    return Source(EdgeCounts(**facts["edges"]), tuple(facts["unused"]), facts["has_features"], names)
 
 
 def _features(features: Features) -> dict[str, npt.NDArray[Any]]:

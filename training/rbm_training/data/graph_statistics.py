@@ -3,7 +3,7 @@
 Dimension letters: N nodes, F features, S nodes of the source.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from rbm_training.data.edges import EdgeCounts
 from rbm_training.data.graph import UNLABELLED, Features, Graph
 
 MOST_CLASSES = 12
+MOST_NAMES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class Source:
     """What was there and is not read, each as `place: reason`."""
     has_features: bool = True
     """Whether it brought features, or they are the nodes' degrees."""
+    feature_names: tuple[str, ...] = ()
+    """Names of the features where each is a column of numbers, in their order; otherwise none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +80,25 @@ class GraphStatistics:
         return f"{share}, over {self.num_labelled_edges:,} edges between labelled nodes"
 
     def _labels(self) -> str:
-        sizes = [f"{name}: {size:,}" for name, size in list(self.class_sizes.items())[:MOST_CLASSES]]
-        more = len(self.class_sizes) - len(sizes)
-        rest = [f"and {more:,} more"] if more else []
+        sizes = [f"{name}: {size:,}" for name, size in self.class_sizes.items()]
         total = sum(self.class_sizes.values())
-        return f"{total:,} in {len(self.class_sizes):,} classes: {', '.join(sizes + rest)}"
+        return f"{total:,} in {len(sizes):,} classes: {first_of(sizes, MOST_CLASSES)}"
 
     def _features(self) -> str:
         if self.source is not None and not self.source.has_features:
             return "none given; a one and log(1 + degree) in their place"
-        constant = self.num_constant_features
-        return f"{self.num_features:,}" + (
-            f", {constant:,} of them the same for all nodes" if constant else ""
-        )
+        told, constant = f"{self.num_features:,}", self.num_constant_features
+        if constant:
+            told += f", {constant:,} of them the same for all nodes"
+        if self.source is not None and self.source.feature_names:
+            told += f": {first_of(self.source.feature_names, MOST_NAMES)}"
+        return told
+
+
+def first_of(told: Sequence[str], most: int) -> str:
+    """The first of some words, and how many more there are."""
+    more = len(told) - most
+    return ", ".join([*told[:most], *([f"and {more:,} more"] if more > 0 else [])])
 
 
 def graph_statistics(graph: Graph, num_source_nodes: int, source: Source | None) -> GraphStatistics:

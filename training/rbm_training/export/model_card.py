@@ -2,6 +2,7 @@
 
 from rbm_bundle.manifest import Manifest
 from rbm_training.config.registry import AUTO, PRECOMPUTED, TEACHERS
+from rbm_training.data.graph_statistics import MOST_NAMES, first_of
 from rbm_training.students.kind import student_kind
 
 
@@ -16,6 +17,7 @@ def render_model_card(manifest: Manifest) -> str:
         f" {len(manifest.labels)} classes from {manifest.features.num_features} raw features and a cached"
         f" position of width {manifest.nodes.position_width}.",
         "",
+        *_feature_names(manifest),
         "| measured at the epoch of best validation | |",
         "|---|--:|",
         *_metric_rows(manifest),
@@ -42,6 +44,13 @@ def render_model_card(manifest: Manifest) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _feature_names(manifest: Manifest) -> list[str]:
+    """The first features by name, nothing where they have none."""
+    if manifest.features.names is None:
+        return []
+    return [f"Features, in the order of a row: {first_of(manifest.features.names, MOST_NAMES)}.", ""]
 
 
 def _records(manifest: Manifest) -> list[str]:

@@ -28,6 +28,7 @@ from rbm_client.errors import (
 from rbm_client.exchange import Retries
 from rbm_client.questions import Asked
 from rbm_client.results import (
+    NO_CLASS,
     NO_EXPERT,
     Change,
     Classification,
@@ -41,6 +42,7 @@ from rbm_client.results import (
 )
 
 __all__ = [
+    "NO_CLASS",
     "NO_EXPERT",
     "Asked",
     "AsyncClient",

@@ -8,18 +8,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from rbm_client.errors import InputError, invalid_answer
 from rbm_client.exchange import Answer, Call
 from rbm_client.questions import Question
-from rbm_client.results import NO_EXPERT, Classification, Experts, Info, ModelRef, TopK
+from rbm_client.results import NO_CLASS, NO_EXPERT, Classification, Experts, Info, ModelRef, TopK
 from rbm_client.splitting import parts
 
 HEADERS: Final = {"content-type": "application/json"}
 
 
 def calls(question: Question, info: Info) -> Iterator[Call]:
-    """Yield the requests that a question takes; where they are several, one version has to answer them all.
+    """Yield the requests that a question takes. Where they are several, one version has to answer them all;
+    that of `info` also where nodes may be unknown, since it tells how wide their rows are.
 
     Raises:
         InputError: records or options that JSON cannot say.
@@ -28,7 +30,7 @@ def calls(question: Question, info: Info) -> Iterator[Call]:
     row_bytes = sum(np.fromiter((len(text) + 1 for text in column), np.int64) for column in columns.values())
     spans = list(parts(np.asarray(row_bytes), info.limits))
     model, version = question.model, question.version
-    if len(spans) > 1 and version is None:
+    if version is None and (len(spans) > 1 or question.in_part):
         model, version = info.model.name, info.model.version
     asked = {"model": model, "version": version, **question.options}
     options = [f'"{name}":{_json(name, value)}' for name, value in asked.items() if value is not None]
@@ -37,7 +39,7 @@ def calls(question: Question, info: Info) -> Iterator[Call]:
         yield Call("POST", "/classify", f"{{{','.join([*given, *options])}}}".encode(), HEADERS)
 
 
-def read(answers: Sequence[Answer]) -> Classification:
+def read(answers: Sequence[Answer], question: Question, info: Info) -> Classification:
     """Return what the answers say together.
 
     Raises:
@@ -45,15 +47,43 @@ def read(answers: Sequence[Answer]) -> Classification:
     """
     try:
         said = [json.loads(answer.content) for answer in answers]
-        predictions = [prediction for part in said for prediction in part["predictions"]]
+        nothing = _nothing(question, info) if question.in_part else {}
+        predictions = [
+            prediction | nothing if "unknown" in prediction else prediction
+            for part in said
+            for prediction in part["predictions"]
+        ]
         request_ids = tuple(answer.headers["x-request-id"] for answer in answers)
-        return _classification(said[0]["model"], request_ids, predictions)
+        unknown = np.array(["unknown" in it for it in predictions]) if nothing else None
+        return _classification(said[0]["model"], request_ids, predictions, unknown)
     except (ValueError, KeyError, TypeError) as error:
         raise invalid_answer("/classify", error, "predictions") from error
 
 
+def _nothing(question: Question, info: Info) -> dict[str, Any]:
+    """What stands in the arrays for a node that the model does not know: as much as for any other."""
+    options, nan = question.options, float("nan")
+    nothing: dict[str, Any] = {"class_index": NO_CLASS, "confidence": nan}
+    if options.get("top_k", 1) > 1:
+        ranked = {"label": None, "class_index": NO_CLASS, "probability": nan}
+        nothing["top_k"] = [ranked] * options["top_k"]
+    if options.get("return_probabilities"):
+        nothing["probabilities"] = [nan] * len(info.labels)
+    if "min_confidence" in options:
+        nothing["abstained"] = False
+    if options.get("explain"):
+        architecture = info.document["architecture"]
+        layers, K = range(len(architecture["num_experts"])), architecture["experts_per_row"]
+        expert = {"expert": NO_EXPERT, "weight": 0.0, "similarity": 0.0}
+        nothing["experts"] = [{"layer": layer, **expert} for layer in layers for _ in range(K)]
+    return nothing
+
+
 def _classification(
-    model: Mapping[str, Any], request_ids: tuple[str, ...], predictions: Sequence[Mapping[str, Any]]
+    model: Mapping[str, Any],
+    request_ids: tuple[str, ...],
+    predictions: Sequence[Mapping[str, Any]],
+    unknown: npt.NDArray[np.bool_] | None,
 ) -> Classification:
     first = predictions[0]
 
@@ -73,6 +103,7 @@ def _classification(
         top_k=_top_k(column("top_k")) if "top_k" in first else None,
         abstained=np.array(column("abstained"), np.bool_) if "abstained" in first else None,
         experts=_experts(column("experts")) if "experts" in first else None,
+        unknown=unknown,
     )
 
 

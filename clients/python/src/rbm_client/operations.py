@@ -104,7 +104,8 @@ class Operations:
         answers = []
         for call in (tensors if in_bytes else json_form).calls(question, info):
             answers.append((yield from self._exchange(call)))
-        return tensors.read(answers, question, info) if in_bytes else json_form.read(answers)
+        read = tensors.read if in_bytes else json_form.read
+        return read(answers, question, info)
 
     def _command(self, path: str, body: object = None, codes: Mapping[int, str] = CODES) -> Steps[Answer]:
         content = b"" if body is None else json.dumps(body).encode()

@@ -5,7 +5,7 @@ Dimension letters: N rows, F features, P position width.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypedDict
+from typing import Any, Final, Literal, Protocol, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -52,12 +52,15 @@ class Asked(TypedDict, total=False):
     """Whether to tell the probability of every class."""
     min_confidence: float | None
     """0 to 1; below it the answer abstains."""
+    on_unknown: Literal["error", "null"]
+    """What to do about nodes that the model does not know and that come without neighbours, a position or
+    features: `error` raises `UnknownNodeError`, `null` answers for all others."""
     binary: bool | None
     """Whether numbers go as bytes; None: from 64 rows of features on. Not with `neighbors` or `records`."""
 
 
 COLUMNS: Final = ("node_ids", "features", "records", "neighbors", "positions")
-OPTIONS: Final = ("top_k", "explain", "return_probabilities", "min_confidence")
+OPTIONS: Final = ("top_k", "explain", "return_probabilities", "min_confidence", "on_unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,11 @@ class Question:
     model: str | None
     version: int | None
     binary: bool | None
+
+    @property
+    def in_part(self) -> bool:
+        """Whether nodes that the model does not know are left without an answer."""
+        return self.options.get("on_unknown") == "null"
 
 
 def read_question(asked: Asked) -> Question:

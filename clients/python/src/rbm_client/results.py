@@ -17,6 +17,7 @@ Integers = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.object_]
 
 NO_EXPERT: Final = -1
+NO_CLASS: Final = -1
 PositionSource = Literal["cached", "neighbors", "supplied", "default"]
 
 
@@ -54,14 +55,15 @@ class Classification:
         model: which model answered, all rows in the same version.
         request_ids: by which the log of the service knows the requests that this took.
         node_ids: (N,) as they were asked, or None.
-        labels: (N,) the most probable class; None where the answer abstains.
-        class_index: (N,) its place in the labels of `info`.
-        confidence: (N,) its probability.
-        positions: (N,) where the position of each row came from, as `PositionSource` has it.
+        labels: (N,) the most probable class; None where the answer abstains, and of an unknown node.
+        class_index: (N,) its place in the labels of `info`; `NO_CLASS` of an unknown node.
+        confidence: (N,) its probability; NaN of an unknown node, as are its probabilities.
+        positions: (N,) where the position of each row came from, a `PositionSource`; None of an unknown node.
         probabilities: (N, C) if they were asked for.
         top_k: if more than one class was asked for.
         abstained: (N,) if there was a `min_confidence`.
-        experts: if an explanation was asked for.
+        experts: if an explanation was asked for; `NO_EXPERT` of an unknown node.
+        unknown: (N,) whether the model does not know the node, if `on_unknown` was `null`.
     """
 
     model: ModelRef
@@ -75,6 +77,7 @@ class Classification:
     top_k: TopK | None
     abstained: npt.NDArray[np.bool_] | None
     experts: Experts | None
+    unknown: npt.NDArray[np.bool_] | None
 
     def __len__(self) -> int:
         return len(self.class_index)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from rbm_client.errors import InputError, invalid_answer
 from rbm_client.exchange import Answer, Call
 from rbm_client.questions import Question
-from rbm_client.results import Classification, Experts, Info, PositionSource, TopK
+from rbm_client.results import NO_CLASS, Classification, Experts, Info, PositionSource, TopK
 from rbm_client.splitting import parts
 
 MANY_ROWS: Final = 64  # from here on, bytes are quicker than decimals
@@ -42,6 +42,7 @@ def can_say(question: Question, info: Info) -> bool:
         return False
     least, k = question.options.get("min_confidence", 0), question.options.get("top_k", 1)
     fits = isinstance(k, int) and isinstance(least, int | float) and 0 <= least <= 1
+    fits = fits and question.options.get("on_unknown", "error") in ("error", "null")
     return fits and 1 <= k <= len(info.labels) and question.version in (None, info.model.version)
 
 
@@ -60,6 +61,7 @@ def calls(question: Question, info: Info) -> Iterator[Call]:
         datas = {name: _bytes(share) for name, share in shares.items()}
         head = json.dumps(
             {
+                "parameters": {"on_unknown": "null"} if question.in_part else {},
                 "inputs": [
                     {
                         "name": name,
@@ -103,6 +105,10 @@ def _classification(
     confidence = np.take_along_axis(probabilities, class_index[:, None], axis=1)[:, 0]
     names, ids = np.array(info.labels, np.object_), question.columns.get("node_ids")
     labels, abstained = names[class_index], None
+    positions = np.full(len(labels), _position_source(question, info), np.object_)
+    unknown = np.isnan(confidence)
+    class_index[unknown] = NO_CLASS
+    labels[unknown] = positions[unknown] = None
     if (least := options.get("min_confidence")) is not None:
         abstained = confidence.astype(np.float64) < least
         labels[abstained] = None
@@ -114,24 +120,32 @@ def _classification(
         labels=labels,
         class_index=class_index,
         confidence=confidence,
-        positions=np.full(len(labels), _position_source(question, info), np.object_),
+        positions=positions,
         probabilities=probabilities if options.get("return_probabilities") else None,
-        top_k=_top_k(probabilities, names, k) if k > 1 else None,
+        top_k=_top_k(probabilities, names, k, unknown) if k > 1 else None,
         abstained=abstained,
         experts=Experts(*(outputs[name] for name in EXPLANATION)) if explained else None,
+        unknown=unknown if question.in_part else None,
     )
 
 
 def _position_source(question: Question, info: Info) -> PositionSource:
-    """Where the positions of all rows came from; what is not known by its id was refused."""
+    """Where the positions of all rows came from that the model can answer."""
     if "positions" in question.columns:
         return "supplied"
     return "default" if info.position_width == 0 else "cached"
 
 
-def _top_k(probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.object_], k: int) -> TopK:
+def _top_k(
+    probabilities: npt.NDArray[np.float32],
+    names: npt.NDArray[np.object_],
+    k: int,
+    unknown: npt.NDArray[np.bool_],
+) -> TopK:
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]  # ties to the lowest index
-    return TopK(labels[order], order, np.take_along_axis(probabilities, order, axis=1))
+    labels, ranked = names[order], np.take_along_axis(probabilities, order, axis=1)
+    labels[unknown], order[unknown] = None, NO_CLASS
+    return TopK(labels, order, ranked)
 
 
 def _outputs(answer: Answer) -> dict[str, npt.NDArray[Any]]:

@@ -23,12 +23,12 @@ from rbm_service.api.inference import (
 )
 from rbm_service.api.number_arrays import cut_out, least_number_of_items, parse_rest
 from rbm_service.api.v2.models import MODEL, VERSION, version_of
-from rbm_service.api.v2.outputs import Wanted, answer_body, needs_explanation, wanted_outputs
+from rbm_service.api.v2.outputs import Wanted, answer_body, needs_explanation, wanted_outputs, with_unknown
 from rbm_service.api.v2.requests import InferRequest
 from rbm_service.api.v2.responses import InferAnswer
 from rbm_service.api.v2.tensors import read_query
 from rbm_service.errors import InvalidRequestError
-from rbm_service.inference.preprocessing import NodeQuery
+from rbm_service.inference.node_query import NodeQuery
 from rbm_service.runtime.tensors import Tensors
 from rbm_service.serving.model import ServedModel
 from rbm_service.settings import Settings
@@ -70,8 +70,10 @@ async def _answer(context: RequestContext, app_state: AppState, model: ServedMod
     computed = await compute(
         context, app_state, model, query, started, is_long, explain, asked.timeout_seconds
     )
-    write = partial(_response, asked.id, model, wanted, computed.outputs.outputs, headers)
-    is_long = computed.rows.num_rows * len(manifest.labels) > MAX_VALUES_ON_LOOP
+    outputs, rows = computed.outputs.outputs, computed.rows
+    outputs = with_unknown(outputs, rows) if rows.unknown else outputs
+    write = partial(_response, asked.id, model, wanted, outputs, headers)
+    is_long = rows.num_asked * len(manifest.labels) > MAX_VALUES_ON_LOOP
     response = await offload(write) if is_long else write()
     return finish(response, context, app_state, model, computed)
 
@@ -96,6 +98,7 @@ def read_question(
     request = parse_rest(rest, text, InferRequest)
     wanted = wanted_outputs(request, len(manifest.labels))
     query = read_query(request.inputs, memoryview(body)[length:], manifest, max_rows, texts)
+    query.on_unknown = request.parameters.on_unknown
     return request, query, wanted
 
 

@@ -11,15 +11,18 @@ import numpy as np
 import numpy.typing as npt
 from pydantic_core import to_json
 
+from rbm_bundle.manifest_parts import NO_EXPERT
 from rbm_service.api.inference import MAX_VALUES_ON_LOOP
 from rbm_service.api.v2.requests import InferRequest, RequestedOutput
 from rbm_service.api.v2.tensors import DATATYPES, LENGTH, check_name
 from rbm_service.errors import InvalidRequestError
 from rbm_service.inference.postprocessing import ranking
+from rbm_service.inference.preprocessing import RequestRows
 from rbm_service.runtime.tensors import ALWAYS, Tensors
 
 BY_CLASS: Final = ("probabilities", "logits")
 OUTPUTS: Final = (*BY_CLASS, "experts", "weights", "similarity")
+OF_UNKNOWN: Final = {"experts": NO_EXPERT, "weights": 0.0, "similarity": 0.0}  # of all others, NaN
 
 
 class Wanted(NamedTuple):
@@ -59,6 +62,16 @@ def needs_explanation(wanted: Sequence[Wanted]) -> bool:
     return any(output.name not in ALWAYS for output in wanted)
 
 
+def with_unknown(outputs: Tensors, rows: RequestRows) -> Tensors:
+    """The outputs for all rows of a request; where a node is unknown, no number and no expert."""
+    tensors: dict[str, npt.NDArray[Any]] = {}
+    for name, tensor in outputs.items():
+        shape = (rows.num_asked, *tensor.shape[1:])
+        tensors[name] = np.full(shape, OF_UNKNOWN.get(name, np.nan), tensor.dtype)
+        tensors[name][rows.answered] = tensor
+    return tensors
+
+
 def answer_body(
     head: Mapping[str, str], labels: Sequence[str], wanted: Sequence[Wanted], outputs: Tensors
 ) -> tuple[bytes, int | None]:
@@ -88,19 +101,21 @@ def answer_body(
 
 
 def _classification(scores: npt.NDArray[np.float32], k: int, labels: Sequence[str]) -> npt.NDArray[Any]:
-    """The k highest as `score:index:label`, best first, shape (B, k)."""
+    """The k highest as `score:index:label`, best first, shape (B, k); empty where there are no scores."""
     texts = [
         [f"{scores[row, index]:f}:{index}:{labels[index]}" for index in ranked]
         for row, ranked in enumerate(ranking(scores, k).tolist())
     ]
-    return np.array(texts, np.object_)
+    ranked_classes = np.array(texts, np.object_)
+    ranked_classes[np.isnan(scores[:, 0])] = ""
+    return ranked_classes
 
 
 def _as_json(tensor: npt.NDArray[Any]) -> bytes:
     """The values behind each other; in pieces, between which other threads have their turn."""
     flat = tensor.ravel()
     pieces = [flat[start : start + MAX_VALUES_ON_LOOP] for start in range(0, len(flat), MAX_VALUES_ON_LOOP)]
-    return b",".join([to_json(piece.tolist())[1:-1] for piece in pieces])
+    return b",".join([to_json(piece.tolist(), inf_nan_mode="null")[1:-1] for piece in pieces])
 
 
 def _as_bytes(tensor: npt.NDArray[Any]) -> bytes | memoryview:

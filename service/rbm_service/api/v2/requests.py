@@ -8,6 +8,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 from pydantic import ConfigDict, Field
 
 from rbm_service.api.schemas import Body, Many, Size
+from rbm_service.inference.node_query import OnUnknown
 
 Datatype = Literal["FP32", "INT64", "BYTES"]
 Value = TypeVar("Value")
@@ -83,6 +84,9 @@ class RequestParameters(_Parameters):
     timeout: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     """How many microseconds the caller waits for the answer; can only shorten the time limit of the service.
     0: no limit of the caller's."""
+    on_unknown: OnUnknown = "error"
+    """What to do where the model does not know an id, and the node comes without a position or without
+    features: `error` refuses the request, `null` answers for the other nodes, and with NaN for this one."""
     binary_data_output: bool = False
     """Whether outputs come as bytes behind the JSON, unless `binary_data` of an output says otherwise."""
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from rbm_service.api.schemas import Body
 from rbm_service.api.v2.requests import Datatype
-from rbm_service.serving.manager import State
+from rbm_service.serving.changes import State
 
 VersionText = Annotated[str, Field(strict=False, coerce_numbers_to_str=True)]
 
@@ -152,8 +152,9 @@ class AnsweredTensor(Body):
     name: str = Field(description="Name of the output")
     datatype: Datatype = Field(description="Type of its values")
     shape: list[int] = Field(description="Its shape, rows first")
-    data: list[float] | list[int] | list[str] | None = None
-    """The values, flat and in row-major order; absent where they follow the JSON as bytes."""
+    data: list[float | None] | list[int] | list[str] | None = None
+    """The values, flat and in row-major order; absent where they follow the JSON as bytes. Null is NaN, of an
+    unknown node."""
     parameters: AnswerParameters | None = None
     """How many bytes follow the JSON, where the data come in this way."""
 

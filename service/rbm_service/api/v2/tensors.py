@@ -13,7 +13,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from rbm_bundle.manifest import Manifest, Provider, TensorSpec
+from rbm_bundle.manifest import Manifest
+from rbm_bundle.manifest_parts import Provider, TensorSpec
 from rbm_service.api.number_arrays import Dtype, NotNumbersError, read_array, text_of
 from rbm_service.api.v2.record_tensors import FREE, record_inputs, records_of
 from rbm_service.api.v2.requests import Datatype, Input
@@ -21,7 +22,8 @@ from rbm_service.api.v2.responses import TensorMetadata
 from rbm_service.api.validation import MAX_SHOWN
 from rbm_service.errors import InvalidRequestError
 from rbm_service.inference.features import PaddedPair
-from rbm_service.inference.preprocessing import NodeQuery, check_num_rows
+from rbm_service.inference.node_query import NodeQuery
+from rbm_service.inference.preprocessing import check_num_rows
 from rbm_service.web.limits import RawBody
 
 DATATYPES: Final[Mapping[str, Datatype]] = {"float32": "FP32", "int64": "INT64"}

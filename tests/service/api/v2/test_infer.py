@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from rbm_service.api.v2 import infer
+from rbm_service.api.v2.responses import InferAnswer
 from rbm_service.app import create_app
 from tests.classifying import asking, replace_run
 from tests.service.api.v2.protocol import BODY, IDS, INFER, refused
@@ -48,6 +49,20 @@ def test_a_request_is_timed_and_counted_as_one_of_classify_is(client):
         == 2
     )
     assert failures(client, "validation") == 1
+
+
+def test_unknown_nodes_are_refused_or_left_without_an_answer_as_in_classify(client):
+    ids = {**IDS, "shape": [3], "data": [7, 105, 100]}
+    assert "1 unknown: 7" in refused(client, 404, json={"inputs": [ids]})
+    known = client.post(INFER, json=BODY).json()["outputs"][0]["data"]
+    in_part = {"parameters": {"on_unknown": "null"}}
+    answer = client.post(INFER, json={"inputs": [ids], **in_part})
+    output = InferAnswer.model_validate_json(answer.content).outputs[0]
+    assert output.shape == [3, 3]
+    assert output.data == [None, None, None, *known]
+    none = client.post(INFER, json={"inputs": [{**IDS, "data": [7, 8]}], **in_part})
+    assert none.json()["outputs"][0]["data"] == [None] * 6
+    assert "on_unknown" in refused(client, 422, json={**BODY, "parameters": {"on_unknown": "skip"}})
 
 
 @pytest.mark.parametrize(

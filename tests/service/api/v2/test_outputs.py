@@ -7,10 +7,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from tritonclient.http import InferResult
 
-from rbm_service.api.v2.outputs import Wanted, answer_body, needs_explanation, wanted_outputs
+from rbm_bundle.manifest_parts import NO_EXPERT
+from rbm_service.api.v2.outputs import (
+    Wanted,
+    answer_body,
+    needs_explanation,
+    wanted_outputs,
+    with_unknown,
+)
 from rbm_service.api.v2.requests import InferRequest
 from rbm_service.api.validation import parse
 from rbm_service.errors import InvalidRequestError
+from rbm_service.inference.preprocessing import RequestRows
 
 HEAD = {"model_name": "tiny", "model_version": "3"}
 LABELS = ("red", "green", "blue")
@@ -93,3 +101,21 @@ def test_outputs_that_there_are_not_are_refused():
     assert found == "logits: expected a classification of at most 3 (classes), got 4"
     assert "classification" in refusal({"name": "experts", "parameters": {"classification": 1}})
     assert "shared memory" in refusal({"name": "logits", "parameters": {"shared_memory_region": "r"}})
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_of_unknown_rows_there_is_no_number_no_class_and_no_expert(binary):
+    tensors = {
+        "probabilities": np.array([[0.25, 0.5, 0.25], [0.125, 0.125, 0.75]], np.float32),
+        "experts": np.array([[[3, 0]], [[0, 1]]]),
+        "weights": np.full((2, 1, 2), 0.5, np.float32),
+    }
+    whole = with_unknown(tensors, RequestRows([0, 1], {}, 0, ["cached"] * 2, unknown=[0, 2]))
+    asked = [Wanted(name, None, binary) for name in tensors]
+    result = received(answer_body(HEAD, LABELS, asked, whole))
+    for name, nothing in {"probabilities": np.nan, "experts": NO_EXPERT, "weights": 0.0}.items():
+        found = result.as_numpy(name)
+        np.testing.assert_array_equal(found[[1, 3]], tensors[name], strict=True)
+        np.testing.assert_array_equal(found[[0, 2]], np.full_like(tensors[name], nothing))
+    texts = received(answer_body(HEAD, LABELS, [Wanted("probabilities", 1, False)], whole))
+    assert texts.as_numpy("probabilities").tolist() == [[""], ["0.500000:1:green"], [""], ["0.750000:2:blue"]]

@@ -40,6 +40,7 @@ def test_attributes_of_nodes_are_features_and_labels(tmp_path, suffix, kind):
     assert graph.class_names == ("north", "south")
     assert graph.labels.tolist() == [0, 1, UNLABELLED, 0]
     assert graph.features.tolist() == [[1, 2], [2, 2], [0.5, 2], [3, 2]]
+    assert len(dataset.feature_names) == 2
     assert graph.adjacency.nnz == 4
     assert dataset.source.edges.num_self_loops == 1
     assert "column weight" in dataset.source.unused[0]

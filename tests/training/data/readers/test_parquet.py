@@ -29,6 +29,7 @@ def test_three_tables_are_a_graph(write):
     assert graph.features.dtype == np.float32
     assert (graph.adjacency.nnz, graph.neighbors_of(0).tolist()) == (12, [1, 5])
     assert dataset.published is None
+    assert dataset.feature_names == ("height", "age")
 
 
 def test_a_folder_is_the_name_of_its_graph_even_from_within(write, monkeypatch):
@@ -93,8 +94,9 @@ SPARSE_VALUES = [[1.0], [2.0], [], [4.0, 3.0], [], [5.0]]
     ids=["lists", "fixed-size", "large", "sparse"],
 )
 def test_features_may_come_in_lists(write, columns):
-    graph = load_parquet(write(nodes=PLAIN | columns), "mine").graph
-    np.testing.assert_array_equal(graph.dense_features(), np.array(DENSE, np.float32))
+    dataset = load_parquet(write(nodes=PLAIN | columns), "mine")
+    np.testing.assert_array_equal(dataset.graph.dense_features(), np.array(DENSE, np.float32))
+    assert dataset.feature_names == ()
 
 
 def test_feature_ids_alone_are_ones(write):

@@ -69,10 +69,11 @@ def dataset_of(tables: GraphTables, name: str, config: FeaturesConfig = AS_GUESS
         raise GraphError(nodes.source, "no node", "nodes of at least two classes")
     columns = _raw_columns(nodes, config)
     features: Features | None = None
+    names: tuple[str, ...] = ()
     if columns is not None:
         features = fit_columns(columns, np.arange(len(ids))).features
     elif nodes.unlisted("node_id"):
-        features = _features(nodes, len(ids))
+        features, names = _features(nodes, len(ids))
     check_distinct(nodes.source, "node_id", ids)
     edge_index = np.stack([edges.rows_of(column, ids) for column in ("source", "target")])
     adjacency, counts = symmetrised(edge_index, len(ids))
@@ -93,7 +94,7 @@ def dataset_of(tables: GraphTables, name: str, config: FeaturesConfig = AS_GUESS
         class_names,
     )
     split = _published_split(labels, labelled, len(ids))
-    source = Source(counts, unused, has_features=features is not None)
+    source = Source(counts, unused, has_features=features is not None, feature_names=names)
     return Dataset(graph, split, source=source, columns=columns)
 
 
@@ -113,18 +114,19 @@ def _refuse_other_columns(nodes: ParquetTable) -> None:
         raise GraphError(nodes.source, f"column {unlisted[0]} among the features", "features alone")
 
 
-def _features(nodes: ParquetTable, num_nodes: int) -> Floats | sp.csr_array:
+def _features(nodes: ParquetTable, num_nodes: int) -> tuple[Features, tuple[str, ...]]:
+    """The features, and their names where each is a column."""
     if "features" in nodes.names:
-        return _listed_features(nodes, num_nodes)
+        return _listed_features(nodes, num_nodes), ()
     if "feature_ids" in nodes.names:
-        return _sparse_features(nodes, num_nodes)
+        return _sparse_features(nodes, num_nodes), ()
     _refuse_other_columns(nodes)
     columns = [name for name in nodes.names if name != "node_id"]
     check_shape(nodes.source, "features", num_nodes, len(columns))
     features = np.empty((num_nodes, len(columns)), np.float32)
     for index, column in enumerate(columns):
         features[:, index] = check_numbers(nodes.source, column, nodes.numbers(column))
-    return features
+    return features, tuple(columns)
 
 
 def _listed_features(nodes: ParquetTable, num_nodes: int) -> Floats:
