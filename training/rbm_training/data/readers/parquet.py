@@ -36,6 +36,7 @@ from rbm_training.data.graph import Features, Floats, Graph, GraphError, Integer
 from rbm_training.data.graph_statistics import Source
 from rbm_training.data.readers.graph_tables import GraphTables, open_tables
 from rbm_training.data.readers.labels import read_classes
+from rbm_training.data.readers.split_column import SplitColumn
 from rbm_training.data.readers.tables import Lists, ParquetTable
 from rbm_training.data.splits import PublishedSplit
 
@@ -44,20 +45,28 @@ _ROLES: Final = ("train", "val", "test")
 _NEVER_FEATURES: Final = ("label", "split", "feature_values")
 
 
-def load_parquet(folder: Path, name: str, config: FeaturesConfig = AS_GUESSED) -> Dataset:
+def load_parquet(
+    folder: Path, name: str, config: FeaturesConfig = AS_GUESSED, split_column: SplitColumn | None = None
+) -> Dataset:
     """Read and check a graph.
 
     Args:
         config: what its columns are taken for.
+        split_column: by which nodes are divided; no feature, unless the config names it.
 
     Raises:
         GraphError: a table or one of its columns is not what it should be; says which, what was found and
             what was wanted.
     """
-    return dataset_of(open_tables(folder), name, config)
+    return dataset_of(open_tables(folder), name, config, split_column)
 
 
-def dataset_of(tables: GraphTables, name: str, config: FeaturesConfig = AS_GUESSED) -> Dataset:
+def dataset_of(
+    tables: GraphTables,
+    name: str,
+    config: FeaturesConfig = AS_GUESSED,
+    split_column: SplitColumn | None = None,
+) -> Dataset:
     """The graph in tables.
 
     Raises:
@@ -67,18 +76,24 @@ def dataset_of(tables: GraphTables, name: str, config: FeaturesConfig = AS_GUESS
     ids = nodes.discrete("node_id")
     if not len(ids):
         raise GraphError(nodes.source, "no node", "nodes of at least two classes")
+    check_distinct(nodes.source, "node_id", ids)
+    of_labels = ("node_id", "label", "split")
+    labels.refuse_unlisted(*of_labels, *([] if split_column is None else [split_column.name]))
+    labelled = labels.rows_of("node_id", ids)
+    check_distinct(labels.source, "node_id", ids[labelled])
+    ranks = None
+    if split_column is not None:
+        ranks = split_column.ranks_in_tables(nodes, labels, labelled, len(ids))
+        if split_column.name not in config.columns:
+            nodes = nodes.with_columns(*nodes.unlisted(split_column.name))
     columns = _raw_columns(nodes, config)
     features: Features | None = None
     if columns is not None:
         features = fit_columns(columns, np.arange(len(ids))).features
     elif nodes.unlisted("node_id"):
         features = _features(nodes, len(ids))
-    check_distinct(nodes.source, "node_id", ids)
     edge_index = np.stack([edges.rows_of(column, ids) for column in ("source", "target")])
     adjacency, counts = symmetrised(edge_index, len(ids))
-    labels.refuse_unlisted("node_id", "label", "split")
-    labelled = labels.rows_of("node_id", ids)
-    check_distinct(labels.source, "node_id", ids[labelled])
     numbers, class_names = read_classes(labels, labelled, len(ids))
     unused = tables.unused + tuple(
         f"{Path(edges.source).name}: column {column}: {EDGES_ARE_PLAIN}"
@@ -94,7 +109,7 @@ def dataset_of(tables: GraphTables, name: str, config: FeaturesConfig = AS_GUESS
     )
     split = _published_split(labels, labelled, len(ids))
     source = Source(counts, unused, has_features=features is not None)
-    return Dataset(graph, split, source=source, columns=columns)
+    return Dataset(graph, split, source=source, columns=columns, ranks=ranks)
 
 
 def _raw_columns(nodes: ParquetTable, config: FeaturesConfig) -> RawColumns | None:
