@@ -45,7 +45,7 @@ def test_a_first_experiment_is_written_checked_and_not_overwritten(folder, capsy
 def test_what_stands_in_comments_is_an_experiment_too(folder):
     main(["init", str(folder)])
     text = (folder / "experiment.toml").read_text()
-    of_another_kind = ('# kind = "precomputed"', "# logits")
+    of_another_kind = ('# kind = "precomputed"', "# logits", "# time_column")
     lines = [line for line in text.splitlines() if not line.startswith(of_another_kind)]
     uncommented = [line.removeprefix("# ") if " = " in line else line for line in lines]
     (folder / "all.toml").write_text("\n".join(uncommented))

@@ -127,7 +127,7 @@ class Task:
 
     `observed` is the node-induced subgraph without the unseen and pseudo-unseen nodes (the whole graph in the
     transductive setting); train, val and test index its rows, `observed_nodes`, `unseen` and `pseudo_unseen`
-    index the full graph.
+    index the full graph. `class_weights` (C,) are those of true labels in losses, None where all count alike.
     """
 
     graph: Graph
@@ -138,6 +138,7 @@ class Task:
     test: Integers
     unseen: Integers
     pseudo_unseen: Integers
+    class_weights: Floats | None = None
 
     @property
     def setting(self) -> Setting:
