@@ -27,7 +27,7 @@ def run(tmp_path):
     """Train on a graph of six classes, two of them rare; the report, the bundle, and what was learnt from."""
     graph, folder = generate_graph(0), tmp_path / "mine"
     classes = np.array(graph.class_names, object)[graph.labels]
-    classes[[3, 4]], classes[[5, 6, 7]] = "odd", "queer"
+    classes[[3, 4]], classes[[5, 6, 7]] = "odd", "strange"
     columns = {"node_id": graph.node_ids, "label": classes.tolist()}
     columns |= {f"f{place}": graph.features[:, place] for place in range(32)}
     write_table(dict(zip(("source", "target"), graph.edge_index, strict=True)), folder / "edges.csv")
@@ -51,14 +51,14 @@ def test_by_time_with_rare_classes_merged_and_weights(run, tmp_path):
     report, bundle, task = run(fields, day=days)
     manifest = bundle.manifest
     assert manifest.labels[-1] == "other"
-    assert report["graph"]["merged_classes"] == {"name": "other", "sizes": {"odd": 2, "queer": 3}}
+    assert report["graph"]["merged_classes"] == {"name": "other", "sizes": {"odd": 2, "strange": 3}}
     assert manifest.features.num_features == 32  # the day is none
     told = "the oldest by day first, about 60% to learn from and 20% to select on, the newest to test on"
     assert report["split"] == manifest.provenance.config["dataset"]["divided"] == told
     card = (tmp_path / "run" / "bundle" / "MODEL_CARD.md").read_text()
     page = (tmp_path / "run" / "report.html").read_text()
     assert told in card
-    assert "`other` stands for odd, queer" in card
+    assert "`other` stands for odd, strange" in card
     assert "merged as other" in page
     assert report["test_accuracy"] > 0.7
     assert task.setting == "inductive"
@@ -71,7 +71,7 @@ def test_by_group_with_classes_that_are_never_learnt(run, capsys):
     )
     untrained = report["runs"][0]["untrained_classes"]
     assert untrained == task.untrained_classes
-    assert set(bundle.manifest.labels) >= {"odd", "queer", *untrained}
+    assert set(bundle.manifest.labels) >= {"odd", "strange", *untrained}
     assert "split: whole groups of customer, drawn, about 60%" in capsys.readouterr().out
 
 

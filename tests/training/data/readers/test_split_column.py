@@ -89,7 +89,10 @@ def test_a_graph_of_networkx_has_an_attribute_of_that_name(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"wen": DAYS}, r'no column when; wanted one of height, age, wen; did you mean "wen"\?'),
+        (
+            {"wen": DAYS},
+            r'no column when to .* wanted one of node_id, height, age, wen; did you mean "wen"\?',
+        ),
         ({"when": ["1.2.24"] * 6}, r"when of strings \(.*wanted times as 2024-05-31"),
         ({"when": [[1]] * 6}, "when of type list.*wanted numbers, dates or times"),
     ],
@@ -99,9 +102,15 @@ def test_a_column_that_is_missing_or_has_no_order_is_told(columns, message, tmp_
         load(write_tables(tmp_path / "mine", nodes=columns))
 
 
+def test_nodes_are_not_divided_by_their_classes(tmp_path):
+    folder = write_tables(tmp_path / "mine", labels=None, nodes={"label": list("ababab")})
+    with pytest.raises(GraphError, match="no column label to divide nodes by"):
+        load(folder, "group", group_column="label")
+
+
 def test_an_array_that_is_missing_or_of_another_shape_is_told(tmp_path):
     write_npz(tmp_path / "mine.npz", wen=np.arange(6))
-    with pytest.raises(GraphError, match=r'no array when; wanted one of wen; did you mean "wen"\?'):
+    with pytest.raises(GraphError, match=r'no array when to .* wanted one of wen; did you mean "wen"\?'):
         load(tmp_path / "mine.npz")
     write_npz(tmp_path / "mine.npz", when=np.arange(5))
     with pytest.raises(GraphError, match=r"when of shape \(5\)"):

@@ -17,7 +17,7 @@ from rbm_training.data.readers.tables import ParquetTable, is_text
 from rbm_training.errors import suggestion
 
 _ARRAY_KINDS: Final = "iufbUM"
-_IDS_AND_CLASSES: Final = ("node_id", "label", "split")
+_OF_LABELS: Final = ("label", "split")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,14 @@ class SplitColumn:
         Raises:
             GraphError: neither table has it, or its values have no order.
         """
+        known = [*nodes.names, *labels.unlisted(*_OF_LABELS, *nodes.names)]
+        if self.name not in known:
+            raise self._missing(nodes.source, "column", known)
         column = nodes.column_or_none(self.name)
         if column is not None:
             return self._ranks(nodes.source, column)
-        column = labels.column_or_none(self.name)
-        if column is None:
-            raise self._missing(nodes.source, "column", [*nodes.names, *labels.names])
         ranks = np.full(num_nodes, WITHOUT_VALUE, np.int64)
-        ranks[labelled] = self._ranks(labels.source, column)
+        ranks[labelled] = self._ranks(labels.source, labels.column_or_none(self.name))
         return ranks
 
     def ranks_in_arrays(self, arrays: NamedArrays, others: Iterable[str], num_nodes: int) -> Integers:
@@ -83,7 +83,6 @@ class SplitColumn:
             wanted = "times as 2024-05-31 or 2024-05-31T12:00:00"
             raise GraphError(source, f"{self.name} of strings ({error})", wanted) from error
 
-    def _missing(self, source: str, what: str, names: Sequence[str]) -> GraphError:
-        known = [name for name in names if name not in _IDS_AND_CLASSES]
+    def _missing(self, source: str, what: str, known: Sequence[str]) -> GraphError:
         wanted = f"one of {', '.join(known)}{suggestion(self.name, known)}" if known else "one to divide by"
-        return GraphError(source, f"no {what} {self.name}", wanted)
+        return GraphError(source, f"no {what} {self.name} to divide nodes by", wanted)
