@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rbm_bundle import read_bundle
+from rbm_training.__main__ import main
 from rbm_training.config import load_config
 from rbm_training.data import column_features
 from rbm_training.data.builtin.synthetic import generate_graph
@@ -60,6 +61,10 @@ def test_by_time_with_rare_classes_merged_and_weights(run, tmp_path):
     assert told in card
     assert "`other` stands for odd, strange" in card
     assert "merged as other" in page
+    (tmp_path / "mine" / "nodes.csv").unlink()
+    assert main(["export", str(tmp_path / "run")]) == 0
+    again = read_bundle(tmp_path / "run" / "bundle").manifest
+    assert again.provenance.config["dataset"] == manifest.provenance.config["dataset"]
     assert report["test_accuracy"] > 0.7
     assert task.setting == "inductive"
     assert report["runs"][0]["unseen_accuracy"] is not None

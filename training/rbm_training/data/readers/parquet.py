@@ -77,8 +77,7 @@ def dataset_of(
     if not len(ids):
         raise GraphError(nodes.source, "no node", "nodes of at least two classes")
     check_distinct(nodes.source, "node_id", ids)
-    of_labels = ("node_id", "label", "split")
-    labels.refuse_unlisted(*of_labels, *([] if split_column is None else [split_column.name]))
+    labels.refuse_unlisted("node_id", "label", "split", *([split_column.name] if split_column else []))
     labelled = labels.rows_of("node_id", ids)
     check_distinct(labels.source, "node_id", ids[labelled])
     ranks = None
