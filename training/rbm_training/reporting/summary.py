@@ -168,18 +168,22 @@ def _table(document: dict[str, Any]) -> Table:
 
 def _notes(document: dict[str, Any]) -> list[str]:
     """What stands below the accuracies; reports of the release before say less."""
-    exported = next(run for run in document["runs"] if run["seed"] == document["exported_seed"])
     notes = [_of_test_nodes(document)] if "macro_f1" in document else []
-    notes += [f"split: {document['split']}"] if "split" in document else []
-    notes += [in_words(exported["untrained_classes"])] if exported.get("untrained_classes") else []
+    notes += _of_split(document) if "split" in document else []
     notes += [_of_refit(document)] if document.get("refit_disagreement") is not None else []
     if document["test_accuracy_max"] is not None:
         highest = f"{document['test_accuracy_max']:.4f}"
         notes.append(f"highest test accuracy of any epoch, as the released code reports it: {highest}")
     if not document.get("shares_validation", True):
-        best = f"seed {exported['seed']}, the best on validation nodes that differ from seed to seed"
-        notes.append(f"exported: {best}")
+        exported = document["exported_seed"]
+        notes.append(f"exported: seed {exported}, the best on validation nodes that differ from seed to seed")
     return notes
+
+
+def _of_split(document: dict[str, Any]) -> list[str]:
+    exported = next(run for run in document["runs"] if run["seed"] == document["exported_seed"])
+    untrained = in_words(exported["untrained_classes"])
+    return [f"split: {document['split']}", *([untrained] if untrained else [])]
 
 
 def _of_test_nodes(document: dict[str, Any]) -> str:
