@@ -45,7 +45,7 @@ def test_a_first_experiment_is_written_checked_and_not_overwritten(folder, capsy
 def test_what_stands_in_comments_is_an_experiment_too(folder):
     main(["init", str(folder)])
     text = (folder / "experiment.toml").read_text()
-    of_another_kind = ('# kind = "precomputed"', "# logits")
+    of_another_kind = ('# kind = "precomputed"', "# logits", "# time_column")
     lines = [line for line in text.splitlines() if not line.startswith(of_another_kind)]
     uncommented = [line.removeprefix("# ") if " = " in line else line for line in lines]
     (folder / "all.toml").write_text("\n".join(uncommented))
@@ -103,7 +103,7 @@ def test_a_check_imports_nothing_that_trains(folder):
     assert not {"torch", "torch_geometric", "onnx", "gensim"} & set(ends[-1][1])
 
 
-def test_a_class_that_only_test_nodes_have_is_refused_by_its_name(tmp_path, capsys):
+def test_a_class_that_only_test_nodes_have_is_told_by_its_name(tmp_path, capsys):
     graph = generate_graph(0)
     labels = [graph.class_names[label] for label in graph.labels]
     labels[399] = "rare"
@@ -111,5 +111,7 @@ def test_a_class_that_only_test_nodes_have_is_refused_by_its_name(tmp_path, caps
     write_table({"node_id": graph.node_ids} | columns, tmp_path / "nodes.csv")
     write_table(dict(zip(("source", "target"), graph.edge_index, strict=True)), tmp_path / "edges.csv")
     main(["init", str(tmp_path)])
-    assert main(["check", str(tmp_path / "experiment.toml")]) == 1
-    assert "found no training label for class 'rare'" in capsys.readouterr().err
+    assert main(["check", str(tmp_path / "experiment.toml")]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "split: published with the graph" in told
+    assert "seed 0: class 'rare' has no training label, so its 1 test node cannot be right" in told

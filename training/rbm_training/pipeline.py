@@ -65,8 +65,9 @@ def run(
     remade = stages[stages.index(start_from) :] if start_from is not None else []
     with folder.locked(), RunLog(path, console) as log:
         folder.write_config(as_toml(config))
-        log.event("dataset", dataset=dataset.graph.name, **asdict(dataset.statistics))
-        log.tell(dataset.statistics.lines())
+        split = dataset.split_in_words(config.dataset)
+        log.event("dataset", dataset=dataset.graph.name, split=split, **asdict(dataset.statistics))
+        log.tell([*dataset.statistics.lines(), ("split", split)])
         store = ArtifactStore(folder.artifacts, remade)
         dataset_artifact.keep(dataset, config.dataset, store)
         return _Run(config, dataset, folder, store, log).whole()
@@ -182,6 +183,7 @@ class _Run:
             name=self.config.name,
             dataset=self.dataset.graph.name,
             graph=self.dataset.statistics,
+            split=self.dataset.split_in_words(self.config.dataset),
             setting=self.config.dataset.setting,
             teacher=_teacher_name(self.config, source),
             exported_seed=source.seed,

@@ -13,6 +13,7 @@ from rbm_training.config.teacher import CANDIDATES
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.loading import load_dataset
 from rbm_training.distillation.preconditions import check
+from rbm_training.evaluation.untrained_classes import in_words
 
 
 def load_checked(config: ExperimentConfig) -> Dataset:
@@ -40,15 +41,19 @@ def dataset_table(config: ExperimentConfig, dataset: Dataset) -> Table:
 
 
 def split_table(config: ExperimentConfig, dataset: Dataset, seeds: Sequence[int]) -> Table:
-    """How many nodes do what, for each seed."""
+    """How many nodes do what, for each seed, and which classes cannot be learnt."""
     names = {"training": "train", "validation": "val", "observed test": "test", "unseen": "unseen"}
     names["held-out validation"] = "pseudo_unseen"
-    table = Table("seed", title=f"nodes of the {'published' if dataset.published else 'random'} split")
+    table = Table("seed", title=Text(f"split: {dataset.split_in_words(config.dataset)}"))
     for name in names:
         table.add_column(name, justify="right")
+    notes = []
     for seed in seeds:
         task = dataset.task(config.dataset, seed)
         table.add_row(str(seed), *(f"{len(getattr(task, field)):,}" for field in names.values()))
+        if task.untrained_classes:
+            notes.append(f"seed {seed}: {in_words(task.untrained_classes)}")
+    table.caption = Text("\n".join(notes)) if notes else None
     return table
 
 

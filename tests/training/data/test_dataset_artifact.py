@@ -10,6 +10,7 @@ from rbm_training.data.dataset import Dataset
 from rbm_training.data.dataset_artifact import as_artifact, from_artifact
 from rbm_training.data.edges import EdgeCounts
 from rbm_training.data.graph_statistics import Source
+from rbm_training.data.rare_classes import MergedClasses
 from rbm_training.data.splits import PublishedSplit
 from rbm_training.runtime.artifacts import ArtifactStore
 
@@ -29,11 +30,13 @@ def datasets():
     return {
         "dense": Dataset(graph),
         "sparse, with text for ids": Dataset(words),
-        "with a published split": Dataset(graph, PublishedSplit(**masks, may_lack_classes=True)),
+        "with a published split": Dataset(graph, PublishedSplit(**masks)),
         "of a larger source": Dataset(graph, kept=np.arange(N + 10) < N),
         "of named columns": Dataset(
             graph, source=Source(EdgeCounts(5, 1, 1, 1), ("x: y",), feature_names=("a", "b"))
         ),
+        "divided by a column": Dataset(graph, ranks=np.arange(N) % 7),
+        "with merged classes": Dataset(graph, merged=MergedClasses("other", {"a": 1, "b": 2})),
     }
 
 
@@ -48,9 +51,7 @@ def test_a_dataset_comes_back_from_disk_as_it_was(name, tmp_path):
     assert found.graph.features.dtype == dataset.graph.features.dtype
     np.testing.assert_array_equal(found.source_rows, dataset.source_rows)
     assert (found.num_source_nodes, found.source) == (dataset.num_source_nodes, dataset.source)
-    if dataset.published is not None:
-        assert found.published.may_lack_classes
-    task, wanted = (
-        each.task(DatasetConfig(train_per_class=5, val_per_class=5), 0) for each in (found, dataset)
-    )
+    assert found.merged == dataset.merged
+    config = DatasetConfig(kind="files", path="unread", time_column="when")
+    task, wanted = (each.task(config, 0) for each in (found, dataset))
     np.testing.assert_array_equal(task.train, wanted.train)

@@ -8,6 +8,7 @@ from rbm_training.data.builtin.synthetic import generate_graph
 from rbm_training.data.graph import UNLABELLED, GraphError, Split, make_task
 from rbm_training.data.loading import load_dataset
 from rbm_training.data.splits import PublishedSplit, draw_split, published_split
+from rbm_training.evaluation.untrained_classes import in_words
 
 GRAPH = generate_graph(seed=1)
 
@@ -161,23 +162,27 @@ def test_an_inductive_run_without_a_test_mask_is_refused():
         published_split(GRAPH, published, config(setting="inductive"), seed=0)
 
 
-def test_a_published_split_without_a_class_to_learn_is_refused_unless_it_is_known_for_it():
-    train = np.flatnonzero(GRAPH.labels == 1)[:20]
-    others = np.setdiff1d(np.arange(GRAPH.num_nodes), train)
-    lacking = masks(train, others[:50], others[50:])
-    with pytest.raises(GraphError, match="no training label for class 'class 0', 'class 2', 'class 3'"):
-        published_split(GRAPH, lacking, config(), seed=0)
-    known = published_split(GRAPH, replace(lacking, may_lack_classes=True), config(), seed=0)
-    assert known.train.tolist() == train.tolist()
+def test_a_class_without_a_training_label_is_told_with_its_test_nodes():
+    few = np.flatnonzero(GRAPH.labels < 2)
+    others = np.flatnonzero(GRAPH.labels >= 2)
+    split = published_split(GRAPH, masks(few[:100], few[100:], others[10:]), config(), seed=0)
+    in_test = np.bincount(GRAPH.labels[others[10:]])
+    untrained = make_task(GRAPH, split).untrained_classes
+    assert untrained == {"class 2": in_test[2], "class 3": in_test[3]}
+    assert in_words(untrained).startswith(f"class 'class 2' has no training label, so its {in_test[2]} test")
+    assert in_words({"rare": 0}) == "class 'rare' has no training label and no test node"
+    assert in_words(dict.fromkeys(map(str, range(15)), 1)).endswith("and so have 3 more classes")
 
 
 NOBODY = np.array([], np.int64)
+ONE_CLASS = np.flatnonzero(GRAPH.labels == 0)[-5:]
 
 
 @pytest.mark.parametrize(
     ("split", "message"),
     [
         (Split(NOBODY, np.arange(5), np.arange(5, 9), NOBODY), "no train node"),
+        (Split(ONE_CLASS, np.arange(40, 50), np.arange(50, 90), NOBODY), "of class 'class 0' alone"),
         (Split(np.arange(40), NOBODY, np.arange(50, 90), NOBODY), "no val node"),
         (Split(np.arange(40), np.arange(40, 50), NOBODY, NOBODY), "no test node"),
         (Split(np.arange(40), np.arange(30, 50), np.arange(60, 70), NOBODY), "a node in two of"),

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from rbm_training.config import RoutingConfig
 from rbm_training.distillation.predictions import predict
@@ -20,6 +21,23 @@ def epoch_gradient(data, batch_rows):
     trainer.routing_started = True
     trainer.accumulate_gradients()
     return torch.cat([parameter.grad.flatten() for parameter in student.parameters()])
+
+
+def with_weights(data, *weights):
+    return replace(data, inputs=replace(data.inputs, class_weights=torch.tensor(weights)))
+
+
+def test_weights_of_classes_are_those_of_a_weighted_mean_whatever_the_batches(data):
+    weights = torch.tensor([1.0, 4.0, 1.0, 0.5])
+    student, inputs = student_for(data), data.inputs
+    terms = []
+    for batch_rows in (None, 7):
+        trainer = trainer_for(with_weights(data, *weights.tolist()), student, batch_rows=batch_rows)
+        trainer.accumulate_gradients()
+        terms.append(trainer.last_terms["hard_label"])
+    logits = predict(student, inputs.scaled).logits[inputs.train]
+    wanted = F.cross_entropy(logits, inputs.labels[inputs.train], weights)
+    assert terms == pytest.approx([trainer.config.hard_label_weight * float(wanted)] * 2, rel=1e-5)
 
 
 @pytest.mark.parametrize("batch_rows", [1, 7, 100, 10_000])

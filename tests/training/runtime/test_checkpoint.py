@@ -16,8 +16,8 @@ from rbm_training.distillation.train import train_student
 from rbm_training.runtime import checkpoint as module
 from rbm_training.runtime.checkpoint import Checkpoint
 from rbm_training.runtime.log import LOG_FILE, RunLog
-from rbm_training.teachers import train_teacher
-from tests.training.objects import CPU, SMALL_CONFIG
+from rbm_training.teachers import TeacherInputs, train_teacher
+from tests.training.objects import SMALL_CONFIG
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +95,7 @@ def test_a_teacher_goes_on_bit_for_bit(kind, num_saves, synthetic_task, log, tmp
     scaling = InputScaling(synthetic_task.graph.num_features, "l2", None)
 
     def training(checkpoint):
-        return train_teacher(synthetic_task, scaling, config, 0, CPU, log, checkpoint)
+        return train_teacher(TeacherInputs(synthetic_task, scaling), config, 0, log, checkpoint)
 
     whole = training(Checkpoint(None, log))
     resumed = cut_off_after(num_saves, training, tmp_path / "teacher", log)

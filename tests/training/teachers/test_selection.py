@@ -10,7 +10,7 @@ from rbm_training.data.sparse_rows import as_array, rows_of
 from rbm_training.evaluation.feature_baseline import fit_baseline
 from rbm_training.evaluation.metrics import accuracy
 from rbm_training.runtime.checkpoint import Checkpoint
-from rbm_training.teachers import train_teacher
+from rbm_training.teachers import TeacherInputs, train_teacher
 from tests.training.objects import CPU
 
 
@@ -21,12 +21,13 @@ def train(synthetic_task, log, monkeypatch):
     monkeypatch.setattr(log, "event", lambda name, **fields: told.append((name, fields)))
     features = as_array(scaling.scale_features(rows_of(task.observed.features, CPU)))
     baseline = fit_baseline(features, task.observed.labels, task.train, task.val, task.graph.num_classes)
+    inputs = TeacherInputs(task, scaling, baseline)
 
     def run(again=(), **fields):
         told.clear()
         config = TeacherConfig(**{"kind": "auto", "hidden": 16, "max_epochs": 20} | fields)
         checkpoint = Checkpoint(None, log)
-        teacher = train_teacher(task, scaling, config, 0, CPU, log, checkpoint, baseline, again=again)
+        teacher = train_teacher(inputs, config, 0, log, checkpoint, again=again)
         return teacher, [fields for name, fields in told if name == "candidate"]
 
     run.baseline, run.features, run.task = baseline, features, task

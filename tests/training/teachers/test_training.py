@@ -11,8 +11,7 @@ from rbm_training.data.scaling import InputScaling
 from rbm_training.evaluation.metrics import accuracy
 from rbm_training.runtime.checkpoint import Checkpoint
 from rbm_training.runtime.log import RunLog
-from rbm_training.teachers import TeacherResult, train_teacher
-from tests.training.objects import CPU
+from rbm_training.teachers import TeacherInputs, TeacherResult, train_teacher
 
 KINDS = ("sage", "gcn", "gat", "appnp")
 
@@ -24,7 +23,7 @@ def train(tmp_path):
     def run(task: Task, seed: int = 0, **fields) -> TeacherResult:
         config = TeacherConfig(**{"hidden": 16, "max_epochs": 30} | fields)
         scaling, log = InputScaling(32, "l2", None), RunLog(tmp_path)
-        return train_teacher(task, scaling, config, seed, CPU, log, Checkpoint(None, log))
+        return train_teacher(TeacherInputs(task, scaling), config, seed, log, Checkpoint(None, log))
 
     return run
 
@@ -108,3 +107,12 @@ def test_a_teacher_is_its_seeds_and_nothing_elses(train, synthetic_task):
 
 def test_a_teacher_of_one_layer_has_no_representations(train, synthetic_task):
     assert train(synthetic_task, num_layers=1).representations is None
+
+
+def test_weights_of_classes_shift_what_is_learnt(train, synthetic_task):
+    def answers(*weights):
+        task = replace(synthetic_task, class_weights=np.array(weights, np.float32) if weights else None)
+        return train(task, max_epochs=3).logits.softmax(dim=1).mean(dim=0)
+
+    torch.testing.assert_close(answers(2, 2, 2, 2), answers())  # a mean is no larger for that
+    assert answers(1, 1, 50, 1)[2] > answers()[2] + 0.02

@@ -47,12 +47,32 @@ class DatasetConfig(FrozenConfig):
     val_fraction: Fraction | None = None
     """Share of each class's labels to select on, where the data brings no split of its own, or one without
     validation nodes. Unset: 0.2 for kind `files`."""
+    group_column: str | None = None
+    """Kind `files`: divide nodes by this column of `nodes` or `labels`, or array or attribute of that name:
+    all labelled nodes of one value, as of one customer, are learnt from, or selected on, or tested. The seed
+    draws the groups, near to the fractions of all labels. The column is no feature unless `features.columns`
+    names it."""
+    time_column: str | None = None
+    """Kind `files`: divide nodes by this column, of numbers, dates, times or strings as 2024-05-31: the
+    oldest labelled nodes are learnt from, the newest tested, near to the fractions of all labels; what is as
+    old stays together. No feature, as above."""
+    min_class_labels: Count | None = None
+    """Take all classes of fewer labels for one, `other`. Unset: every class is learnt, however rare."""
+    class_weights: Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0)]] = "none"
+    """What the true labels of a class weigh in the losses of teacher, student and logistic regression:
+    `balanced`, N / (C n) for n of the N training labels in C classes; or a table of weights by class, 1 for a
+    class that is not in it. The teacher's answers are not weighted, and selection is by plain accuracy."""
     unseen_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Inductive: share of the nodes outside training and validation that is held out. A published test
-    mask is held out whole."""
+    """Inductive: share of the nodes outside training and validation that is held out: drawn, or whole groups,
+    or the newest. A published test mask is held out whole."""
     pseudo_unseen_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Inductive: share of the validation nodes that is held out of graph, positions, teacher and distillation
     as well, so that selection sees how a student answers for nodes it has never met."""
+
+    @property
+    def split_column(self) -> str | None:
+        """The column that nodes are divided by, if they are."""
+        return self.group_column or self.time_column
 
     @model_validator(mode="before")
     @classmethod
@@ -82,12 +102,25 @@ class DatasetConfig(FrozenConfig):
             raise ValueError("dataset.kind 'files' needs dataset.path, the file or folder of your graph")
         if self.kind == "named" and self.name is None:
             raise ValueError("dataset.kind 'named' needs dataset.name")
-        for field, value, kind in (("path", self.path, "files"), ("name", self.name, "named")):
-            if value is not None and self.kind != kind:
+        of_kind = {"path": "files", "group_column": "files", "time_column": "files", "name": "named"}
+        for field, kind in of_kind.items():
+            if getattr(self, field) is not None and self.kind != kind:
                 raise ValueError(
                     f"found dataset.{field} with dataset.kind = {self.kind!r}, which does not read it;"
                     f" wanted dataset.kind = {kind!r}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _a_column_divides_by_fractions(self) -> "DatasetConfig":
+        if self.group_column is not None and self.time_column is not None:
+            raise ValueError("found both dataset.group_column and dataset.time_column; wanted one of them")
+        if self.split_column is not None and self.train_fraction is None:
+            field = "group_column" if self.group_column is not None else "time_column"
+            raise ValueError(
+                f"found dataset.{field} with dataset.train_per_class = {self.train_per_class}; wanted"
+                " dataset.train_fraction and dataset.val_fraction, shares of all labels"
+            )
         return self
 
 

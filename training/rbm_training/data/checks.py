@@ -75,7 +75,7 @@ def check_labels(source: str, what: str, labels: Integers, names: Sequence[str] 
     """Names of the classes that the labels (N,) number; without `names`, the numbers.
 
     Raises:
-        GraphError: no label, a label below -1, a class without labels, too few or equal names.
+        GraphError: no label, a label below -1, a class without labels or a name, too few or equal names.
     """
     if labels.min() < UNLABELLED:
         raise GraphError(
@@ -92,9 +92,9 @@ def check_labels(source: str, what: str, labels: Integers, names: Sequence[str] 
         )
     num_classes = len(used) if names is None else len(names)
     skipped = np.setdiff1d(np.arange(num_classes), used)
-    if len(skipped):
-        name = str(skipped[0]) if names is None else names[skipped[0]]
-        raise GraphError(source, f"class {name!r} without labels", "at least one label for each class")
+    if names is None and len(skipped):
+        wanted = "class_names, or at least one label for each class"
+        raise GraphError(source, f"class '{skipped[0]}' without labels", wanted)
     if num_classes < 2:
         raise GraphError(source, "one class", "at least two")
     return tuple(names if names is not None else map(str, range(num_classes)))

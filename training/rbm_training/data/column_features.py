@@ -6,7 +6,6 @@ Dimension letters: N nodes, F features.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -53,17 +52,18 @@ class ColumnFeatures:
 def fit_columns(raw: RawColumns, observed: Integers) -> ColumnFeatures:
     """Fit on the columns of observed nodes, and transform those of all.
 
-    A run asks for the same several times: the last two are kept.
+    A run asks for the same several times, so that the columns keep what they were fitted as.
 
     Raises:
         GraphError: a value of another kind, or a column of which nothing is left to learn from.
     """
-    return _fit(raw, observed.tobytes())
+    key = observed.tobytes()
+    if key not in raw.fits:
+        raw.fits[key] = _fit(raw, observed)
+    return raw.fits[key]
 
 
-@lru_cache(maxsize=2)
-def _fit(raw: RawColumns, observed_bytes: bytes) -> ColumnFeatures:
-    observed: Integers = np.frombuffer(observed_bytes, np.int64)
+def _fit(raw: RawColumns, observed: Integers) -> ColumnFeatures:
     values = {name: raw.values(name) for name in raw.names}
     try:
         columns = [_column(raw, name, values[name], observed) for name in raw.names]

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from rbm_training.config import FeaturesConfig
 from rbm_training.data.graph import GraphError, Integers
 from rbm_training.errors import suggestion
 
+if TYPE_CHECKING:  # which are made of columns
+    from rbm_training.data.column_features import ColumnFeatures
+
 MANY_CATEGORIES: Final = 100  # different strings, beyond which they are no categories if they have words
 FEW_NODES: Final = 2  # nodes a category at least, on average
 
@@ -33,11 +36,13 @@ class RawColumns:
 
     Attributes:
         source: the file, for messages.
+        fits: how the columns became features, by the observed nodes that they were fitted on, as bytes.
     """
 
     source: str
     table: pa.Table
     config: FeaturesConfig = field(default_factory=FeaturesConfig)
+    fits: "dict[bytes, ColumnFeatures]" = field(default_factory=dict, init=False, repr=False)
 
     @property
     def names(self) -> list[str]:

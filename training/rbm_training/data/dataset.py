@@ -10,9 +10,11 @@ import scipy.sparse as sp
 
 from rbm_training.config import DatasetConfig
 from rbm_training.data.column_features import fit_columns
+from rbm_training.data.column_splits import split_by_column
 from rbm_training.data.columns import RawColumns
 from rbm_training.data.graph import Graph, Integers, Split, Task, make_task
 from rbm_training.data.graph_statistics import GraphStatistics, Source, graph_statistics
+from rbm_training.data.rare_classes import MergedClasses
 from rbm_training.data.splits import PublishedSplit, draw_split, published_split
 
 
@@ -20,11 +22,13 @@ from rbm_training.data.splits import PublishedSplit, draw_split, published_split
 class Dataset:
     """A graph and, if there is one, the split published with it.
 
-    Shapes: kept (S,) bool, which of the source's S nodes the graph has, in their order; None for all.
+    Shapes: kept (S,) bool, which of the source's S nodes the graph has, in their order; None for all; ranks
+    (N,), the order of the nodes by the column that divides them, where one does.
 
     Attributes:
         source: what is known of where it was read.
         columns: what the features were made of, where nodes came with columns that are no plain numbers.
+        merged: rare classes that are taken for one.
     """
 
     graph: Graph
@@ -32,6 +36,8 @@ class Dataset:
     kept: npt.NDArray[np.bool_] | None = None
     source: Source | None = None
     columns: RawColumns | None = None
+    ranks: Integers | None = None
+    merged: MergedClasses | None = None
 
     def task(self, config: DatasetConfig, seed: int) -> Task:
         """The run's view for a seed: the published split, or one drawn with the seed. Features of raw columns
@@ -48,14 +54,31 @@ class Dataset:
         return make_task(self._with_features_of(self.columns, task.observed_nodes), split)
 
     def split(self, config: DatasetConfig, seed: int) -> Split:
-        """Who does what for a seed: as published, or drawn with the seed; no feature is made for it.
+        """Who does what for a seed: as published, by a column, or drawn with the seed; no feature is made for
+        it.
 
         Raises:
-            GraphError: no label is left to test on, or the published masks do not fit the setting.
+            GraphError: no label is left to test on, or the published masks or the column do not fit.
         """
+        if self.ranks is not None:
+            return split_by_column(self.graph, self.ranks, config, seed)
         if self.published is not None:
             return published_split(self.graph, self.published, config, seed)
         return draw_split(self.graph, config, seed)
+
+    def split_in_words(self, config: DatasetConfig) -> str:
+        """How nodes are divided, by what, and into what shares."""
+        if self.published is not None:
+            return "published with the graph"
+        if config.train_fraction is None or config.val_fraction is None:
+            counts = f"{config.train_per_class:,} to learn from and {config.val_per_class:,} to select on"
+            return f"drawn from each class, {counts}"
+        shares = f"{config.train_fraction:.0%} to learn from and {config.val_fraction:.0%} to select on"
+        if config.group_column is not None:
+            return f"whole groups of {config.group_column}, drawn, about {shares}"
+        if config.time_column is not None:
+            return f"the oldest by {config.time_column} first, about {shares}, the newest to test on"
+        return f"drawn from each class, {shares}"
 
     def kinds_of_columns(self, task: Task) -> dict[str, str]:
         """What each raw column is taken for, in words; nothing where features came as numbers."""
@@ -95,7 +118,7 @@ class Dataset:
     @cached_property
     def statistics(self) -> GraphStatistics:
         """The account of what was read."""
-        return graph_statistics(self.graph, self.num_source_nodes, self.source)
+        return graph_statistics(self.graph, self.num_source_nodes, self.source, self.merged)
 
     @cached_property
     def sha256(self) -> str:
@@ -106,6 +129,8 @@ class Dataset:
         parts += [features.indices.astype(np.int64), features.data]
         if self.published is not None:
             parts += [self.published.train, self.published.val, self.published.test]
+        if self.ranks is not None:
+            parts.append(self.ranks)
         digest = hashlib.sha256(b"" if self.columns is None else self.columns.sha256.encode())
         for part in parts:
             digest.update(f"{part.dtype.kind}{part.shape}".encode())

@@ -17,6 +17,7 @@ from rbm_training.data.dataset import Dataset
 from rbm_training.data.edges import EdgeCounts
 from rbm_training.data.graph import Features, Graph
 from rbm_training.data.graph_statistics import Source
+from rbm_training.data.rare_classes import MergedClasses
 from rbm_training.data.splits import PublishedSplit
 from rbm_training.runtime.artifacts import Artifact, ArtifactStore
 
@@ -24,6 +25,7 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 STAGE: Final = "graph"
 MASKS: Final = ("train", "val", "test")
+NODE_ARRAYS: Final = ("kept", "ranks")
 
 
 def keep(dataset: Dataset, config: DatasetConfig, store: ArtifactStore) -> None:
@@ -55,8 +57,7 @@ def as_artifact(dataset: Dataset) -> Artifact:
     }
     if dataset.published is not None:
         arrays |= {f"published_{name}": getattr(dataset.published, name) for name in MASKS}
-    if dataset.kept is not None:
-        arrays["kept"] = dataset.kept
+    arrays |= {name: array for name in NODE_ARRAYS if (array := getattr(dataset, name)) is not None}
     said = None
     if dataset.columns is not None:
         arrays["columns"] = np.frombuffer(dataset.columns.to_bytes(), np.uint8)
@@ -69,7 +70,7 @@ def as_artifact(dataset: Dataset) -> Artifact:
             "class_names": list(graph.class_names),
             "num_features": graph.num_features,
             "features": said,
-            "may_lack_classes": dataset.published is not None and dataset.published.may_lack_classes,
+            "merged": None if dataset.merged is None else asdict(dataset.merged),
         },
     )
 
@@ -81,7 +82,7 @@ def from_artifact(artifact: Artifact) -> Dataset:
     published = None
     if "published_train" in arrays:
         masks = {name: arrays[f"published_{name}"] for name in MASKS}
-        published = PublishedSplit(**masks, may_lack_classes=facts["may_lack_classes"])
+        published = PublishedSplit(**masks)
     shape = (N, facts["num_features"])
     graph = Graph(
         name=facts["name"],
@@ -95,7 +96,10 @@ def from_artifact(artifact: Artifact) -> Dataset:
     if "columns" in arrays:
         said = FeaturesConfig.model_validate(facts["features"])
         columns = from_bytes(facts["name"], arrays["columns"], said)
-    return Dataset(graph, published, arrays.get("kept"), _source(facts.get("source")), columns)
+    of_nodes = {name: arrays.get(name) for name in NODE_ARRAYS}
+    merged = MergedClasses(**facts["merged"]) if facts.get("merged") else None
+    source = _source(facts.get("source"))
+    return Dataset(graph, published, source=source, columns=columns, merged=merged, **of_nodes)
 
 
 def _source(facts: Mapping[str, Any] | None) -> Source | None:

@@ -127,7 +127,7 @@ class Task:
 
     `observed` is the node-induced subgraph without the unseen and pseudo-unseen nodes (the whole graph in the
     transductive setting); train, val and test index its rows, `observed_nodes`, `unseen` and `pseudo_unseen`
-    index the full graph.
+    index the full graph. `class_weights` (C,) are those of true labels in losses, None where all count alike.
     """
 
     graph: Graph
@@ -138,11 +138,20 @@ class Task:
     test: Integers
     unseen: Integers
     pseudo_unseen: Integers
+    class_weights: Floats | None = None
 
     @property
     def setting(self) -> Setting:
         """Inductive when nodes are held out."""
         return "inductive" if len(self.unseen) else "transductive"
+
+    @property
+    def untrained_classes(self) -> dict[str, int]:
+        """Test and unseen nodes of each class that no training label has, by its name."""
+        observed, graph = self.observed.labels, self.graph
+        tested = np.concatenate([observed[self.test], graph.labels[self.unseen]])
+        missing = np.setdiff1d(np.arange(graph.num_classes), observed[self.train])
+        return {graph.class_names[label]: int((tested == label).sum()) for label in missing}
 
     @property
     def known_nodes(self) -> Integers:
@@ -155,7 +164,8 @@ def make_task(graph: Graph, split: Split) -> Task:
     """Cut the observed graph out: every edge that touches a node held out is gone from it.
 
     Raises:
-        GraphError: sets that overlap, an empty train or validation set, or no test node.
+        GraphError: sets that overlap, an empty train or validation set, training labels of one class, or no
+            test node.
     """
     _check_split(graph, split)
     held_out = np.concatenate([split.unseen, split.pseudo_unseen])
@@ -195,5 +205,8 @@ def _check_split(graph: Graph, split: Split) -> None:
     everything = np.concatenate(list(parts.values()))
     if len(np.unique(everything)) != len(everything):
         raise GraphError(graph.name, f"a node in two of {', '.join(parts)}", "disjoint sets")
+    if len(np.unique(graph.labels[split.train])) < 2:
+        name = graph.class_names[graph.labels[split.train[0]]]
+        raise GraphError(graph.name, f"training labels of class {name!r} alone", "those of two classes")
     if not len(split.test) and not len(split.unseen):
         raise GraphError(graph.name, "no test node", "at least one labelled node outside train and val")

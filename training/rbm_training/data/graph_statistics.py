@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from rbm_training.data.edges import EdgeCounts
 from rbm_training.data.graph import UNLABELLED, Features, Graph
+from rbm_training.data.rare_classes import MergedClasses
 
 MOST_CLASSES = 12
 MOST_NAMES = 5
@@ -33,7 +34,8 @@ class Source:
 class GraphStatistics:
     """The account of one graph. Edges are undirected, and counted once.
 
-    `source` is None of a graph that no files of the user's hold; `edge_homophily` is the share of the edges
+    `source` is None of a graph that no files of the user's hold, `merged_classes` where no rare classes are
+    taken for one; `edge_homophily` is the share of the edges
     between two labelled nodes whose labels are the same, None where there is no such edge.
     """
 
@@ -50,11 +52,15 @@ class GraphStatistics:
     num_features: int
     num_constant_features: int
     source: Source | None
+    merged_classes: MergedClasses | None = None
 
     def lines(self) -> list[tuple[str, str]]:
         """The account in words: a title and what there is to say."""
         told = [("nodes", self._nodes()), ("edges", self._edges()), ("edge homophily", self._homophily())]
-        told += [("labels", self._labels()), ("features", self._features())]
+        told.append(("labels", self._labels()))
+        if self.merged_classes is not None:
+            told.append((f"merged as {self.merged_classes.name}", _sizes(self.merged_classes.sizes)))
+        told.append(("features", self._features()))
         return told + [("not read", place) for place in (self.source.unused if self.source else ())]
 
     def _nodes(self) -> str:
@@ -80,9 +86,8 @@ class GraphStatistics:
         return f"{share}, over {self.num_labelled_edges:,} edges between labelled nodes"
 
     def _labels(self) -> str:
-        sizes = [f"{name}: {size:,}" for name, size in self.class_sizes.items()]
-        total = sum(self.class_sizes.values())
-        return f"{total:,} in {len(sizes):,} classes: {first_of(sizes, MOST_CLASSES)}"
+        sizes, total = self.class_sizes, sum(self.class_sizes.values())
+        return f"{total:,} in {len(sizes):,} classes: {_sizes(sizes)}"
 
     def _features(self) -> str:
         if self.source is not None and not self.source.has_features:
@@ -101,8 +106,15 @@ def first_of(told: Sequence[str], most: int) -> str:
     return ", ".join([*told[:most], *([f"and {more:,} more"] if more > 0 else [])])
 
 
-def graph_statistics(graph: Graph, num_source_nodes: int, source: Source | None) -> GraphStatistics:
-    """The account of a graph whose source had so many nodes."""
+def _sizes(of_classes: Mapping[str, int]) -> str:
+    """Labels of each class, of many the first."""
+    return first_of([f"{name}: {size:,}" for name, size in of_classes.items()], MOST_CLASSES)
+
+
+def graph_statistics(
+    graph: Graph, num_source_nodes: int, source: Source | None, merged: MergedClasses | None = None
+) -> GraphStatistics:
+    """The account of a graph whose source had so many nodes, and some of whose classes may be merged."""
     degrees = np.diff(graph.adjacency.indptr)
     num_components, component = sp.csgraph.connected_components(graph.adjacency, directed=False)
     labels = graph.labels.astype(np.int32)
@@ -123,6 +135,7 @@ def graph_statistics(graph: Graph, num_source_nodes: int, source: Source | None)
         num_features=graph.num_features,
         num_constant_features=_num_constant(graph.features),
         source=source,
+        merged_classes=merged,
     )
 
 

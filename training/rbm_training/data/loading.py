@@ -9,7 +9,9 @@ from rbm_training.data.builtin.synthetic import generate_graph
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.graph import GraphError
 from rbm_training.data.public.registry import load_named
+from rbm_training.data.rare_classes import merge_rare_classes
 from rbm_training.data.readers.files import load_files
+from rbm_training.data.readers.split_column import SplitColumn
 
 SYNTHETIC_SEED = 0
 
@@ -27,9 +29,24 @@ def load_dataset(config: DatasetConfig, features: FeaturesConfig = AS_GUESSED) -
             "[features], but no columns that it could speak of",
             "a folder whose nodes.parquet has columns of any kind",
         )
+    if dataset.ranks is not None and dataset.published is not None and config.split == "published":
+        raise GraphError(
+            dataset.graph.name,
+            f"a split that comes with the graph beside column {config.split_column}, which divides it too",
+            "dataset.split = 'random', which leaves the former, or no column",
+        )
     if config.split == "random" and dataset.published is not None:
         dataset = dataset.largest_component() if config.kind == "named" else replace(dataset, published=None)
+    if config.min_class_labels is not None:
+        graph, merged = merge_rare_classes(dataset.graph, config.min_class_labels)
+        dataset = replace(dataset, graph=graph, merged=merged)
     return replace(dataset, graph=dataset.graph.in_best_form())
+
+
+def _split_column(config: DatasetConfig) -> SplitColumn | None:
+    if config.split_column is None:
+        return None
+    return SplitColumn(config.split_column, is_time=config.time_column is not None)
 
 
 def _load(config: DatasetConfig, features: FeaturesConfig) -> Dataset:
@@ -39,6 +56,6 @@ def _load(config: DatasetConfig, features: FeaturesConfig) -> Dataset:
         return Dataset(generate_graph(SYNTHETIC_SEED))
     if config.kind == "files":
         assert config.path is not None
-        return load_files(config.path, features)
+        return load_files(config.path, features, _split_column(config))
     assert config.name is not None
     return load_named(config.name, config.root)

@@ -1,6 +1,6 @@
 """Who is learnt from, validated on, tested and held out."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +12,11 @@ from rbm_training.data.graph import NOBODY, UNLABELLED, Graph, GraphError, Integ
 
 @dataclass(frozen=True, slots=True)
 class PublishedSplit:
-    """Masks of S published splits, each (S, N) bool.
-
-    A class without a training label is taken for a mistake unless the split is known to have such.
-    """
+    """Masks of S published splits, each (S, N) bool."""
 
     train: npt.NDArray[np.bool_]
     val: npt.NDArray[np.bool_]
     test: npt.NDArray[np.bool_]
-    may_lack_classes: bool = field(default=False, kw_only=True)
 
 
 def draw_split(graph: Graph, config: DatasetConfig, seed: int) -> Split:
@@ -71,15 +67,13 @@ def published_split(graph: Graph, published: PublishedSplit, config: DatasetConf
     Inductive: the whole test mask is unseen, and labelled nodes in no mask are the observed test nodes.
 
     Raises:
-        GraphError: inductive, and the test mask is empty; a class without a training label.
+        GraphError: inductive, and the test mask is empty.
     """
     which = seed % published.train.shape[0]
     masks = (published.train[which], published.val[which], published.test[which])
     train, val, test = (np.flatnonzero(mask) for mask in masks)
     if not len(val):
         train, val = _carve_val(graph, train, config, seed)
-    if not published.may_lack_classes:
-        _check_classes(graph, train)
     if config.setting == "transductive":
         return Split(train, val, test, NOBODY)
     if not len(test):
@@ -109,15 +103,6 @@ def _hold_out_val(val: Integers, config: DatasetConfig, seed: int) -> tuple[Inte
     num_held_out = min(round(config.pseudo_unseen_fraction * len(val)), len(val) - 1)
     shuffled = np.random.default_rng([seed, len(val)]).permutation(val)
     return np.sort(shuffled[num_held_out:]), np.sort(shuffled[:num_held_out])
-
-
-def _check_classes(graph: Graph, train: Integers) -> None:
-    missing = np.setdiff1d(np.arange(graph.num_classes), graph.labels[train])
-    if len(missing):
-        names = ", ".join(repr(graph.class_names[index]) for index in missing[:5])
-        raise GraphError(
-            graph.name, f"no training label for class {names}", "a training label for each class"
-        )
 
 
 def _hold_out(

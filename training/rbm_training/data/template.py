@@ -24,6 +24,10 @@ kind = "files"
 # split = "random"              # else the split that comes with the graph, if there is one
 # train_fraction = 0.6          # of each class's labels, to learn from where the split is drawn
 # val_fraction = 0.2            # to select on; the others are tested on
+# time_column = "when"          # learn from the oldest nodes and test on the newest, or:
+# group_column = "customer"     # divide no group of nodes
+# min_class_labels = 5          # classes of fewer labels are one, "other"
+# class_weights = "balanced"    # rare classes count as much as others, in losses on true labels
 # setting = "inductive"         # hold nodes out of the graph, to see how new ones are answered
 
 [features]

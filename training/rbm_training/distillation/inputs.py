@@ -38,7 +38,8 @@ class StudentInputs:
     """What the student sees, on one device.
 
     Shapes: features (N, F), dense or sparse; features and positions side by side and scaled (N, F + P);
-    labels (N,); train, val and test index rows.
+    labels (N,); train, val and test index rows; class_weights (C,) of true labels, None where all count
+    alike.
     """
 
     features: Rows
@@ -49,6 +50,7 @@ class StudentInputs:
     test: Tensor
     unseen: HeldOut
     pseudo_unseen: HeldOut
+    class_weights: Tensor | None
 
     @property
     def setting(self) -> Setting:
@@ -61,6 +63,13 @@ class StudentInputs:
         marks = torch.zeros_like(self.labels, dtype=torch.bool)
         marks[self.train] = marks[self.val] = True
         return marks
+
+    @property
+    def total_label_weight(self) -> float | Tensor:
+        """What all training labels weigh together."""
+        if self.class_weights is None:
+            return len(self.train)
+        return self.class_weights[self.labels[self.train]].sum()
 
     @property
     def test_labels(self) -> Tensor:
@@ -97,4 +106,5 @@ def student_inputs(
         test=tensor(task.test),
         unseen=held_out(task.unseen, unseen),
         pseudo_unseen=held_out(task.pseudo_unseen, pseudo_unseen),
+        class_weights=None if task.class_weights is None else tensor(task.class_weights),
     )

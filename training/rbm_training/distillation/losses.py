@@ -96,9 +96,12 @@ def distillation_sum(
     return targets.negative_entropy.sum() - (targets.mass * log_probabilities).sum()
 
 
-def hard_label_sum(logits: Tensor, labels: Tensor) -> Tensor:
-    """Σ over labelled rows of the negative log-likelihood; logits (B, C), labels (B,)."""
-    return F.cross_entropy(logits, labels, reduction="sum")
+def hard_label_sum(logits: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Σ over labelled rows of the negative log-likelihood, times the weight of the row's class.
+
+    Shapes: logits (B, C), labels (B,), class_weights (C,).
+    """
+    return F.cross_entropy(logits, labels, class_weights, reduction="sum")
 
 
 def self_similarity(memory: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from rbm_training.config import ExperimentConfig, PrecomputedTeacherConfig
+from rbm_training.data.class_weights import weighted
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.graph import Graph, GraphError
 
@@ -11,12 +12,12 @@ def check(config: ExperimentConfig, dataset: Dataset) -> None:
     """Refuse what would fail after hours of training.
 
     Raises:
-        GraphError: a scaling that does not fit, a seed whose split cannot be drawn, a malformed saved
-        teacher.
+        GraphError: a scaling that does not fit, a seed whose split cannot be drawn, a weight for no class, a
+            malformed saved teacher.
     """
     check_scaling(config, dataset.graph)
     for seed in config.seeds:
-        dataset.task(config.dataset, seed)
+        weighted(dataset.task(config.dataset, seed), config.dataset.class_weights)
     if isinstance(config.teacher, PrecomputedTeacherConfig):
         from rbm_training.teachers.precomputed import (
             read_logits,  # beside teachers that are trained, by torch

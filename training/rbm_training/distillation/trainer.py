@@ -214,10 +214,10 @@ class StudentTrainer:
 
     def _supervised(self, logits: Tensor, rows: Tensor, targets: SoftTargets) -> tuple[Tensor, Tensor]:
         """What labels and what the teacher ask of a batch, each with its weight."""
-        config, labelled = self.config, self.is_train[rows]
-        hard = hard_label_sum(logits[labelled], self.inputs.labels[rows][labelled])
+        config, inputs, labelled = self.config, self.inputs, self.is_train[rows]
+        hard = hard_label_sum(logits[labelled], inputs.labels[rows][labelled], inputs.class_weights)
         soft = distillation_sum(logits, targets.rows(rows), config.temperature, self.tempering)
         return (
-            config.hard_label_weight * hard / len(self.inputs.train),
+            config.hard_label_weight * hard / inputs.total_label_weight,
             (1 - config.hard_label_weight) * soft / targets.num_pairs.sum(),
         )

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rbm_training.config import ExperimentConfig, PrecomputedTeacherConfig, TeacherConfig
 from rbm_training.config.registry import plugin_digests
+from rbm_training.data.class_weights import weighted
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.graph import Floats, Task, whole_task
 from rbm_training.data.scaling import InputScaling
@@ -27,7 +28,7 @@ from rbm_training.runtime.artifacts import Artifact, ArtifactStore
 from rbm_training.runtime.checkpoint import Checkpoint
 from rbm_training.runtime.environment import describe_environment, pick_device, seed_everything
 from rbm_training.runtime.log import RunLog
-from rbm_training.teachers import TeacherResult, train_teacher
+from rbm_training.teachers import TeacherInputs, TeacherResult, train_teacher
 from rbm_training.teachers.precomputed import read_logits, teacher_from_logits
 
 
@@ -69,6 +70,7 @@ def prepare_training_data(
     """
     device = pick_device()
     task = dataset.task(config.dataset, seed) if plan is None else whole_task(dataset.graph)
+    task = weighted(task, config.dataset.class_weights)
     seed_everything(seed, config.threads_for(dataset.graph.num_values))
     scaling = fit_scaling(config, task).to(device)
     source = _Source(config, dataset, task, scaling, seed, log, device, store, plan)
@@ -122,9 +124,9 @@ class _Source:
         def make() -> Artifact:
             graph = self.task.observed
             features = as_array(self.scaling.scale_features(rows_of(graph.features, self.device)))
-            nodes = self.task.train, self.task.val
+            nodes, weights = (self.task.train, self.task.val), self.task.class_weights
             strengths = STRENGTHS if self.plan is None else (self.plan.strength,)
-            fitted = fit_baseline(features, graph.labels, *nodes, graph.num_classes, strengths)
+            fitted = fit_baseline(features, graph.labels, *nodes, graph.num_classes, strengths, weights)
             arrays = {"weight": fitted.weight, "bias": fitted.bias}
             return Artifact(arrays, {"strength": fitted.strength})
 
@@ -159,17 +161,13 @@ class _Source:
         self, config: TeacherConfig, checkpoint: Checkpoint, baseline: Baseline
     ) -> TeacherResult:
         seed_everything(self.seed, self.config.threads_for(self.dataset.graph.num_values))
-        unit_noise = self.config.compat == "released"
         return train_teacher(
-            self.task,
-            self.scaling,
+            TeacherInputs(self.task, self.scaling, baseline),
             config,
             self.seed,
-            self.device,
             self.log,
             checkpoint,
-            baseline,
-            unit_noise,
+            unit_noise=self.config.compat == "released",
             again=self.plan.teacher if self.plan is not None else (),
         )
 

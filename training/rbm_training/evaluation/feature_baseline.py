@@ -41,16 +41,19 @@ def fit_baseline(
     val: Integers,
     num_classes: int,
     strengths: Sequence[float] = STRENGTHS,
+    class_weights: Floats | None = None,
 ) -> Baseline:
     """Fit the training nodes with a few strengths and keep the best by validation accuracy, the lightest of
     equals.
 
-    Shapes: features (N, F), scaled; labels (N,); train and val index rows.
+    Shapes: features (N, F), scaled; labels (N,); train and val index rows; class_weights (C,), of training
+    labels.
     """
     model = LogisticRegression(max_iter=2000, warm_start=True)
+    weights = None if class_weights is None else class_weights[labels[train]]
     fitted = []
     for strength in sorted(strengths):
-        model.set_params(C=strength).fit(features[train], labels[train])
+        model.set_params(C=strength).fit(features[train], labels[train], sample_weight=weights)
         fitted.append(_as_baseline(model, num_classes, strength))
     return max(fitted, key=lambda baseline: baseline.accuracy(features[val], labels[val]))
 

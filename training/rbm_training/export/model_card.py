@@ -36,7 +36,7 @@ def render_model_card(manifest: Manifest) -> str:
         "",
         "## Classes",
         "",
-        ", ".join(manifest.labels),
+        ", ".join(manifest.labels) + _merged(manifest),
         "",
         "## Provenance",
         "",
@@ -118,12 +118,20 @@ def _measured_on(manifest: Manifest) -> str:
     """What the accuracies below are those of."""
     count = manifest.metrics.num_training_labels
     learnt = "" if count is None else f", which learnt from {count:,} labels"
+    divided = manifest.provenance.config.get("dataset", {}).get("divided")
+    learnt += "" if divided is None else f" (split: {divided})"
     if not manifest.provenance.refit:
         return f"Measured: this model{learnt}."
     return (
         f"Measured: a model of the same kind{learnt}. This one was then fitted on all labels and all nodes,"
         " as long and with the same temperature; no label is left to measure it on."
     )
+
+
+def _merged(manifest: Manifest) -> str:
+    """Which classes stand behind one that rare ones have become."""
+    merged = manifest.provenance.config.get("dataset", {}).get("merged_classes", {})
+    return "".join(f". `{name}` stands for {', '.join(classes)}" for name, classes in merged.items())
 
 
 def _metric_rows(manifest: Manifest) -> list[str]:

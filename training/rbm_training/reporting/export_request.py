@@ -57,9 +57,13 @@ def export_request(
 
 
 def _as_run(config: ExperimentConfig, dataset: Dataset, teacher: TeacherResult) -> dict[str, Any]:
-    """The experiment with the number of threads, and with who of several teachers was chosen."""
+    """The experiment with the number of threads, how nodes were divided, which classes were merged, and who
+    of several teachers was chosen."""
     document = with_bare_paths(config.model_dump(mode="json"))
     document["num_threads"] = config.threads_for(dataset.graph.num_values)
+    document["dataset"]["divided"] = dataset.split_in_words(config.dataset)
+    if dataset.merged is not None:
+        document["dataset"]["merged_classes"] = {dataset.merged.name: [*dataset.merged.sizes]}
     if config.teacher.kind == AUTO:
         document["teacher"]["chosen"] = [dict(member.described) for member in teacher.members]
     return document

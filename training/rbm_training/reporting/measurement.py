@@ -59,6 +59,7 @@ def measure_seed(data: TrainingData, distilled: DistilledStudent, seed: int, sec
         seed=seed,
         student=student.kind,
         num_training_labels=len(inputs.train),
+        untrained_classes=data.task.untrained_classes,
         num_parameters=distilled.costs.num_parameters,
         flops_per_node=distilled.costs.flops_per_node,
         selected_epoch=distilled.selected_epoch,

@@ -23,16 +23,20 @@ Counts = npt.NDArray[np.integer[Any]]
 @dataclass(frozen=True, slots=True)
 class RunFacts:
     """What was run, and from what. `config_toml` is the resolved experiment; `created_at` is ISO 8601;
-    `baseline_margin_error` is the standard error of the exported seed's lead over logistic regression."""
+    `split` says how nodes were divided; `baseline_margin_error` is the standard error of the exported seed's
+    lead over logistic regression, and `untrained_classes` are those without a training label of its, with
+    their number of test nodes."""
 
     name: str
     dataset: str
     setting: Setting
+    split: str
     teacher: str
     student: str
     seeds: tuple[int, ...]
     exported_seed: int
     num_training_labels: int
+    untrained_classes: Mapping[str, int]
     baseline_margin_error: float
     created_at: str
     git_commit: str | None

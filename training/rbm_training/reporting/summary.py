@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
+from rich.text import Text
 
 from rbm_bundle.folders import replace_file
 from rbm_bundle.manifest_parts import Setting
 from rbm_training.errors import TrainingError
 from rbm_training.evaluation.metrics import mean_and_deviation
+from rbm_training.evaluation.untrained_classes import in_words
 from rbm_training.runtime.run_folder import REPORT
 
 if TYPE_CHECKING:  # a report is shown without what reads graphs
@@ -35,13 +37,15 @@ class SeedReport:
     the paper's released code prints; it is inflated and nothing is chosen by it (None for an ensemble). The
     baseline is logistic regression on the scaled features, and `baseline_margin_error` the standard error of
     the student's lead over it on the test nodes, node by node. `majority_accuracy` is that of the commonest
-    class of the labels learnt from; recall and F1 are the student's on the test nodes, the mean over classes.
+    class of the labels learnt from; recall and F1 are the student's on the test nodes, the mean over classes;
+    `untrained_classes` are those without a training label, with their number of test nodes.
     `expert_usage` is each layer's share of routed rows by expert.
     """
 
     seed: int
     student: str
     num_training_labels: int
+    untrained_classes: dict[str, int]
     num_parameters: int
     flops_per_node: int
     selected_epoch: int | None
@@ -72,7 +76,8 @@ class SeedReport:
 @dataclass(frozen=True, slots=True)
 class RunReport:
     """All seeds of a run, and which of them was exported: the best on validation, which is a comparison of
-    seeds alone where all were validated on the same nodes (`shares_validation`).
+    seeds alone where all were validated on the same nodes (`shares_validation`). `split` says how nodes were
+    divided.
 
     `refit_disagreement` is the share of nodes that the fit on all labels classifies otherwise than the
     measured one, None where there was none; `is_refit` says which of the two was shipped.
@@ -81,6 +86,7 @@ class RunReport:
     name: str
     dataset: str
     graph: "GraphStatistics"
+    split: str
     setting: Setting
     teacher: str
     exported_seed: int
@@ -156,17 +162,28 @@ def _table(document: dict[str, Any]) -> Table:
     for title, key in rows:
         cells = [_cell(document, prefix + key) for prefix in ("", "teacher_", "baseline_")]
         table.add_row(title, *cells)
-    notes = [_of_test_nodes(document)] if "macro_f1" in document else []  # which reports of before have not
-    if document.get("refit_disagreement") is not None:
-        notes.append(_of_refit(document))
+    table.caption = Text("\n".join(_notes(document)))
+    return table
+
+
+def _notes(document: dict[str, Any]) -> list[str]:
+    """What stands below the accuracies; reports of the release before say less."""
+    notes = [_of_test_nodes(document)] if "macro_f1" in document else []
+    notes += _of_split(document) if "split" in document else []
+    notes += [_of_refit(document)] if document.get("refit_disagreement") is not None else []
     if document["test_accuracy_max"] is not None:
         highest = f"{document['test_accuracy_max']:.4f}"
         notes.append(f"highest test accuracy of any epoch, as the released code reports it: {highest}")
     if not document.get("shares_validation", True):
         exported = document["exported_seed"]
         notes.append(f"exported: seed {exported}, the best on validation nodes that differ from seed to seed")
-    table.caption = "\n".join(notes) or None
-    return table
+    return notes
+
+
+def _of_split(document: dict[str, Any]) -> list[str]:
+    exported = next(run for run in document["runs"] if run["seed"] == document["exported_seed"])
+    untrained = in_words(exported["untrained_classes"])
+    return [f"split: {document['split']}", *([untrained] if untrained else [])]
 
 
 def _of_test_nodes(document: dict[str, Any]) -> str:

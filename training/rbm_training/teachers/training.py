@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rbm_training.config import TeacherConfig
 from rbm_training.config.registry import AUTO
-from rbm_training.data.graph import Integers, Task
+from rbm_training.data.graph import Graph, Integers, Task
 from rbm_training.data.scaling import InputScaling
 from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics, LastEpoch
 from rbm_training.evaluation.feature_baseline import Baseline
@@ -32,15 +32,33 @@ DENSE_VALUES_PER_EDGE = 64  # that cost as much, measured: a dense product fetch
 SEED_STRIDE = 1000  # between the seeds of members, so that those of neighbouring runs differ
 
 
+@dataclass(frozen=True, slots=True)
+class TeacherInputs:
+    """What a teacher learns from, on the device of the scaling.
+
+    `baseline` is logistic regression, a candidate of kind `auto`, which needs it.
+    """
+
+    task: Task
+    scaling: InputScaling
+    baseline: Baseline | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where networks are trained."""
+        return self.scaling.mean.device
+
+    def graph(self, graph: Graph) -> GraphInputs:
+        """A graph as the networks read it."""
+        return graph_inputs(graph, self.scaling, self.device)
+
+
 def train_teacher(
-    task: Task,
-    scaling: InputScaling,
+    inputs: TeacherInputs,
     config: TeacherConfig,
     seed: int,
-    device: torch.device,
     log: RunLog,
     checkpoint: Checkpoint,
-    baseline: Baseline | None = None,
     unit_noise: bool = False,
     again: Sequence[MemberFacts] = (),
 ) -> TeacherResult:
@@ -49,20 +67,19 @@ def train_teacher(
     Args:
         seed: of everything random here; torch's generator is set from it, once for each member.
         checkpoint: where networks in training are kept.
-        baseline: logistic regression, a candidate of kind `auto`, which needs it.
-        again: networks to train as long as they were trained before, in place of selecting any.
         unit_noise: how the answers' steadiness is tested, see `entropy_shift`.
+        again: networks to train as long as they were trained before, in place of selecting any.
     """
-    observed = _observe(task, scaling, device)
+    task, device, observed = inputs.task, inputs.device, _observe(inputs)
     checkpoint.resume()
-    training = _TeacherTraining(task, observed, config, seed, log, checkpoint)
-    members = training.again(again, baseline) if again else training.members(baseline)
+    training = _TeacherTraining(inputs, observed, config, seed, log, checkpoint)
+    members = training.again(again) if again else training.members()
     teacher = Ensemble(tuple(member.network for member in members))
     # A seed that no member has: weights and noise of one stream would be correlated.
     generator = torch.Generator(device).manual_seed(seed + SEED_STRIDE * config.members)
     prediction = full_prediction = teacher.predict(observed.inputs)
     if task.observed is not task.graph:
-        full_prediction = teacher.predict(graph_inputs(task.graph, scaling, device))
+        full_prediction = teacher.predict(inputs.graph(task.graph))
     return TeacherResult(
         logits=prediction.logits,
         unseen_logits=full_prediction.logits[torch.from_numpy(task.unseen).to(device)],
@@ -82,20 +99,24 @@ class _Labelled:
 
 @dataclass(frozen=True, slots=True)
 class _Observed:
-    """The observed graph, and the labels that are learnt from and selected on."""
+    """The observed graph, the labels that are learnt from and selected on, and what the former weigh by
+    class, (C,)."""
 
     inputs: GraphInputs
     train: _Labelled
     val: _Labelled
+    class_weights: Tensor | None
 
 
-def _observe(task: Task, scaling: InputScaling, device: torch.device) -> _Observed:
+def _observe(inputs: TeacherInputs) -> _Observed:
+    task, device = inputs.task, inputs.device
+
     def labelled(nodes: Integers) -> _Labelled:
         labels = task.observed.labels[nodes]
         return _Labelled(torch.from_numpy(nodes).to(device), torch.from_numpy(labels).to(device))
 
-    inputs = graph_inputs(task.observed, scaling, device)
-    return _Observed(inputs, labelled(task.train), labelled(task.val))
+    weights = None if task.class_weights is None else torch.from_numpy(task.class_weights).to(device)
+    return _Observed(inputs.graph(task.observed), labelled(task.train), labelled(task.val), weights)
 
 
 class _Training:
@@ -122,7 +143,8 @@ class _Training:
         train = observed.train
         self.network.train()
         self.optimizer.zero_grad()
-        F.cross_entropy(self.network(observed.inputs).logits[train.nodes], train.labels).backward()
+        logits = self.network(observed.inputs).logits[train.nodes]
+        F.cross_entropy(logits, train.labels, observed.class_weights).backward()
         self.optimizer.step()
         metrics = _measure(self.network, observed, self.num_epochs)
         self.early_stopping.observe(metrics, self.network)
@@ -133,18 +155,18 @@ class _Training:
 class _TeacherTraining:
     """What all networks of a teacher are trained with."""
 
-    task: Task
+    inputs: TeacherInputs
     observed: _Observed
     config: TeacherConfig
     seed: int
     log: RunLog
     checkpoint: Checkpoint
 
-    def members(self, baseline: Baseline | None) -> list[Member]:
+    def members(self) -> list[Member]:
         """The networks that answer together."""
         config, count = self.config, self.config.members
         if config.kind == AUTO:
-            return best_members(config, self._regression(baseline), self._candidate, self._epoch_cost())
+            return best_members(config, self._regression(), self._candidate, self._epoch_cost())
         titles = (
             ["teacher"] if count == 1 else [f"teacher {number + 1} of {count}" for number in range(count)]
         )
@@ -153,10 +175,10 @@ class _TeacherTraining:
             for number, title in enumerate(titles)
         ]
 
-    def again(self, members: Sequence[MemberFacts], baseline: Baseline | None) -> list[Member]:
+    def again(self, members: Sequence[MemberFacts]) -> list[Member]:
         """The networks that answered together in an earlier fit, each trained as long as it was there."""
         return [
-            self._regression(baseline) if each.is_regression else self._retrained(number, each)
+            self._regression() if each.is_regression else self._retrained(number, each)
             for number, each in enumerate(members)
         ]
 
@@ -174,16 +196,17 @@ class _TeacherTraining:
         self.log.event("candidate", **member.described, val_accuracy=member.best.val_accuracy)
         return member
 
-    def _regression(self, baseline: Baseline | None) -> Member:
+    def _regression(self) -> Member:
         """Logistic regression as a network of one layer."""
+        baseline = self.inputs.baseline
         assert baseline is not None, "kind `auto` was given it"
-        network = Perceptron.of_weights(baseline.weight, baseline.bias).to(self.observed.train.labels.device)
+        network = Perceptron.of_weights(baseline.weight, baseline.bias).to(self.inputs.device)
         best = _measure(network, self.observed, epoch=0)
         return Member(network, {"kind": REGRESSION, "strength": baseline.strength}, best, num_epochs=0)
 
     def _epoch_cost(self) -> int:
         """Rows that are fetched from memory in an epoch: one for each edge and each non-zero feature."""
-        graph, num_edges = self.task.observed, len(self.observed.inputs.edges.sources)
+        graph, num_edges = self.inputs.task.observed, len(self.observed.inputs.edges.sources)
         if isinstance(graph.features, np.ndarray):
             return num_edges + graph.num_values // DENSE_VALUES_PER_EDGE
         return num_edges + graph.num_values
@@ -202,8 +225,9 @@ class _TeacherTraining:
 
     def _begin(self, config: TeacherConfig, seed: int, early_stopping: EarlyStopping) -> _Training:
         torch.manual_seed(seed)
-        network = build_network(config, self.task.graph.num_features, self.task.graph.num_classes)
-        return _Training(network.to(self.observed.train.labels.device), config, early_stopping)
+        graph = self.inputs.task.graph
+        network = build_network(config, graph.num_features, graph.num_classes).to(self.inputs.device)
+        return _Training(network, config, early_stopping)
 
 
 def _measure(network: GraphNetwork, observed: _Observed, epoch: int) -> EpochMetrics:

@@ -53,6 +53,11 @@ def test_ids_names_and_masks_are_taken_over(write):
     assert loaded.published.val.tolist() == [[False, False, True, True, False, False]]
 
 
+def test_a_class_may_be_known_by_its_name_alone(write):
+    graph = load_npz(write(y=np.array([0, 2, 0, 2, -1, 2]), class_names=np.array(list("abcd"))), "mine").graph
+    assert (graph.num_classes, graph.class_names) == (4, ("a", "b", "c", "d"))
+
+
 def test_a_label_that_says_nothing_is_none(write):
     graph = load_npz(write(unlabeled_idx=np.array([0])), "mine").graph
     assert graph.labels.tolist() == [UNLABELLED, 1, 0, 1, UNLABELLED, 1]
@@ -80,7 +85,6 @@ CSR = {"x": None, "feat_indptr": np.array([0, 1, 1, 1, 1, 1, 1]), "feat_shape": 
         ({"y": np.full(N, -2)}, "y with a value -2"),
         ({"y": np.full(N, -1)}, "without a single label"),
         ({"y": np.array([0, 2, 0, 2, -1, 2])}, "class '1' without labels"),
-        ({"class_names": np.array(["a", "b", "c"])}, "class 'c' without labels"),
         ({"class_names": np.array(["a", "a"])}, r"2 class_names \(1 different\)"),
         ({"node_ids": np.array([1, 2, 3, 4, 5, 5])}, "node id 5 twice"),
         ({"node_ids": np.arange(5)}, r"node_ids of shape \(5\)"),

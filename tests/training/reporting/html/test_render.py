@@ -182,3 +182,11 @@ def test_writing_replaces_the_page_whole(tmp_path: Path):
     write_page(path, bare_report_data())
     assert path.read_text("utf-8") == render_page(bare_report_data())
     assert [found.name for found in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_how_nodes_were_divided_and_what_cannot_be_learnt_is_told():
+    data = bare_report_data()
+    facts = replace(data.facts, split="whole groups of <b>", untrained_classes={"rare": 3})
+    page = render_page(replace(data, facts=facts))
+    assert "Split: whole groups of &lt;b&gt;." in page
+    assert "class &#39;rare&#39; has no training label, so its 3 test nodes cannot be right" in page

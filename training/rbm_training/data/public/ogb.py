@@ -42,7 +42,7 @@ def read_products(folder: Path, name: str) -> Dataset:
         GraphError: a file is missing or malformed.
     """
     graph = _read_graph(folder / "raw", name, None)
-    split = _read_split(folder / "split" / "sales_ranking", graph.num_nodes, may_lack_classes=True)
+    split = _read_split(folder / "split" / "sales_ranking", graph.num_nodes)
     return Dataset(graph, split)
 
 
@@ -61,13 +61,13 @@ def _read_graph(raw: Path, name: str, class_names: list[str] | None) -> Graph:
     return Graph(name, undirected(edges, num_nodes), features, labels, np.arange(num_nodes), names)
 
 
-def _read_split(folder: Path, num_nodes: int, may_lack_classes: bool = False) -> PublishedSplit:
+def _read_split(folder: Path, num_nodes: int) -> PublishedSplit:
     masks = np.zeros((len(_ROLES), 1, num_nodes), bool)
     for mask, role in zip(masks, _ROLES, strict=True):
         nodes = _column(folder / f"{role}.csv.gz")
         check_nodes(str(folder / f"{role}.csv.gz"), role, nodes, num_nodes)
         mask[0, nodes] = True
-    return PublishedSplit(*masks, may_lack_classes=may_lack_classes)
+    return PublishedSplit(*masks)
 
 
 def _class_names(path: Path) -> list[str]:

@@ -20,6 +20,7 @@ _KIND_NAMES: Final = {
     "b": "boolean",
     "U": "text",
     "S": "bytes",
+    "M": "date",
 }
 
 
@@ -29,6 +30,11 @@ class NamedArrays:
     def __init__(self, source: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         self.source = source
         self._arrays = arrays
+
+    @property
+    def names(self) -> list[str]:
+        """The keys of all arrays."""
+        return list(self._arrays)
 
     def __contains__(self, key: str) -> bool:
         return key in self._arrays

@@ -16,24 +16,25 @@ from rbm_training.data.dataset import Dataset
 from rbm_training.data.graph import GraphError
 from rbm_training.data.readers.graph_tables import graph_tables
 from rbm_training.data.readers.parquet import dataset_of
+from rbm_training.data.readers.split_column import SplitColumn
 
 
-def load_graphml(path: Path, name: str) -> Dataset:
+def load_graphml(path: Path, name: str, split_column: SplitColumn | None = None) -> Dataset:
     """Read and check a graph; its ids are strings.
 
     Raises:
         GraphError: the file is not GraphML, or an attribute is not what it should be.
     """
-    return _dataset(path, name, lambda: nx.read_graphml(path), "GraphML")
+    return _dataset(path, name, lambda: nx.read_graphml(path), "GraphML", split_column)
 
 
-def load_node_link(path: Path, name: str) -> Dataset:
+def load_node_link(path: Path, name: str, split_column: SplitColumn | None = None) -> Dataset:
     """Read and check a graph of `nodes` and `edges`, or `links`.
 
     Raises:
         GraphError: the file is not node-link JSON, or an attribute is not what it should be.
     """
-    return _dataset(path, name, lambda: _node_link(path), "node-link JSON")
+    return _dataset(path, name, lambda: _node_link(path), "node-link JSON", split_column)
 
 
 def _node_link(path: Path) -> nx.Graph:
@@ -44,7 +45,9 @@ def _node_link(path: Path) -> nx.Graph:
 _KINDS: Final = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError)
 
 
-def _dataset(path: Path, name: str, read: Callable[[], nx.Graph], kind: str) -> Dataset:
+def _dataset(
+    path: Path, name: str, read: Callable[[], nx.Graph], kind: str, split_column: SplitColumn | None
+) -> Dataset:
     wanted = f"{kind}, as NetworkX writes it"
     if not path.is_file():
         raise GraphError(str(path), "no file", wanted)
@@ -66,7 +69,7 @@ def _dataset(path: Path, name: str, read: Callable[[], nx.Graph], kind: str) -> 
     }
     sources = {table: f"{path}, {table}" for table in tables}
     without_labels = GraphError(str(path), "no attribute label of the nodes", "a class for some of them")
-    return dataset_of(graph_tables(tables, sources, without_labels), name)
+    return dataset_of(graph_tables(tables, sources, without_labels), name, split_column=split_column)
 
 
 def _table(path: Path, what: str, ids: dict[str, list[Any]], attributes: list[dict[str, Any]]) -> pa.Table:

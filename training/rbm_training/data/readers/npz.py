@@ -19,6 +19,7 @@ from rbm_training.data.edges import EDGES_ARE_PLAIN, EdgeCounts, symmetrised
 from rbm_training.data.graph import UNLABELLED, Features, Graph, GraphError, Integers
 from rbm_training.data.graph_statistics import Source
 from rbm_training.data.readers.arrays import ArrayFile, NamedArrays
+from rbm_training.data.readers.split_column import SplitColumn
 from rbm_training.data.splits import PublishedSplit
 
 _ROLES: Final = ("train", "val", "test")
@@ -34,29 +35,37 @@ _KEYS: Final = {
 }
 
 
-def load_npz(path: Path, name: str) -> Dataset:
+def load_npz(path: Path, name: str, split_column: SplitColumn | None = None) -> Dataset:
     """Read and check a graph.
 
     Raises:
         GraphError: the file or one of its arrays is not what it should be; says which, what was found
             and what was wanted.
     """
-    return dataset_of(ArrayFile(path, "an .npz with edge_index, x (or feat_*), y"), name)
+    return dataset_of(ArrayFile(path, "an .npz with edge_index, x (or feat_*), y"), name, split_column)
 
 
-def dataset_of(arrays: NamedArrays, name: str, unused: tuple[str, ...] = ()) -> Dataset:
+def dataset_of(
+    arrays: NamedArrays, name: str, split_column: SplitColumn | None = None, unused: tuple[str, ...] = ()
+) -> Dataset:
     """The graph in arrays.
 
     Args:
+        split_column: by which nodes are divided, an array (N,).
         unused: what the source holds and nobody reads, besides weights of edges.
 
     Raises:
         GraphError: as above.
     """
-    arrays.refuse_unlisted(_KEYS)
+    if split_column is None:
+        arrays.refuse_unlisted(_KEYS)
     features = _features(arrays)
     labels = _labels(arrays, None if features is None else features.shape[0])
     num_nodes = len(labels)
+    ranks = None
+    if split_column is not None:
+        ranks = split_column.ranks_in_arrays(arrays, _KEYS, num_nodes)
+        arrays.refuse_unlisted({*_KEYS, split_column.name})
     check_shape(arrays.source, "y", num_nodes, 1)
     names = arrays.text("class_names") if "class_names" in arrays else None
     class_names = check_labels(arrays.source, "y", labels, names)
@@ -69,7 +78,8 @@ def dataset_of(arrays: NamedArrays, name: str, unused: tuple[str, ...] = ()) -> 
     if features is None:
         features = degree_features(adjacency)
     graph = Graph(name, adjacency, features, labels, ids, class_names)
-    return Dataset(graph, _published_split(arrays, num_nodes), source=_source(arrays, counts, unused))
+    published = _published_split(arrays, num_nodes)
+    return Dataset(graph, published, source=_source(arrays, counts, unused), ranks=ranks)
 
 
 def _source(arrays: NamedArrays, edges: EdgeCounts, unused: tuple[str, ...]) -> Source:

@@ -36,6 +36,7 @@ from rbm_training.data.graph import Features, Floats, Graph, GraphError, Integer
 from rbm_training.data.graph_statistics import Source
 from rbm_training.data.readers.graph_tables import GraphTables, open_tables
 from rbm_training.data.readers.labels import read_classes
+from rbm_training.data.readers.split_column import SplitColumn
 from rbm_training.data.readers.tables import Lists, ParquetTable
 from rbm_training.data.splits import PublishedSplit
 
@@ -44,20 +45,28 @@ _ROLES: Final = ("train", "val", "test")
 _NEVER_FEATURES: Final = ("label", "split", "feature_values")
 
 
-def load_parquet(folder: Path, name: str, config: FeaturesConfig = AS_GUESSED) -> Dataset:
+def load_parquet(
+    folder: Path, name: str, config: FeaturesConfig = AS_GUESSED, split_column: SplitColumn | None = None
+) -> Dataset:
     """Read and check a graph.
 
     Args:
         config: what its columns are taken for.
+        split_column: by which nodes are divided; no feature, unless the config names it.
 
     Raises:
         GraphError: a table or one of its columns is not what it should be; says which, what was found and
             what was wanted.
     """
-    return dataset_of(open_tables(folder), name, config)
+    return dataset_of(open_tables(folder), name, config, split_column)
 
 
-def dataset_of(tables: GraphTables, name: str, config: FeaturesConfig = AS_GUESSED) -> Dataset:
+def dataset_of(
+    tables: GraphTables,
+    name: str,
+    config: FeaturesConfig = AS_GUESSED,
+    split_column: SplitColumn | None = None,
+) -> Dataset:
     """The graph in tables.
 
     Raises:
@@ -67,6 +76,14 @@ def dataset_of(tables: GraphTables, name: str, config: FeaturesConfig = AS_GUESS
     ids = nodes.discrete("node_id")
     if not len(ids):
         raise GraphError(nodes.source, "no node", "nodes of at least two classes")
+    check_distinct(nodes.source, "node_id", ids)
+    labels.refuse_unlisted("node_id", "label", "split", *([split_column.name] if split_column else []))
+    labelled = labels.rows_of("node_id", ids)
+    check_distinct(labels.source, "node_id", ids[labelled])
+    ranks = None
+    if split_column is not None:
+        ranks = split_column.ranks_in_tables(nodes, labels, labelled, len(ids))
+        nodes = _without(split_column, nodes, config)
     columns = _raw_columns(nodes, config)
     features: Features | None = None
     names: tuple[str, ...] = ()
@@ -74,28 +91,25 @@ def dataset_of(tables: GraphTables, name: str, config: FeaturesConfig = AS_GUESS
         features = fit_columns(columns, np.arange(len(ids))).features
     elif nodes.unlisted("node_id"):
         features, names = _features(nodes, len(ids))
-    check_distinct(nodes.source, "node_id", ids)
     edge_index = np.stack([edges.rows_of(column, ids) for column in ("source", "target")])
     adjacency, counts = symmetrised(edge_index, len(ids))
-    labels.refuse_unlisted("node_id", "label", "split")
-    labelled = labels.rows_of("node_id", ids)
-    check_distinct(labels.source, "node_id", ids[labelled])
     numbers, class_names = read_classes(labels, labelled, len(ids))
     unused = tables.unused + tuple(
         f"{Path(edges.source).name}: column {column}: {EDGES_ARE_PLAIN}"
         for column in edges.unlisted("source", "target")
     )
-    graph = Graph(
-        name,
-        adjacency,
-        degree_features(adjacency) if features is None else features,
-        numbers,
-        ids,
-        class_names,
-    )
+    given = degree_features(adjacency) if features is None else features
+    graph = Graph(name, adjacency, given, numbers, ids, class_names)
     split = _published_split(labels, labelled, len(ids))
     source = Source(counts, unused, has_features=features is not None, feature_names=names)
-    return Dataset(graph, split, source=source, columns=columns)
+    return Dataset(graph, split, source=source, columns=columns, ranks=ranks)
+
+
+def _without(split_column: SplitColumn, nodes: ParquetTable, config: FeaturesConfig) -> ParquetTable:
+    """The nodes without the column that they are divided by, unless the config has it for a feature."""
+    if split_column.name in config.columns:
+        return nodes
+    return nodes.with_columns(*nodes.unlisted(split_column.name))
 
 
 def _raw_columns(nodes: ParquetTable, config: FeaturesConfig) -> RawColumns | None:

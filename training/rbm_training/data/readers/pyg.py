@@ -15,20 +15,22 @@ from rbm_training.data.dataset import Dataset
 from rbm_training.data.graph import GraphError
 from rbm_training.data.readers.arrays import NamedArrays
 from rbm_training.data.readers.npz import dataset_of
+from rbm_training.data.readers.split_column import SplitColumn
 
 _WANTED: Final = "a torch_geometric.data.Data saved with torch.save, as torch.save(dataset[0], ...)"
 _MASKS: Final = ("train_mask", "val_mask", "test_mask")
 _READ: Final = ("edge_index", "x", "y", "node_ids", "class_names", "edge_weight", "edge_attr")
 
 
-def load_pyg(path: Path, name: str) -> Dataset:
+def load_pyg(path: Path, name: str, split_column: SplitColumn | None = None) -> Dataset:
     """Read and check a graph: `edge_index`, `x`, `y`, and masks (N,), or (N, S) for S published splits.
 
     Raises:
         GraphError: the file holds something else, or one of its tensors is not what it should be.
     """
     given = _attributes(path)
-    read = [key for key in given if key in _READ or "mask" in key]  # a mask that is misspelt is refused below
+    known = _READ if split_column is None else (*_READ, split_column.name)
+    read = [key for key in given if key in known or "mask" in key]  # a mask that is misspelt is refused below
     arrays = {key: _array(path, key, given[key]) for key in read}
     for key in _MASKS:
         if key in arrays and arrays[key].ndim == 2:
@@ -36,7 +38,7 @@ def load_pyg(path: Path, name: str) -> Dataset:
     unused = tuple(
         f"{path.name}: {key}: nothing reads it" for key in given if key not in (*read, "num_nodes")
     )
-    return dataset_of(NamedArrays(str(path), arrays), name, unused)
+    return dataset_of(NamedArrays(str(path), arrays), name, split_column, unused)
 
 
 def _attributes(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from rbm_training.evaluation.untrained_classes import in_words
 from rbm_training.reporting.figures import calibration_plots, class_plot, confusion_plot, unseen_plot
 from rbm_training.reporting.html.formats import compared, count, percent, percent_of_seeds
 from rbm_training.reporting.html.parts import Section, Table
@@ -24,7 +25,7 @@ def summary(data: ReportData) -> Section:
         f" {tested.group} correctly{over}: {compared(student - baseline)} a logistic regression that sees the"
         f" features alone (95 % interval {100 * low:+.2f} to {100 * high:+.2f} points), and"
         f" {compared(student - teacher)} its teacher. It learnt from {count(data.facts.num_training_labels)}"
-        " labels."
+        f" labels. Split: {data.facts.split}."
     )
     rows = tuple((group.group, *map(percent_of_seeds, _by_whom(group))) for group in data.accuracies)
     title = "Accuracy (%) at the epoch of best validation"
@@ -67,7 +68,8 @@ def classes(data: ReportData) -> Section:
     lead = (
         f"The student of seed {data.facts.exported_seed}, on the {data.accuracies[-1].group}."
         " Recall is the share of a class that was found, precision the share of its answers that are right."
-    )
+        f" {in_words(data.facts.untrained_classes)}"
+    ).rstrip()
     title = "By class: recall and precision of the student, recall of the teacher (%)"
     table = Table(title, ("#", "class", "nodes", "recall", "precision", "teacher"), rows, num_names=2)
     return Section("classes", "Classes", lead, (table,), (class_plot(results),))
