@@ -1,0 +1,97 @@
+// The page: loads a model, hands it to the parts, and takes the key.
+
+import * as about from "./about.js";
+import * as answer from "./answer.js";
+import { ask, hasKey, useKey, whenRefused } from "./api.js";
+import * as classify from "./classify.js";
+import { byId, html, tell } from "./dom.js";
+import * as live from "./live.js";
+import * as map from "./map.js";
+import * as versions from "./versions.js";
+
+const KEY_NOTE = byId("key-note").textContent;
+
+let info = null;
+
+/** Load a model, the default where none is named, and show all there is of it. */
+async function load(name) {
+  const former = info?.model.name;
+  try {
+    info = await ask(name ? `info?model=${encodeURIComponent(name)}` : "info");
+  } catch (problem) {
+    byId("main").hidden = true;
+    setHealth(problem.code);
+    tell(byId("notice"), problem.status === 401 ? "This service has keys: give one to see what it serves." : `${problem.message}.`);
+    return;
+  }
+  tell(byId("notice"));
+  byId("main").hidden = false;
+  showHead();
+  classify.show(info);
+  if (info.model.name !== former) answer.clear();
+  live.show(info.model.name);
+  await Promise.all([about.show(info), map.show(info.model.name), versions.show(info.model.name)]);
+}
+
+function showHead() {
+  const { model, models, device, provider, shadow } = info;
+  byId("model-choice").hidden = false;
+  byId("model").replaceChildren(...models.map(({ name }) => html("option", { value: name }, name)));
+  byId("model").value = model.name;
+  const parts = [
+    ["Version", `${model.version}`],
+    ["Device", `${device} (${provider.replace("ExecutionProvider", "")})`],
+    ...(shadow ? [["Shadow", `${shadow.version}`]] : []),
+  ];
+  byId("served").replaceChildren(...parts.map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, value))));
+}
+
+function setHealth(word) {
+  const health = byId("health");
+  if (health.textContent === word) return;
+  health.textContent = word;
+  health.classList.toggle("well", word === "ready");
+}
+
+function openKeyForm(isOpen) {
+  byId("key-form").hidden = !isOpen;
+  byId("key-toggle").setAttribute("aria-expanded", `${isOpen}`);
+  byId("key-forget").hidden = !hasKey();
+  if (isOpen) byId("key").focus();
+}
+
+function askForKey(problem) {
+  openKeyForm(true);
+  byId("key-note").textContent = `${problem.message}.`;
+}
+
+async function takeKey(secret) {
+  useKey(secret);
+  byId("key").value = "";
+  byId("key-note").textContent = KEY_NOTE;
+  openKeyForm(false);
+  await load(info?.model.name);
+}
+
+whenRefused(askForKey);
+byId("key-toggle").addEventListener("click", () => openKeyForm(byId("key-form").hidden));
+byId("key-forget").addEventListener("click", () => takeKey(""));
+byId("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  takeKey(byId("key").value.trim());
+});
+byId("model").addEventListener("change", (event) => load(event.target.value));
+classify.start(answer.show);
+map.start(async (id) => {
+  await classify.classifyKnown(id);
+  return answer.summary();
+});
+versions.start({ changed: () => load(info.model.name), keyWanted: () => openKeyForm(true) });
+live.start({
+  health: setHealth,
+  stats: (stats) => {
+    versions.showAgreement(stats.shadow);
+    if (stats.version !== info.model.version) load(info.model.name); // another version was promoted meanwhile
+  },
+});
+load();
