@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from rbm_bundle import Bundle, BundleDraft, GoldenRows, ModelRepository, NodeTable, write_bundle
 from rbm_bundle.bundle import MODEL_CARD_FILE, read_manifest
 from rbm_bundle.features import csr_from_dense
-from rbm_bundle.manifest import FeatureForm, FeatureSpec, GraphEntry, TensorSpec
+from rbm_bundle.manifest_parts import FeatureForm, FeatureSpec, GraphEntry, TensorSpec
 from rbm_service.inference.features import graph_inputs
 
 TINY = Path(__file__).parent / "data" / "tiny_bundle"

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from rbm_bundle import Bundle
-from rbm_bundle.manifest import FeatureScaling, Metrics, Provenance
+from rbm_bundle.manifest_parts import FeatureScaling, Metrics, Provenance
 from rbm_training.config import StudentConfig
 from rbm_training.data.graph import Floats, Graph
 from rbm_training.data.scaling import InputScaling

@@ -11,7 +11,8 @@ from rbm_bundle.errors import BundleError
 from rbm_bundle.folders import incoming_folder, read_small_file, sync_folder, write_synced
 from rbm_bundle.golden import GoldenRows, read_golden
 from rbm_bundle.golden_records import GoldenRecords, read_golden_records
-from rbm_bundle.manifest import MANIFEST_FILE, FileEntry, Manifest, Provider, parse_manifest, seal
+from rbm_bundle.manifest import MANIFEST_FILE, Manifest, parse_manifest, seal
+from rbm_bundle.manifest_parts import FileEntry, Provider
 from rbm_bundle.nodes import NodeTable, node_table_arrays, open_node_table
 from rbm_bundle.onnx_file import RECORD_DOMAINS, check_onnx_file
 

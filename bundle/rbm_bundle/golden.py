@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from rbm_bundle.arrays import ArraySpec, read_archive
 from rbm_bundle.errors import BundleError
-from rbm_bundle.manifest import GoldenSpec, Manifest
+from rbm_bundle.manifest import Manifest
+from rbm_bundle.manifest_parts import GoldenSpec
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from rbm_bundle.arrays import ArraySpec, map_array
 from rbm_bundle.errors import BundleError
 from rbm_bundle.features import CsrFeatures
-from rbm_bundle.manifest import CachedFeatures, IdKind, Manifest
+from rbm_bundle.manifest import Manifest
+from rbm_bundle.manifest_parts import CachedFeatures, IdKind
 
 UNKNOWN = -1
 MAX_MAGNITUDE = 1e15  # of a feature or position: beyond it, the squares of a row overflow float32

@@ -2,7 +2,9 @@
 
 from typing import Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from rbm_bundle.manifest_parts import Part
 
 ColumnKind = Literal["number", "category", "text", "tags", "time"]
 
@@ -13,11 +15,7 @@ WITH_WORDS: Final = ("text", "tags")
 """Kinds of which a value is any number of words."""
 
 
-class _Spec(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-
-
-class RecordColumn(_Spec):
+class RecordColumn(Part):
     """A field of a record, and what becomes of it."""
 
     name: str
@@ -42,7 +40,7 @@ class RecordColumn(_Spec):
         return self
 
 
-class RecordsSpec(_Spec):
+class RecordsSpec(Part):
     """How records become features, and how a session proves that it does so."""
 
     file: str

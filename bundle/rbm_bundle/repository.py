@@ -201,7 +201,11 @@ class ModelRepository:
         if not 0 < shadow.share <= 1:
             raise BundleError(path, f"share {shadow.share}", "a share over 0 and up to 1")
         read_bundle(self.path_of(name, shadow.version))
-        replace_file(path, f"{shadow.version} {shadow.share}\n".encode())
+        self.write_shadow(name, shadow)
+
+    def write_shadow(self, name: str, shadow: ShadowSpec) -> None:
+        """Let a version answer beside the promoted one; for whoever has just verified it."""
+        replace_file(self.root / name / SHADOW_FILE, f"{shadow.version} {shadow.share}\n".encode())
 
     def clear_shadow(self, name: str) -> None:
         """Let no version answer beside the promoted one."""

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from rbm_bundle.bundle import Bundle, read_bundle
 from rbm_bundle.errors import BundleError
-from rbm_bundle.manifest import Provenance
+from rbm_bundle.manifest_parts import Provenance
 from rbm_training.config import ExperimentConfig, load_config
 from rbm_training.config.loading import as_toml
 from rbm_training.data import dataset_artifact

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
 
-from rbm_service.api.schemas import ClassifyRequest, Problem, PromoteRequest
+from rbm_service.api.admin_schemas import PromoteRequest, ShadowRequest
+from rbm_service.api.schemas import ClassifyRequest, Problem
 from rbm_service.api.v2.requests import ChangeRequest, IndexRequest, InferRequest
 from rbm_service.api.v2.responses import InferenceError
 from rbm_service.errors import FieldError, ServiceError
@@ -19,7 +20,7 @@ from rbm_service.web.api_keys import KeyRing, is_for_admin
 from rbm_service.web.error_response import error_body, speaks_protocol
 
 REQUEST_ID: Final = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
-REQUESTS: Final = (ClassifyRequest, PromoteRequest, InferRequest, IndexRequest, ChangeRequest)
+REQUESTS: Final = (ClassifyRequest, PromoteRequest, ShadowRequest, InferRequest, IndexRequest, ChangeRequest)
 ERRORS: Final = (Problem, InferenceError)
 
 Node = dict[str, Any]  # of the document

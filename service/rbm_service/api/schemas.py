@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from rbm_bundle.manifest import Architecture, FeatureSpec, Metrics, NodesSpec, Provider
+from rbm_bundle.manifest_parts import Architecture, FeatureSpec, Metrics, NodesSpec, Provider
 from rbm_bundle.record_spec import RecordsSpec
 from rbm_service.inference.preprocessing import PositionSource
 
@@ -95,20 +95,6 @@ class ShadowRef(Body):
 
     version: int = Field(description="The version that is compared")
     share: float = Field(description="How many of the requests it computes, from 0 to 1")
-
-
-class PromoteRequest(Body):
-    """Which version to put in service."""
-
-    version: int = Field(ge=1, lt=2**63, description="A published version of the model")
-
-
-class ChangeResponse(Body):
-    """Which version is in service now, and which was before."""
-
-    model: ModelRef = Field(description="The model and its version in service")
-    former_version: int | None
-    """The version before; the same one where nothing had to change."""
 
 
 class RankedClass(Body):

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rbm_bundle.features import CsrFeatures, PaddedRows, csr_from_dense
-from rbm_bundle.manifest import FeatureForm, Manifest
+from rbm_bundle.manifest import Manifest
+from rbm_bundle.manifest_parts import FeatureForm
 from rbm_bundle.nodes import MAX_MAGNITUDE, Floats, Integers
 from rbm_service.errors import InvalidRequestError
 from rbm_service.runtime.shapes import max_nonzeros

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from pydantic_core import to_json
 
-from rbm_bundle.manifest import NO_EXPERT
+from rbm_bundle.manifest_parts import NO_EXPERT
 from rbm_bundle.nodes import Floats, Integers, NodeId
 from rbm_service.inference.batch import RequestOutputs
 from rbm_service.runtime.tensors import Tensors, cut

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from rbm_bundle.features import CsrFeatures, csr_from_dense
-from rbm_bundle.manifest import FeatureForm
+from rbm_bundle.manifest_parts import FeatureForm
 from rbm_bundle.nodes import MAX_MAGNITUDE, Floats
 from rbm_bundle.records import Record, RecordError, Value, columns_of, encode_columns
 from rbm_service.errors import InvalidRequestError

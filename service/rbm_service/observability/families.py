@@ -98,6 +98,11 @@ class Family(dict[tuple[str, ...], S]):
         """Return the series of some labels, with what was counted under them before."""
         return self[tuple(map(str, values))]
 
+    def count_of(self, *values: object) -> Any:  # noqa: ANN401 - a number
+        """Return what a counter or gauge has under some labels: 0 without such a series, and makes none."""
+        series = self.get(tuple(map(str, values)))
+        return 0 if series is None else series.read()[0]
+
     def remove(self, keep: Collection[S] = (), /, **labels: object) -> None:
         """Drop the series that have all of these labels, but those to keep; what is still counted in a
         dropped one is not shown."""

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import partial
+from time import monotonic
 from typing import Final, Literal, NamedTuple, get_args
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
@@ -59,6 +60,9 @@ class Metrics(Collector):
     """The metrics of one service; what belongs to one model is counted through its `ModelMetrics`.
 
     The class declares every metric under its own name; each service has copies, to count in.
+
+    Attributes:
+        started: when that began, by `time.monotonic`.
     """
 
     rbm_http_requests_total = counter("Requests answered", "route", "method", "code")
@@ -113,6 +117,7 @@ class Metrics(Collector):
         self.rbm_log_lines_dropped_total[()] = num_dropped
         for reason in get_args(FailureReason):  # a rate sees the first only if the series was there before
             self.rbm_inference_failures_total.labels(reason)
+        self.started = monotonic()
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.registry.register(self)

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from rbm_bundle.manifest import NO_EXPERT
+from rbm_bundle.manifest_parts import NO_EXPERT
 from rbm_service.observability.families import observe_each
 from rbm_service.observability.metrics import STAGES, Metrics, Queue
 
@@ -21,6 +21,8 @@ Floats = npt.NDArray[np.floating]
 
 FEW_ROWS: Final = 16  # up to here, plain Python counts a batch faster than numpy
 POSITION_RESULTS: Final = ("cached", "neighbors", "supplied", "default", "missing")
+REQUEST_OUTCOMES: Final = ("scored", "dropped", "failed")  # of a shadow
+ROW_OUTCOMES: Final = ("agree", "differ")
 
 
 class ModelMetrics:
@@ -30,7 +32,7 @@ class ModelMetrics:
 
     Attributes:
         load_seconds: from the first byte verified to the last warm-up batch, where it was loaded.
-        rows, executions: how many were computed for this version since it was put in service.
+        requests, rows, executions: how many were computed for this version since it was put in service.
         stages: the times that its requests spent in each stage, in their order.
         queues: what the gauges of the model ask, the newest last; those of other versions too, once shown.
         positions: rows by the origin of their position, `missing` where an id is unknown and has none.
@@ -74,7 +76,7 @@ class ModelMetrics:
         self.stages = {stage: metrics.rbm_stage_duration_seconds.labels(stage, *both) for stage in STAGES}
         self._stage_edges = [histogram.edges for histogram in self.stages.values()]
         self.engine_restarts = metrics.rbm_engine_restarts_total.labels(name)
-        self._requests = metrics.rbm_inference_requests_total.labels(*both)
+        self.requests = metrics.rbm_inference_requests_total.labels(*both)
         self._abstained = metrics.rbm_abstained_total.labels(*both)
         self._batch_rows = metrics.rbm_batch_rows.labels(name)
         positions, experts = metrics.rbm_position_lookups_total, metrics.rbm_expert_selected_total
@@ -124,7 +126,7 @@ class ModelMetrics:
             confidence: its probability, shape (B,).
         """
         num_rows = len(class_index)
-        self._requests.value += num_requests
+        self.requests.value += num_requests
         self.rows.value += num_rows
         if num_rows > FEW_ROWS:
             self._count_many(experts, class_index, confidence)
@@ -174,6 +176,15 @@ class ShadowMetrics:
             rows = self._metrics.rbm_shadow_rows_total
             rows.labels(*self._both, version, "agree").inc(num_agreeing)
             rows.labels(*self._both, version, "differ").inc(num_differing)
+
+    def counts(self, version: int) -> tuple[dict[str, int], dict[str, int]]:
+        """Return the sampled requests, and the rows that this version has answered, each by outcome."""
+        with self._lock:
+            requests, rows = self._metrics.rbm_shadow_requests_total, self._metrics.rbm_shadow_rows_total
+            return (
+                {each: requests.count_of(*self._both, each) for each in REQUEST_OUTCOMES},
+                {each: rows.count_of(*self._both, version, each) for each in ROW_OUTCOMES},
+            )
 
     def forget(self) -> None:
         """Drop every series of this shadow."""

@@ -18,7 +18,7 @@ import onnxruntime as ort
 
 from rbm_bundle import Bundle, BundleError
 from rbm_bundle.golden import check_parity, measure_parity
-from rbm_bundle.manifest import Provider, TensorSpec
+from rbm_bundle.manifest_parts import Provider, TensorSpec
 from rbm_service.errors import EngineError
 from rbm_service.runtime.record_graph import RecordGraph
 from rbm_service.runtime.runners import BucketRunner, Runner

@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from rbm_bundle.manifest import GraphEntry, Manifest, TensorSpec
+from rbm_bundle.manifest import Manifest
+from rbm_bundle.manifest_parts import GraphEntry, TensorSpec
 from rbm_service.errors import EngineError
 from rbm_service.runtime.shapes import (
     BatchShape,

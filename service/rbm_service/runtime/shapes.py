@@ -12,7 +12,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from rbm_bundle.manifest import FeatureSpec, Manifest, TensorSpec
+from rbm_bundle.manifest import Manifest
+from rbm_bundle.manifest_parts import FeatureSpec, TensorSpec
 from rbm_service.runtime.tensors import Tensors
 
 MAX_FLOATS: Final = 64 * 2**20  # what one forward pass may gather: 256 MiB

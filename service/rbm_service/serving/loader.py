@@ -9,7 +9,7 @@ from functools import partial
 
 import structlog
 
-from rbm_bundle import Bundle, BundleError, ModelRepository, read_bundle
+from rbm_bundle import Bundle, BundleError, ModelRepository, ShadowSpec, read_bundle
 from rbm_bundle.bundle import read_manifest
 from rbm_bundle.repository import CURRENT_FILE, SHADOW_FILE
 from rbm_service.errors import ConflictError, UnknownModelError, reason_of, shortened
@@ -165,15 +165,44 @@ class Loader:
         wanted = self.repository.shadow(name)
         if wanted is None or wanted.version == served.version:
             return None
+        return self._shadow_of(name, wanted, present)
+
+    def set_shadow(
+        self, served: ServedModel, present: Shadow | None, wanted: ShadowSpec | None
+    ) -> Shadow | None:
+        """The shadow that is wanted from now on, or none; `SHADOW` says so once it has passed its checks.
+
+        Raises:
+            BundleError, EngineError: there is no such version, or it does not pass its checks.
+            ConflictError: it is the version in service, or the repository cannot be written.
+        """
+        name = served.name
+        if wanted is not None and wanted.version == served.version:
+            raise ConflictError(
+                f"version {wanted.version} is the one in service: expected another to compare"
+            )
+        shadow = None if wanted is None else self._shadow_of(name, wanted, present)
+        try:
+            if wanted is None:
+                self.repository.clear_shadow(name)
+            else:
+                self.repository.write_shadow(name, wanted)
+        except OSError as error:
+            why = f"the repository cannot be written ({error.strerror})"
+            raise ConflictError(f"{why}; the shadow was not changed") from error
+        return shadow
+
+    def forget(self, name: str) -> None:
+        """Look at the shadow of this model as if for the first time, when the model is loaded again."""
+        self._seen.pop((name, SHADOW_FILE), None)
+
+    def _shadow_of(self, name: str, wanted: ShadowSpec, present: Shadow | None) -> Shadow:
+        """The present shadow, where it is the one that is wanted, or a new one; raises as `load_shadow`."""
         if present is not None and present.spec == wanted:
             return present
         bundle, engine = self._verify_and_warm(name, wanted.version)
         log.info("shadow loaded", model=name, shadow_version=wanted.version, share=wanted.share)
         return Shadow(name, wanted, bundle, engine, self._metrics, self._settings.max_request_rows)
-
-    def forget(self, name: str) -> None:
-        """Look at the shadow of this model as if for the first time, when the model is loaded again."""
-        self._seen.pop((name, SHADOW_FILE), None)
 
     def _verify_and_warm(self, name: str, version: int) -> tuple[Bundle, Engine]:
         """Verify every byte, open the session, warm up, reproduce the golden rows; raises as `load`."""

@@ -3,12 +3,10 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Literal
 
 import structlog
 
-from rbm_bundle import BundleError
+from rbm_bundle import BundleError, ShadowSpec
 from rbm_service.errors import (
     ConflictError,
     DrainingError,
@@ -19,33 +17,13 @@ from rbm_service.errors import (
 )
 from rbm_service.observability.metrics import Metrics
 from rbm_service.serving.background import BackgroundThread
+from rbm_service.serving.changes import Change, IndexRow, Versions, versions_of
 from rbm_service.serving.loader import Loader
 from rbm_service.serving.model import ServedModel
 from rbm_service.serving.registry import ModelRegistry
 from rbm_service.settings import Settings
 
-State = Literal["READY", "LOADING", "UNLOADING", "UNAVAILABLE"]
-
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """The version of a model that is in service now, and the one that was before: none, another, the same."""
-
-    name: str
-    version: int
-    former_version: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class IndexRow:
-    """The state of a model of the repository; it has no version where none was tried."""
-
-    name: str
-    version: int | None
-    state: State
-    reason: str = ""
 
 
 class ModelManager:
@@ -126,6 +104,24 @@ class ModelManager:
         """Look at one model, also at what was refused before; raises what `promote` does."""
         return await self._change(name, self._loader.promoted_version)
 
+    async def set_shadow(self, name: str, wanted: ShadowSpec | None) -> None:
+        """Let a version answer beside the one in service, or none, from now on, and write it to `SHADOW`.
+
+        Raises what `promote` does, `ConflictError` also where that is the version in service; the shadow that
+        was there, and the file, then stay as they are.
+        """
+        async with self._one_at_a_time:
+            served, present = self._models.current(name), self._models.shadows.get(name)
+            if self._models.draining:
+                raise DrainingError
+            try:
+                shadow = await self._thread.run(self._loader.set_shadow, served, present, wanted)
+            except ServiceError:
+                raise
+            except Exception as error:  # the unit of work is this version
+                raise _refusal("shadow refused; nothing changes", error, model=name) from error
+            self._models.set_shadow(name, shadow)
+
     async def load(self, name: str) -> Change:
         """Put the promoted version of any model of the repository in service; raises what `promote` does."""
         self._check_explicit()
@@ -182,6 +178,10 @@ class ModelManager:
         others -= {row.name for row in rows}
         return [*rows, *(IndexRow(name, None, "UNAVAILABLE", "not loaded") for name in sorted(others))]
 
+    async def versions(self, name: str) -> Versions:
+        """What the repository holds of a model, in service or not; raises what `versions_of` does."""
+        return await asyncio.to_thread(versions_of, self._loader.repository, name)
+
     def _check_explicit(self) -> None:
         if self._settings.model_control != "explicit":
             raise ConflictError("models are loaded and unloaded only with RBM_MODEL_CONTROL=explicit")
@@ -220,16 +220,16 @@ class ModelManager:
         self._models.set_shadow(name, shadow)
 
     def _refuse(self, name: str, former: ServedModel | None, error: Exception) -> ModelRefusedError:
-        is_known = isinstance(error, BundleError | EngineError | OSError)
-        reason = reason_of(error) if is_known else "it could not be loaded; the log says why"
+        event, version = "promotion refused; the current version stays", former.version if former else None
+        refusal = _refusal(event, error, model=name, in_service=version)
         _, tried = self._loader.loading or (name, None)
-        self._refused[name] = IndexRow(name, tried, "UNAVAILABLE", reason)
+        self._refused[name] = IndexRow(name, tried, "UNAVAILABLE", refusal.detail)
         self._metrics.rbm_model_loads_total.labels(name, "refused").inc()
-        log.error(
-            "promotion refused; the current version stays",
-            model=name,
-            in_service=former.version if former else None,
-            reason=reason_of(error),
-            exc_info=None if is_known else error,
-        )
-        return ModelRefusedError(reason)
+        return refusal
+
+
+def _refusal(event: str, error: Exception, **fields: object) -> ModelRefusedError:
+    """Log that a version was refused, and say why in words for operators."""
+    is_known = isinstance(error, BundleError | EngineError | OSError)
+    log.error(event, reason=reason_of(error), exc_info=None if is_known else error, **fields)
+    return ModelRefusedError(reason_of(error) if is_known else "it could not be loaded; the log says why")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pydantic_core import to_json
 
 from rbm_bundle import Bundle
-from rbm_bundle.manifest import Provider
+from rbm_bundle.manifest_parts import Provider
 from rbm_service.inference.batcher import Batcher
 from rbm_service.observability.model_metrics import ModelMetrics
 from rbm_service.runtime.engine import Engine

@@ -3,44 +3,11 @@ import os
 import pytest
 from starlette.testclient import TestClient
 
-from rbm_bundle import ModelRepository
 from rbm_service.app import create_app
-from rbm_service.settings import Settings
-from tests.bundles import TINY
-from tests.keys import ADMIN_KEY, ADMIN_KEY_LINE
+from tests.keys import ADMIN_KEY
 
 RIGHT = {"X-API-Key": ADMIN_KEY}
 ROUTES = ["promote", "rollback", "reload"]
-
-
-@pytest.fixture
-def repository(tmp_path):
-    """Two versions, the first of them promoted, and one that is broken."""
-    repository = ModelRepository(tmp_path / "models")
-    for _ in range(3):
-        repository.publish(TINY)
-    repository.promote("tiny", 1)
-    golden = repository.path_of("tiny", 3) / "golden.npz"
-    golden.write_bytes(golden.read_bytes()[:-1])
-    return repository
-
-
-@pytest.fixture
-def settings(repository, tmp_path):
-    (tmp_path / "key").write_text(ADMIN_KEY_LINE)
-    return Settings(
-        models_dir=repository.root,
-        device="cpu",
-        max_batch_rows=4,
-        reload_poll_seconds=0,
-        admin_key_file=tmp_path / "key",
-    )
-
-
-@pytest.fixture
-def admin(settings):
-    with TestClient(create_app(settings)) as client:
-        yield client
 
 
 def command(client, route, body=None, *, name="tiny", headers=RIGHT):
@@ -173,8 +140,8 @@ def test_the_key_may_come_in_two_headers(admin, headers):
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_without_a_key_file_the_routes_are_not_there(settings, route):
-    with TestClient(create_app(settings.model_copy(update={"admin_key_file": None}))) as client:
+def test_without_a_key_file_the_routes_are_not_there(admin_settings, route):
+    with TestClient(create_app(admin_settings.model_copy(update={"admin_key_file": None}))) as client:
         answer = command(client, route, {"version": 2})
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
         assert not any("admin" in path for path in client.get("/openapi.json").json()["paths"])

@@ -16,6 +16,7 @@ OPEN, KEY, ADMIN = "open to everyone", "needs a key", "needs the admin key"
 ACCESS = {
     "/classify": KEY,
     "/info": KEY,
+    "/stats": KEY,
     "/livez": OPEN,
     "/readyz": OPEN,
     "/metrics": KEY,
@@ -46,9 +47,11 @@ ACCESS = {
     "/v2/repository/index": ADMIN,
     "/v2/repository/models/{model}/load": ADMIN,
     "/v2/repository/models/{model}/unload": ADMIN,
+    "/admin/models/{name}": ADMIN,
     "/admin/models/{name}/promote": ADMIN,
     "/admin/models/{name}/rollback": ADMIN,
     "/admin/models/{name}/reload": ADMIN,
+    "/admin/models/{name}/shadow": ADMIN,
 }
 NAMES = {"model": "tiny", "name": "tiny", "version": "1", "rest:path": "status", "file": "swagger-ui.css"}
 REFUSED = {
@@ -74,7 +77,7 @@ def guarded(models_dir, tmp_path):
 
 
 def ask(client, path, key):
-    (methods,) = [route.methods for route in client.app.routes if route.path == path]
+    methods = {method for route in client.app.routes if route.path == path for method in route.methods}
     filled = re.sub(r"{(.*?)}", lambda name: NAMES[name[1]], path)
     return client.request(min(methods - {"HEAD"}), filled, headers=PRESENTED[key])
 

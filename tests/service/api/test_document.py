@@ -142,13 +142,13 @@ def test_the_answers_shown_have_the_keys_of_real_ones(guarded, document):
         method, path = name.split(" ")
         content = operation["responses"]["200"]["content"].get("application/json")
         if method == "GET" and content is not None:
-            answer = guarded.get(path.format(model="tiny", version="1"))
+            answer = guarded.get(path.format(model="tiny", name="tiny", version="1"))
             assert keys_of(answer.json()) == keys_of(content["example"]), name
 
 
 def keys_of(value):
     if isinstance(value, dict):
-        return {key: keys_of(each) for key, each in value.items()}
+        return {key: keys_of(each) for key, each in value.items() if not key.isdigit()}  # no statuses
     return [keys_of(each) for each in value] if isinstance(value, list) else None
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbm_service.api.schemas import ClassifyRequest, PromoteRequest
+from rbm_service.api.admin_schemas import PromoteRequest, ShadowRequest
+from rbm_service.api.schemas import ClassifyRequest
 from rbm_service.api.v2.requests import ChangeRequest, IndexRequest, InferRequest
 from rbm_service.api.validation import MAX_LISTED_ERRORS, parse
 from rbm_service.errors import InvalidJsonError, InvalidRequestError
@@ -15,7 +16,7 @@ from rbm_service.web.error_response import error_body
 IDS = {"name": "node_ids", "datatype": "INT64", "shape": [1], "data": [100]}
 FLOATS = {"name": "positions", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}
 HUGE = int("9" * 400)
-SCHEMAS = [ClassifyRequest, PromoteRequest, InferRequest, IndexRequest, ChangeRequest]
+SCHEMAS = [ClassifyRequest, PromoteRequest, ShadowRequest, InferRequest, IndexRequest, ChangeRequest]
 NAMES = sorted({name for schema in SCHEMAS for name in schema.model_fields} | {"indptr", "shape", "datatype"})
 VALUES = st.recursive(
     st.none()

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from rbm_bundle.manifest import NO_EXPERT
+from rbm_bundle.manifest_parts import NO_EXPERT
 from rbm_service.api.schemas import ClassifyRequest
 from rbm_service.inference.batch import ComputedBatch, RequestOutputs
 from rbm_service.inference.postprocessing import write_answer

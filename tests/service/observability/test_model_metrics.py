@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rbm_bundle.manifest import NO_EXPERT
+from rbm_bundle.manifest_parts import NO_EXPERT
 from rbm_service.observability.metrics import STAGES, Queue
 from rbm_service.observability.model_metrics import FEW_ROWS, ModelMetrics, ShadowMetrics
 from tests.service.observability.test_metrics import series_of
@@ -177,6 +177,8 @@ def test_a_shadow_that_was_taken_away_leaves_nothing_though_it_is_still_scoring(
     rows = labels | {"model_version": "1"}
     assert value("rbm_shadow_rows_total", rows | {"outcome": "agree"}) == 3
     assert value("rbm_shadow_rows_total", rows | {"outcome": "differ"}) == 1
+    assert shadow.counts(version=1) == ({"scored": 1, "dropped": 1, "failed": 0}, {"agree": 3, "differ": 1})
+    assert shadow.counts(version=4) == ({"scored": 1, "dropped": 1, "failed": 0}, {"agree": 0, "differ": 0})
     shadow.forget()
     shadow.count("dropped")
     shadow.count_scored(0.25, 1, 3, 1)

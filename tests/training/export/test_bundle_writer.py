@@ -8,7 +8,7 @@ from rbm_bundle.bundle import read_bundle
 from rbm_bundle.errors import BundleError
 from rbm_bundle.features import CsrFeatures
 from rbm_bundle.golden import check_parity, measure_parity
-from rbm_bundle.manifest import Metrics, Provenance
+from rbm_bundle.manifest_parts import Metrics, Provenance
 from rbm_training.data.graph import Graph
 from rbm_training.export import ExportRequest, build_node_table, export_bundle
 from rbm_training.export.bundle_writer import describe_architecture

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rbm_bundle.golden import measure_parity, relative_row_error
-from rbm_bundle.manifest import NO_EXPERT
+from rbm_bundle.manifest_parts import NO_EXPERT
 from rbm_training.export.graphs import build_graph, tensor_specs
 from rbm_training.export.parity import ATOL, CHECKED_BATCHES, ROUTING_MARGIN, RTOL, run_session
 from tests.training.export.students import FORMS, F, P, random_rows, random_weights, rows_of, sessions_of

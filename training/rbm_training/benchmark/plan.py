@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field, model_validator
 
-from rbm_bundle.manifest import Setting
+from rbm_bundle.manifest_parts import Setting
 from rbm_training.benchmark.records import OLD_PROTOCOLS, Protocol, RunIdentity
 from rbm_training.config import ExperimentConfig
 from rbm_training.config.base import FrozenConfig, Name, Seed, merged

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Final
 
-from rbm_bundle.manifest import Setting
+from rbm_bundle.manifest_parts import Setting
 from rbm_training.benchmark.published import Published, PublishedAccuracy, PublishedMeasure, PublishedRow
 from rbm_training.benchmark.records import Protocol
 from rbm_training.benchmark.statistics import CellRuns, Estimate, is_rbm

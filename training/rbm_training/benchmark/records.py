@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from rbm_bundle.manifest import Setting
+from rbm_bundle.manifest_parts import Setting
 from rbm_training.config.base import Name, Seed
 from rbm_training.errors import TrainingError
 from rbm_training.evaluation.metrics import production_accuracy

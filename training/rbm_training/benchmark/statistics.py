@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from scipy.stats import t as student_t
 
-from rbm_bundle.manifest import Setting
+from rbm_bundle.manifest_parts import Setting
 from rbm_training.benchmark.records import Protocol, RunLine
 from rbm_training.evaluation.metrics import mean_and_deviation
 

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
-from rbm_bundle.manifest import FeatureScaling, Setting
+from rbm_bundle.manifest_parts import FeatureScaling, Setting
 from rbm_training.config.base import Count, FrozenConfig
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from rbm_bundle.manifest import Setting
+from rbm_bundle.manifest_parts import Setting
 from rbm_training.errors import TrainingError
 
 Integers = npt.NDArray[np.int64]

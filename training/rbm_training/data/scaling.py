@@ -6,7 +6,7 @@ Dimension letters: B batch, F features, P position width.
 import torch
 from torch import Tensor, nn
 
-from rbm_bundle.manifest import FeatureScaling
+from rbm_bundle.manifest_parts import FeatureScaling
 from rbm_training.data.sparse_rows import Rows, beside, unit_rows
 
 CONSTANT_SHARE = 1e-6

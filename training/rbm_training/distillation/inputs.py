@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rbm_bundle.manifest import Setting
+from rbm_bundle.manifest_parts import Setting
 from rbm_training.data.graph import Floats, Integers, Task
 from rbm_training.data.scaling import InputScaling
 from rbm_training.data.sparse_rows import Rows, rows_of, to_multiply

@@ -12,7 +12,7 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from rbm_bundle.manifest import Setting
+from rbm_bundle.manifest_parts import Setting
 
 NUM_BINS = 50
 MIN_EXPONENT, MAX_EXPONENT = 0.05, 20.0

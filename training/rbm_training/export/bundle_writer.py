@@ -7,12 +7,12 @@ import numpy as np
 
 from rbm_bundle.bundle import GOLDEN_FILE, Bundle, BundleDraft, write_bundle
 from rbm_bundle.golden import GoldenRows
-from rbm_bundle.manifest import (
+from rbm_bundle.manifest import Manifest
+from rbm_bundle.manifest_parts import (
     Architecture,
     FeatureForm,
     FeatureSpec,
     GraphEntry,
-    Manifest,
     Metrics,
     NodesSpec,
     Provenance,

@@ -10,7 +10,7 @@ columns and values; the first layer of either graph then reads only what those c
 Dimension letters: B batch, S entries of a padded row, K experts per row, L layers.
 """
 
-from rbm_bundle.manifest import FeatureForm, TensorSpec
+from rbm_bundle.manifest_parts import FeatureForm, TensorSpec
 from rbm_training.export.inputs import dense_input, sparse_input
 from rbm_training.export.outputs import put_out
 from rbm_training.onnx.builder import GraphBuilder

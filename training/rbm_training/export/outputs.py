@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto
 
-from rbm_bundle.manifest import NO_EXPERT
+from rbm_bundle.manifest_parts import NO_EXPERT
 from rbm_training.onnx.builder import GraphBuilder
 from rbm_training.onnx.layers import LayerOutput
 from rbm_training.onnx.router import Choice

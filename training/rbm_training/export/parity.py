@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rbm_bundle.errors import BundleError
 from rbm_bundle.golden import GoldenRows, check_parity, measure_parity
-from rbm_bundle.manifest import NO_EXPERT, GoldenSpec
+from rbm_bundle.manifest_parts import NO_EXPERT, GoldenSpec
 from rbm_training.data.graph import Features, Floats
 from rbm_training.data.sparse_rows import rows_of
 from rbm_training.export.node_table import csr_features

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from rbm_bundle.manifest import TensorSpec
+from rbm_bundle.manifest_parts import TensorSpec
 
 OPSET = 21
 IR_VERSION = 10

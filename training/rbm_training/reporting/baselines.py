@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from onnxruntime import InferenceSession
 
-from rbm_bundle.manifest import FeatureForm
+from rbm_bundle.manifest_parts import FeatureForm
 from rbm_training.config import ExperimentConfig
 from rbm_training.config.methods import baseline_experiments
 from rbm_training.data.dataset import Dataset

@@ -3,7 +3,7 @@
 from dataclasses import fields
 from typing import Any
 
-from rbm_bundle.manifest import Metrics, Provenance
+from rbm_bundle.manifest_parts import Metrics, Provenance
 from rbm_training.config import ExperimentConfig
 from rbm_training.config.paths import with_bare_paths
 from rbm_training.config.registry import AUTO

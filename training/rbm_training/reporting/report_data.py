@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rbm_bundle.manifest import Setting
+from rbm_bundle.manifest_parts import Setting
 from rbm_training.data.graph_statistics import GraphStatistics
 from rbm_training.evaluation.calibration import Reliability
 

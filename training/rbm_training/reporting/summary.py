@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from rbm_bundle.folders import replace_file
-from rbm_bundle.manifest import Setting
+from rbm_bundle.manifest_parts import Setting
 from rbm_training.errors import TrainingError
 from rbm_training.evaluation.metrics import mean_and_deviation
 from rbm_training.runtime.run_folder import REPORT

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from rbm_service.api.schemas import Body
 from rbm_service.api.v2.requests import Datatype
-from rbm_service.serving.manager import State
+from rbm_service.serving.changes import State
 
 VersionText = Annotated[str, Field(strict=False, coerce_numbers_to_str=True)]
 

@@ -13,7 +13,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from rbm_bundle.manifest import Manifest, Provider, TensorSpec
+from rbm_bundle.manifest import Manifest
+from rbm_bundle.manifest_parts import Provider, TensorSpec
 from rbm_service.api.number_arrays import Dtype, NotNumbersError, read_array, text_of
 from rbm_service.api.v2.record_tensors import FREE, record_inputs, records_of
 from rbm_service.api.v2.requests import Datatype, Input
