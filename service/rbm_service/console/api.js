@@ -21,7 +21,7 @@ export function useKey(secret) {
   key = secret;
 }
 
-/** Have a function called with each problem of a missing, unknown or insufficient key. */
+/** Have a function called with each problem of a missing or unknown key. */
 export function whenRefused(listener) {
   onRefused = listener;
 }
@@ -59,6 +59,6 @@ function refused(response, text) {
   }
   const detail = said.detail ?? `${response.status} ${response.statusText}`;
   const problem = new Problem(response.status, said.code ?? "other", detail, said.errors);
-  if (problem.status === 401 || problem.status === 403) onRefused(problem);
+  if (problem.status === 401) onRefused(problem);
   return problem;
 }

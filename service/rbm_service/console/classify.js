@@ -10,6 +10,7 @@ const alert = byId("classify-error");
 
 let info = null;
 let fields = [];
+const written = new Map(); // by place, so that nothing is lost when another kind of node is chosen
 let onAnswer = () => {};
 
 /** Begin; `listener` gets the body and the answer of every request that was answered. */
@@ -30,11 +31,11 @@ export function show(newInfo) {
   else build();
 }
 
-/** Classify a known node as if its id had been written into the form. */
+/** Classify a known node as if its id had been written into the form; returns what went wrong, if anything. */
 export async function classifyKnown(id) {
   choose("known");
   fields[0].control.value = id;
-  await submit();
+  return submit({ focuses: false });
 }
 
 const mode = () => new FormData(form).get("mode");
@@ -45,7 +46,7 @@ function choose(name) {
 }
 
 function build() {
-  const written = new Map(fields.map((field) => [`${field.place}`, field.control.value]));
+  for (const field of fields) written.set(`${field.place}`, field.control.value);
   const own = () => (mode() !== "features" && info.records ? recordFields(info.records.columns) : [featuresField(info.features)]);
   if (mode() !== "known") fields = [...own(), neighborsField(info.nodes)];
   else fields = [idField(info.nodes), ...(info.features.cached ? [] : own())];
@@ -54,16 +55,18 @@ function build() {
   tell(alert);
 }
 
-async function submit() {
+async function submit({ focuses = true } = {}) {
   for (const field of fields) field.tell();
   tell(alert);
   const body = read();
-  if (body === null) return;
+  if (body === null) return null;
   try {
     const answer = await ask("classify", { method: "POST", body });
     onAnswer(body, answer, info);
+    return null;
   } catch (problem) {
-    showProblem(problem);
+    showProblem(problem, focuses);
+    return problem;
   }
 }
 
@@ -87,7 +90,7 @@ function read() {
 }
 
 /** Show each error of a problem at its field, and the others, or the problem as a whole, under the form. */
-function showProblem(problem) {
+function showProblem(problem, focuses) {
   const rest = [];
   for (const { loc, msg } of problem.errors) {
     const field = fields.find(({ place }) => place.every((part, index) => loc[index] === part));
@@ -95,5 +98,5 @@ function showProblem(problem) {
     else rest.push(msg);
   }
   if (rest.length || !problem.errors.length) tell(alert, rest.join("; ") || problem.message);
-  fields.find((field) => !field.error.hidden)?.control.focus();
+  if (focuses) fields.find((field) => !field.error.hidden)?.control.focus();
 }

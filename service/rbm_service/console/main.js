@@ -83,8 +83,8 @@ byId("key-form").addEventListener("submit", (event) => {
 byId("model").addEventListener("change", (event) => load(event.target.value));
 classify.start(answer.show);
 map.start(async (id) => {
-  await classify.classifyKnown(id);
-  return answer.summary();
+  const problem = await classify.classifyKnown(id);
+  return problem ? `Refused: ${problem.message}` : `Classified: ${answer.summary()}`;
 });
 versions.start({ changed: () => load(info.model.name), keyWanted: () => openKeyForm(true) });
 live.start({

@@ -149,5 +149,5 @@ function described(index) {
 async function classify() {
   const index = cursor;
   const said = await onChoose(map.nodes.node_ids[index]);
-  if (said) parts.readout.replaceChildren(`${described(index)} Classified: ${said}. `, html("a", { href: "#answer" }, "See the answer"));
+  parts.readout.replaceChildren(`${described(index)} ${said}. `, html("a", { href: "#answer" }, "See the answer"));
 }
