@@ -1,7 +1,7 @@
 // The answer to a request: classes, experts, trust, and the request as a command.
 
 import { addressOf, hasKey } from "./api.js";
-import { bar, byId, html, table } from "./dom.js";
+import { bar, byId, html, quiet, table } from "./dom.js";
 import { percent, short } from "./format.js";
 import { trustOf } from "./trust.js";
 
@@ -34,9 +34,12 @@ export function clear() {
 export const summary = () => byId("answer-summary").textContent;
 
 function classes(probabilities, labels) {
-  const ranked = probabilities.map((share, index) => ({ share, index })).sort((one, other) => other.share - one.share);
+  const ranked = probabilities.map((share, index) => ({ share, index }));
+  ranked.sort((one, other) => other.share - one.share);
   const first = (number) => {
-    const rows = ranked.slice(0, number).map(({ share, index }) => [labels[index], bar(share), percent(share)]);
+    const rows = ranked
+      .slice(0, number)
+      .map(({ share, index }) => [labels[index], bar(share), percent(share)]);
     return table("Classes by probability", ["Class", "", "Probability"], rows, { class: "bars" });
   };
   if (ranked.length <= NUM_SHOWN) return first(NUM_SHOWN);
@@ -48,21 +51,24 @@ function classes(probabilities, labels) {
 
 function experts(chosen, { num_experts: numbers }) {
   if (!chosen?.some(({ layer }) => numbers[layer] > 1)) {
-    return html("p", { class: "quiet" }, "This student has no experts to choose among.");
+    return quiet("This student has no experts to choose among.");
   }
   const rows = chosen.map(({ layer, expert, weight, similarity }) =>
     numbers[layer] > 1
       ? [`${layer}`, `${expert} of ${numbers[layer]}`, bar(weight), percent(weight), short(similarity)]
       : [`${layer}`, html("td", { colspan: 4, class: "quiet" }, "one expert for all")],
   );
-  return table("Experts it was routed to", ["Layer", "Expert", "", "Weight", "Similarity"], rows, { class: "bars" });
+  return table("Experts it was routed to", ["Layer", "Expert", "", "Weight", "Similarity"], rows, {
+    class: "bars",
+  });
 }
 
 /** The request as a command line; the key stays out of it. */
 function command(body) {
-  const key = hasKey() ? " \\\n  -H \"Authorization: Bearer $KEY\"" : "";
+  const key = hasKey() ? ' \\\n  -H "Authorization: Bearer $KEY"' : "";
   const quoted = body.replaceAll("'", "'\\''");
-  const text = `curl ${addressOf("classify")} \\\n  -H 'Content-Type: application/json'${key} \\\n  -d '${quoted}'`;
+  const json = "-H 'Content-Type: application/json'";
+  const text = `curl ${addressOf("classify")} \\\n  ${json}${key} \\\n  -d '${quoted}'`;
   const shown = html("pre", { tabindex: 0, id: "curl", "aria-label": "The request as a command" }, text);
   const copy = html("button", { type: "button", click: () => copyText(text, shown, copy) }, "Copy");
   return html("details", {}, html("summary", {}, "The request as a command"), shown, html("p", {}, copy));

@@ -31,7 +31,7 @@ export function show(newInfo) {
   else build();
 }
 
-/** Classify a known node as if its id had been written into the form; returns what went wrong, if anything. */
+/** Classify a known node as if its id stood in the form; returns what went wrong, or null. */
 export async function classifyKnown(id) {
   choose("known");
   fields[0].control.value = id;
@@ -47,9 +47,10 @@ function choose(name) {
 
 function build() {
   for (const field of fields) written.set(`${field.place}`, field.control.value);
-  const own = () => (mode() !== "features" && info.records ? recordFields(info.records.columns) : [featuresField(info.features)]);
-  if (mode() !== "known") fields = [...own(), neighborsField(info.nodes)];
-  else fields = [idField(info.nodes), ...(info.features.cached ? [] : own())];
+  const wantsRecord = mode() !== "features" && info.records;
+  const own = wantsRecord ? recordFields(info.records.columns) : [featuresField(info.features)];
+  if (mode() !== "known") fields = [...own, neighborsField(info.nodes)];
+  else fields = [idField(info.nodes), ...(info.features.cached ? [] : own)];
   for (const field of fields) field.control.value = written.get(`${field.place}`) ?? "";
   container.replaceChildren(...fields.map((field) => field.element));
   tell(alert);

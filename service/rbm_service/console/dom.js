@@ -14,6 +14,9 @@ export function svg(name, attributes = {}, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
+/** A paragraph of small weight. */
+export const quiet = (words) => html("p", { class: "quiet" }, words);
+
 /** Show a message in an element, or hide the element where there is none. */
 export function tell(element, message = "") {
   element.textContent = message;
@@ -31,7 +34,7 @@ export function bar(share) {
   );
 }
 
-/** A table; `rows` are lists of texts and elements or of whole cells, and a head without a name is no head. */
+/** A table; `rows` are lists of texts and elements, or of whole cells, and a head without a name is none. */
 export function table(caption, heads, rows, attributes = {}) {
   const cell = (content) => (content instanceof HTMLTableCellElement ? content : html("td", {}, content));
   const head = (name) => (name ? html("th", { scope: "col" }, name) : html("td"));

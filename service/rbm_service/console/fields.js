@@ -1,6 +1,7 @@
 // The fields of the form, made from what a model takes, and what was written into them.
 
 import { html, tell } from "./dom.js";
+import { count } from "./format.js";
 import { idOf } from "./json.js";
 
 const TIME_HINT = "ISO 8601, as in 2024-02-29T23:15";
@@ -38,8 +39,15 @@ export class Field {
 export function idField(nodes) {
   const { id_kind: kind, num_nodes: total } = nodes;
   const hint = { range: `0 to ${total - 1}`, integer: "an integer", string: "a string" }[kind];
-  const control = html("input", { list: "known-ids", autocomplete: "off", spellcheck: "false", inputmode: kind === "string" ? "text" : "numeric" });
-  const field = new Field("node-id", "Node id", ["node_ids"], control, `${hint}; ${total.toLocaleString("en")} nodes are known`);
+  const inputmode = kind === "string" ? "text" : "numeric";
+  const control = html("input", { list: "known-ids", autocomplete: "off", spellcheck: "false", inputmode });
+  const field = new Field(
+    "node-id",
+    "Node id",
+    ["node_ids"],
+    control,
+    `${hint}; ${count(total)} nodes are known`,
+  );
   field.value = () => idOf(field.text, kind);
   return field;
 }
@@ -48,7 +56,8 @@ export function neighborsField(nodes) {
   const isString = nodes.id_kind === "string";
   const hint = isString ? "one a line" : "with commas between, or one a line";
   const control = html("textarea", { rows: 2, spellcheck: "false" });
-  const field = new Field("neighbors", "Ids of its neighbours", ["neighbors"], control, `${hint}; may stay empty`);
+  const label = "Ids of its neighbours";
+  const field = new Field("neighbors", label, ["neighbors"], control, `${hint}; may stay empty`);
   field.value = () =>
     field.text
       .split(isString ? /\s*\n\s*/ : /[\s,]+/)
@@ -60,7 +69,8 @@ export function neighborsField(nodes) {
 /** Features as JSON: one row of numbers, or compressed sparse rows. */
 export function featuresField(features) {
   const control = html("textarea", { rows: 4, spellcheck: "false", class: "code" });
-  const hint = `JSON: ${features.num_features} numbers in brackets, or {"indptr": [0, 2], "indices": [0, 7], "values": [1, 0.5]}`;
+  const sparse = '{"indptr": [0, 2], "indices": [0, 7], "values": [1, 0.5]}';
+  const hint = `JSON: ${features.num_features} numbers in brackets, or ${sparse}`;
   const field = new Field("features", "Features", ["features"], control, hint);
   field.value = () => {
     const value = JSON.parse(field.text);
@@ -92,11 +102,11 @@ const CONTROLS = {
   }),
   category: (column, id) => ({
     control: html("input", { list: `${id}-names`, autocomplete: "off" }),
-    hint: `one of ${column.names.slice(0, 4).join(", ")}${column.names.length > 4 ? ", …" : ""}, or another`,
-    extra: html("datalist", { id: `${id}-names` }, ...column.names.map((name) => html("option", { value: name }))),
+    hint: `as ${column.names.slice(0, 4).join(", ")}; another is a rare one`,
+    extra: html("datalist", { id: `${id}-names` }, ...column.names.map((value) => html("option", { value }))),
     read: asIs,
   }),
-  text: () => ({ control: html("textarea", { rows: 2 }), hint: "text, of which the words count", read: asIs }),
+  text: () => ({ control: html("textarea", { rows: 2 }), hint: "its words count", read: asIs }),
   tags: () => ({
     control: html("textarea", { rows: 2 }),
     hint: "one tag a line",

@@ -12,6 +12,9 @@ export function percent(share) {
   return `${(100 * share).toFixed(1)}\u00a0%`;
 }
 
+/** A difference of shares in percentage points. */
+export const points = (share) => (100 * share).toFixed(1);
+
 /** Three significant digits. */
 export const short = (value) => (value === null ? NONE : Number(value.toPrecision(3)).toLocaleString("en"));
 

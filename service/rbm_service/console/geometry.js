@@ -3,7 +3,11 @@
 /** A function from coordinates of the points to a box, with the same scale both ways. */
 export function fitted(xs, ys, width, height, margin) {
   const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
-  const scale = Math.min((width - 2 * margin) / (right - left || 1), (height - 2 * margin) / (bottom - top || 1));
+  const [across, down] = [
+    (width - 2 * margin) / (right - left || 1),
+    (height - 2 * margin) / (bottom - top || 1),
+  ];
+  const scale = Math.min(across, down);
   const [shiftX, shiftY] = [(width - scale * (right - left)) / 2, (height - scale * (bottom - top)) / 2];
   return (x, y) => [shiftX + scale * (x - left), shiftY + scale * (bottom - y)];
 }
@@ -13,7 +17,7 @@ export function nearest(points, [x, y], within = Infinity) {
   return least(points, ([pointX, pointY]) => Math.hypot(pointX - x, pointY - y), within);
 }
 
-/** The index of the closest point in a direction, what lies aside counting twice; the same where there is none. */
+/** The index of the closest point in a direction, what lies aside counting twice; else the same one. */
 export function towards(points, from, [stepX, stepY]) {
   const [x, y] = points[from];
   const found = least(points, ([pointX, pointY]) => {

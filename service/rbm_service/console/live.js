@@ -10,6 +10,8 @@ const PERIOD = 2; // seconds, as all below
 const WINDOW = 120;
 const RECENT = 10; // what the numbers are taken over
 
+const SCOPE = "Numbers are of ten seconds, lines of two minutes; rows and queue are of this model alone.";
+
 const TILES = [
   ["p50", "Latency p50", duration],
   ["p99", "Latency p99", duration],
@@ -55,7 +57,7 @@ async function poll() {
   listeners.health(stats.value?.draining ? "draining" : (ready.value?.status ?? ready.reason.code));
   const found = stats.value?.models.find(({ name }) => name === model);
   if (found) take(stats.value, found);
-  else tell(byId("live-note"), stats.reason ? `No numbers: ${stats.reason.message}.` : "This model is not in service.");
+  else tell(byId("live-note"), `No numbers: ${stats.reason?.message ?? "the model is not in service"}.`);
   const isOver = [401, 403, 404].includes(stats.reason?.status); // waiting would not change that
   if (!isOver) schedule(PERIOD);
 }
@@ -70,14 +72,17 @@ function take(stats, found) {
 }
 
 function note({ requests, errors, uptime }) {
-  const counted = `${count(requests)} requests, ${count(errors)} of them errors, since the service started ${age(uptime)} ago.`;
-  return `${counted} Numbers are of ten seconds, lines of two minutes; rows and queue are of this model alone.`;
+  const counted = `${count(requests)} requests, ${count(errors)} of them errors`;
+  return `${counted}, since the service started ${age(uptime)} ago. ${SCOPE}`;
 }
 
 function draw(capacity) {
   const latest = readings.at(-1);
   const points = readings.slice(1).map((later, index) => between(readings[index], later));
-  const recent = between(readings.findLast(({ time }) => time <= latest.time - RECENT) ?? readings[0], latest);
+  const recent = between(
+    readings.findLast(({ time }) => time <= latest.time - RECENT) ?? readings[0],
+    latest,
+  );
   const tiles = TILES.map(([name, label, format]) => {
     const values = points.map((point) => ({ time: point.time, value: point[name] }));
     const highest = Math.max(...values.map(({ value }) => value ?? 0));

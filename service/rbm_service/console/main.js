@@ -9,6 +9,7 @@ import * as live from "./live.js";
 import * as map from "./map.js";
 import * as versions from "./versions.js";
 
+const KEY_WANTED = "This service has keys: give one to see what it serves.";
 const KEY_NOTE = byId("key-note").textContent;
 
 let info = null;
@@ -21,7 +22,7 @@ async function load(name) {
   } catch (problem) {
     byId("main").hidden = true;
     setHealth(problem.code);
-    tell(byId("notice"), problem.status === 401 ? "This service has keys: give one to see what it serves." : `${problem.message}.`);
+    tell(byId("notice"), problem.status === 401 ? KEY_WANTED : `${problem.message}.`);
     return;
   }
   tell(byId("notice"));
@@ -43,7 +44,8 @@ function showHead() {
     ["Device", `${device} (${provider.replace("ExecutionProvider", "")})`],
     ...(shadow ? [["Shadow", `${shadow.version}`]] : []),
   ];
-  byId("served").replaceChildren(...parts.map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, value))));
+  const shown = parts.map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, value)));
+  byId("served").replaceChildren(...shown);
 }
 
 function setHealth(word) {

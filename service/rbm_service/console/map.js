@@ -1,7 +1,8 @@
 // The map: nodes of the graph in the plane, by class or by expert; choosing one classifies it.
 
 import { ask } from "./api.js";
-import { byId, html, svg } from "./dom.js";
+import { byId, html, quiet, svg } from "./dom.js";
+import { count } from "./format.js";
 import { fitted, nearest, towards } from "./geometry.js";
 import { MEMORY, colourOf, sample, shapeOf } from "./marks.js";
 
@@ -27,19 +28,19 @@ export async function show(name) {
   try {
     const found = await ask(`map?model=${encodeURIComponent(name)}`);
     const { nodes, memory } = found;
-    const place = fitted([...nodes.x, ...(memory?.x ?? [])], [...nodes.y, ...(memory?.y ?? [])], WIDTH, HEIGHT, MARGIN);
-    map = {
-      ...found,
-      points: nodes.x.map((x, index) => place(x, nodes.y[index])),
-      memories: memory ? memory.x.map((x, index) => place(x, memory.y[index])) : [],
-    };
+    const { x, y } = memory ?? { x: [], y: [] };
+    const place = fitted([...nodes.x, ...x], [...nodes.y, ...y], WIDTH, HEIGHT, MARGIN);
+    const points = nodes.x.map((each, index) => place(each, nodes.y[index]));
+    map = { ...found, points, memories: x.map((each, index) => place(each, y[index])) };
     cursor = 0;
     build();
     byId("known-ids").replaceChildren(...nodes.node_ids.map((id) => html("option", { value: id })));
   } catch (problem) {
     if (problem.status === undefined) throw problem;
-    const words = problem.code === "no_map" ? "This bundle has no map of its nodes." : `No map: ${problem.message}.`;
-    container.replaceChildren(html("p", { class: "quiet" }, words));
+    const hasNone = problem.code === "no_map";
+    container.replaceChildren(
+      quiet(hasNone ? "This bundle has no map of its nodes." : `No map: ${problem.message}.`),
+    );
     byId("known-ids").replaceChildren();
   }
 }
@@ -67,7 +68,8 @@ function build() {
   );
   colour("class");
   moveTo(0);
-  parts.readout.textContent = `${map.points.length} nodes${map.memories.length ? `; × marks what each expert of layer ${map.layer} remembers` : ""}.`;
+  const crosses = map.memories.length ? `; × marks what each expert of layer ${map.layer} remembers` : "";
+  parts.readout.textContent = `${count(map.points.length)} nodes${crosses}.`;
 }
 
 function picture() {
@@ -76,7 +78,7 @@ function picture() {
     viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
     tabindex: 0,
     role: "application",
-    "aria-label": `Map of ${map.points.length} nodes`,
+    "aria-label": `Map of ${count(map.points.length)} nodes`,
     "aria-describedby": "map-keys map-readout",
     keydown: onKey,
     pointermove: (event) => hover(event),
@@ -86,14 +88,23 @@ function picture() {
 }
 
 function colouring() {
-  const choice = (value, words) =>
-    html("label", {}, html("input", { type: "radio", name: "colouring", value, checked: value === "class" ? "" : null, change: () => colour(value) }), ` ${words}`);
-  return html("fieldset", { class: "modes" }, html("legend", {}, "Colour by"), choice("class", "class"), choice("expert", `expert of layer ${map.layer}`));
+  const choice = (value, words, attributes) => {
+    const radio = { type: "radio", name: "colouring", value, change: () => colour(value), ...attributes };
+    return html("label", {}, html("input", radio), ` ${words}`);
+  };
+  return html(
+    "fieldset",
+    { class: "modes" },
+    html("legend", {}, "Colour by"),
+    choice("class", "class", { checked: "" }),
+    choice("expert", `expert of layer ${map.layer}`),
+  );
 }
 
 function list() {
   const options = map.nodes.node_ids.map((id, index) => html("option", { value: index }, `${id}`));
-  return html("select", { id: "map-list", change: (event) => moveTo(Number(event.target.value)) }, ...options);
+  const attributes = { id: "map-list", change: (event) => moveTo(Number(event.target.value)) };
+  return html("select", attributes, ...options);
 }
 
 function colour(by) {
@@ -115,7 +126,8 @@ function entry(group, by) {
     button.setAttribute("aria-pressed", `${isAlone}`);
     parts.marks.forEach((mark, index) => mark.classList.toggle("dim", isAlone && groups[index] !== group));
   };
-  const button = html("button", { type: "button", "aria-pressed": "false", click: toggle }, sample(group), words);
+  const attributes = { type: "button", "aria-pressed": "false", click: toggle };
+  const button = html("button", attributes, sample(group), words);
   return button;
 }
 
@@ -128,8 +140,9 @@ function onKey(event) {
 
 /** Move to the node under a pointer; returns whether there is one. */
 function hover(event) {
-  const place = new DOMPoint(event.clientX, event.clientY).matrixTransform(parts.picture.getScreenCTM().inverse());
-  const found = nearest(map.points, [place.x, place.y], REACH);
+  const toPicture = parts.picture.getScreenCTM().inverse();
+  const { x, y } = new DOMPoint(event.clientX, event.clientY).matrixTransform(toPicture);
+  const found = nearest(map.points, [x, y], REACH);
   if (found !== -1 && found !== cursor) moveTo(found);
   return found !== -1;
 }
@@ -149,5 +162,6 @@ function described(index) {
 async function classify() {
   const index = cursor;
   const said = await onChoose(map.nodes.node_ids[index]);
-  parts.readout.replaceChildren(`${described(index)} ${said}. `, html("a", { href: "#answer" }, "See the answer"));
+  const link = html("a", { href: "#answer" }, "See the answer");
+  parts.readout.replaceChildren(`${described(index)} ${said}. `, link);
 }

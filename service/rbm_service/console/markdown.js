@@ -1,4 +1,4 @@
-// Markdown as model cards have it: headings, paragraphs, lists, tables, code. All else is shown as it is written.
+// Markdown as model cards have it: headings, paragraphs, lists, tables, code. All else is shown as written.
 
 import { html, table } from "./dom.js";
 
@@ -6,6 +6,7 @@ const FENCE = /^```/;
 const HEADING = /^(#{1,6})\s+(.*)$/;
 const ITEM = /^\s*(?:[-*]|\d+\.)\s+(.*)$/;
 const ROW = /^\s*\|(.*)\|\s*$/;
+const BLOCKS = [FENCE, HEADING, ROW, ITEM];
 const RULE = /^[\s|:-]+$/;
 
 /** The elements of a text. Headings begin at `level`, as the page has others above them. */
@@ -23,7 +24,7 @@ export function render(text, level) {
   return elements;
 }
 
-const isProse = (line) => line.trim() !== "" && ![FENCE, HEADING, ROW, ITEM].some((block) => block.test(line));
+const isProse = (line) => line.trim() !== "" && !BLOCKS.some((block) => block.test(line));
 
 /** Take lines off the front for as long as they are of a kind; the first is, whatever it looks like. */
 function taken(lines, belongs) {
@@ -60,7 +61,12 @@ function list(lines) {
 function rows(lines) {
   const cells = taken(lines, (line) => ROW.test(line))
     .filter((line) => !RULE.test(line))
-    .map((line) => line.match(ROW)[1].split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll("\\|", "|")));
+    .map((line) =>
+      line
+        .match(ROW)[1]
+        .split(/(?<!\\)\|/)
+        .map((cell) => cell.trim().replaceAll("\\|", "|")),
+    );
   const [heads, ...rest] = cells;
   const named = heads.map((head) => head && html("span", {}, ...inline(head)));
   const body = rest.map((row) => row.map((cell) => html("span", {}, ...inline(cell))));

@@ -29,9 +29,11 @@ export function reading(time, stats, model) {
 
 /** Whether a later reading goes on from an earlier one; after a restart the counters begin anew. */
 export function follows(earlier, later) {
-  const grown = [[earlier.uptime, later.uptime], [earlier.requests, later.requests], [earlier.rows, later.rows]];
-  earlier.counts.forEach((each, bucket) => grown.push([each, later.counts[bucket]]));
-  return earlier.version === later.version && grown.every(([before, after]) => before <= after);
+  const counters = ({ uptime, requests, rows, counts }) => [uptime, requests, rows, ...counts];
+  const after = counters(later);
+  return (
+    earlier.version === later.version && counters(earlier).every((before, index) => before <= after[index])
+  );
 }
 
 /** What happened from one reading to a later one. */

@@ -18,9 +18,13 @@ const POSITIONS = {
 
 /** Sentences on a prediction, from its probability, its experts' memories and its position. */
 export function trustOf(prediction, info) {
-  return [sureness(prediction, info.labels), memory(prediction.experts, info.architecture), position(prediction, info.nodes)]
-    .filter((sentence) => sentence)
-    .join(" ");
+  const { labels, architecture, nodes } = info;
+  const said = [
+    sureness(prediction, labels),
+    memory(prediction.experts, architecture),
+    position(prediction, nodes),
+  ];
+  return said.filter((sentence) => sentence).join(" ");
 }
 
 function sureness({ confidence, probabilities, class_index: best }, labels) {
@@ -38,7 +42,7 @@ function memory(experts, { num_experts: numbers }) {
   const highest = Math.max(...chosen.map(({ similarity }) => similarity));
   const words = highest >= 0.8 ? "is much like" : highest >= 0.4 ? "is somewhat like" : "is little like";
   return highest > 0
-    ? `It ${words} what the experts remember: the highest similarity is ${short(highest)}, where 1 is the same.`
+    ? `It ${words} what the experts remember: the highest similarity is ${short(highest)}, 1 is the same.`
     : `The highest similarity to what the experts remember is ${short(highest)}.`;
 }
 

@@ -1,8 +1,8 @@
-// The versions of a model, for the holder of the admin key: which serves, which is compared, and changing that.
+// The versions of a model, for the holder of the admin key: which serves, which is compared, changing it.
 
 import { ask, hasKey } from "./api.js";
 import { confirm } from "./confirm.js";
-import { byId, html, tell, wideTable } from "./dom.js";
+import { byId, html, quiet, tell, wideTable } from "./dom.js";
 import { count, minute, percent } from "./format.js";
 
 const HEADS = ["Version", "", "", "Test", "Teacher", "Validation", "Made"];
@@ -27,13 +27,16 @@ export async function show(name) {
   tell(alert);
   if (!hasKey()) {
     const button = html("button", { type: "button", click: () => onKeyWanted() }, "Give the admin key");
-    body.replaceChildren(html("p", {}, "Versions are shown, and changed, with the admin key."), html("p", {}, button));
+    body.replaceChildren(
+      html("p", {}, "Versions are shown and changed with the admin key."),
+      html("p", {}, button),
+    );
     return;
   }
   try {
     draw(await ask(path()));
   } catch (problem) {
-    body.replaceChildren(html("p", { class: "quiet" }, why(problem)));
+    body.replaceChildren(quiet(why(problem)));
   }
 }
 
@@ -46,8 +49,11 @@ export function showAgreement(shadow) {
 const path = (command = "") => `admin/models/${encodeURIComponent(model)}${command}`;
 
 function why(problem) {
-  if (problem.status === 404) return "This service has no admin key, so versions are changed with rbm-models.";
-  return problem.status === 403 ? "Versions need the admin key; this is an API key." : `No versions: ${problem.message}.`;
+  const words = {
+    403: "Versions need the admin key; this is an API key.",
+    404: "This service has no admin key: versions are changed with rbm-models.",
+  };
+  return words[problem.status] ?? `No versions: ${problem.message}.`;
 }
 
 function draw(found) {
@@ -57,29 +63,42 @@ function draw(found) {
     ...found.problems.map((problem) => html("p", { class: "error" }, problem)),
     found.shadow ? shadowNote(found.shadow) : "",
     wideTable(`Versions of ${found.name}`, HEADS, rows),
-    html("p", {}, button("Roll back", () => rollBack(found.current), lower.length === 0)),
+    html(
+      "p",
+      {},
+      button("Roll back", () => rollBack(found.current), { disabled: lower.length === 0 }),
+    ),
   );
 }
 
 function row(entry, found) {
   const version = `${entry.version}`;
-  const isServed = entry.version === found.in_service;
   if (entry.error) return [version, html("td", { class: "error", colspan: HEADS.length - 1 }, entry.error)];
-  const actions = html(
-    "span",
-    { class: "buttons" },
-    button("Promote", () => promote(entry.version), entry.version === found.current && isServed, `Promote version ${version}`),
-    button("Shadow", () => shadow(entry.version), isServed || entry.version === found.shadow?.version, `Compare version ${version} as a shadow`),
-  );
   return [
     version,
     states(entry.version, found),
-    actions,
+    actions(entry.version, found),
     percent(entry.test_accuracy),
     percent(entry.teacher_test_accuracy),
     percent(entry.val_accuracy),
     minute(entry.created_at),
   ];
+}
+
+function actions(version, { current, in_service: served, shadow: compared }) {
+  const isServed = version === served;
+  return html(
+    "span",
+    { class: "buttons" },
+    button("Promote", () => promote(version), {
+      disabled: isServed && version === current,
+      label: `Promote version ${version}`,
+    }),
+    button("Shadow", () => shadow(version), {
+      disabled: isServed || version === compared?.version,
+      label: `Compare version ${version} as a shadow`,
+    }),
+  );
 }
 
 function states(version, { current, in_service: served, shadow: compared }) {
@@ -95,7 +114,7 @@ function shadowNote({ version, share }) {
   return html(
     "div",
     { class: "shadow" },
-    html("p", {}, `Version ${version} computes ${percent(share)} of the requests a second time, for comparison.`),
+    html("p", {}, `Version ${version} computes ${percent(share)} of the requests once more, for comparison.`),
     html("p", { id: "agreement" }),
     html("p", {}, button("Stop the shadow", stopShadow)),
   );
@@ -103,28 +122,42 @@ function shadowNote({ version, share }) {
 
 function agreement({ scored, agreeing_rows: agreeing, disagreeing_rows: others, dropped, failed }) {
   const total = agreeing + others;
-  const share = total ? `They agree on ${count(agreeing)} of ${count(total)} rows (${percent(agreeing / total)})` : "No rows compared yet";
-  return `${share}; ${count(scored)} requests scored, ${count(dropped)} dropped, ${count(failed)} failed.`;
+  const share = `They agree on ${count(agreeing)} of ${count(total)} rows (${percent(agreeing / total)})`;
+  const requests = `${count(scored)} requests scored, ${count(dropped)} dropped, ${count(failed)} failed.`;
+  return `${total ? share : "No rows compared yet"}; ${requests}`;
 }
 
-const button = (name, action, isDisabled = false, label = null) =>
-  html("button", { type: "button", click: action, disabled: isDisabled ? "" : null, "aria-label": label }, name);
+const button = (name, click, { disabled = false, label } = {}) =>
+  html("button", { type: "button", click, disabled, "aria-label": label }, name);
 
 const promote = (version) =>
   change(
-    { title: `Promote version ${version}?`, text: `Version ${version} of ${model} is checked, and answers all requests from then on.`, yes: "Promote" },
+    {
+      title: `Promote version ${version}?`,
+      text: `Version ${version} of ${model} is checked, and answers all requests from then on.`,
+      yes: "Promote",
+    },
     () => ["/promote", "POST", { version }, `Version ${version} is in service.`],
   );
 
 const rollBack = (current) =>
   change(
-    { title: "Roll back?", text: `The next lower version than ${current} of ${model} is promoted and answers from then on.`, yes: "Roll back" },
+    {
+      title: "Roll back?",
+      text: `The next lower version than ${current} of ${model} is promoted and answers from then on.`,
+      yes: "Roll back",
+    },
     () => ["/rollback", "POST", undefined, "Rolled back."],
   );
 
 const shadow = (version) =>
   change(
-    { title: `Compare version ${version}?`, text: "It computes a share of the requests a second time; callers get nothing of it.", yes: "Start the shadow", wantsShare: true },
+    {
+      title: `Compare version ${version}?`,
+      text: "It computes a share of the requests once more; callers get nothing of it.",
+      yes: "Start the shadow",
+      wantsShare: true,
+    },
     ({ share }) => ["/shadow", "PUT", { version, share }, `Version ${version} is the shadow.`],
   );
 
