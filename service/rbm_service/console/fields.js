@@ -102,7 +102,7 @@ const CONTROLS = {
   }),
   category: (column, id) => ({
     control: html("input", { list: `${id}-names`, autocomplete: "off" }),
-    hint: `as ${column.names.slice(0, 4).join(", ")}; another is a rare one`,
+    hint: `as ${column.names.slice(0, 4).join(", ")}; any other counts as rare`,
     extra: html("datalist", { id: `${id}-names` }, ...column.names.map((value) => html("option", { value }))),
     read: asIs,
   }),
