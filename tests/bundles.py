@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from rbm_bundle import Bundle, BundleDraft, GoldenRows, ModelRepository, NodeTable, write_bundle
 from rbm_bundle.bundle import MODEL_CARD_FILE, read_manifest
 from rbm_bundle.features import csr_from_dense
-from rbm_bundle.manifest_parts import FeatureForm, FeatureSpec, GraphEntry, TensorSpec
+from rbm_bundle.manifest_parts import FeatureForm, FeatureSpec, GraphEntry, MapSpec, TensorSpec
+from rbm_bundle.node_map import NodeMap
 from rbm_service.inference.features import graph_inputs
 
 TINY = Path(__file__).parent / "data" / "tiny_bundle"
@@ -40,6 +41,7 @@ def draft_of(bundle: Bundle) -> BundleDraft:
         manifest=bundle.manifest,
         graphs={name: (bundle.path / name).read_bytes() for name in names},
         golden_records=bundle.golden_records(),
+        node_map=bundle.node_map,
         nodes=bundle.nodes,
         golden=bundle.golden(),
         model_card=(bundle.path / MODEL_CARD_FILE).read_text(),
@@ -69,6 +71,22 @@ def with_cpu_graph(bundle: Bundle, folder: Path, content: bytes) -> Bundle:
     draft = draft_of(bundle)
     name = bundle.manifest.graphs["cpu"].file
     return write_bundle(folder, replace(draft, graphs={**draft.graphs, name: content}))
+
+
+def with_map(bundle: Bundle, folder: Path) -> Bundle:
+    """Two nodes on a map of the second layer."""
+    layer = 1
+    E = bundle.manifest.architecture.num_experts[layer]
+    rows, classes, experts = (np.array(pair, np.int32) for pair in ([0, 3], [1, 0], [1, 0]))
+    points, memory = (np.arange(2 * size, dtype=np.float32).reshape(size, 2) / 2 for size in (2, E))
+    update = {
+        "map": MapSpec(file="map.npz", num_nodes=2, layer=layer, has_experts=True),
+        "format_version": 2,
+    }
+    draft = draft_of(bundle)
+    manifest = draft.manifest.model_copy(update=update)
+    node_map = NodeMap(rows, points, classes, experts, memory)
+    return write_bundle(folder, replace(draft, manifest=manifest, node_map=node_map))
 
 
 def with_other_answers(bundle: Bundle, folder: Path, seed: int) -> Bundle:

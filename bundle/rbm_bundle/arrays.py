@@ -30,7 +30,7 @@ Array = npt.NDArray[Any]
 class ArraySpec:
     """What an array must be; `integer` and `string` are of any width, a size of None is one up to `free`."""
 
-    dtype: Literal["float32", "int64", "integer", "string"]
+    dtype: Literal["float32", "int32", "int64", "integer", "string"]
     shape: tuple[int | None, ...]
     free: int = 0
 

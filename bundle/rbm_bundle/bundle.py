@@ -13,6 +13,7 @@ from rbm_bundle.golden import GoldenRows, read_golden
 from rbm_bundle.golden_records import GoldenRecords, read_golden_records
 from rbm_bundle.manifest import MANIFEST_FILE, Manifest, parse_manifest, seal
 from rbm_bundle.manifest_parts import FileEntry, Provider
+from rbm_bundle.node_map import NodeMap, read_node_map
 from rbm_bundle.nodes import NodeTable, node_table_arrays, open_node_table
 from rbm_bundle.onnx_file import RECORD_DOMAINS, check_onnx_file
 
@@ -23,11 +24,12 @@ MAX_MANIFEST_BYTES = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A verified bundle: its manifest and its mapped node table."""
+    """A verified bundle: its manifest, its mapped node table, and where some of the nodes lie, if it says."""
 
     path: Path
     manifest: Manifest
     nodes: NodeTable
+    node_map: NodeMap | None
 
     def graph_path(self, provider: Provider) -> Path:
         """The ONNX graph for an execution provider.
@@ -48,6 +50,10 @@ class Bundle:
             BundleError: they are not what the manifest promises.
         """
         return read_golden(self.path / self.manifest.golden.file, self.manifest)
+
+    def model_card(self) -> bytes | None:
+        """What the bundle tells people, as Markdown; None where it holds no model card."""
+        return (self.path / MODEL_CARD_FILE).read_bytes() if MODEL_CARD_FILE in self.manifest.files else None
 
     def golden_records(self) -> GoldenRecords | None:
         """The records with which their graph proves itself; None where the bundle takes no records.
@@ -70,6 +76,7 @@ class BundleDraft:
     golden: GoldenRows
     model_card: str
     golden_records: GoldenRecords | None = None
+    node_map: NodeMap | None = None
 
 
 def write_bundle(folder: Path, draft: BundleDraft) -> Bundle:
@@ -114,7 +121,9 @@ def read_bundle(folder: Path) -> Bundle:
         raise BundleError(
             error.filename or folder, f"nothing readable ({error.strerror})", "files of a bundle"
         ) from error
-    return Bundle(folder, manifest, open_node_table(folder, manifest))
+    spec = manifest.map
+    node_map = None if spec is None else read_node_map(folder / spec.file, manifest, spec)
+    return Bundle(folder, manifest, open_node_table(folder, manifest), node_map)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -143,6 +152,8 @@ def _contents(draft: BundleDraft) -> list[tuple[str, bytes]]:
     files = [*draft.graphs.items(), *arrays, golden, (MODEL_CARD_FILE, draft.model_card.encode())]
     if draft.golden_records is not None and draft.manifest.records is not None:
         files.append((draft.manifest.records.golden_file, draft.golden_records.to_bytes()))
+    if draft.node_map is not None and draft.manifest.map is not None:
+        files.append((draft.manifest.map.file, draft.node_map.to_bytes()))
     return files
 
 
@@ -156,6 +167,8 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
     named = {graph.file for graph in manifest.graphs.values()} | {manifest.golden.file}
     if manifest.records is not None:
         named |= {manifest.records.file, manifest.records.golden_file}
+    if manifest.map is not None:
+        named.add(manifest.map.file)
     if undigested := sorted(named - listed):
         raise BundleError(
             folder / MANIFEST_FILE, f"{', '.join(undigested)} without a digest", "a digest for each file"

@@ -19,6 +19,7 @@ from rbm_bundle.manifest_parts import (
     FileEntry,
     GoldenSpec,
     GraphEntry,
+    MapSpec,
     Metrics,
     NodesSpec,
     Part,
@@ -29,7 +30,8 @@ from rbm_bundle.manifest_parts import (
 from rbm_bundle.record_spec import RecordsSpec
 
 FORMAT_VERSIONS: Final = (1, 2)
-"""Those that are read; 2 has `records`, and what lacks them is still written as 1."""
+"""Those that are read; 2 has optional parts, and what has none of them is still written as 1."""
+OPTIONAL_PARTS: Final = ("records", "map")
 MANIFEST_FILE = "manifest.json"
 UNSEALED = "0" * 64
 INTEGER_TENSORS: Final = frozenset({"feature_ids", "experts"})
@@ -48,6 +50,7 @@ class Manifest(Part):
     features: FeatureSpec
     records: RecordsSpec | None = Field(default=None, exclude_if=lambda records: records is None)
     nodes: NodesSpec
+    map: MapSpec | None = Field(default=None, exclude_if=lambda spec: spec is None)
     golden: GoldenSpec
     architecture: Architecture
     metrics: Metrics
@@ -66,13 +69,28 @@ class Manifest(Part):
         return _tensors({**shapes, **dict.fromkeys(("experts", "weights", "similarity"), (None, L, K))})
 
     @model_validator(mode="after")
+    def _format_fits(self) -> Self:
+        parts = {name: getattr(self, name) for name in OPTIONAL_PARTS}
+        if self.format_version != format_of(*parts.values()):
+            has = [name for name, part in parts.items() if part is not None]
+            told = " and ".join(has) or f"no {' or '.join(OPTIONAL_PARTS)}"
+            raise ValueError(f"{told} in format {self.format_version}; format 2 has them, format 1 has none")
+        return self
+
+    @model_validator(mode="after")
     def _records_fit(self) -> Self:
-        if (self.records is not None) != (self.format_version == 2):
-            has = "no records" if self.records is None else "records"
-            raise ValueError(f"{has} in format {self.format_version}; format 2 has them, format 1 has none")
         F = self.features.num_features
         if self.records is not None and self.records.num_features != F:
             raise ValueError(f"records of {self.records.num_features} features, elsewhere {F}")
+        return self
+
+    @model_validator(mode="after")
+    def _map_fits(self) -> Self:
+        N, L = self.nodes.num_nodes, len(self.architecture.num_experts)
+        if self.map is not None and self.map.num_nodes > N:
+            raise ValueError(f"map of {self.map.num_nodes} nodes, elsewhere {N}")
+        if self.map is not None and self.map.layer >= L:
+            raise ValueError(f"map of layer {self.map.layer}, elsewhere layers 0 to {L - 1}")
         return self
 
     @model_validator(mode="after")
@@ -84,6 +102,11 @@ class Manifest(Part):
             if unknown := {tensor.name for tensor in graph.inputs} - set(self.inputs()):
                 raise ValueError(f"{provider} graph: inputs {', '.join(sorted(unknown))}, elsewhere none")
         return self
+
+
+def format_of(*optional_parts: object) -> Literal[1, 2]:
+    """The format of a bundle with these optional parts, of which those that it lacks are None."""
+    return 2 if any(part is not None for part in optional_parts) else 1
 
 
 def _tensors(shapes: dict[str, tuple[int | None, ...]]) -> dict[str, TensorSpec]:

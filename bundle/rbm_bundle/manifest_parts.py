@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 NO_EXPERT: Final = -1
 """In `experts`, the places that a layer leaves empty because another sends its rows to more experts."""
+MAX_MAP_NODES: Final = 2000
 
 Provider = Literal["cpu", "cuda"]
 IdKind = Literal["range", "integer", "string"]
@@ -108,6 +109,20 @@ class GoldenSpec(Part):
     atol: float = Field(gt=0)
     routing_margin: float = Field(ge=0)
     max_exempt_share: float = Field(ge=0, le=1)
+
+
+class MapSpec(Part):
+    """Where some known nodes lie: a plane in which the inputs of a layer spread the most, as its routing
+    compares them."""
+
+    file: str
+    num_nodes: int = Field(ge=1, le=MAX_MAP_NODES)
+    """R, the nodes on the map."""
+    layer: int = Field(ge=0)
+    """The layer, from 0."""
+    has_experts: bool
+    """Whether it compares its inputs with something; the map then has the first expert of each node, and the
+    place of each expert."""
 
 
 class Architecture(Part):

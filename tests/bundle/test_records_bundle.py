@@ -40,7 +40,7 @@ def test_a_bundle_without_records_has_no_golden_ones():
 
 @pytest.mark.parametrize(
     ("folder", "version", "reason"),
-    [(TINY, 2, "no records in format 2"), (RECORDS, 1, "records in format 1")],
+    [(TINY, 2, "no records or map in format 2"), (RECORDS, 1, "records in format 1")],
 )
 def test_records_are_of_format_2_alone(folder, version, reason):
     document = json.loads((folder / "manifest.json").read_bytes()) | {"format_version": version}

@@ -70,6 +70,14 @@ def test_the_bundle_knows_observed_and_pseudo_unseen_nodes_as_training_placed_th
     assert (nodes.rows_of(task.graph.node_ids[task.unseen].tolist()) == UNKNOWN).all()
 
 
+def test_the_bundle_of_a_run_has_a_map_of_the_nodes_that_it_knows(report, tmp_path):
+    bundle = read_bundle(tmp_path / "run" / "bundle")
+    spec, found = bundle.manifest.map, bundle.node_map
+    assert found.rows.tolist() == list(range(bundle.nodes.num_nodes))
+    assert (spec.layer, spec.has_experts) == (1, True)
+    assert set(found.experts) == set(range(bundle.manifest.architecture.num_experts[1]))
+
+
 def test_the_run_folder_tells_how_it_came_to_be(report, tmp_path):
     folder = tmp_path / "run"
     assert load_config(folder / "config.toml").seeds == (0, 1)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import Scope
 
 from rbm_service.errors import MethodNotAllowedError, NotFoundError, ServiceError
@@ -25,12 +26,19 @@ def error_response(error: ServiceError | HTTPException, scope: Scope) -> Respons
     Starlette has two of its own: no such route, and not by this method.
     """
     if isinstance(error, HTTPException) and error.status_code == MethodNotAllowedError.status:
-        error = MethodNotAllowedError("this route does not take the method", headers=error.headers)
+        allowed = {"Allow": ", ".join(sorted(_methods_of(scope)))}
+        error = MethodNotAllowedError("this route does not take the method", headers=allowed)
     elif isinstance(error, HTTPException):
         error = NotFoundError("no such route")
     context = context_of(scope)
     body, media_type = error_body(error, context.path, context.request_id)
     return Response(body, int(error.status), error.headers, media_type)
+
+
+def _methods_of(scope: Scope) -> set[str]:
+    """Return the methods that the path of a request takes: Starlette names those of its first route alone."""
+    routes = [route for route in scope["app"].routes if route.matches(scope)[0] != Match.NONE]
+    return {method for route in routes for method in route.methods}
 
 
 def error_body(error: ServiceError, path: str, request_id: str) -> tuple[str, str]:

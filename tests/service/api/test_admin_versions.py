@@ -167,3 +167,8 @@ def test_without_the_admin_key_nothing_is_told_or_done(admin, repository, method
     answer = admin.request(method, path, json={"version": 2, "share": 1})
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
     assert repository.shadow("tiny") == ShadowSpec(2, 0.5)
+
+
+def test_a_method_that_a_path_does_not_take_is_told_all_that_it_does(operator):
+    answer = operator.post(SHADOW, json={"version": 2, "share": 1})
+    assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, PUT")

@@ -1,10 +1,11 @@
-"""Students whose every weight is random, and rows for them with what float64 says."""
+"""Students whose every weight is random, rows for them with what float64 says, and a graph of such rows."""
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 
 from rbm_bundle.golden import GoldenRows
+from rbm_training.data.graph import Graph
 from rbm_training.export.graphs import build_graph
 from rbm_training.export.parity import open_session, reference_rows
 from rbm_training.onnx.layers import Form
@@ -12,7 +13,7 @@ from rbm_training.students.student import Student
 from tests.untrained import random_student
 
 FORMS: tuple[Form, ...] = ("grouped", "dense")
-F, P = 6, 4
+N, F, P = 30, 6, 4
 
 
 def random_weights(
@@ -26,6 +27,17 @@ def random_weights(
                 torch.nn.init.normal_(parameter, std=0.2)
     student.temperature.fill_(1.7)
     return student
+
+
+def graph_of(node_ids, features=None) -> Graph:
+    """A graph of N nodes without edges, by default with random features (N, F)."""
+    generator = np.random.default_rng(0)
+    dense = generator.standard_normal((N, F)).astype(np.float32)
+    names = ("a", "b", "c")
+    labels = np.zeros(N, np.int64)
+    return Graph(
+        "toy", sp.csr_array((N, N)), dense if features is None else features, labels, node_ids, names
+    )
 
 
 def rows_of(student, features, positions, kind="dense") -> GoldenRows:

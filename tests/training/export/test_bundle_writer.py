@@ -9,14 +9,13 @@ from rbm_bundle.errors import BundleError
 from rbm_bundle.features import CsrFeatures
 from rbm_bundle.golden import check_parity, measure_parity
 from rbm_bundle.manifest_parts import Metrics, Provenance
-from rbm_training.data.graph import Graph
 from rbm_training.export import ExportRequest, build_node_table, export_bundle
 from rbm_training.export.bundle_writer import describe_architecture
 from rbm_training.export.graphs import build_graph
+from rbm_training.export.node_map import build_node_map
 from rbm_training.export.parity import ROUTING_MARGIN, open_session, run_session
-from tests.training.export.students import random_weights
+from tests.training.export.students import F, N, P, graph_of, random_weights
 
-N, F, P = 30, 6, 4
 METRICS = Metrics(
     val_accuracy=0.9,
     test_accuracy=0.8,
@@ -36,16 +35,6 @@ PROVENANCE = Provenance(
     config={},
     versions={},
 )
-
-
-def graph_of(node_ids, features=None):
-    generator = np.random.default_rng(0)
-    dense = generator.standard_normal((N, F)).astype(np.float32)
-    names = ("a", "b", "c")
-    labels = np.zeros(N, np.int64)
-    return Graph(
-        "toy", sp.csr_array((N, N)), dense if features is None else features, labels, node_ids, names
-    )
 
 
 @pytest.fixture
@@ -74,6 +63,16 @@ def test_an_exported_bundle_proves_itself_with_both_graphs(request_to_export, tm
         path = bundle.graph_path(provider)
         outputs = run_session(open_session(path.read_bytes()), golden)
         check_parity(measure_parity(golden, outputs, 1e-5), bundle.manifest.golden, path)
+
+
+def test_a_map_makes_a_bundle_of_format_2(request_to_export, tmp_path):
+    plain = export_bundle(tmp_path / "plain", request_to_export)
+    assert (plain.manifest.format_version, plain.node_map) == (1, None)
+    nodes = graph_of(np.arange(N))
+    node_map = build_node_map(request_to_export.student, nodes, request_to_export.positions)
+    mapped = export_bundle(tmp_path / "mapped", replace(request_to_export, node_map=node_map))
+    assert mapped.manifest.format_version == 2
+    assert mapped.node_map.to_bytes() == node_map.to_bytes()
 
 
 def test_the_card_says_what_the_manifest_says(request_to_export, tmp_path):

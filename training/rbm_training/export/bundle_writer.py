@@ -7,7 +7,7 @@ import numpy as np
 
 from rbm_bundle.bundle import GOLDEN_FILE, Bundle, BundleDraft, write_bundle
 from rbm_bundle.golden import GoldenRows
-from rbm_bundle.manifest import Manifest
+from rbm_bundle.manifest import Manifest, format_of
 from rbm_bundle.manifest_parts import (
     Architecture,
     FeatureForm,
@@ -17,10 +17,12 @@ from rbm_bundle.manifest_parts import (
     NodesSpec,
     Provenance,
 )
+from rbm_bundle.node_map import NodeMap
 from rbm_bundle.nodes import NodeTable
 from rbm_training.data.graph import Features, Floats
 from rbm_training.export.graphs import build_graph, tensor_specs
 from rbm_training.export.model_card import render_model_card
+from rbm_training.export.node_map import map_spec
 from rbm_training.export.parity import check_graphs, draw_reference, golden_spec, record_golden
 from rbm_training.export.records_graph import RecordsPart
 from rbm_training.runtime.clock import time_of_making
@@ -48,6 +50,7 @@ class ExportRequest:
     metrics: Metrics
     provenance: Provenance
     records: RecordsPart | None = None
+    node_map: NodeMap | None = None
 
 
 def export_bundle(folder: Path, request: ExportRequest) -> Bundle:
@@ -75,7 +78,8 @@ def export_bundle(folder: Path, request: ExportRequest) -> Bundle:
         request.nodes,
         golden,
         render_model_card(manifest),
-        None if records is None else records.golden,
+        golden_records=None if records is None else records.golden,
+        node_map=request.node_map,
     )
     return write_bundle(folder, draft)
 
@@ -85,7 +89,7 @@ def _describe(request: ExportRequest, golden: GoldenRows) -> Manifest:
     form = _form(features)
     inputs, outputs = tensor_specs(request.student, form)
     return Manifest(
-        format_version=1 if request.records is None else 2,
+        format_version=format_of(request.records, request.node_map),
         name=request.name,
         created_at=time_of_making(),
         labels=request.labels,
@@ -107,6 +111,7 @@ def _describe(request: ExportRequest, golden: GoldenRows) -> Manifest:
             position_width=request.nodes.position_width,
             unseen_rule="mean_of_known_neighbors",
         ),
+        map=None if request.node_map is None else map_spec(request.student, request.node_map),
         golden=golden_spec(GOLDEN_FILE, len(golden)),
         architecture=describe_architecture(request.student),
         metrics=request.metrics,

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 from rbm_bundle.features import CsrFeatures
 from rbm_bundle.nodes import NodeTable
-from rbm_training.data.graph import Features, Floats, Graph
+from rbm_training.data.graph import Features, Floats, Graph, Integers
 
 
 def build_node_table(known: Graph, positions: Floats, cache_features: bool) -> NodeTable:
@@ -16,14 +16,18 @@ def build_node_table(known: Graph, positions: Floats, cache_features: bool) -> N
 
     Shapes: positions (N, P), in the order of the graph's nodes.
     """
-    ids = _stored_ids(known.node_ids)
-    order = np.argsort(ids, kind="stable")
+    ids, order = _stored_ids(known.node_ids), table_order(known)
     is_range = ids.dtype.kind == "i" and np.array_equal(ids[order], np.arange(len(ids)))
     return NodeTable(
         ids=None if is_range else ids[order],
         positions=np.ascontiguousarray(positions[order], np.float32),
         features=_cached(known.features[order]) if cache_features else None,
     )
+
+
+def table_order(graph: Graph) -> Integers:
+    """The nodes of a graph (N,) in the order of their table: row i is of the i-th of them."""
+    return np.argsort(_stored_ids(graph.node_ids), kind="stable")
 
 
 def _stored_ids(ids: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -8,10 +8,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.decomposition import TruncatedSVD
 
 from rbm_training.data.sparse_rows import Matrix, as_array
 from rbm_training.distillation.predictions import Predictions, predict
+from rbm_training.export.plane import principal_plane
 from rbm_training.reporting.baselines import TrainedStudent
 from rbm_training.reporting.report_data import LayerMap
 from rbm_training.students.routing import LayerChoices
@@ -42,21 +42,15 @@ def _map(
     (E, D), keys (R, D), rows (R,) among labels (N,)."""
     experts = choices.experts[:, 0].cpu().numpy()
     labelled = np.flatnonzero(labels >= 0)
-    center = np.asarray(keys.mean(axis=0)).ravel()
-    plane = TruncatedSVD(2, random_state=0).fit(_centered(keys, center)).components_  # (2, D)
+    plane = principal_plane(keys)
     share = np.zeros((choices.num_experts, int(labels.max()) + 1))
     np.add.at(share, (experts[labelled], labels[labelled]), 1)
     totals = share.sum(axis=1, keepdims=True)
     return LayerMap(
         layer=index,
-        points=_centered(keys, center) @ plane.T,
-        memory=(anchors - center) @ plane.T,
+        points=plane.project(keys),
+        memory=plane.project(anchors),
         expert=experts[rows],
         label=labels[rows],
         class_shares=np.divide(share, totals, out=np.zeros_like(share), where=totals > 0),
     )
-
-
-def _centered(rows: Matrix, center: Array) -> Array:
-    dense = rows if isinstance(rows, np.ndarray) else rows.toarray()
-    return np.asarray(dense - center)

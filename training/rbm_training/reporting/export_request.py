@@ -9,6 +9,7 @@ from rbm_training.config.paths import with_bare_paths
 from rbm_training.config.registry import AUTO
 from rbm_training.data.dataset import Dataset
 from rbm_training.export import ExportRequest, build_node_table
+from rbm_training.export.node_map import build_node_map
 from rbm_training.export.records_graph import records_part_of
 from rbm_training.reporting.baselines import TrainedStudent
 from rbm_training.reporting.summary import SeedReport, summarise
@@ -30,14 +31,16 @@ def export_request(
     """
     data = best.data
     known = data.task.graph.subgraph(data.task.known_nodes)
+    student = best.distilled.student.on_cpu()
     return ExportRequest(
         name=config.export.name or config.name,
-        student=best.distilled.student.on_cpu(),
+        student=student,
         nodes=build_node_table(known, data.known_positions, config.export.cache_features),
         features=data.task.observed.features,
         positions=data.positions,
         labels=dataset.graph.class_names,
         records=records_part_of(dataset, data.task, best.seed),
+        node_map=build_node_map(student, known, data.known_positions),
         metrics=_metrics(next(it for it in reports if it.seed == best.seed), reports),
         provenance=Provenance(
             git_commit=git_commit(),
