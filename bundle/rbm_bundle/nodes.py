@@ -86,6 +86,13 @@ class NodeTable:
             rows = np.where(fit & (self.ids.take(places, mode="clip") == keys), places, UNKNOWN)
         return rows.tolist() if isinstance(ids, list) else rows
 
+    def ids_of(self, rows: npt.NDArray[np.integer]) -> list[NodeId]:
+        """Ids of known rows, as a caller has them."""
+        if self.ids is None:
+            return [int(row) for row in rows]
+        ids = self.ids.take(rows).tolist()
+        return [node_id.decode() for node_id in ids] if self.id_kind == "string" else ids
+
     def positions_of(self, rows: list[int] | Integers) -> Floats:
         """Positions of known rows, shape (B, P)."""
         return self.positions.take(rows, axis=0)  # several times faster than an index for a few rows

@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rbm_bundle.version import package_version
-from rbm_service.api import admin, classify, console, docs, operations, stats
+from rbm_service.api import admin, classify, console, docs, node_map, operations, stats
 from rbm_service.api.dependencies import APP_STATE, AppState
 from rbm_service.api.document import complete
 from rbm_service.api.v2 import infer, repository
@@ -119,7 +119,8 @@ def create_app(settings: Settings) -> Service:
 def _routes(settings: Settings) -> list[BaseRoute]:
     has_admin = settings.admin_key_file is not None
     routers = [
-        *(classify.router, operations.router, stats.router, v2_models.router, infer.router),
+        *(classify.router, operations.router, stats.router, node_map.router),
+        *(v2_models.router, infer.router),
         *([admin.router, repository.router] if has_admin else []),
         *([operations.metrics_router] if settings.metrics_port is None else []),
         *([docs.router] if settings.docs != "off" else []),

@@ -91,6 +91,14 @@ class UnknownModelError(ServiceError, status=404, code="unknown_model", reason="
     """No such model in service, or not in this version."""
 
 
+class NoMapError(ServiceError, status=404, code="no_map"):
+    """The bundle of the model has no map."""
+
+
+class NoModelCardError(ServiceError, status=404, code="no_model_card"):
+    """The bundle of the model has no model card."""
+
+
 class UnauthorizedError(ServiceError, status=401, code="unauthorized", reason="unauthorized"):
     """The route needs a key, and the request has none that is known."""
 

@@ -33,6 +33,20 @@ def test_string_ids_are_searched_whole():
     assert rows(table, "abc", "a\0", "", "aé", "\ud800") == [UNKNOWN] * 5
 
 
+@pytest.mark.parametrize(
+    ("ids", "wanted"),
+    [
+        (None, [3, 1]),
+        (np.array([-5, 0, 7, 2**62]), [2**62, 0]),
+        (np.array([b"a", b"b", b"z", b"\xc3\xa9"]), ["é", "b"]),
+    ],
+)
+def test_rows_have_the_ids_that_a_caller_has(ids, wanted):
+    table = NodeTable(ids, POSITIONS)
+    assert table.ids_of(np.array([3, 1], np.int32)) == wanted
+    assert {type(node_id) for node_id in table.ids_of(np.array([3, 1]))} == {type(wanted[0])}
+
+
 def test_an_empty_table_knows_nobody():
     table = NodeTable(np.array([], np.int64), np.zeros((0, 3), np.float32))
     assert rows(table, 1, 2) == [UNKNOWN, UNKNOWN]

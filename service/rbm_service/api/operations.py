@@ -1,11 +1,13 @@
 """Routes for those who run the service: whether it is alive and ready, what it serves, its metrics."""
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from rbm_service.api.dependencies import app_state_of
+from rbm_service.api.inference import offload
 from rbm_service.api.schemas import Health, Info, Limits, ModelRef, ShadowRef
+from rbm_service.errors import NoModelCardError
 
 router = APIRouter(tags=["operations"])
 metrics_router = APIRouter(tags=["operations"])
@@ -40,6 +42,22 @@ async def get_info(request: Request) -> Info:
         onnxruntime_version=served.engine.runtime_version,
         limits=Limits.model_validate(app_state.settings, from_attributes=True),
     )
+
+
+class MarkdownResponse(Response):
+    """Text in Markdown."""
+
+    media_type = "text/markdown"
+
+
+@router.get("/model-card", response_class=MarkdownResponse, response_description="Markdown")
+async def get_model_card(request: Request) -> MarkdownResponse:
+    """Gives the model card: what the model was trained on, how well it does, what it is not for."""
+    served = app_state_of(request).models.current(request.query_params.get("model"))
+    card = await offload(served.bundle.model_card)
+    if card is None:
+        raise NoModelCardError(f"the bundle of {served.name} {served.version} has no model card")
+    return MarkdownResponse(card)
 
 
 @metrics_router.get(

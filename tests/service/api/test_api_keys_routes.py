@@ -17,6 +17,8 @@ ACCESS = {
     "/classify": KEY,
     "/info": KEY,
     "/stats": KEY,
+    "/map": KEY,
+    "/model-card": KEY,
     "/livez": OPEN,
     "/readyz": OPEN,
     "/metrics": KEY,

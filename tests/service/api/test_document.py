@@ -10,14 +10,16 @@ from starlette.testclient import TestClient
 from rbm_service.app import create_app
 from rbm_service.errors import ServiceError
 from rbm_service.settings import Settings
+from tests.bundles import repository_of, with_map
 from tests.keys import ADMIN_KEY, key_files
 
 
 @pytest.fixture(scope="module")
-def guarded(models_dir, tmp_path_factory):
-    """A service with every route there is, and a key to each."""
-    files = key_files(tmp_path_factory.mktemp("keys"))
-    settings = Settings(models_dir=models_dir, device="cpu", max_batch_rows=4, **files)
+def guarded(bundle, tmp_path_factory):
+    """A service with every route there is, and a key to each; its bundle has a map."""
+    folder = tmp_path_factory.mktemp("guarded")
+    repository = repository_of(folder / "models", with_map(bundle, folder / "bundle").path)
+    settings = Settings(models_dir=repository.root, device="cpu", max_batch_rows=4, **key_files(folder))
     with TestClient(create_app(settings), headers={"X-API-Key": ADMIN_KEY}) as client:
         yield client
 

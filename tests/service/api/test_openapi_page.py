@@ -34,7 +34,7 @@ def test_the_examples_answer_as_shown(client, command, answer):
 
 
 def test_the_page_names_every_route_field_and_error(client):
-    named = set(re.findall(r"`(?:GET |POST )?([a-z_/.0-9{}]+)`", PAGE))
+    named = set(re.findall(r"`(?:GET |POST )?([a-z_/.0-9{}-]+)`", PAGE))
     assert set(client.get("/openapi.json").json()["paths"]) <= named
     assert set(ClassifyRequest.model_fields) <= named
     assert set(Prediction.model_fields) <= named

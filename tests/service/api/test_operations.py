@@ -1,10 +1,15 @@
+import shutil
+
 import pytest
 from starlette.testclient import TestClient
 
-from rbm_bundle import ModelRepository, ShadowSpec
+from rbm_bundle import ModelRepository, ShadowSpec, read_bundle
+from rbm_bundle.bundle import MODEL_CARD_FILE
+from rbm_bundle.manifest import MANIFEST_FILE, seal
 from rbm_service.app import create_app
 from rbm_service.settings import Settings
 from tests.bundles import TINY
+from tests.classifying import serve
 from tests.servers import wait_until
 
 
@@ -74,6 +79,25 @@ def test_it_tells_about_each_of_several_models_and_its_shadow(tmp_path):
         assert (default["shadow"], other["shadow"]) == (None, {"version": 2, "share": 0.5})
         unknown = client.get("/info?model=third")
         assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_model")
+
+
+def test_the_model_card_is_that_of_the_bundle(client, bundle):
+    answer = client.get("/model-card?model=tiny")
+    assert answer.headers["content-type"] == "text/markdown; charset=utf-8"
+    assert answer.content == (bundle.path / MODEL_CARD_FILE).read_bytes()
+    unknown = client.get("/model-card?model=third")
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_model")
+
+
+def test_a_bundle_without_a_model_card_is_served_and_says_so(bundle, tmp_path):
+    folder = tmp_path / "bundle"
+    shutil.copytree(bundle.path, folder)
+    (folder / MODEL_CARD_FILE).unlink()
+    files = {name: entry for name, entry in bundle.manifest.files.items() if name != MODEL_CARD_FILE}
+    (folder / MANIFEST_FILE).write_bytes(seal(bundle.manifest.model_copy(update={"files": files})))
+    with serve(read_bundle(folder), tmp_path / "models") as client:
+        answer = client.get("/model-card")
+        assert (answer.status_code, answer.json()["code"]) == (404, "no_model_card")
 
 
 def test_metrics_are_prometheus_text(client, bundle):

@@ -1,10 +1,14 @@
 """Chromium, the services that it looks at, and pages that reach nothing but them."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from tests.bundles import RECORDS, TINY, repository_of
+from rbm_bundle import read_bundle, write_bundle
+from rbm_bundle.node_map import NodeMap
+from tests.bundles import RECORDS, TINY, draft_of, repository_of, with_map
 from tests.chromium import CHROMIUM, why_no_chromium
 from tests.servers import running_server
 
@@ -31,10 +35,26 @@ def browser():
 def server(browser, tmp_path_factory):
     """A service without keys, of a model that takes features and of one that takes records."""
     root = tmp_path_factory.mktemp("console")
-    for folder in (TINY, RECORDS):
+    for folder in (with_corners(root).path, RECORDS):
         repository_of(root / "models", folder)
     with running_server(root / "models", root / "log", model="tiny,records") as running:
         yield running
+
+
+def with_corners(folder):
+    """The tiny bundle with a map of five nodes, at the corners and in the middle of a square."""
+    draft = draft_of(with_map(read_bundle(TINY), folder / "two nodes"))
+    corners = np.array([[-1, -1], [1, -1], [-1, 1], [1, 1], [0, 0]], np.float32)
+    node_map = NodeMap(
+        rows=np.arange(5, dtype=np.int32),
+        points=corners,
+        classes=np.array([0, 2, 1, 0, 2], np.int32),
+        experts=np.array([0, 1, 2, 3, 0], np.int32),
+        memory=corners[:4] / 2,
+    )
+    spec = draft.manifest.map.model_copy(update={"num_nodes": 5})
+    manifest = draft.manifest.model_copy(update={"map": spec})
+    return write_bundle(folder / "five nodes", replace(draft, manifest=manifest, node_map=node_map))
 
 
 @pytest.fixture

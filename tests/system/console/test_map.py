@@ -4,26 +4,10 @@ import pytest
 
 expect = pytest.importorskip("playwright.sync_api").expect
 
-# Four corners and a centre.
-MAP = {
-    "model": {"name": "tiny", "version": 1},
-    "layer": 1,
-    "has_experts": True,
-    "labels": ["red", "green", "blue"],
-    "nodes": {
-        "node_ids": [100, 105, 110, 115, 120],
-        "x": [-1, 1, -1, 1, 0],
-        "y": [-1, -1, 1, 1, 0],
-        "class_index": [0, 2, 1, 0, 2],
-        "expert": [0, 1, 2, 3, 0],
-    },
-    "memory": {"x": [0.5, -0.5], "y": [0, 0]},
-}
-
 
 @pytest.fixture
 def page(visit, server):
-    page = visit(server, answers={"**/map?*": {"json": MAP}})
+    page = visit(server)
     expect(page.get_by_role("application", name="Map of 5 nodes")).to_be_visible()
     return page
 
@@ -76,7 +60,7 @@ def test_colour_is_not_all_that_tells_two_classes_apart(page):
     shapes = [mark.get_attribute("d") for mark in page.locator(".map .mark").all()]
     assert shapes[0] == shapes[3]
     assert len({shapes[0], shapes[1], shapes[2]}) == 3
-    assert page.locator(".map .memory").count() == 2
+    assert page.locator(".map .memory").count() == 4
 
 
 def test_a_chosen_node_that_is_refused_is_not_said_to_be_classified(page):
@@ -86,11 +70,12 @@ def test_a_chosen_node_that_is_refused_is_not_said_to_be_classified(page):
     expect(page.locator("#map-readout")).to_contain_text("the queue is full")
 
 
-@pytest.mark.parametrize(
-    ("code", "said"),
-    [("no_map", "This bundle has no map of its nodes."), ("not_found", "No map: no such route.")],
-)
-def test_a_bundle_or_a_service_without_a_map_says_so(visit, server, code, said):
-    problem = {"status": 404, "json": {"detail": "no such route", "code": code}}
+def test_a_bundle_without_a_map_says_so(page):
+    page.get_by_label("Model", exact=True).select_option("records")
+    expect(page.locator("#map-body")).to_have_text("This bundle has no map of its nodes.")
+
+
+def test_a_service_without_maps_says_so(visit, server):
+    problem = {"status": 404, "json": {"detail": "no such route", "code": "not_found"}}
     page = visit(server, answers={"**/map?*": problem})
-    expect(page.locator("#map-body")).to_have_text(said)
+    expect(page.locator("#map-body")).to_have_text("No map: no such route.")
