@@ -8,15 +8,21 @@ import { render } from "./markdown.js";
 const NUM_NAMES = 60;
 const FORMS = { dense: "numbers", sparse: "numbers, most of them zero" };
 
+let shown = null;
+
 /** Show a model and its card. */
 export async function show(info) {
+  shown = info;
   byId("facts").replaceChildren(accuracies(info.metrics), labels(info.labels), inputs(info), made(info));
-  const card = byId("card");
+  const card = await cardOf(info.model.name);
+  if (shown === info) byId("card").replaceChildren(...card); // no other model was chosen meanwhile
+}
+
+async function cardOf(name) {
   try {
-    const text = await askText(`model-card?model=${encodeURIComponent(info.model.name)}`);
-    card.replaceChildren(...render(text, 3));
+    return render(await askText(`model-card?model=${encodeURIComponent(name)}`), 3);
   } catch (problem) {
-    card.replaceChildren(quiet(`No model card: ${problem.message}.`));
+    return [quiet(`No model card: ${problem.message}.`)];
   }
 }
 
@@ -51,7 +57,7 @@ function inputs({ features, records, nodes }) {
     {},
     html("h3", {}, "What it takes"),
     html("p", {}, `${count(features.num_features)} features: ${FORMS[features.form]}.`),
-    records ? fields(records.columns) : chips(features.names ?? []),
+    records ? fields(records.columns) : features.names && chips(features.names),
     html("p", {}, `${count(nodes.num_nodes)} nodes are known.`),
   );
 }

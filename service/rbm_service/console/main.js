@@ -10,29 +10,39 @@ import * as map from "./map.js";
 import * as versions from "./versions.js";
 
 const KEY_WANTED = "This service has keys: give one to see what it serves.";
+const RETRY_MILLISECONDS = 2000;
 const KEY_NOTE = byId("key-note").textContent;
 
 let info = null;
+let turn = 0; // of loading
 
 /** Load a model, the default where none is named, and show all there is of it. */
 async function load(name) {
-  const former = info?.model.name;
-  try {
-    info = await ask(name ? `info?model=${encodeURIComponent(name)}` : "info");
-  } catch (problem) {
-    byId("main").hidden = true;
-    setHealth(problem.code);
-    tell(byId("notice"), problem.status === 401 ? KEY_WANTED : `${problem.message}.`);
+  const mine = ++turn;
+  const [found] = await Promise.allSettled([ask(name ? `info?model=${encodeURIComponent(name)}` : "info")]);
+  if (mine !== turn) return; // another model was chosen meanwhile
+  byId("main").hidden = found.value === undefined;
+  if (found.reason) {
+    showRefusal(found.reason);
+    if (isPassing(found.reason)) setTimeout(() => mine === turn && load(name), RETRY_MILLISECONDS);
     return;
   }
   tell(byId("notice"));
-  byId("main").hidden = false;
+  if (found.value.model.name !== info?.model.name) answer.clear();
+  info = found.value;
   showHead();
   classify.show(info);
-  if (info.model.name !== former) answer.clear();
   live.show(info.model.name);
   await Promise.all([about.show(info), map.show(info.model.name), versions.show(info.model.name)]);
 }
+
+function showRefusal({ status, code, message }) {
+  setHealth(code);
+  tell(byId("notice"), status === 401 ? KEY_WANTED : `${message}.`);
+}
+
+/** Whether the same request may be answered in a while: nobody answered, or the service is not ready. */
+const isPassing = ({ status }) => status === 0 || status >= 500;
 
 function showHead() {
   const { model, models, device, provider, shadow } = info;

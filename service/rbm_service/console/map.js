@@ -12,6 +12,7 @@ const KEYS = "Arrow keys go from node to node, Enter classifies.";
 
 const container = byId("map-body");
 
+let shown = null; // the name of the model
 let map = null; // what the service sent, with `points` in the picture
 let groups = null; // for each node its class or expert
 let cursor = 0;
@@ -25,24 +26,28 @@ export function start(listener) {
 
 /** Show the map of a model, or say that there is none. */
 export async function show(name) {
-  try {
-    const found = await ask(`map?model=${encodeURIComponent(name)}`);
-    const { nodes, memory } = found;
-    const { x, y } = memory ?? { x: [], y: [] };
-    const place = fitted([...nodes.x, ...x], [...nodes.y, ...y], WIDTH, HEIGHT, MARGIN);
-    const points = nodes.x.map((each, index) => place(each, nodes.y[index]));
-    map = { ...found, points, memories: x.map((each, index) => place(each, y[index])) };
-    cursor = 0;
-    build();
-    byId("known-ids").replaceChildren(...nodes.node_ids.map((id) => html("option", { value: id })));
-  } catch (problem) {
-    if (problem.status === undefined) throw problem;
-    const hasNone = problem.code === "no_map";
-    container.replaceChildren(
-      quiet(hasNone ? "This bundle has no map of its nodes." : `No map: ${problem.message}.`),
-    );
-    byId("known-ids").replaceChildren();
-  }
+  shown = name;
+  const [answer] = await Promise.allSettled([ask(`map?model=${encodeURIComponent(name)}`)]);
+  if (shown !== name) return; // another model was chosen meanwhile
+  if (answer.value) draw(answer.value);
+  else tellNone(answer.reason);
+}
+
+function draw(found) {
+  const { nodes, memory } = found;
+  const { x, y } = memory ?? { x: [], y: [] };
+  const place = fitted([...nodes.x, ...x], [...nodes.y, ...y], WIDTH, HEIGHT, MARGIN);
+  const points = nodes.x.map((each, index) => place(each, nodes.y[index]));
+  map = { ...found, points, memories: x.map((each, index) => place(each, y[index])) };
+  cursor = 0;
+  build();
+  byId("known-ids").replaceChildren(...nodes.node_ids.map((id) => html("option", { value: id })));
+}
+
+function tellNone({ code, message }) {
+  const words = code === "no_map" ? "This bundle has no map of its nodes." : `No map: ${message}.`;
+  container.replaceChildren(quiet(words));
+  byId("known-ids").replaceChildren();
 }
 
 const at = ([x, y]) => `translate(${x.toFixed(1)} ${y.toFixed(1)})`;

@@ -34,9 +34,10 @@ export async function show(name) {
     return;
   }
   try {
-    draw(await ask(path()));
+    const found = await ask(path());
+    if (name === model) draw(found); // no other model was chosen meanwhile
   } catch (problem) {
-    body.replaceChildren(quiet(why(problem)));
+    if (name === model) body.replaceChildren(quiet(why(problem)));
   }
 }
 

@@ -24,7 +24,7 @@ MEDIA_TYPES = {
 MAX_BYTES = 150_000
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def make_client(models_dir):
     def make(**settings):
         return TestClient(create_app(Settings(models_dir=models_dir, device="cpu", **settings)))
@@ -32,9 +32,14 @@ def make_client(models_dir):
     return make
 
 
+@pytest.fixture(scope="module")
+def client(make_client):
+    return make_client()
+
+
 @pytest.mark.parametrize("path", ["/", *(f"/console/{name}" for name in FILES)])
-def test_a_file_comes_as_what_it_is_and_lets_nothing_foreign_in(make_client, path):
-    answer = make_client().get(path)
+def test_a_file_comes_as_what_it_is_and_lets_nothing_foreign_in(client, path):
+    answer = client.get(path)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == MEDIA_TYPES[path.rpartition(".")[2] if path != "/" else "html"]
     assert answer.headers["content-security-policy"] == "default-src 'self'; frame-ancestors 'none'"
@@ -42,8 +47,7 @@ def test_a_file_comes_as_what_it_is_and_lets_nothing_foreign_in(make_client, pat
     assert answer.headers["cache-control"] == "no-cache"
 
 
-def test_a_file_that_the_browser_has_is_not_sent_again(make_client):
-    client = make_client()
+def test_a_file_that_the_browser_has_is_not_sent_again(client):
     etag = client.get("/console/main.js").headers["etag"]
     again = client.get("/console/main.js", headers={"If-None-Match": etag})
     assert again.status_code == 304
@@ -71,8 +75,8 @@ def test_it_is_on_or_off():
 
 
 @pytest.mark.parametrize("path", ["/console/nothing.js", "/console/..%2Fapp.py", "/console/%00"])
-def test_there_are_no_other_files(make_client, path):
-    assert make_client().get(path).status_code == 404
+def test_there_are_no_other_files(client, path):
+    assert client.get(path).status_code == 404
 
 
 def test_the_files_are_few_bytes_together():

@@ -63,6 +63,15 @@ def test_it_works_under_a_prefix(visit, models_dir, tmp_path):
         expect(page.locator("#curl")).to_contain_text(f"{running.url}/rbm/classify")
 
 
+def test_a_service_that_is_not_ready_is_waited_for(visit, server):
+    problem = {"status": 503, "json": {"detail": "no model is in service yet", "code": "warming"}}
+    page = visit(server, answers={"**/info": problem})
+    expect(page.get_by_role("alert")).to_have_text("no model is in service yet.")
+    page.unroute("**/info")
+    expect(page.get_by_label("Node id")).to_be_visible()
+    expect(page.locator("#health")).to_have_text("ready")
+
+
 def test_a_card_is_text_and_never_markup(visit, server):
     page = visit(server, answers={"**/model-card?*": {"body": CARD, "content_type": "text/markdown"}})
     card = page.locator("#card")
