@@ -19,10 +19,10 @@ from rbm_bundle.manifest_parts import (
     FileEntry,
     GoldenSpec,
     GraphEntry,
+    ManifestPart,
     MapSpec,
     Metrics,
     NodesSpec,
-    Part,
     Provenance,
     Provider,
     TensorSpec,
@@ -38,7 +38,7 @@ INTEGER_TENSORS: Final = frozenset({"feature_ids", "experts"})
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 
-class Manifest(Part):
+class Manifest(ManifestPart):
     """Everything about a bundle but the arrays. Equations and names follow docs/method.md."""
 
     format_version: Literal[1, 2] = 1

@@ -18,13 +18,13 @@ Setting = Literal["transductive", "inductive"]
 Accuracy = float | None
 
 
-class Part(BaseModel):
+class ManifestPart(BaseModel):
     """What a manifest is made of: frozen, no field unknown, no number that JSON lacks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
-class TensorSpec(Part):
+class TensorSpec(ManifestPart):
     """One input or output of a graph; the batch dimension is `None`."""
 
     name: str
@@ -35,7 +35,7 @@ class TensorSpec(Part):
         return f"{self.name} {self.dtype} {self.shape}"
 
 
-class GraphEntry(Part):
+class GraphEntry(ManifestPart):
     """The ONNX graph that serves one execution provider."""
 
     file: str
@@ -43,14 +43,14 @@ class GraphEntry(Part):
     outputs: tuple[TensorSpec, ...]
 
 
-class FileEntry(Part):
+class FileEntry(ManifestPart):
     """What a file of the bundle must be, to the bit."""
 
     size_bytes: int = Field(ge=0)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-class FeatureSpec(Part):
+class FeatureSpec(ManifestPart):
     """The node features a caller sends: raw, since scaling is part of the graph.
 
     `dense` graphs take `features` (B, F); `sparse` ones `feature_ids` (B, S), padded with F, and
@@ -83,7 +83,7 @@ class FeatureSpec(Part):
         return {"feature_ids": (None, None), "feature_values": (None, None)}
 
 
-class NodesSpec(Part):
+class NodesSpec(ManifestPart):
     """The nodes the bundle knows, and what it does about those it does not."""
 
     num_nodes: int = Field(ge=0)
@@ -96,7 +96,7 @@ class NodesSpec(Part):
     """Where the position of an unknown node comes from."""
 
 
-class GoldenSpec(Part):
+class GoldenSpec(ManifestPart):
     """How close a session must come to the recorded rows.
 
     A row whose routing gap (similarity of the K-th minus the (K+1)-th expert, smallest over layers) is under
@@ -111,7 +111,7 @@ class GoldenSpec(Part):
     max_exempt_share: float = Field(ge=0, le=1)
 
 
-class MapSpec(Part):
+class MapSpec(ManifestPart):
     """Where some known nodes lie: a plane in which the inputs of a layer spread the most, as its routing
     compares them."""
 
@@ -125,7 +125,7 @@ class MapSpec(Part):
     place of each expert."""
 
 
-class Architecture(Part):
+class Architecture(ManifestPart):
     """The student inside the graphs."""
 
     student: str
@@ -144,7 +144,7 @@ class Architecture(Part):
     """What logits are divided by before the softmax."""
 
 
-class Metrics(Part):
+class Metrics(ManifestPart):
     """Accuracies (0..1) of the model itself, at its epoch of best validation, and the mean and deviation of
     the test accuracy over the runs it was chosen from; null where undefined."""
 
@@ -171,7 +171,7 @@ class Metrics(Part):
     """Labels that the measured model learnt from; absent in bundles of the release before."""
 
 
-class Provenance(Part):
+class Provenance(ManifestPart):
     """Where the bundle comes from; `git_commit` is that of the directory the run was started in.
 
     With `refit` the model was fitted once more, on all labels and all nodes, after the metrics were measured

@@ -4,7 +4,7 @@ from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from rbm_bundle.manifest_parts import Part
+from rbm_bundle.manifest_parts import ManifestPart
 
 ColumnKind = Literal["number", "category", "text", "tags", "time"]
 
@@ -15,7 +15,7 @@ WITH_WORDS: Final = ("text", "tags")
 """Kinds of which a value is any number of words."""
 
 
-class RecordColumn(Part):
+class RecordColumn(ManifestPart):
     """A field of a record, and what becomes of it."""
 
     name: str
@@ -40,7 +40,7 @@ class RecordColumn(Part):
         return self
 
 
-class RecordsSpec(Part):
+class RecordsSpec(ManifestPart):
     """How records become features, and how a session proves that it does so."""
 
     file: str
