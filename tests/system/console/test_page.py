@@ -1,5 +1,7 @@
 """The page as a whole: for everybody, on every screen, behind a proxy, and safe from what a bundle says."""
 
+import json
+
 import pytest
 
 from tests.servers import running_server
@@ -70,6 +72,16 @@ def test_a_service_that_is_not_ready_is_waited_for(visit, server):
     page.unroute("**/info")
     expect(page.get_by_label("Node id")).to_be_visible()
     expect(page.locator("#health")).to_have_text("ready")
+
+
+def test_what_the_model_takes_is_listed(visit, server):
+    info = json.loads(server.get("/info"))
+    info["features"]["names"] = [f"width {number}" for number in range(12)]
+    page = visit(server, answers={"**/info": {"json": info}})
+    expect(page.locator("#facts")).to_contain_text("width 11")
+    page.get_by_label("Model", exact=True).select_option("records")
+    fields = page.get_by_role("table", name="Fields of a record")
+    expect(fields.get_by_role("row", name="section category 4 a, b, c")).to_be_visible()
 
 
 def test_a_card_is_text_and_never_markup(visit, server):
