@@ -85,8 +85,8 @@ function draw(capacity) {
   );
   const tiles = TILES.map(([name, label, format]) => {
     const values = points.map((point) => ({ time: point.time, value: point[name] }));
-    const highest = Math.max(...values.map(({ value }) => value ?? 0));
-    const most = `at most ${format(highest)}`;
+    const known = values.map(({ value }) => value).filter((value) => value !== null);
+    const most = `at most ${format(known.length ? Math.max(...known) : null)}`;
     const limit = name === "queued" ? ` of ${count(capacity)}` : "";
     return html(
       "li",
