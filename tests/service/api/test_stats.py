@@ -16,7 +16,7 @@ def stats_of(client):
 
 
 def series_of(client):
-    """Every series of /metrics by name and labels, without the requests for them and the time."""
+    """Every series of /metrics that is about /classify, by name and labels."""
     lines = [line for line in client.get("/metrics").text.splitlines() if line.startswith("rbm_")]
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if "/classify" in line}
 
@@ -82,7 +82,7 @@ def test_a_shadow_has_counters_of_its_own(shadowed):
     assert stats_of(shadowed)["models"][0]["shadow"] == {"version": 2, "share": 1.0, **nothing}
     assert "rbm_shadow_requests_total{" not in before + shadowed.get("/metrics").text
     classify(shadowed, node_ids=[100, 105])
-    wait_until(lambda: stats_of(shadowed)["models"][0]["shadow"]["scored"], "a scored request")
+    wait_until(lambda: stats_of(shadowed)["models"][0]["shadow"]["agreeing_rows"], "compared rows")
     shadow = stats_of(shadowed)["models"][0]["shadow"]
     assert (shadow["scored"], shadow["agreeing_rows"], shadow["disagreeing_rows"]) == (1, 2, 0)
 

@@ -70,6 +70,7 @@ def test_what_is_too_far_from_what_was_measured_is_not_shipped(
     bundle = read_bundle(tmp_path / "run" / "bundle")
     num_nodes = load_dataset(SMALL_CONFIG.dataset).graph.num_nodes
     assert (bundle.nodes.num_nodes == num_nodes) == is_shipped
+    assert bundle.node_map.rows.tolist() == list(range(bundle.nodes.num_nodes))
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["refit_disagreement"] > 0
     assert report["is_refit"] == bundle.manifest.provenance.refit == is_shipped
