@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 
 from tests.bundles import repository_of
+from tests.chromium import why_no_chromium
 from tests.cuda import why_no_cuda
 
 # The same examples every time, and no limit on what a busy machine may take for one.
@@ -35,6 +36,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--require-cuda") and (reason := why_no_cuda()):
         raise pytest.UsageError(f"--require-cuda, but no GPU can be used: {reason}")
+    if os.environ.get("REQUIRE_CHROMIUM") and (reason := why_no_chromium()):
+        raise pytest.UsageError(f"REQUIRE_CHROMIUM is set, but {reason}")
 
 
 @pytest.fixture(scope="session")

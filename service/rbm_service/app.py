@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rbm_bundle.version import package_version
-from rbm_service.api import admin, classify, docs, node_map, operations, stats
+from rbm_service.api import admin, classify, console, docs, node_map, operations, stats
 from rbm_service.api.dependencies import APP_STATE, AppState
 from rbm_service.api.document import complete
 from rbm_service.api.v2 import infer, repository
@@ -124,6 +124,7 @@ def _routes(settings: Settings) -> list[BaseRoute]:
         *([admin.router, repository.router] if has_admin else []),
         *([operations.metrics_router] if settings.metrics_port is None else []),
         *([docs.router] if settings.docs != "off" else []),
+        *([console.router] if settings.console == "on" else []),
     ]
     return [route for router in routers for route in router.routes]
 

@@ -119,6 +119,11 @@ class Settings(BaseSettings):
     docs: Literal["open", "keys", "off"] | None = None
     """Who may read /docs and /openapi.json: `open`, everyone; `keys`, whoever has a key; `off`, nobody: they
     do not exist. When unset, `keys` where there is RBM_API_KEYS_FILE, else `open`."""
+
+    console: Literal["on", "off"] = "on"
+    """`on` or `off`: whether a browser finds the console at `/`. The page itself needs no key, and is empty
+    until one is given where the service has keys. Off, it does not exist."""
+
     cors_origins: str | None = None
     """Origins whose scripts may call the service from a browser, as in `https://app.example.org`, with commas
     between them. When unset, browsers show no script of another origin an answer."""

@@ -67,7 +67,8 @@ class KeyRing:
         is closed until somebody opens it.
         """
         is_docs = path in DOCS_PATHS or path.startswith("/docs/")
-        if path in OPEN_PATHS or (self._open_docs and is_docs):
+        is_console = path == "/" or path.startswith("/console/")  # without a key, an empty page
+        if path in OPEN_PATHS or is_console or (self._open_docs and is_docs):
             return False
         return self._api_keys_file is not None or is_for_admin(path)
 

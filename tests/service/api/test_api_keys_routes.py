@@ -25,6 +25,8 @@ ACCESS = {
     "/openapi.json": KEY,
     "/docs": KEY,
     "/docs/{file}": KEY,
+    "/": OPEN,
+    "/console/{file}": OPEN,
     "/v2": KEY,
     "/v2/health/live": OPEN,
     "/v2/health/ready": OPEN,

@@ -89,7 +89,9 @@ def test_only_the_admin_key_opens_what_is_the_admins(ring, path):
         ring.authorize(bearer("guess"), path)
 
 
-@pytest.mark.parametrize("path", ["/administrator", "/v2/repositories", "/v2/models/tiny", "/info", "/", ""])
+@pytest.mark.parametrize(
+    "path", ["/administrator", "/v2/repositories", "/v2/models/tiny", "/info", "/consoles", ""]
+)
 def test_every_other_path_needs_a_key_of_either_kind(ring, path):
     with pytest.raises(UnauthorizedError):
         ring.authorize({}, path)

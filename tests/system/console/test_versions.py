@@ -1,0 +1,98 @@
+"""Versions with the admin key: promoting one, rolling back, comparing one, and what is refused."""
+
+import pytest
+
+from rbm_bundle import read_bundle
+from tests.bundles import TINY, repository_of, with_other_answers
+from tests.keys import ADMIN_KEY, key_files
+from tests.servers import running_server
+
+expect = pytest.importorskip("playwright.sync_api").expect
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    """Four versions: two that answer, one without a manifest, and one with a damaged graph."""
+    folder = tmp_path_factory.mktemp("versions")
+    repository = repository_of(folder / "models")
+    repository.publish(with_other_answers(read_bundle(TINY), folder / "other", 1).path)
+    (repository.root / "tiny" / f"{repository.publish(TINY)}" / "manifest.json").unlink()
+    damaged = repository.root / "tiny" / f"{repository.publish(TINY)}"
+    for graph in damaged.glob("*.onnx"):
+        graph.write_bytes(b"damaged")
+    return repository
+
+
+@pytest.fixture(scope="module")
+def running(browser, repository, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("running")
+    admin_key_file = key_files(folder)["admin_key_file"]
+    with running_server(repository.root, folder / "log", admin_key_file=admin_key_file) as server:
+        yield server
+
+
+@pytest.fixture
+def page(visit, running):
+    """The page with the admin key, while version 1 is in service."""
+    assert running.command("tiny", "promote", {"version": 1})[0] == 200
+    page = visit(running)
+    page.get_by_role("button", name="Give the admin key").click()
+    page.get_by_label("API key or admin key").fill(ADMIN_KEY)
+    page.get_by_label("API key or admin key").press("Enter")
+    return page
+
+
+def row_of(page, version):
+    table = page.get_by_role("table", name="Versions of tiny")
+    return table.get_by_role("row").filter(has=page.get_by_role("cell", name=f"{version}", exact=True))
+
+
+def confirm(page, name):
+    page.get_by_role("dialog").get_by_role("button", name=name, exact=True).click()
+
+
+def test_versions_are_promoted_and_rolled_back_and_only_when_confirmed(page, running):
+    expect(row_of(page, 3)).to_contain_text("manifest.json")
+    expect(row_of(page, 1)).to_contain_text("in service")
+    page.get_by_role("button", name="Promote version 2").click()
+    confirm(page, "Cancel")
+    assert running.classify({"node_ids": [100]})["model"]["version"] == 1
+    page.get_by_role("button", name="Promote version 2").click()
+    confirm(page, "Promote")
+    expect(page.locator("#versions-done")).to_have_text("Version 2 is in service.")
+    expect(row_of(page, 2)).to_contain_text("in service")
+    expect(page.locator("#served")).to_contain_text("Version2")
+    assert running.classify({"node_ids": [100]})["model"]["version"] == 2
+    page.get_by_role("button", name="Roll back").click()
+    confirm(page, "Roll back")
+    expect(row_of(page, 1)).to_contain_text("in service")
+    expect(page.get_by_role("button", name="Roll back")).to_be_disabled()
+
+
+def test_a_shadow_is_started_with_a_share_watched_and_stopped(page, running, repository):
+    page.get_by_role("button", name="Compare version 2").click()
+    page.get_by_label("Share of the requests, in percent").fill("100")
+    confirm(page, "Start the shadow")
+    expect(row_of(page, 2)).to_contain_text("shadow")
+    assert repository.shadow("tiny").share == 1
+    running.classify({"node_ids": [100, 105, 110]})
+    expect(page.locator("#agreement")).to_contain_text("of 3 rows")
+    page.get_by_role("button", name="Stop the shadow").click()
+    confirm(page, "Stop")
+    expect(page.locator("#versions-done")).to_have_text("The shadow has stopped.")
+    expect(page.locator("#agreement")).to_have_count(0)
+    assert repository.shadow("tiny") is None
+
+
+def test_a_refused_version_is_told_and_changes_nothing(page):
+    page.get_by_role("button", name="Promote version 4").click()
+    confirm(page, "Promote")
+    expect(page.locator("#versions-error")).to_contain_text("expected")
+    expect(row_of(page, 1)).to_contain_text("in service")
+
+
+def test_a_version_that_others_promote_is_taken_up(page, running, repository):
+    expect(row_of(page, 1)).to_contain_text("in service")
+    repository.promote("tiny", 2)
+    expect(page.locator("#served")).to_contain_text("Version2")
+    expect(row_of(page, 2)).to_contain_text("in service")
