@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from rbm_training.config import DistillConfig
 from rbm_training.distillation.predictions import predict_all
 from rbm_training.distillation.train import train_student
 from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics
@@ -156,3 +157,9 @@ def test_the_story_has_the_use_of_every_layer_once_routing_has_started(data, log
     assert [use.switching for use in history[warmup].use] == [None, None]
     for record in history[warmup + 1 :]:
         assert all(0 <= use.switching <= 1 and 0 <= use.entropy <= 1 for use in record.use)
+
+
+@pytest.mark.parametrize(("share", "wanted"), [(0.05, 0.2), (0.6, 0.6)])
+def test_labels_weigh_more_where_there_are_many(share, wanted):
+    assert DistillConfig(hard_label_weight="auto").label_weight(share) == wanted
+    assert DistillConfig().label_weight(share) == 0.2

@@ -60,6 +60,14 @@ def test_a_teacher_of_the_best_two_is_fitted_again(log, tmp_path):
     assert after == before
 
 
+def test_labels_weigh_as_much_as_in_the_measured_fit(log, tmp_path):
+    shares = {"train_per_class": None, "val_per_class": None, "train_fraction": 0.6, "val_fraction": 0.2}
+    config = config_with(dataset=shares, student={"kind": "mlp"}, distill={"hard_label_weight": "auto"})
+    measured, again = measured_and_again(config, log, tmp_path)
+    assert measured.distilled.hard_label_weight == measured.data.inputs.training_share > 0.5
+    assert again.trained.distilled.hard_label_weight == measured.distilled.hard_label_weight
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("most", "is_shipped"), [(1.0, True), (0.0, False)])
 def test_what_is_too_far_from_what_was_measured_is_not_shipped(

@@ -8,13 +8,15 @@ from rbm_training.config.base import Count, FrozenConfig, Weight
 from rbm_training.config.registry import LOSSES
 
 MAX_DEFAULT_BATCH_ROWS = 65_536
+FEW_LABELS_WEIGHT = 0.2
 
 
 class DistillConfig(FrozenConfig):
     """How the student learns from labels and teacher."""
 
-    hard_label_weight: Annotated[float, Field(ge=0, le=1)] = 0.2
-    """λ: weight of the labels; the teacher gets 1 − λ."""
+    hard_label_weight: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = FEW_LABELS_WEIGHT
+    """λ: weight of the labels; the teacher gets 1 − λ. `auto`, the default with `dataset.kind = "files"`: the
+    share of the nodes that is learnt from, and at least 0.2."""
     temperature: Annotated[float, Field(gt=0)] = 0.5
     """τ of the distillation targets."""
     pairs: Literal["auto", "reliable", "self"] = "auto"
@@ -50,6 +52,11 @@ class DistillConfig(FrozenConfig):
     """Rows a forward pass takes, in training and in evaluation; unset: all, up to 65,536."""
     step_after: Literal["epoch", "batch"] = "epoch"
     """When the optimiser makes a step: once an epoch, whatever the batches, or after each of them."""
+
+    def label_weight(self, training_share: float) -> float:
+        """λ, where this share of the nodes is learnt from."""
+        weight = self.hard_label_weight
+        return max(FEW_LABELS_WEIGHT, training_share) if weight == "auto" else weight
 
     def rows_per_pass(self, num_rows: int) -> int:
         """Rows that a forward pass takes where there are `num_rows` to learn from."""

@@ -58,6 +58,11 @@ class StudentInputs:
         return "inductive" if len(self.unseen) else "transductive"
 
     @property
+    def training_share(self) -> float:
+        """Share of the observed nodes that is learnt from."""
+        return len(self.train) / len(self.labels)
+
+    @property
     def labelled(self) -> Tensor:
         """Which observed nodes have a label to learn from or to select by, (N,)."""
         marks = torch.zeros_like(self.labels, dtype=torch.bool)

@@ -10,8 +10,8 @@ class RefitPlan:
     """Who is trained again, and for how long: nothing is left to select on.
 
     `strength` is that of logistic regression, `teacher` the networks that answered together, `temperature`
-    the student's, and `num_epochs` its epochs, one number for each member of an ensemble; none where it is
-    logistic regression.
+    the student's, `hard_label_weight` what labels weighed for it, and `num_epochs` its epochs, one number for
+    each member of an ensemble; none where it is logistic regression.
     """
 
     strength: float
@@ -19,3 +19,4 @@ class RefitPlan:
     student: str
     num_epochs: tuple[int, ...]
     temperature: float
+    hard_label_weight: float

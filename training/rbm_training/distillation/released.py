@@ -108,11 +108,11 @@ class ReleasedTrainer(StudentTrainer):
 
     def _label_mean(self, rows: Tensor, logits: Tensor) -> Tensor:
         mean = hard_label_sum(logits, self.inputs.labels[rows]) / len(rows)
-        return self.config.hard_label_weight * mean
+        return self.label_weight * mean
 
     def _distillation_mean(self, targets: SoftTargets, logits: Tensor) -> Tensor:
         mean = distillation_sum(logits, targets, self.config.temperature, self.tempering) / len(logits)
-        return (1 - self.config.hard_label_weight) * mean
+        return (1 - self.label_weight) * mean
 
     def _pairs(self) -> Tensor:
         """Drawn edges, then each node with itself, (2, M)."""

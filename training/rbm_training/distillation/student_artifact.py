@@ -68,6 +68,7 @@ def as_artifact(distilled: DistilledStudent) -> Artifact:
             "test_accuracy_max": distilled.test_accuracy_max,
             "num_epochs": list(distilled.num_epochs),
             "batch_rows": distilled.batch_rows,
+            "hard_label_weight": distilled.hard_label_weight,
             "history": [asdict(record) for record in distilled.history],
         },
     )
@@ -85,6 +86,7 @@ def from_artifact(artifact: Artifact, scaling: InputScaling, shape: StudentConfi
         num_epochs=tuple(facts["num_epochs"]),
         history=[_record(record) for record in facts["history"]],
         batch_rows=facts["batch_rows"],
+        hard_label_weight=facts["hard_label_weight"],
     )
 
 

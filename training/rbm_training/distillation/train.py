@@ -43,7 +43,7 @@ class DistilledStudent:
     `validation` is what it was selected by, `selected_epoch` None for an ensemble, whose members each have
     their own, and `history` that of the first member. `test_accuracy_max` is the highest test accuracy of any
     epoch, `num_epochs` how many each member was trained up to its best one. `batch_rows` is how many rows it
-    is asked about at a time.
+    is asked about at a time, `hard_label_weight` the λ it was trained with.
     """
 
     student: Student
@@ -54,6 +54,7 @@ class DistilledStudent:
     num_epochs: tuple[int, ...]
     history: list[EpochRecord]
     batch_rows: int
+    hard_label_weight: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,7 @@ class _StudentTraining:
                 num_epochs=(best.epoch + 1,),
                 history=trained.history,
                 batch_rows=self._batch_rows,
+                hard_label_weight=self._label_weight,
             )
         )
 
@@ -191,11 +193,19 @@ class _StudentTraining:
         config, data = self.config, self.data
         student = self._new_student(shape)
         kind = ReleasedTrainer if config.compat == "released" else StudentTrainer
-        return kind(student, data.inputs, data.teacher, data.edge_index, config.distill, config.routing)
+        distill = config.distill.model_copy(update={"hard_label_weight": self._label_weight})
+        return kind(student, data.inputs, data.teacher, data.edge_index, distill, config.routing)
 
     def _new_student(self, shape: StudentConfig) -> Student:
         student = build_student(self.data.scaling, self._widths(shape), shape)
         return student.to(self.data.inputs.labels.device)
+
+    @property
+    def _label_weight(self) -> float:
+        """λ; of a fit of all labels, that of the fit of some."""
+        if self.plan is not None:
+            return self.plan.hard_label_weight
+        return self.config.distill.label_weight(self.data.inputs.training_share)
 
     @property
     def _batch_rows(self) -> int:
@@ -221,7 +231,9 @@ class _StudentTraining:
         """A student that no epoch of its own is the best of."""
         weight, inputs = self.config.distill.pseudo_unseen_weight, self.data.inputs
         metrics = evaluate(student, inputs, self._batch_rows).metrics(inputs, weight, epoch=0)
-        return DistilledStudent(student, costs, metrics, None, None, num_epochs, history, self._batch_rows)
+        return DistilledStudent(
+            student, costs, metrics, None, None, num_epochs, history, self._batch_rows, self._label_weight
+        )
 
     def _ensemble(self, members: list[_Training], costs: Costs) -> DistilledStudent:
         students = [member.student for member in members]

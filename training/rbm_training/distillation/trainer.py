@@ -58,6 +58,7 @@ class StudentTrainer:
     ) -> None:
         self.student = student
         self.inputs = inputs
+        self.label_weight = config.label_weight(inputs.training_share)
         self.config = config
         self.routing = routing
         self.teacher_logits = teacher.logits
@@ -218,6 +219,6 @@ class StudentTrainer:
         hard = hard_label_sum(logits[labelled], inputs.labels[rows][labelled], inputs.class_weights)
         soft = distillation_sum(logits, targets.rows(rows), config.temperature, self.tempering)
         return (
-            config.hard_label_weight * hard / inputs.total_label_weight,
-            (1 - config.hard_label_weight) * soft / targets.num_pairs.sum(),
+            self.label_weight * hard / inputs.total_label_weight,
+            (1 - self.label_weight) * soft / targets.num_pairs.sum(),
         )

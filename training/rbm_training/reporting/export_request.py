@@ -14,7 +14,6 @@ from rbm_training.export.records_graph import records_part_of
 from rbm_training.reporting.baselines import TrainedStudent
 from rbm_training.reporting.summary import SeedReport, summarise
 from rbm_training.runtime.environment import describe_environment, git_commit
-from rbm_training.teachers import TeacherResult
 
 
 def export_request(
@@ -49,23 +48,25 @@ def export_request(
             dataset_sha256=dataset.sha256,
             setting=config.dataset.setting,
             seed=best.seed,
-            config=_as_run(config, dataset, data.teacher),
+            config=_as_run(config, dataset, best),
             versions=describe_environment(),
             refit=is_refit,
         ),
     )
 
 
-def _as_run(config: ExperimentConfig, dataset: Dataset, teacher: TeacherResult) -> dict[str, Any]:
-    """The experiment with the number of threads, how nodes were divided, which classes were merged, and who
-    of several teachers was chosen."""
+def _as_run(config: ExperimentConfig, dataset: Dataset, best: TrainedStudent) -> dict[str, Any]:
+    """The experiment with the number of threads, how nodes were divided, which classes were merged, what
+    labels weighed, and who of several teachers was chosen."""
     document = with_bare_paths(config.model_dump(mode="json"))
     document["num_threads"] = config.threads_for(dataset.graph.num_values)
     document["dataset"]["divided"] = dataset.split_in_words(config.dataset)
     if dataset.merged is not None:
         document["dataset"]["merged_classes"] = {dataset.merged.name: [*dataset.merged.sizes]}
+    document["distill"]["hard_label_weight"] = best.distilled.hard_label_weight
     if config.teacher.kind == AUTO:
-        document["teacher"]["chosen"] = [dict(member.described) for member in teacher.members]
+        members = best.data.teacher.members
+        document["teacher"]["chosen"] = [dict(member.described) for member in members]
     return document
 
 

@@ -37,8 +37,8 @@ def refit(
 ) -> Refit:
     """Train the same teacher and student as long as they were trained when they were measured.
 
-    Epochs, the temperature of probabilities and the strength of logistic regression are those of the measured
-    fit: no label is left to choose them by.
+    Epochs, the temperature of probabilities, the weight of labels and the strength of logistic regression are
+    those of the measured fit: no label is left to choose them by.
     """
     plan, seed = _plan(measured), measured.seed
     data = prepare_training_data(config, dataset, seed, log, store, plan)
@@ -57,6 +57,7 @@ def _plan(measured: TrainedStudent) -> RefitPlan:
         student=distilled.student.kind,
         num_epochs=distilled.num_epochs,
         temperature=float(distilled.student.temperature),
+        hard_label_weight=distilled.hard_label_weight,
     )
 
 

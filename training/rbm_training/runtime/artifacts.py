@@ -28,7 +28,7 @@ STAGES: Final = {
     "baseline": 1,
     "encodings": 1,
     "teacher": 1,
-    "student": 1,
+    "student": 2,
     "evaluation": 1,
     "bundle": 1,
     "report": 1,
