@@ -33,6 +33,11 @@ def test_string_ids_are_searched_whole():
     assert rows(table, "abc", "a\0", "", "aé", "\ud800") == [UNKNOWN] * 5
 
 
+@pytest.mark.parametrize("ids", [None, np.arange(4), np.array([b"a", b"b", b"c", b"d"])])
+def test_of_no_ids_there_are_no_rows(ids):
+    assert rows(NodeTable(ids, POSITIONS)) == []
+
+
 def test_an_empty_table_knows_nobody():
     table = NodeTable(np.array([], np.int64), np.zeros((0, 3), np.float32))
     assert rows(table, 1, 2) == [UNKNOWN, UNKNOWN]
