@@ -43,7 +43,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn links to files of the repository into links to pages of the site, or into plain words."""
+    """Turn links to files into links to pages, or into plain words; render what is in folds."""
     here = page.file.src_uri
     folder = posixpath.dirname(PAGES_ELSEWHERE.get(here, f"{DOCS}/{here}"))
 
@@ -51,9 +51,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         words, target, anchor = link.groups(default="")
         path = posixpath.normpath(posixpath.join(folder, target))
         found = files.get_file_from_path(SITE_PAGES.get(path, path.removeprefix(f"{DOCS}/")))
-        if found is None and (ROOT / path).exists():
-            return words
-        inside = found.src_uri if found else target
-        return f"[{words}]({posixpath.relpath(inside, posixpath.dirname(here) or '.')}{anchor})"
+        if found is not None:
+            return f"[{words}]({posixpath.relpath(found.src_uri, posixpath.dirname(here) or '.')}{anchor})"
+        return words if (ROOT / path).exists() else link[0]
 
-    return LINK.sub(on_the_site, markdown)
+    return LINK.sub(on_the_site, markdown.replace("<details>", "<details markdown>"))

@@ -1,5 +1,6 @@
 """The docs as a site: `make docs` builds it strictly, and reading it asks nobody else for anything."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,12 @@ def test_links_between_readme_docs_and_decisions_lead_to_pages(site):
     own = [link for page in site.rglob("*.html") for link in addresses(page, LINKED) if "//" not in link]
     assert len(own) > 100
     assert [link for link in own if ".md" in link or ".py" in link] == []
+
+
+def test_tables_in_folds_are_tables(site):
+    page = (site / "results.html").read_text()
+    assert "<details" in page
+    assert re.findall(r"^\|.*", page, re.MULTILINE) == []
 
 
 def test_no_page_loads_anything_from_elsewhere(site):
