@@ -67,8 +67,9 @@ audit: setup ## look up known vulnerabilities of what constraints.txt pins (need
 	$(BIN)/python -m tests.deployment.audit
 
 .PHONY: docs
-docs: setup ## render docs/experiments.md from the descriptions in the code
+docs: setup ## render docs/experiments.md from the descriptions in the code, and all docs as a site into site/
 	$(BIN)/python -m tests.system.experiments_page > docs/experiments.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 .PHONY: train
 train: setup ## run EXPERIMENT (default: digits) into OUT

@@ -6,36 +6,26 @@ similar images.
 """
 
 import json
-import os
-import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
-from rich.console import Console
 from rich.table import Table
 
 from rbm_training.config import load_config
 from rbm_training.data.graph import Task
 from rbm_training.data.loading import load_dataset
+from walkthrough import ROOT, command, console, service, step
 
-ROOT = Path(__file__).parents[1]
 EXPERIMENT = ROOT / "training" / "experiments" / "digits.toml"
 MODELS = ROOT / "models"
-BIN = Path(sys.executable).parent
-START_SECONDS = 60
 NUM_SINGLE_REQUESTS = 300
 ALLOWED_BELOW_TEACHER = 0.015
-console = Console()
 
 
 def main() -> int:
@@ -49,7 +39,9 @@ def main() -> int:
     command("rbm-models", "--models-dir", str(MODELS), "publish", str(folder / "bundle"), "--promote")
 
     step("3. Serve", "FastAPI + ONNX Runtime on the CPU; no torch, no graph")
-    with service() as client:
+    with service(MODELS, "digits") as url:
+        client = Client(url)
+        show_served(client)
         served_accuracy = classify(client, report["exported_seed"])
         step("5. Latency", "read from the service's own /metrics")
         console.print(latency_table(client.get("/metrics").decode()))
@@ -63,23 +55,9 @@ def main() -> int:
     return 0 if good else 1
 
 
-def step(title: str, words: str) -> None:
-    """A heading."""
-    console.print(f"\n[bold]{title}[/bold]  {words}")
-
-
 def relative(path: Path) -> Path:
     """The path as it reads from the repository root."""
     return path.relative_to(ROOT)
-
-
-def command(program: str, *arguments: str) -> None:
-    """Run one of the project's own commands and show it."""
-    shown = " ".join(word.replace(f"{ROOT}/", "") for word in (program, *arguments))
-    console.print(f"$ {shown}", style="cyan", highlight=False, soft_wrap=True)
-    done = subprocess.run([str(BIN / program), *arguments], cwd=ROOT, check=False)
-    if done.returncode:
-        raise SystemExit(f"{program} failed with exit code {done.returncode}")
 
 
 @dataclass(frozen=True)
@@ -104,49 +82,10 @@ class Client:
             return error.code, json.load(error)
 
 
-@contextmanager
-def service() -> Iterator[Client]:
-    """The service as its own process on a free port, stopped at the end."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = {
-        "MODELS_DIR": MODELS,
-        "MODEL": "digits",
-        "DEVICE": "cpu",
-        "PORT": port,
-        "LOG_LEVEL": "warning",
-    }
-    environment = os.environ | {f"RBM_{name}": str(value) for name, value in settings.items()}
-    console.print(
-        f"$ RBM_MODEL=digits RBM_DEVICE=cpu RBM_PORT={port} rbm-serve", style="cyan", highlight=False
-    )
-    with subprocess.Popen([str(BIN / "rbm-serve")], cwd=ROOT, env=environment) as process:
-        client = Client(f"http://127.0.0.1:{port}")
-        try:
-            wait_until_ready(client, process)
-            yield client
-        finally:
-            process.terminate()
-
-
-def wait_until_ready(client: Client, process: "subprocess.Popen[bytes]") -> None:
-    """Poll readiness, or give up with the reason."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise SystemExit(f"the service stopped with exit code {process.returncode}")
-        try:
-            client.get("/readyz")
-        except OSError:
-            time.sleep(0.1)
-        else:
-            info = json.loads(client.get("/info"))
-            console.print(
-                f"ready: {info['model']['name']} version {info['model']['version']} on {info['provider']}"
-            )
-            return
-    raise SystemExit(f"the service was not ready within {START_SECONDS} seconds")
+def show_served(client: Client) -> None:
+    """Say which version is served."""
+    info = json.loads(client.get("/info"))
+    console.print(f"ready: {info['model']['name']} version {info['model']['version']} on {info['provider']}")
 
 
 def classify(client: Client, seed: int) -> float:

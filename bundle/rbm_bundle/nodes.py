@@ -127,7 +127,7 @@ def _strings(ids: list[NodeId] | Integers, dtype: np.dtype[Any]) -> tuple[npt.ND
     encoded = [i.encode(errors="surrogatepass") if isinstance(i, str) else b"\0" for i in ids]
     # Fixed-width bytes cut long ids and drop trailing NULs: such an id would match another node's.
     fit = [len(key) <= dtype.itemsize and not key.endswith(b"\0") for key in encoded]
-    return np.array(encoded, dtype), np.array(fit)
+    return np.array(encoded, dtype), np.array(fit, np.bool_)
 
 
 def mean_of_known_neighbors(positions: Floats, neighbor_rows: list[Integers]) -> tuple[Floats, Integers]:

@@ -47,6 +47,11 @@ def test_rows_have_the_ids_that_a_caller_has(ids, wanted):
     assert {type(node_id) for node_id in table.ids_of(np.array([3, 1]))} == {type(wanted[0])}
 
 
+@pytest.mark.parametrize("ids", [None, np.arange(4), np.array([b"a", b"b", b"c", b"d"])])
+def test_of_no_ids_there_are_no_rows(ids):
+    assert rows(NodeTable(ids, POSITIONS)) == []
+
+
 def test_an_empty_table_knows_nobody():
     table = NodeTable(np.array([], np.int64), np.zeros((0, 3), np.float32))
     assert rows(table, 1, 2) == [UNKNOWN, UNKNOWN]
