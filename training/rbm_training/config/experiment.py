@@ -26,7 +26,12 @@ def _default(part: FrozenConfig, name: str) -> object:
     return type(part).model_fields[name].default
 
 
-OWN_GRAPH: Final = {"teacher": {"kind": AUTO}, "student": {"kind": AUTO}, "export": {"refit": True}}
+OWN_GRAPH: Final = {
+    "scaling": {"features": AUTO},
+    "teacher": {"kind": AUTO},
+    "student": {"kind": AUTO},
+    "export": {"refit": True},
+}
 FEW_VALUES = 1_000_000
 MOST_THREADS = 8
 

@@ -101,7 +101,8 @@ def from_artifact(artifact: Artifact) -> Dataset:
 def _source(facts: Mapping[str, Any] | None) -> Source | None:
     if facts is None:  # of a graph that is made, or an artifact of before
         return None
-    return Source(EdgeCounts(**facts["edges"]), tuple(facts["unused"]), facts["has_features"])
+    columns = tuple(facts.get("columns", ()))  # which artifacts of before have not
+    return Source(EdgeCounts(**facts["edges"]), tuple(facts["unused"]), facts["has_features"], columns)
 
 
 def _features(features: Features) -> dict[str, npt.NDArray[Any]]:

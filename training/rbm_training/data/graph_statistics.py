@@ -24,6 +24,8 @@ class Source:
     """What was there and is not read, each as `place: reason`."""
     has_features: bool = True
     """Whether it brought features, or they are the nodes' degrees."""
+    columns: tuple[str, ...] = ()
+    """The names of the features, where they are columns of numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,8 @@ class GraphStatistics:
     """The account of one graph. Edges are undirected, and counted once.
 
     `source` is None of a graph that no files of the user's hold; `edge_homophily` is the share of the edges
-    between two labelled nodes whose labels are the same, None where there is no such edge.
+    between two labelled nodes whose labels are the same, `chance_homophily` what that would be if the ends of
+    these edges were joined at random; both are None where there is no such edge.
     """
 
     num_nodes: int
@@ -43,6 +46,7 @@ class GraphStatistics:
     largest_degree: int
     num_labelled_edges: int
     edge_homophily: float | None
+    chance_homophily: float | None
     class_sizes: Mapping[str, int]
     num_features: int
     num_constant_features: int
@@ -73,7 +77,9 @@ class GraphStatistics:
         )
 
     def _homophily(self) -> str:
-        share = "unknown" if self.edge_homophily is None else f"{self.edge_homophily:.2f}"
+        share = "unknown"
+        if self.edge_homophily is not None:
+            share = f"{self.edge_homophily:.2f}, by chance {self.chance_homophily:.2f}"
         return f"{share}, over {self.num_labelled_edges:,} edges between labelled nodes"
 
     def _labels(self) -> str:
@@ -98,7 +104,8 @@ def graph_statistics(graph: Graph, num_source_nodes: int, source: Source | None)
     num_components, component = sp.csgraph.connected_components(graph.adjacency, directed=False)
     labels = graph.labels.astype(np.int32)
     one, other = np.repeat(labels, degrees), labels[graph.adjacency.indices]
-    same = (one == other)[(one != UNLABELLED) & (other != UNLABELLED)]
+    is_labelled = (one != UNLABELLED) & (other != UNLABELLED)
+    one, same = one[is_labelled], (one == other)[is_labelled]
     sizes = np.bincount(graph.labels[graph.labels != UNLABELLED], minlength=graph.num_classes)
     return GraphStatistics(
         num_nodes=graph.num_nodes,
@@ -110,6 +117,7 @@ def graph_statistics(graph: Graph, num_source_nodes: int, source: Source | None)
         largest_degree=int(degrees.max()),
         num_labelled_edges=len(same) // 2,
         edge_homophily=float(same.mean()) if len(same) else None,
+        chance_homophily=float(((np.bincount(one) / len(one)) ** 2).sum()) if len(one) else None,
         class_sizes=dict(zip(graph.class_names, sizes.tolist(), strict=True)),
         num_features=graph.num_features,
         num_constant_features=_num_constant(graph.features),

@@ -1,5 +1,6 @@
 """The last step of a run: graphs, parity, manifest, bundle."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from rbm_bundle.manifest import (
 )
 from rbm_bundle.nodes import NodeTable
 from rbm_training.data.graph import Features, Floats
+from rbm_training.evaluation.metrics import RareClass
 from rbm_training.export.graphs import build_graph, tensor_specs
 from rbm_training.export.model_card import render_model_card
 from rbm_training.export.parity import check_graphs, draw_reference, golden_spec, record_golden
@@ -48,6 +50,7 @@ class ExportRequest:
     metrics: Metrics
     provenance: Provenance
     records: RecordsPart | None = None
+    rare_classes: Sequence[RareClass] = ()
 
 
 def export_bundle(folder: Path, request: ExportRequest) -> Bundle:
@@ -74,7 +77,7 @@ def export_bundle(folder: Path, request: ExportRequest) -> Bundle:
         graphs,
         request.nodes,
         golden,
-        render_model_card(manifest),
+        render_model_card(manifest, request.rare_classes),
         None if records is None else records.golden,
     )
     return write_bundle(folder, draft)

@@ -11,9 +11,11 @@ import tomli_w
 from rbm_training.config import ExperimentConfig
 from rbm_training.config.paths import with_bare_paths
 from rbm_training.data.dataset import Dataset
+from rbm_training.distillation.inputs import StudentInputs
 from rbm_training.distillation.predictions import Predictions, predict_all
 from rbm_training.distillation.training_data import TrainingData
 from rbm_training.evaluation.calibration import bin_by_confidence
+from rbm_training.evaluation.intervals import mean_error
 from rbm_training.reporting.baselines import TrainedStudent, describe_method
 from rbm_training.reporting.expert_maps import expert_maps
 from rbm_training.reporting.position_ablation import measure_unseen
@@ -43,7 +45,7 @@ def build_report_data(
     everyone = [student, *baselines]
     return ReportData(
         facts=_facts(config, dataset, report),
-        accuracies=_accuracies(report),
+        accuracies=_accuracies(report, student.data.inputs),
         classes=_classes(dataset, student.data, predictions),
         calibration=_calibration(student, predictions),
         histories=tuple(
@@ -53,11 +55,13 @@ def build_report_data(
         unseen=measure_unseen(config, student),
         methods=tuple(describe_method(trained) for trained in everyone),
         graph=report.graph,
+        advice=tuple(report.advice),
+        rare_classes=tuple(report.exported.rare_classes),
     )
 
 
 def _facts(config: ExperimentConfig, dataset: Dataset, report: RunReport) -> RunFacts:
-    exported = next(run for run in report.runs if run.seed == report.exported_seed)
+    exported = report.exported
     return RunFacts(
         name=report.name,
         dataset=report.dataset,
@@ -67,7 +71,8 @@ def _facts(config: ExperimentConfig, dataset: Dataset, report: RunReport) -> Run
         seeds=tuple(run.seed for run in report.runs),
         exported_seed=report.exported_seed,
         num_training_labels=exported.num_training_labels,
-        baseline_margin_error=exported.baseline_margin_error,
+        baseline_margin_error=_margin_error(report),
+        only_answer=exported.only_answer,
         created_at=time_of_making(),
         git_commit=report.git_commit,
         dataset_sha256=dataset.sha256,
@@ -76,16 +81,26 @@ def _facts(config: ExperimentConfig, dataset: Dataset, report: RunReport) -> Run
     )
 
 
-def _accuracies(report: RunReport) -> tuple[GroupAccuracy, ...]:
-    groups = {"validation nodes": "val_accuracy", "test nodes": "test_accuracy"}
+def _margin_error(report: RunReport) -> float:
+    errors = np.array([run.baseline_margin_error for run in report.runs])
+    leads = np.array([run.test_accuracy - run.baseline_test_accuracy for run in report.runs])
+    return mean_error(errors, leads)
+
+
+def _accuracies(report: RunReport, inputs: StudentInputs) -> tuple[GroupAccuracy, ...]:
+    num_validation = len(inputs.val) + len(inputs.pseudo_unseen)
+    groups = {
+        "validation nodes": (num_validation, "val_accuracy"),
+        "test nodes": (len(inputs.test), "test_accuracy"),
+    }
     if report.setting == "inductive":
         groups = {
-            "validation nodes": "val_accuracy",
-            "observed test nodes": "observed_test_accuracy",
-            "unseen nodes": "test_accuracy",
+            "validation nodes": (num_validation, "val_accuracy"),
+            "observed test nodes": (len(inputs.test), "observed_test_accuracy"),
+            "unseen nodes": (len(inputs.unseen), "test_accuracy"),
         }
-    named = ((group, _by_whom(report.runs, field)) for group, field in groups.items())
-    return tuple(GroupAccuracy(group, *values) for group, values in named if not np.isnan(values[0]).all())
+    named = ((group, size, _by_whom(report.runs, field)) for group, (size, field) in groups.items())
+    return tuple(GroupAccuracy(group, size, *values) for group, size, values in named if size)
 
 
 def _by_whom(runs: list[SeedReport], field: str) -> list[Reals]:

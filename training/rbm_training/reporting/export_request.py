@@ -28,7 +28,7 @@ def export_request(
     Args:
         best: of the best seed, as it was measured or fitted once more.
     """
-    data = best.data
+    data, measured = best.data, next(report for report in reports if report.seed == best.seed)
     known = data.task.graph.subgraph(data.task.known_nodes)
     return ExportRequest(
         name=config.export.name or config.name,
@@ -38,7 +38,8 @@ def export_request(
         positions=data.positions,
         labels=dataset.graph.class_names,
         records=records_part_of(dataset, data.task, best.seed),
-        metrics=_metrics(next(it for it in reports if it.seed == best.seed), reports),
+        metrics=_metrics(measured, reports),
+        rare_classes=measured.rare_classes,
         provenance=Provenance(
             git_commit=git_commit(),
             dataset=dataset.graph.name,

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from rbm_bundle.manifest import Setting
 from rbm_training.data.graph_statistics import GraphStatistics
 from rbm_training.evaluation.calibration import Reliability
+from rbm_training.evaluation.metrics import RareClass
 
 Reals = npt.NDArray[np.floating[Any]]
 Counts = npt.NDArray[np.integer[Any]]
@@ -22,8 +23,12 @@ Counts = npt.NDArray[np.integer[Any]]
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What was run, and from what. `config_toml` is the resolved experiment; `created_at` is ISO 8601;
-    `baseline_margin_error` is the standard error of the exported seed's lead over logistic regression."""
+    """What was run, and from what.
+
+    `config_toml` is the resolved experiment; `created_at` is ISO 8601; `baseline_margin_error` is the
+    standard error of the student's mean lead over logistic regression, over test nodes and seeds;
+    `only_answer` is the class that the exported student gives to all test nodes, if it gives them one.
+    """
 
     name: str
     dataset: str
@@ -34,6 +39,7 @@ class RunFacts:
     exported_seed: int
     num_training_labels: int
     baseline_margin_error: float
+    only_answer: str | None
     created_at: str
     git_commit: str | None
     dataset_sha256: str
@@ -46,6 +52,7 @@ class GroupAccuracy:
     """Accuracies on one group of nodes, such as "test nodes". Shapes: each (S,), as the seeds are."""
 
     group: str
+    num_nodes: int
     student: Reals
     teacher: Reals
     baseline: Reals
@@ -194,6 +201,8 @@ class ReportData:
     unseen: UnseenAccuracy | None = None
     methods: tuple[Method, ...] = ()
     graph: GraphStatistics | None = None
+    advice: tuple[str, ...] = ()
+    rare_classes: tuple[RareClass, ...] = ()
 
 
 def _shares(part: Counts, whole: Counts) -> Reals:

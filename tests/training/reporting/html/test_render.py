@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rbm_training.evaluation.metrics import RareClass
 from rbm_training.reporting.html import render_page, write_page
 from rbm_training.reporting.report_data import ClassResults, GroupAccuracy
 from tests.training.report_samples import bare_report_data, full_report_data
@@ -123,7 +124,7 @@ def test_the_page_is_small_enough_to_be_sent_around(page: str):
 
 def test_the_summary_compares_in_words_on_the_group_that_the_setting_tests_on(page: str):
     assert (
-        "the student labels 81.00\u00a0% of the unseen nodes correctly on average over 3 seeds:"
+        "the student labels 81.00\u00a0% of the 1,000 unseen nodes correctly on average over 3 seeds:"
         " 20.00 points above a logistic regression" in page
     )
     assert "and 1.10 points below its teacher. It learnt from 1,234 labels." in page
@@ -138,6 +139,32 @@ def test_a_lead_over_logistic_regression_that_may_be_chance_is_called_none(error
     assert f"(95\u00a0% interval {20 - 196 * error:+.2f} to {20 + 196 * error:+.2f} points)" in page
 
 
+def test_a_lead_on_few_nodes_ends_at_all_of_them():
+    data = bare_report_data()
+    page = render_page(replace(data, facts=replace(data.facts, baseline_margin_error=0.6)))
+    assert "interval -97.60 to +100.00 points" in page
+
+
+def test_a_student_that_always_answers_the_same_is_said_to_before_all_else():
+    data = bare_report_data()
+    page = render_page(replace(data, facts=replace(data.facts, only_answer="Theory")))
+    assert "<p>The student answers Theory for every node: it tells no two classes apart. Without" in page
+
+
+def test_accuracies_have_their_nodes_and_the_interval_of_a_single_seed():
+    cells = Outline(render_page(bare_report_data())).of("td")
+    assert cells[:5] == ["test nodes", "1,000", "80.00 (77.4–82.4)", "82.00 (79.5–84.3)", "60.00 (56.9–63.0)"]
+
+
+def test_rare_classes_and_advice_have_tables_where_there_are_any():
+    rare = RareClass(name="fraud", num_nodes=12, share=0.012, student=0.7, teacher=0.71, baseline=0.25)
+    page = render_page(replace(full_report_data(), rare_classes=(rare,), advice=("few edges; add some",)))
+    cells = Outline(page).of("td")
+    place = cells.index("fraud")
+    assert cells[place : place + 6] == ["fraud", "12", "1.2", "70.0", "71.0", "25.0"]
+    assert "few edges; add some" in cells
+
+
 def test_a_single_seed_has_no_deviation_and_no_table_of_seeds():
     page = render_page(bare_report_data())
     assert "±" not in page
@@ -145,16 +172,16 @@ def test_a_single_seed_has_no_deviation_and_no_table_of_seeds():
 
 
 def test_a_student_as_good_as_its_teacher_is_level_with_it():
-    level = GroupAccuracy("test nodes", *[np.array([0.8])] * 3)
+    level = GroupAccuracy("test nodes", 1_000, *[np.array([0.8])] * 3)
     assert "level with its teacher" in render_page(replace(bare_report_data(), accuracies=(level,)))
 
 
 def test_classes_are_told_with_their_numbers():
     results = ClassResults(("a", "b"), np.array([[6, 2], [3, 1009]]), np.array([0.5, np.nan]))
     cells = Outline(render_page(replace(bare_report_data(), classes=results))).of("td")
-    assert cells[4:10] == ["0", "a", "8", "75.0", "66.7", "50.0"]
-    assert cells[10:16] == ["1", "b", "1,012", "99.7", "99.8", "–"]
-    assert cells[16:24] == ["b", "a", "3", "0.3", "a", "b", "2", "25.0"]
+    assert cells[5:11] == ["0", "a", "8", "75.0", "66.7", "50.0"]
+    assert cells[11:17] == ["1", "b", "1,012", "99.7", "99.8", "–"]
+    assert cells[17:25] == ["b", "a", "3", "0.3", "a", "b", "2", "25.0"]
 
 
 def test_calibration_is_told_before_and_after(page: str):

@@ -93,7 +93,8 @@ def dataset_of(tables: GraphTables, name: str, config: FeaturesConfig = AS_GUESS
         class_names,
     )
     split = _published_split(labels, labelled, len(ids))
-    source = Source(counts, unused, has_features=features is not None)
+    names = () if columns is not None else _number_columns(nodes)
+    source = Source(counts, unused, has_features=features is not None, columns=names)
     return Dataset(graph, split, source=source, columns=columns)
 
 
@@ -119,12 +120,19 @@ def _features(nodes: ParquetTable, num_nodes: int) -> Floats | sp.csr_array:
     if "feature_ids" in nodes.names:
         return _sparse_features(nodes, num_nodes)
     _refuse_other_columns(nodes)
-    columns = [name for name in nodes.names if name != "node_id"]
+    columns = _number_columns(nodes)
     check_shape(nodes.source, "features", num_nodes, len(columns))
     features = np.empty((num_nodes, len(columns)), np.float32)
     for index, column in enumerate(columns):
         features[:, index] = check_numbers(nodes.source, column, nodes.numbers(column))
     return features
+
+
+def _number_columns(nodes: ParquetTable) -> tuple[str, ...]:
+    """The columns that are a feature each; none where features are lists."""
+    if "features" in nodes.names or "feature_ids" in nodes.names:
+        return ()
+    return tuple(name for name in nodes.names if name != "node_id")
 
 
 def _listed_features(nodes: ParquetTable, num_nodes: int) -> Floats:

@@ -97,7 +97,9 @@ def graph(data: ReportData) -> Section | None:
     if data.graph is None:
         return None
     table = Table("What was read", ("", ""), tuple(data.graph.lines()), num_names=2)
-    return Section("graph", "Graph", "The graph that student and teacher learnt from.", (table,))
+    rows = tuple((line,) for line in data.advice)
+    advice = (Table("What that calls for", ("advice",), rows),) if rows else ()
+    return Section("graph", "Graph", "The graph that student and teacher learnt from.", (table, *advice))
 
 
 def provenance(data: ReportData) -> Section:
