@@ -3,12 +3,13 @@
 Dimension letters: S seeds, C classes.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import tomli_w
 
-from rbm_training.config import ExperimentConfig
+from rbm_training.config import ExperimentConfig, PrecomputedTeacherConfig
 from rbm_training.config.paths import with_bare_paths
 from rbm_training.data.dataset import Dataset
 from rbm_training.distillation.inputs import StudentInputs
@@ -23,13 +24,16 @@ from rbm_training.reporting.report_data import (
     Calibration,
     ClassResults,
     GroupAccuracy,
+    Method,
     Reals,
     ReportData,
     RunFacts,
+    TeacherReads,
 )
 from rbm_training.reporting.summary import RunReport, SeedReport
 from rbm_training.reporting.training_curves import training_history
 from rbm_training.runtime.clock import time_of_making
+from rbm_training.teachers.costs import TeacherCosts, teacher_costs
 
 
 def build_report_data(
@@ -43,6 +47,7 @@ def build_report_data(
     distilled = student.distilled
     predictions = predict_all(distilled.student, student.data.inputs, distilled.batch_rows)
     everyone = [student, *baselines]
+    teacher = _teacher_costs(config, student.data)
     return ReportData(
         facts=_facts(config, dataset, report),
         accuracies=_accuracies(report, student.data.inputs),
@@ -53,11 +58,28 @@ def build_report_data(
         ),
         maps=expert_maps(student, predictions),
         unseen=measure_unseen(config, student),
-        methods=tuple(describe_method(trained) for trained in everyone),
+        methods=(*map(describe_method, everyone), *_teacher_method(report, teacher)),
+        teacher_reads=None if teacher is None else TeacherReads(teacher.num_nodes_read, teacher.mean_degree),
         graph=report.graph,
         advice=tuple(report.advice),
         rare_classes=tuple(report.exported.rare_classes),
     )
+
+
+def _teacher_costs(config: ExperimentConfig, data: TrainingData) -> TeacherCosts | None:
+    """Of a teacher that was trained here; saved logits cost what nobody knows."""
+    if isinstance(config.teacher, PrecomputedTeacherConfig):
+        return None
+    return teacher_costs(config.teacher, data.teacher.members, data.task.graph)
+
+
+def _teacher_method(report: RunReport, teacher: TeacherCosts | None) -> tuple[Method, ...]:
+    if teacher is None:
+        return ()
+    exported, costs = report.exported, teacher.costs
+    accuracies = exported.teacher_val_accuracy, exported.teacher_test_accuracy
+    name = f"{report.teacher} (teacher)"
+    return (Method(name, *accuracies, costs.num_parameters, costs.flops_per_node, math.nan, math.nan),)
 
 
 def _facts(config: ExperimentConfig, dataset: Dataset, report: RunReport) -> RunFacts:

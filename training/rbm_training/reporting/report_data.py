@@ -173,7 +173,8 @@ class UnseenAccuracy:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """Accuracy and cost of one of the compared methods; latency per row, in batches of 1 and of 128."""
+    """Accuracy and cost of one of the compared methods; latency per row, in batches of 1 and of 128, NaN
+    where it was not measured."""
 
     name: str
     val_accuracy: float
@@ -182,6 +183,14 @@ class Method:
     flops_per_node: float
     latency_microseconds_alone: float
     latency_microseconds_batched: float
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherReads:
+    """The nodes that the teacher reads to answer about one, at the mean degree of the graph."""
+
+    num_nodes: float
+    mean_degree: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +209,7 @@ class ReportData:
     maps: tuple[LayerMap, ...] = ()
     unseen: UnseenAccuracy | None = None
     methods: tuple[Method, ...] = ()
+    teacher_reads: TeacherReads | None = None
     graph: GraphStatistics | None = None
     advice: tuple[str, ...] = ()
     rare_classes: tuple[RareClass, ...] = ()

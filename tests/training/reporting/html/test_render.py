@@ -8,7 +8,7 @@ import pytest
 
 from rbm_training.evaluation.metrics import RareClass
 from rbm_training.reporting.html import render_page, write_page
-from rbm_training.reporting.report_data import ClassResults, GroupAccuracy
+from rbm_training.reporting.report_data import ClassResults, GroupAccuracy, TeacherReads
 from tests.training.report_samples import bare_report_data, full_report_data
 
 
@@ -72,6 +72,14 @@ def test_a_lone_student_has_its_cost_in_a_table_and_no_plots():
     alone = Outline(render_page(replace(bare_report_data(), methods=full_report_data().methods[:1])))
     assert "Cost" in alone.of("h2")
     assert alone.of("figcaption") == Outline(render_page(bare_report_data())).of("figcaption")
+
+
+def test_what_the_teacher_reads_is_told_with_how_it_was_counted():
+    data = replace(bare_report_data(), methods=full_report_data().methods)
+    assert "An answer of the teacher" not in render_page(data)
+    told = render_page(replace(data, teacher_reads=TeacherReads(31.2, 5.01)))
+    assert "reads 31.2 nodes and computes on them, counted as if every node had 5.01 neighbours" in told
+    assert "The teacher reads the node alone." in render_page(replace(data, teacher_reads=TeacherReads(1, 5)))
 
 
 def test_the_page_fetches_nothing_and_runs_nothing(page: str):
@@ -148,7 +156,10 @@ def test_a_lead_on_few_nodes_ends_at_all_of_them():
 def test_a_student_that_always_answers_the_same_is_said_to_before_all_else():
     data = bare_report_data()
     page = render_page(replace(data, facts=replace(data.facts, only_answer="Theory")))
-    assert "<p>The student answers Theory for every node: it tells no two classes apart. Without" in page
+    assert (
+        '<p class="lead">The student answers Theory for every node: it tells no two classes apart. Without'
+        in page
+    )
 
 
 def test_accuracies_have_their_nodes_and_the_interval_of_a_single_seed():
@@ -188,6 +199,14 @@ def test_calibration_is_told_before_and_after(page: str):
     calibration = full_report_data().calibration
     before, after = (100 * bins.expected_error for bins in (calibration.before, calibration.after))
     assert f"error from {before:.2f}\u00a0% to {after:.2f}\u00a0%" in page
+    cells = Outline(page).of("td")
+    place = cells.index("290")
+    assert cells[place - 1 : place + 3] == [
+        "14",
+        "290",
+        "96.7",
+        f"{100 * calibration.before.accuracy[14]:.1f}",
+    ]
     assert "divides logits by 1.370" in page
 
 

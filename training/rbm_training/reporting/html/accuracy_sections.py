@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rbm_training.data.graph_statistics import MOST_CLASSES
+from rbm_training.evaluation.calibration import Reliability
 from rbm_training.evaluation.intervals import NORMAL_95, share_interval
 from rbm_training.evaluation.metrics import RareClass
 from rbm_training.reporting.figures import calibration_plots, class_plot, confusion_plot, unseen_plot
@@ -157,7 +158,18 @@ def calibration(data: ReportData) -> Section | None:
         f" nodes. On the {data.accuracies[-1].group} that takes the expected calibration error from"
         f" {percent(before, 2)} % to {percent(after, 2)} %."
     )
-    return Section("calibration", "Calibration", lead, plots=tuple(calibration_plots(record)))
+    tables = (_bins("before", record.before), _bins("after", record.after))
+    return Section("calibration", "Calibration", lead, tables, tuple(calibration_plots(record)))
+
+
+def _bins(when: str, bins: Reliability) -> Table:
+    filled = [index for index, size in enumerate(bins.count) if size]
+    rows = tuple(
+        (str(index), count(bins.count[index]), percent(bins.confidence[index]), percent(bins.accuracy[index]))
+        for index in filled
+    )
+    columns = ("bin", "nodes", "mean confidence", "accuracy")
+    return Table(f"Confidence {when} the temperature, bin by bin (%)", columns, rows, folded=True)
 
 
 def unseen(data: ReportData) -> Section | None:
@@ -173,4 +185,6 @@ def unseen(data: ReportData) -> Section | None:
         " the default, zeros, is that of a node without known neighbours."
     )
     table = Table("Accuracy on unseen nodes (%)", ("position", "accuracy"), rows)
-    return Section("unseen", "Unseen nodes", lead, (table,), (unseen_plot(record),))
+    return Section(
+        "unseen", "Unseen nodes", lead, (table,), (unseen_plot(record, data.accuracies[-1].num_nodes),)
+    )
