@@ -156,5 +156,5 @@ def methods() -> tuple[Method, ...]:
         Method("mlp, four times as wide", 0.81, 0.806, 1_100_000, 1_090_000, 88.0, 4.9),
         Method("moe", 0.81, 0.803, 420_000, 312_000, 97.0, 3.2),
         Method("ensemble of three mlp", 0.815, 0.811, 585_000, 585_000, 180.0, 3.9),
-        Method("GraphSAGE (teacher)", 0.841, 0.838, 184_000, 9_800_000, 2150.0, 260.0),
+        Method("teacher (GraphSAGE)", 0.841, 0.838, 184_000, 9_800_000, 2150.0, 260.0),
     )

@@ -207,7 +207,7 @@ class _Run:
         path = self.folder.path / PAGE_FILE
 
         def make() -> Artifact:
-            baselines = train_baselines(self.config, self.dataset, best.seed, self.log, self.store)
+            baselines = train_baselines(self.config, self.dataset, best, self.log, self.store)
             write_page(path, build_report_data(self.config, self.dataset, report, best, baselines))
             return Artifact(facts={"page": PAGE_FILE})
 

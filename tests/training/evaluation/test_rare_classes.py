@@ -4,12 +4,17 @@ import pytest
 from rbm_training.evaluation.rare_classes import rare_classes
 
 
-def test_classes_of_less_than_a_tenth_are_told_the_rarest_first():
-    labels = np.repeat([0, 1, 2, 3], [88, 2, 0, 10])
-    even = np.full((100, 4), 0.25)
-    told = rare_classes(labels, even, even, even, ("a", "b", "c", "d"))
-    assert [(each["name"], each["num_nodes"], each["share"]) for each in told] == [("b", 2, 0.02)]
-    assert rare_classes(np.repeat([0, 1], 5), even[:10], even[:10], even[:10], ("a", "b")) == []
+def shares_told(*sizes):
+    labels, even = np.repeat(np.arange(len(sizes)), sizes), np.full((sum(sizes), len(sizes)), 1 / len(sizes))
+    told = rare_classes(labels, even, even, even, [f"class {index}" for index in range(len(sizes))])
+    return [(each["name"], each["num_nodes"], each["share"]) for each in told]
+
+
+def test_classes_of_less_than_half_an_even_share_are_told_the_rarest_first():
+    assert shares_told(76, 12, 2, 10, 0) == [("class 2", 2, 0.02)]
+    assert shares_told(75, 25) == []
+    assert shares_told(76, 24) == [("class 1", 24, 0.24)]
+    assert shares_told(90, 3, 7) == [("class 1", 3, 0.03), ("class 2", 7, 0.07)]
 
 
 def test_the_area_is_one_where_all_are_found_first_and_the_share_where_nothing_is_told_apart():

@@ -12,7 +12,7 @@ from rbm_training.data.dataset import Dataset
 LITTLE_HOMOPHILY: Final = 0.2  # above chance, 1 being neighbours of one class only
 HUB_EDGES: Final = 100
 HUB_SHARE: Final = 0.05  # of all edges
-MOST_LABELS: Final = 0.9
+MOST_LABELS: Final = 0.8
 MOST_NAMED: Final = 3
 COMPARED: Final = "among the teachers compared are"
 NOT_COMPARED: Final = 'teacher.kind = "auto" would compare with'

@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score
 
 from rbm_training.evaluation.metrics import RareClass
 
-RARE_SHARE: Final = 0.1
+RARE_SHARE: Final = 0.5  # of what a class would have if all had as many nodes
 
 Probabilities = npt.NDArray[np.floating[Any]]
 
@@ -24,14 +24,14 @@ def rare_classes(
     baseline: Probabilities,
     names: Sequence[str],
 ) -> list[RareClass]:
-    """The classes of less than a tenth of the test nodes, the rarest first; those of no node have no curve.
+    """The classes with less than half the test nodes that they would have if all had as many (of two, less
+    than a quarter of the nodes), the rarest first. A class of no node has no curve.
 
     Shapes: labels (T,); probabilities (T, C).
     """
     sizes = np.bincount(labels, minlength=len(names))
-    found = [
-        index for index in np.argsort(sizes, kind="stable") if 0 < sizes[index] < RARE_SHARE * len(labels)
-    ]
+    is_rare = (sizes > 0) & (sizes < RARE_SHARE * len(labels) / len(names))
+    found = [index for index in np.argsort(sizes, kind="stable") if is_rare[index]]
     return [
         RareClass(
             name=names[index],

@@ -78,7 +78,7 @@ def _teacher_method(report: RunReport, teacher: TeacherCosts | None) -> tuple[Me
         return ()
     exported, costs = report.exported, teacher.costs
     accuracies = exported.teacher_val_accuracy, exported.teacher_test_accuracy
-    name = f"{report.teacher} (teacher)"
+    name = f"teacher ({report.teacher})"
     return (Method(name, *accuracies, costs.num_parameters, costs.flops_per_node, math.nan, math.nan),)
 
 

@@ -76,7 +76,14 @@ def test_a_lone_student_has_its_cost_in_a_table_and_no_plots():
 
 def test_what_the_teacher_reads_is_told_with_how_it_was_counted():
     data = replace(bare_report_data(), methods=full_report_data().methods)
+    teacher = replace(
+        data.methods[-1], latency_microseconds_alone=np.nan, latency_microseconds_batched=np.nan
+    )
+    data = replace(data, methods=(*data.methods[:-1], teacher))
     assert "An answer of the teacher" not in render_page(data)
+    cells = Outline(render_page(data)).of("td")
+    place = cells.index("teacher (GraphSAGE)")
+    assert cells[place + 3 : place + 7] == ["184,000", "9,800,000", "–", "–"]
     told = render_page(replace(data, teacher_reads=TeacherReads(31.2, 5.01)))
     assert "reads 31.2 nodes and computes on them, counted as if every node had 5.01 neighbours" in told
     assert "The teacher reads the node alone." in render_page(replace(data, teacher_reads=TeacherReads(1, 5)))
@@ -153,13 +160,13 @@ def test_a_lead_on_few_nodes_ends_at_all_of_them():
     assert "interval -97.60 to +100.00 points" in page
 
 
-def test_a_student_that_always_answers_the_same_is_said_to_before_all_else():
-    data = bare_report_data()
-    page = render_page(replace(data, facts=replace(data.facts, only_answer="Theory")))
-    assert (
-        '<p class="lead">The student answers Theory for every node: it tells no two classes apart. Without'
-        in page
-    )
+@pytest.mark.parametrize(("answer", "which"), [("b", "the commonest class"), ("a", "one class")])
+def test_a_student_that_always_answers_the_same_is_said_to_before_all_else(answer, which):
+    results = ClassResults(("a", "b"), np.array([[0, 40], [0, 360]]), np.array([0.0, 1.0]))
+    data = replace(bare_report_data(), classes=results)
+    page = render_page(replace(data, facts=replace(data.facts, only_answer=answer)))
+    told = f"answers &#39;{answer}&#39; for every node, {which}: it tells no two classes apart. Without"
+    assert f'<p class="lead">The student {told}' in page
 
 
 def test_accuracies_have_their_nodes_and_the_interval_of_a_single_seed():

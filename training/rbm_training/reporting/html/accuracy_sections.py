@@ -51,8 +51,11 @@ def _comparison(data: ReportData) -> str:
 
 def _verdict(data: ReportData, low: float) -> str:
     """What has to be said first, if anything: no class is told apart, or the graph is not seen to help."""
-    if data.facts.only_answer is not None:
-        return f"The student answers {data.facts.only_answer} for every node: it tells no two classes apart. "
+    answer, classes = data.facts.only_answer, data.classes
+    if answer is not None:
+        commonest = classes.names[int(classes.num_nodes.argmax())]
+        which = "the commonest class" if answer == commonest else "one class"
+        return f"The student answers {answer!r} for every node, {which}: it tells no two classes apart. "
     return "" if low > 0 else "The graph is not seen to help. "
 
 
