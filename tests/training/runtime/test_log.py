@@ -20,7 +20,7 @@ def lines_of(out):
 
 def test_without_a_terminal_a_long_stage_tells_now_and_then_how_long_it_will_last():
     out, clock = io.StringIO(), Clock()
-    with RunLog(None, Console(file=out, width=120), clock) as log:
+    with RunLog(None, Console(file=out, width=40), clock) as log:
         with log.stage("teacher gcn", total=100) as stage:
             for _ in range(10):
                 clock.seconds += 8

@@ -91,5 +91,5 @@ def _of_classes(dataset: Dataset) -> str | None:
         return None
     return (
         f"{share:.1%} of the labels are {name!r}, and as accurate is who answers nothing else; compare macro"
-        " F1, and AUPRC of the rare classes"
+        ' F1, and AUPRC of the rare classes; if these matter more, set dataset.class_weights = "balanced"'
     )

@@ -197,8 +197,8 @@ class TeacherReads:
 class ReportData:
     """A finished run as its page shows it; what is empty or None is left out.
 
-    The last group of `accuracies` is the one that the setting tests on. Histories and methods begin with the
-    student.
+    The last group of `accuracies` is the one that the setting tests on. Methods begin with the student and
+    end with the teacher, unless that was not trained here; histories begin with the student if it has epochs.
     """
 
     facts: RunFacts

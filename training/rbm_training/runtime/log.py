@@ -101,7 +101,7 @@ class RunLog:
 
     def _tell_progress(self, title: str, text: str) -> None:
         if not self._console.is_terminal:
-            self.tell([(title, text)])
+            self._console.print(Text(f"{title:26} {text}"), soft_wrap=True)
 
     @contextmanager
     def stage(self, title: str, total: int, done: int = 0) -> Iterator[Stage]:
