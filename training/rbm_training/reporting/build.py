@@ -21,6 +21,7 @@ from rbm_training.reporting.baselines import TrainedStudent, describe_method
 from rbm_training.reporting.expert_maps import expert_maps
 from rbm_training.reporting.position_ablation import measure_unseen
 from rbm_training.reporting.report_data import (
+    VALIDATION,
     Calibration,
     ClassResults,
     GroupAccuracy,
@@ -112,12 +113,12 @@ def _margin_error(report: RunReport) -> float:
 def _accuracies(report: RunReport, inputs: StudentInputs) -> tuple[GroupAccuracy, ...]:
     num_validation = len(inputs.val) + len(inputs.pseudo_unseen)
     groups = {
-        "validation nodes": (num_validation, "val_accuracy"),
+        VALIDATION: (num_validation, "val_accuracy"),
         "test nodes": (len(inputs.test), "test_accuracy"),
     }
     if report.setting == "inductive":
         groups = {
-            "validation nodes": (num_validation, "val_accuracy"),
+            VALIDATION: (num_validation, "val_accuracy"),
             "observed test nodes": (len(inputs.test), "observed_test_accuracy"),
             "unseen nodes": (len(inputs.unseen), "test_accuracy"),
         }

@@ -47,9 +47,15 @@ class RunFacts:
     config_toml: str
 
 
+VALIDATION = "validation nodes"
+
+
 @dataclass(frozen=True, slots=True)
 class GroupAccuracy:
-    """Accuracies on one group of nodes, such as "test nodes". Shapes: each (S,), as the seeds are."""
+    """Accuracies on one group of nodes, such as "test nodes". Shapes: each (S,), as the seeds are.
+
+    Those of validation nodes are what was selected by, and of the student count pseudo-unseen nodes too.
+    """
 
     group: str
     num_nodes: int

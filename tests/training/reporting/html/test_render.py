@@ -8,7 +8,7 @@ import pytest
 
 from rbm_training.evaluation.metrics import RareClass
 from rbm_training.reporting.html import render_page, write_page
-from rbm_training.reporting.report_data import ClassResults, GroupAccuracy, TeacherReads
+from rbm_training.reporting.report_data import VALIDATION, ClassResults, GroupAccuracy, TeacherReads
 from tests.training.report_samples import bare_report_data, full_report_data
 
 
@@ -170,8 +170,11 @@ def test_a_student_that_always_answers_the_same_is_said_to_before_all_else(answe
 
 
 def test_accuracies_have_their_nodes_and_the_interval_of_a_single_seed():
-    cells = Outline(render_page(bare_report_data())).of("td")
-    assert cells[:5] == ["test nodes", "1,000", "80.00 (77.4–82.4)", "82.00 (79.5–84.3)", "60.00 (56.9–63.0)"]
+    tested = bare_report_data().accuracies[0]
+    data = replace(bare_report_data(), accuracies=(replace(tested, group=VALIDATION), tested))
+    cells = Outline(render_page(data)).of("td")
+    assert cells[:5] == ["validation nodes", "1,000", "80.00", "82.00", "60.00"]
+    assert cells[6:10] == ["1,000", "80.00 (77.4–82.4)", "82.00 (79.5–84.3)", "60.00 (56.9–63.0)"]
 
 
 def test_rare_classes_and_advice_have_tables_where_there_are_any():

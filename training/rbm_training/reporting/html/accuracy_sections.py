@@ -11,7 +11,7 @@ from rbm_training.evaluation.metrics import RareClass
 from rbm_training.reporting.figures import calibration_plots, class_plot, confusion_plot, unseen_plot
 from rbm_training.reporting.html.formats import compared, count, percent, percent_of_seeds
 from rbm_training.reporting.html.parts import Section, Table
-from rbm_training.reporting.report_data import ClassResults, GroupAccuracy, Reals, ReportData
+from rbm_training.reporting.report_data import VALIDATION, ClassResults, GroupAccuracy, Reals, ReportData
 
 MOST_CONFUSIONS = 5
 WHO = ("student", "teacher", "features only")
@@ -21,7 +21,7 @@ def summary(data: ReportData) -> Section:
     """The student against its teacher and against features alone, in a sentence and in tables."""
     title = "Accuracy (%) at the epoch of best validation"
     if len(data.facts.seeds) == 1:
-        tables: tuple[Table, ...] = (_with_intervals(data, f"{title}, and 95 % intervals"),)
+        tables: tuple[Table, ...] = (_with_intervals(data, f"{title}, with 95 % intervals on test nodes"),)
     else:
         rows = tuple(
             (group.group, count(group.num_nodes), *map(percent_of_seeds, _by_whom(group)))
@@ -64,15 +64,18 @@ def _with_intervals(data: ReportData, title: str) -> Table:
         (
             group.group,
             count(group.num_nodes),
-            *(_with_interval(float(values[0]), group.num_nodes) for values in _by_whom(group)),
+            *(_with_interval(float(values[0]), group) for values in _by_whom(group)),
         )
         for group in data.accuracies
     )
     return Table(title, ("", "nodes", *WHO), rows)
 
 
-def _with_interval(share: float, num_nodes: int) -> str:
-    low, high = share_interval(share, num_nodes)
+def _with_interval(share: float, group: GroupAccuracy) -> str:
+    """An accuracy, with its interval where nothing was selected by it."""
+    if group.group == VALIDATION:
+        return percent(share, 2)
+    low, high = share_interval(share, group.num_nodes)
     return f"{percent(share, 2)} ({percent(low)}–{percent(high)})"
 
 
