@@ -83,7 +83,7 @@ def test_the_run_folder_tells_how_it_came_to_be(report, tmp_path):
     assert load_config(folder / "config.toml").seeds == (0, 1)
     events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     stages = [event["stage"] for event in events if event["event"] == "stage_finished"]
-    assert stages == ["teacher", "positions", "student rbm"] * 2
+    assert stages == ["teacher", "walks", "positions", "student rbm"] * 2
     assert {"dataset", "epoch", "seed", "bundle"} <= {event["event"] for event in events}
     read = next(event for event in events if event["event"] == "dataset")
     assert {name: read[name] for name in report["graph"]} == report["graph"]

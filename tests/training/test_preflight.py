@@ -54,6 +54,22 @@ def test_what_stands_in_comments_is_an_experiment_too(folder):
     assert config.dataset.setting == "inductive"
 
 
+def test_a_check_names_the_column_that_drowns_the_others(tmp_path, capsys):
+    graph = generate_graph(0)
+    scales = {"age": 1, "income": 1e9, "height": 1}
+    columns = {name: scale * graph.features[:, place] for place, (name, scale) in enumerate(scales.items())}
+    labels = {"label": [graph.class_names[label] for label in graph.labels]}
+    write_table({"node_id": graph.node_ids} | columns | labels, tmp_path / "nodes.csv")
+    write_table(dict(zip(("source", "target"), graph.edge_index, strict=True)), tmp_path / "edges.csv")
+    main(["init", str(tmp_path)])
+    for override, told in (("auto", "columns are standardised"), ("l2", "set scaling.features")):
+        experiment = [str(tmp_path / "experiment.toml"), "--set", f"scaling.features={override}"]
+        assert main(["check", *experiment]) == 0
+        out = " ".join(capsys.readouterr().out.replace("│", " ").split())
+        assert "feature income: so large" in out
+        assert told in out
+
+
 def test_of_several_graphs_the_first_is_taken_and_the_others_named(tmp_path):
     for name in ("b.npz", "a b.npz"):
         write_npz(tmp_path / name)

@@ -156,7 +156,7 @@ def test_a_finished_run_that_is_asked_again_makes_nothing(small_experiment, tmp_
     ("change", "made"),
     [
         ("routing.load_balance=0.5", ["student rbm"]),
-        ("positions.width=4", ["positions", "student rbm"]),
+        ("positions.width=4", ["walks", "positions", "student rbm"]),
         ("teacher.hidden=8", ["teacher", "student rbm"]),
         ("export.name=other", []),
         ("report.baselines=['mlp']", ["student mlp"]),

@@ -204,11 +204,14 @@ def _init(options: argparse.Namespace) -> None:
 
 def _check(options: argparse.Namespace) -> None:
     config = load_config(options.file, options.overrides)
-    from rbm_training.preflight import dataset_table, load_checked, needs_table, split_table
+    from rbm_training.preflight import advice_table, dataset_table, load_checked, needs_table, split_table
 
-    dataset = load_checked(config)
-    splits = split_table(config, dataset, config.seeds)
-    Console().print(dataset_table(config, dataset), splits, needs_table(config, dataset), sep="\n")
+    found = load_checked(config)
+    console, config, dataset = Console(), found.config, found.dataset
+    console.print(dataset_table(config, found.read), split_table(config, dataset, config.seeds), sep="\n")
+    console.print(needs_table(config, dataset))
+    if found.advice:
+        console.print(advice_table(found.advice))
 
 
 def _list_named(root: Path) -> None:

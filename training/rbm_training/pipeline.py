@@ -22,7 +22,7 @@ from rbm_training.data.dataset import Dataset
 from rbm_training.distillation.student_artifact import student_key, trained_student
 from rbm_training.distillation.training_data import prepare_training_data
 from rbm_training.export import export_bundle
-from rbm_training.preflight import load_checked
+from rbm_training.preflight import load_checked, settle
 from rbm_training.reporting.baselines import TrainedStudent, train_baselines
 from rbm_training.reporting.build import build_report_data
 from rbm_training.reporting.export_request import export_request
@@ -60,17 +60,19 @@ def run(
     """
     folder = RunFolder(path)
     folder.check()
-    dataset = load_checked(config)
+    settled = load_checked(config)
     stages = list(STAGES)
     remade = stages[stages.index(start_from) :] if start_from is not None else []
     with folder.locked(), RunLog(path, console) as log:
         folder.write_config(as_toml(config))
-        split = dataset.split_in_words(config.dataset)
-        log.event("dataset", dataset=dataset.graph.name, split=split, **asdict(dataset.statistics))
-        log.tell([*dataset.statistics.lines(), ("split", split)])
+        read, split = settled.read, settled.dataset.split_in_words(settled.config.dataset)
+        told = {"dataset": read.graph.name, "split": split, "advice": settled.advice}
+        log.event("dataset", **told, **asdict(read.statistics))
+        advice = [("advice", line) for line in settled.advice]
+        log.tell([*read.statistics.lines(), ("split", split), *advice])
         store = ArtifactStore(folder.artifacts, remade)
-        dataset_artifact.keep(dataset, config.dataset, store)
-        return _Run(config, dataset, folder, store, log).whole()
+        dataset_artifact.keep(settled.read, config.dataset, store)
+        return _Run(settled.config, settled.dataset, settled.advice, folder, store, log).whole()
 
 
 def remake(path: Path, stage: str, console: Console | None = None) -> RunResult:
@@ -89,7 +91,8 @@ def remake(path: Path, stage: str, console: Console | None = None) -> RunResult:
     if dataset is None:
         raise RunFolderError(f"{path}: found no graph in its artifacts; wanted the folder of a finished run")
     with folder.locked(), RunLog(path, console) as log:
-        made = _Run(config, dataset, folder, store, log)
+        settled = settle(config, dataset)
+        made = _Run(settled.config, settled.dataset, settled.advice, folder, store, log)
         made.check_finished()
         return made.whole()
 
@@ -100,6 +103,7 @@ class _Run:
 
     config: ExperimentConfig
     dataset: Dataset
+    advice: list[str]
     folder: RunFolder
     store: ArtifactStore
     log: RunLog
@@ -193,6 +197,7 @@ class _Run:
             shares_validation=self._shares_validation(),
             refit_disagreement=disagreement,
             is_refit=source.refit,
+            advice=self.advice,
             runs=reports,
         )
 
@@ -206,7 +211,7 @@ class _Run:
         path = self.folder.path / PAGE_FILE
 
         def make() -> Artifact:
-            baselines = train_baselines(self.config, self.dataset, best.seed, self.log, self.store)
+            baselines = train_baselines(self.config, self.dataset, best, self.log, self.store)
             write_page(path, build_report_data(self.config, self.dataset, report, best, baselines))
             return Artifact(facts={"page": PAGE_FILE})
 

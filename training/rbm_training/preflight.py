@@ -1,6 +1,7 @@
 """What a run would read and need, or why it could not start; without training, and without torch."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from rich.table import Table
@@ -10,23 +11,56 @@ from rbm_training.config import ExperimentConfig, TeacherConfig
 from rbm_training.config.methods import baseline_experiments
 from rbm_training.config.registry import AUTO, auto_students
 from rbm_training.config.teacher import CANDIDATES
+from rbm_training.data.advice import advice
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.loading import load_dataset
-from rbm_training.distillation.preconditions import check
+from rbm_training.distillation.preconditions import check, with_scaling
 from rbm_training.evaluation.untrained_classes import in_words
 
 
-def load_checked(config: ExperimentConfig) -> Dataset:
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """An experiment and its graph, ready to be trained.
+
+    `read` is the graph as it was read; in `config` the scaling of features is chosen, and in `dataset` they
+    have the form that it takes. `advice` is what the data calls for, a line each.
+    """
+
+    read: Dataset
+    config: ExperimentConfig
+    dataset: Dataset
+    advice: list[str]
+
+
+def load_checked(config: ExperimentConfig) -> Settled:
     """Read the graph of an experiment and refuse what would fail after hours of training.
 
     Raises:
         GraphError: the dataset is malformed, or does not fit the experiment.
         ConfigError: a baseline that cannot be.
     """
-    dataset = load_dataset(config.dataset, config.features)
-    check(config, dataset)
+    read = load_dataset(config.dataset, config.features)
+    check(config, read)
     baseline_experiments(config)
-    return dataset
+    return settle(config, read)
+
+
+def settle(config: ExperimentConfig, read: Dataset) -> Settled:
+    """Choose what an experiment leaves to its graph.
+
+    Raises:
+        GraphError: features that do not fit into memory as the experiment scales them.
+    """
+    settled, dataset = with_scaling(config, read)
+    return Settled(read, settled, dataset, advice(settled, read))
+
+
+def advice_table(told: Sequence[str]) -> Table:
+    """What the data calls for."""
+    table = Table(title="advice", show_header=False, show_lines=True)
+    for line in told:
+        table.add_row(Text(line))
+    return table
 
 
 def dataset_table(config: ExperimentConfig, dataset: Dataset) -> Table:

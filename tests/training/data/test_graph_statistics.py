@@ -33,6 +33,7 @@ def test_a_graph_is_accounted_for(dataset):
         largest_degree=3,
         num_labelled_edges=2,
         edge_homophily=0.5,
+        chance_homophily=0.625,
         class_sizes={"a": 3, "b": 2},
         num_features=3,
         num_constant_features=2,
@@ -53,7 +54,7 @@ def test_the_account_in_words_leaves_nothing_out(dataset):
             "4, undirected, of 7 given; left out: 1 that are there the other way round, 1 repeated,"
             " 1 self-loops",
         ),
-        ("edge homophily", "0.50, over 2 edges between labelled nodes"),
+        ("edge homophily", "0.50, by chance 0.62, over 2 edges between labelled nodes"),
         ("labels", "5 in 2 classes: a: 3, b: 2"),
         ("features", "3, 2 of them the same for all nodes"),
         ("not read", "edges.csv: column weight: unread"),

@@ -1,11 +1,14 @@
+import io
 import json
 from dataclasses import replace
 
 import pytest
 import torch
+from rich.console import Console
 
 from rbm_training.config import DistillConfig
 from rbm_training.distillation.predictions import predict_all
+from rbm_training.distillation.refit_plan import RefitPlan
 from rbm_training.distillation.train import train_student
 from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics
 from rbm_training.runtime.checkpoint import Checkpoint
@@ -17,6 +20,19 @@ def distil(data, log, **distill):
     changed = SMALL_CONFIG.distill.model_copy(update=distill)
     config = SMALL_CONFIG.model_copy(update={"distill": changed})
     return train_student(config, data, 0, log, Checkpoint(None, log))
+
+
+def test_a_fit_without_validation_nodes_tells_of_training_accuracy(data, tmp_path):
+    out = io.StringIO()
+    plan = RefitPlan(1.0, (), "mlp", num_epochs=(3,), temperature=1.0)
+    with RunLog(tmp_path, Console(file=out)) as log:
+        train_student(SMALL_CONFIG, data, 0, log, Checkpoint(None, log), plan)
+    assert "training 0." in out.getvalue()
+    assert "validation" not in out.getvalue()
+    events = [json.loads(line) for line in (tmp_path / LOG_FILE).read_text().splitlines()]
+    told = [event for event in events if event["event"] == "epoch"]
+    assert len(told) == 3
+    assert all("train_accuracy" in event and "val_accuracy" not in event for event in told)
 
 
 def test_two_runs_of_one_seed_are_the_same_to_the_last_bit(data, log):

@@ -6,6 +6,7 @@ import pytest
 from rbm_training.config import PositionsConfig
 from rbm_training.data.builtin.synthetic import generate_graph
 from rbm_training.data.edges import undirected
+from rbm_training.encodings import skip_gram
 from rbm_training.encodings.skip_gram import Sentences, encode_by_walks
 
 DEEPWALK = PositionsConfig(width=8, walk_length=10, walks_per_node=2)
@@ -13,8 +14,16 @@ NODE2VEC = DEEPWALK.model_copy(update={"kind": "node2vec", "in_out_parameter": 0
 
 
 def test_sentences_are_the_walks_in_words_however_often_they_are_read():
-    sentences = Sentences([np.array([[2, 0], [1, 2]]), np.array([[0, 1]])], num_nodes=3)
+    sentences = Sentences([np.array([[2, 0], [1, 2]]), np.array([[0, 1]])], num_nodes=3, advance=int)
     assert list(sentences) == list(sentences) == [["2", "0"], ["1", "2"], ["0", "1"]]
+
+
+def test_progress_counts_every_reading_but_the_first_up_to_the_last_walk(monkeypatch):
+    monkeypatch.setattr(skip_gram, "WALKS_PER_STEP", 2)
+    steps = []
+    sentences = Sentences([np.zeros((5, 2), int)], num_nodes=1, advance=lambda: steps.append(1))
+    counted = [list(sentences) and len(steps) for _ in range(3)]
+    assert counted == [0, 3, 6]
 
 
 @pytest.mark.parametrize("config", [DEEPWALK, NODE2VEC], ids=lambda config: config.kind)

@@ -1,8 +1,10 @@
 import pytest
+import torch
 
 from rbm_training.distillation.predictions import predict_all
 from rbm_training.distillation.train import train_student
 from rbm_training.evaluation.metrics import accuracy
+from rbm_training.reporting.answers import describe_answers
 from rbm_training.reporting.measurement import GroupAccuracies, measure_seed
 from rbm_training.runtime.checkpoint import Checkpoint
 from tests.training.objects import SMALL_CONFIG
@@ -35,6 +37,23 @@ def test_the_report_says_which_student_it_is_about_and_what_it_costs(data, log, 
     assert report.val_accuracy == distilled.validation.val_accuracy
     assert (report.selected_epoch is None) == (report.test_accuracy_max is None) == (kind == "mlp-ensemble")
     assert [sum(shares) for shares in report.expert_usage] == pytest.approx([1, 1])
+
+
+def test_what_accuracy_does_not_say_is_measured_on_the_test_nodes(data, log):
+    _, report = measured(data, log)
+    labels, names = data.inputs.unseen.labels, data.task.graph.class_names
+    low, high = report.test_accuracy_interval
+    assert report.num_test_nodes == len(labels)
+    assert low < report.test_accuracy < high
+    assert report.only_answer is None
+    rare = [
+        name
+        for name, size in zip(names, labels.bincount(), strict=True)
+        if 0 < 2 * size * len(names) < len(labels)
+    ]
+    assert {each["name"] for each in report.rare_classes} == set(rare)
+    constant = torch.tensor([0.0, 1.0] + [0.0] * (len(names) - 2)).expand(len(labels), -1)
+    assert describe_answers(data, constant, constant)["only_answer"] == names[1]
 
 
 def test_there_is_no_production_without_unseen_or_without_observed_test_nodes():

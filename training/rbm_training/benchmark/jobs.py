@@ -12,7 +12,7 @@ from rbm_training.config import DatasetConfig, ExperimentConfig, FeaturesConfig
 from rbm_training.config.registry import import_plugins
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.loading import load_dataset
-from rbm_training.distillation.preconditions import check_scaling
+from rbm_training.distillation.preconditions import with_scaling
 from rbm_training.distillation.predictions import predict_all
 from rbm_training.distillation.train import train_student
 from rbm_training.distillation.training_data import TrainingData, prepare_training_data
@@ -76,7 +76,7 @@ def run_student(run: PlannedRun, cache: Path, commit: str | None) -> RunLine:
 def _training_data(experiment: ExperimentConfig, cache: Path) -> TrainingData:
     import_plugins(experiment.plugins)  # a process of the pool has not read the experiment
     dataset = _load(experiment.dataset, experiment.features.model_dump_json())
-    check_scaling(experiment, dataset.graph)
+    experiment, dataset = with_scaling(experiment, dataset)
     return prepare_training_data(experiment, dataset, experiment.seeds[0], RunLog(None), ArtifactStore(cache))
 
 

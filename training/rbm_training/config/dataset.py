@@ -127,8 +127,10 @@ class DatasetConfig(FrozenConfig):
 class ScalingConfig(FrozenConfig):
     """How raw inputs are scaled; part of the student and of its graphs, so callers send raw features."""
 
-    features: FeatureScaling = "l2"
-    """`l2`: rows of norm 1; `standardised`: zero mean and unit deviation a column, over observed nodes, for
-    features of which more than an eighth is non-zero; `none`: as they are."""
+    features: FeatureScaling | Literal["auto"] = "l2"
+    """`l2`: rows of norm 1; `standardised`: zero mean and unit deviation a column, over observed nodes, which
+    makes sparse features dense; `none`: as they are; `auto`, the default with `dataset.kind = "files"`:
+    `standardised` for numbers of very different scales, of which rows of norm 1 would hold little but the
+    largest, else `l2`."""
     position_norm: Annotated[float, Field(gt=0)] | Literal["none"] = 0.5
     """Norm that every non-zero row of positions is given; `none` keeps the encoder's own scale."""

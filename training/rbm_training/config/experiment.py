@@ -27,6 +27,7 @@ def _default(part: FrozenConfig, name: str) -> object:
 
 
 OWN_GRAPH: Final = {
+    "scaling": {"features": AUTO},
     "teacher": {"kind": AUTO},
     "student": {"kind": AUTO},
     "distill": {"hard_label_weight": AUTO},
@@ -72,9 +73,9 @@ class ExperimentConfig(FrozenConfig):
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     """One whole run each; accuracies are means, the seed best on validation is exported."""
     num_threads: Count | None = None
-    """Threads torch computes with; part of the experiment, since sums depend on it to the last bit. Unset:
-    one where there are at most a million feature values (of sparse features, those that are not zero),
-    which more would only keep waiting; else as many as there are cores, up to eight."""
+    """Threads that torch, NumPy and SciPy compute with; part of the experiment, since sums depend on it to
+    the last bit. Unset: one where there are at most a million feature values (of sparse features, those that
+    are not zero), which more would only keep waiting; else as many as there are cores, up to eight."""
     plugins: tuple[str, ...] = ()
     """Modules to import before the rest of the experiment is read: they register students, losses, teachers
     and encodings of your own, whose names the fields below then take (docs/contributing-a-student.md)."""

@@ -105,7 +105,7 @@ def from_artifact(artifact: Artifact) -> Dataset:
 def _source(facts: Mapping[str, Any] | None) -> Source | None:
     if facts is None:  # of a graph that is made, or an artifact of before
         return None
-    names = tuple(facts.get("feature_names", ()))
+    names = tuple(facts.get("feature_names", ()))  # which artifacts of before have not
     return Source(EdgeCounts(**facts["edges"]), tuple(facts["unused"]), facts["has_features"], names)
 
 

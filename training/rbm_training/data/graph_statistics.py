@@ -35,8 +35,9 @@ class GraphStatistics:
     """The account of one graph. Edges are undirected, and counted once.
 
     `source` is None of a graph that no files of the user's hold, `merged_classes` where no rare classes are
-    taken for one; `edge_homophily` is the share of the edges
-    between two labelled nodes whose labels are the same, None where there is no such edge.
+    taken for one; `edge_homophily` is the share of the edges between two labelled nodes whose labels are the
+    same, `chance_homophily` what that would be if the ends of these edges were joined at random; both are
+    None where there is no such edge.
     """
 
     num_nodes: int
@@ -48,6 +49,7 @@ class GraphStatistics:
     largest_degree: int
     num_labelled_edges: int
     edge_homophily: float | None
+    chance_homophily: float | None
     class_sizes: Mapping[str, int]
     num_features: int
     num_constant_features: int
@@ -82,7 +84,9 @@ class GraphStatistics:
         )
 
     def _homophily(self) -> str:
-        share = "unknown" if self.edge_homophily is None else f"{self.edge_homophily:.2f}"
+        share = "unknown"
+        if self.edge_homophily is not None:
+            share = f"{self.edge_homophily:.2f}, by chance {self.chance_homophily:.2f}"
         return f"{share}, over {self.num_labelled_edges:,} edges between labelled nodes"
 
     def _labels(self) -> str:
@@ -119,7 +123,8 @@ def graph_statistics(
     num_components, component = sp.csgraph.connected_components(graph.adjacency, directed=False)
     labels = graph.labels.astype(np.int32)
     one, other = np.repeat(labels, degrees), labels[graph.adjacency.indices]
-    same = (one == other)[(one != UNLABELLED) & (other != UNLABELLED)]
+    is_labelled = (one != UNLABELLED) & (other != UNLABELLED)
+    one, same = one[is_labelled], (one == other)[is_labelled]
     sizes = np.bincount(graph.labels[graph.labels != UNLABELLED], minlength=graph.num_classes)
     return GraphStatistics(
         num_nodes=graph.num_nodes,
@@ -131,6 +136,7 @@ def graph_statistics(
         largest_degree=int(degrees.max()),
         num_labelled_edges=len(same) // 2,
         edge_homophily=float(same.mean()) if len(same) else None,
+        chance_homophily=float(((np.bincount(one) / len(one)) ** 2).sum()) if len(one) else None,
         class_sizes=dict(zip(graph.class_names, sizes.tolist(), strict=True)),
         num_features=graph.num_features,
         num_constant_features=_num_constant(graph.features),

@@ -34,7 +34,7 @@ kind = "files"
 # columns = {{ note = "text", code = "category", row = "drop" }}  # where columns are taken for something else
 
 [scaling]
-# features = "standardised"     # for columns of different units; the default is "l2"
+# features = "l2"               # or "standardised"; the default, "auto", goes by the scales of the columns
 
 [teacher]
 # kind = "gcn"                  # one alone; the default, "auto", is the mean of the best two of several

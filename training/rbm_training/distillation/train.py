@@ -175,12 +175,17 @@ class _StudentTraining:
         with self.log.stage(title, num_epochs, len(training.history)) as stage:
             while not training.is_finished(num_epochs):
                 record = training.train_epoch(seed)
-                accuracy = record.metrics.val_accuracy
-                self.log.event("epoch", **record.terms, epoch=record.metrics.epoch, val_accuracy=accuracy)
-                stage.advance(f"validation {accuracy:.3f}")
+                self.log.event("epoch", **record.terms, epoch=record.metrics.epoch, **self._told(record))
+                measured_on = training.early_stopping.measured_on
+                stage.advance(f"{measured_on} {record.metrics.val_accuracy:.3f}")
                 self.checkpoint.save_if_due()
         training.trainer.restore(training.early_stopping, seed)
         return training
+
+    def _told(self, record: EpochRecord) -> dict[str, float]:
+        """The accuracy of an epoch, by what it was measured on."""
+        name = "val_accuracy" if self.plan is None else "train_accuracy"
+        return {name: record.metrics.val_accuracy}
 
     def _begin(self, shape: StudentConfig, seed: int) -> _Training:
         torch.manual_seed(seed)

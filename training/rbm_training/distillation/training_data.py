@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rbm_training.config import ExperimentConfig, PrecomputedTeacherConfig, TeacherConfig
-from rbm_training.config.registry import plugin_digests
+from rbm_training.config.registry import AUTO, plugin_digests
 from rbm_training.data.class_weights import weighted
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.graph import Floats, Task, whole_task
@@ -181,6 +181,7 @@ class _Source:
 def fit_scaling(config: ExperimentConfig, task: Task) -> InputScaling:
     """The input scaling of an experiment, fitted on observed features."""
     norm = None if config.scaling.position_norm == "none" else config.scaling.position_norm
+    assert config.scaling.features != AUTO, "what it comes down to was found before"
     scaling = InputScaling(task.graph.num_features, config.scaling.features, norm)
     features = task.observed.features
     return scaling.fit(torch.from_numpy(features)) if isinstance(features, np.ndarray) else scaling

@@ -3,7 +3,10 @@
 Dimension letters: N nodes, P position width.
 """
 
-from collections.abc import Iterator, Sequence
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 import numpy as np
 from gensim.models import Word2Vec
@@ -12,6 +15,8 @@ from rbm_training.config import PositionsConfig
 from rbm_training.data.graph import Floats, Graph, Integers
 from rbm_training.encodings.walks import second_order_walks, uniform_walks
 from rbm_training.runtime.log import RunLog
+
+WALKS_PER_STEP: Final = 1000  # of progress
 
 
 def encode_by_walks(graph: Graph, config: PositionsConfig, seed: int, log: RunLog) -> Floats:
@@ -22,26 +27,37 @@ def encode_by_walks(graph: Graph, config: PositionsConfig, seed: int, log: RunLo
         return positions
     generator = np.random.default_rng(seed)
     rounds = []
-    with log.stage("positions", config.walks_per_node + 1) as stage:
+    with log.stage("walks", config.walks_per_node) as stage:
         for _ in range(config.walks_per_node):
             rounds.append(_walks(graph, generator.permutation(connected), config, generator))
-            stage.advance("walking")
-        positions[connected] = _skip_gram(Sentences(rounds, graph.num_nodes), connected, config, seed)
-        stage.advance("skip-gram")
+            stage.advance()
+    num_steps = config.epochs * math.ceil(config.walks_per_node * len(connected) / WALKS_PER_STEP)
+    with log.stage("positions", num_steps) as stage:
+        sentences = Sentences(rounds, graph.num_nodes, stage.advance)
+        positions[connected] = _skip_gram(sentences, connected, config, seed)
     return positions
 
 
 class Sentences:
-    """Rounds of walks as sentences, made while they are read: all at once they would fill gigabytes."""
+    """Rounds of walks as sentences, made while they are read: all at once they would fill gigabytes.
 
-    def __init__(self, rounds: Sequence[Integers], num_nodes: int) -> None:
+    Args:
+        advance: called after every so many walks, but not in the first reading, which only counts words.
+    """
+
+    def __init__(self, rounds: Sequence[Integers], num_nodes: int, advance: Callable[[], None]) -> None:
         self._rounds = rounds
+        self._advance = advance
+        self._has_counted = False
         self._words = np.array([str(node) for node in range(num_nodes)], object)  # one string a node
 
     def __iter__(self) -> Iterator[list[str]]:
-        for walks in self._rounds:
-            for walk in walks:
-                yield self._words[walk].tolist()
+        last = sum(map(len, self._rounds)) - 1
+        for number, walk in enumerate(itertools.chain.from_iterable(self._rounds)):
+            yield self._words[walk].tolist()
+            if self._has_counted and (number % WALKS_PER_STEP == WALKS_PER_STEP - 1 or number == last):
+                self._advance()
+        self._has_counted = True
 
 
 def _walks(

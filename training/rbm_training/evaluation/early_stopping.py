@@ -7,7 +7,7 @@ import copy
 import math
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -46,6 +46,9 @@ class EarlyStopping:
         watches_loss: wait on while the lowest validation loss is as recent, so that a slow start, in which
             every node is still given the commonest class, is not taken for the end.
     """
+
+    measured_on: ClassVar[str] = "validation"
+    """Whose accuracy an epoch is told by."""
 
     def __init__(self, patience: int, watches_loss: bool = False) -> None:
         self.patience = patience
@@ -97,6 +100,8 @@ class EarlyStopping:
 
 class LastEpoch(EarlyStopping):
     """Keeps the last epoch of a training whose length was found before, and that has nothing to select on."""
+
+    measured_on = "training"
 
     def __init__(self) -> None:
         super().__init__(patience=sys.maxsize)

@@ -1,5 +1,6 @@
 """The last step of a run: graphs, parity, manifest, bundle."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from rbm_bundle.manifest_parts import (
 from rbm_bundle.node_map import NodeMap
 from rbm_bundle.nodes import NodeTable
 from rbm_training.data.graph import Features, Floats
+from rbm_training.evaluation.metrics import RareClass
 from rbm_training.export.graphs import build_graph, tensor_specs
 from rbm_training.export.model_card import render_model_card
 from rbm_training.export.node_map import map_spec
@@ -52,6 +54,7 @@ class ExportRequest:
     records: RecordsPart | None = None
     feature_names: tuple[str, ...] = ()
     node_map: NodeMap | None = None
+    rare_classes: Sequence[RareClass] = ()
 
 
 def export_bundle(folder: Path, request: ExportRequest) -> Bundle:
@@ -78,7 +81,7 @@ def export_bundle(folder: Path, request: ExportRequest) -> Bundle:
         graphs,
         request.nodes,
         golden,
-        render_model_card(manifest),
+        render_model_card(manifest, request.rare_classes),
         golden_records=None if records is None else records.golden,
         node_map=request.node_map,
     )

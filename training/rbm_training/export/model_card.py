@@ -1,12 +1,15 @@
 """`MODEL_CARD.md`: the manifest in words, for whoever finds the bundle."""
 
+from collections.abc import Sequence
+
 from rbm_bundle.manifest import Manifest
 from rbm_training.config.registry import AUTO, PRECOMPUTED, TEACHERS
 from rbm_training.data.graph_statistics import MOST_NAMES, first_of
+from rbm_training.evaluation.metrics import RareClass
 from rbm_training.students.kind import student_kind
 
 
-def render_model_card(manifest: Manifest) -> str:
+def render_model_card(manifest: Manifest, rare_classes: Sequence[RareClass] = ()) -> str:
     """The card of a bundle, as Markdown."""
     metrics, source = manifest.metrics, manifest.provenance
     lines = [
@@ -21,6 +24,7 @@ def render_model_card(manifest: Manifest) -> str:
         "| measured at the epoch of best validation | |",
         "|---|--:|",
         *_metric_rows(manifest),
+        *_area_rows(rare_classes),
         "",
         f"{_measured_on(manifest)} Of {metrics.num_runs} run(s) it is the one best on validation.",
         "",
@@ -147,6 +151,13 @@ def _metric_rows(manifest: Manifest) -> list[str]:
         "expected calibration error": metrics.calibration_error,
     }
     return [f"| {name} | {value:.4f} |" for name, value in named.items() if value is not None]
+
+
+def _area_rows(rare_classes: Sequence[RareClass]) -> list[str]:
+    return [
+        f"| AUPRC of {each['name']}, {each['share']:.1%} of the test nodes | {each['student']:.4f} |"
+        for each in rare_classes
+    ]
 
 
 def _summary(kind: str) -> str:

@@ -38,11 +38,14 @@ class TrainedStudent:
 
 
 def train_baselines(
-    config: ExperimentConfig, dataset: Dataset, seed: int, log: RunLog, store: ArtifactStore
+    config: ExperimentConfig, dataset: Dataset, student: TrainedStudent, log: RunLog, store: ArtifactStore
 ) -> list[TrainedStudent]:
-    """The students that `report.baselines` names, for one seed; one that diverges is left out."""
-    baselines = []
+    """The students that `report.baselines` names, of the student's seed and teacher; one that diverges is
+    left out, and so is one of the student's own kind."""
+    baselines, seed = [], student.seed
     for name, experiment in baseline_experiments(config).items():
+        if name == student.name:
+            continue
         data = prepare_training_data(experiment, dataset, seed, log, store)
         try:
             distilled = trained_student(experiment, dataset, data, seed, log, store)

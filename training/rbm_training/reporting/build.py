@@ -3,31 +3,38 @@
 Dimension letters: S seeds, C classes.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import tomli_w
 
-from rbm_training.config import ExperimentConfig
+from rbm_training.config import ExperimentConfig, PrecomputedTeacherConfig
 from rbm_training.config.paths import with_bare_paths
 from rbm_training.data.dataset import Dataset
+from rbm_training.distillation.inputs import StudentInputs
 from rbm_training.distillation.predictions import Predictions, predict_all
 from rbm_training.distillation.training_data import TrainingData
 from rbm_training.evaluation.calibration import bin_by_confidence
+from rbm_training.evaluation.intervals import mean_error
 from rbm_training.reporting.baselines import TrainedStudent, describe_method
 from rbm_training.reporting.expert_maps import expert_maps
 from rbm_training.reporting.position_ablation import measure_unseen
 from rbm_training.reporting.report_data import (
+    VALIDATION,
     Calibration,
     ClassResults,
     GroupAccuracy,
+    Method,
     Reals,
     ReportData,
     RunFacts,
+    TeacherReads,
 )
 from rbm_training.reporting.summary import RunReport, SeedReport
 from rbm_training.reporting.training_curves import training_history
 from rbm_training.runtime.clock import time_of_making
+from rbm_training.teachers.costs import TeacherCosts, teacher_costs
 
 
 def build_report_data(
@@ -41,9 +48,10 @@ def build_report_data(
     distilled = student.distilled
     predictions = predict_all(distilled.student, student.data.inputs, distilled.batch_rows)
     everyone = [student, *baselines]
+    teacher = _teacher_costs(config, student.data)
     return ReportData(
         facts=_facts(config, dataset, report),
-        accuracies=_accuracies(report),
+        accuracies=_accuracies(report, student.data.inputs),
         classes=_classes(dataset, student.data, predictions),
         calibration=_calibration(student, predictions),
         histories=tuple(
@@ -51,13 +59,32 @@ def build_report_data(
         ),
         maps=expert_maps(student, predictions),
         unseen=measure_unseen(config, student),
-        methods=tuple(describe_method(trained) for trained in everyone),
+        methods=(*map(describe_method, everyone), *_teacher_method(report, teacher)),
+        teacher_reads=None if teacher is None else TeacherReads(teacher.num_nodes_read, teacher.mean_degree),
         graph=report.graph,
+        advice=tuple(report.advice),
+        rare_classes=tuple(report.exported.rare_classes),
     )
 
 
+def _teacher_costs(config: ExperimentConfig, data: TrainingData) -> TeacherCosts | None:
+    """Of a teacher that was trained here; saved logits cost what nobody knows."""
+    if isinstance(config.teacher, PrecomputedTeacherConfig):
+        return None
+    return teacher_costs(config.teacher, data.teacher.members, data.task.graph)
+
+
+def _teacher_method(report: RunReport, teacher: TeacherCosts | None) -> tuple[Method, ...]:
+    if teacher is None:
+        return ()
+    exported, costs = report.exported, teacher.costs
+    accuracies = exported.teacher_val_accuracy, exported.teacher_test_accuracy
+    name = f"teacher ({report.teacher})"
+    return (Method(name, *accuracies, costs.num_parameters, costs.flops_per_node, math.nan, math.nan),)
+
+
 def _facts(config: ExperimentConfig, dataset: Dataset, report: RunReport) -> RunFacts:
-    exported = next(run for run in report.runs if run.seed == report.exported_seed)
+    exported = report.exported
     return RunFacts(
         name=report.name,
         dataset=report.dataset,
@@ -69,7 +96,8 @@ def _facts(config: ExperimentConfig, dataset: Dataset, report: RunReport) -> Run
         exported_seed=report.exported_seed,
         num_training_labels=exported.num_training_labels,
         untrained_classes=exported.untrained_classes,
-        baseline_margin_error=exported.baseline_margin_error,
+        baseline_margin_error=_margin_error(report),
+        only_answer=exported.only_answer,
         created_at=time_of_making(),
         git_commit=report.git_commit,
         dataset_sha256=dataset.sha256,
@@ -78,16 +106,26 @@ def _facts(config: ExperimentConfig, dataset: Dataset, report: RunReport) -> Run
     )
 
 
-def _accuracies(report: RunReport) -> tuple[GroupAccuracy, ...]:
-    groups = {"validation nodes": "val_accuracy", "test nodes": "test_accuracy"}
+def _margin_error(report: RunReport) -> float:
+    errors = np.array([run.baseline_margin_error for run in report.runs])
+    leads = np.array([run.test_accuracy - run.baseline_test_accuracy for run in report.runs])
+    return mean_error(errors, leads)
+
+
+def _accuracies(report: RunReport, inputs: StudentInputs) -> tuple[GroupAccuracy, ...]:
+    num_validation = len(inputs.val) + len(inputs.pseudo_unseen)
+    groups = {
+        VALIDATION: (num_validation, "val_accuracy"),
+        "test nodes": (len(inputs.test), "test_accuracy"),
+    }
     if report.setting == "inductive":
         groups = {
-            "validation nodes": "val_accuracy",
-            "observed test nodes": "observed_test_accuracy",
-            "unseen nodes": "test_accuracy",
+            VALIDATION: (num_validation, "val_accuracy"),
+            "observed test nodes": (len(inputs.test), "observed_test_accuracy"),
+            "unseen nodes": (len(inputs.unseen), "test_accuracy"),
         }
-    named = ((group, _by_whom(report.runs, field)) for group, field in groups.items())
-    return tuple(GroupAccuracy(group, *values) for group, values in named if not np.isnan(values[0]).all())
+    named = ((group, size, _by_whom(report.runs, field)) for group, (size, field) in groups.items())
+    return tuple(GroupAccuracy(group, size, *values) for group, size, values in named if size)
 
 
 def _by_whom(runs: list[SeedReport], field: str) -> list[Reals]:

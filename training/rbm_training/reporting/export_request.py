@@ -28,7 +28,7 @@ def export_request(
     Args:
         best: of the best seed, as it was measured or fitted once more.
     """
-    data = best.data
+    data, measured = best.data, next(report for report in reports if report.seed == best.seed)
     known = data.task.graph.subgraph(data.task.known_nodes)
     student = best.distilled.student.on_cpu()
     return ExportRequest(
@@ -41,7 +41,8 @@ def export_request(
         records=records_part_of(dataset, data.task, best.seed),
         feature_names=dataset.feature_names,
         node_map=build_node_map(student, known, data.known_positions),
-        metrics=_metrics(next(it for it in reports if it.seed == best.seed), reports),
+        metrics=_metrics(measured, reports),
+        rare_classes=measured.rare_classes,
         provenance=Provenance(
             git_commit=git_commit(),
             dataset=dataset.graph.name,

@@ -3,13 +3,10 @@
 Dimension letters: N observed nodes, U unseen nodes, F features, C classes.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from sklearn.metrics import f1_score, recall_score
 from torch import Tensor
 
 from rbm_training.data.sparse_rows import Rows, as_array
@@ -19,6 +16,7 @@ from rbm_training.distillation.train import DistilledStudent
 from rbm_training.distillation.training_data import TrainingData
 from rbm_training.evaluation.calibration import calibration_error
 from rbm_training.evaluation.metrics import accuracy, production_accuracy
+from rbm_training.reporting.answers import describe_answers
 from rbm_training.reporting.summary import SeedReport
 from rbm_training.students.routing import expert_usage
 
@@ -53,7 +51,6 @@ def measure_seed(data: TrainingData, distilled: DistilledStudent, seed: int, sec
     teacher_groups = group_accuracies(inputs, teacher.logits, teacher.unseen_logits)
     baseline_logits = _baseline_logits(data)
     baseline = group_accuracies(inputs, *baseline_logits)
-    figures = _test_figures(inputs, test_logits, inputs.test_rows(*baseline_logits))
     inductive = data.task.setting == "inductive"
     return SeedReport(
         seed=seed,
@@ -77,7 +74,7 @@ def measure_seed(data: TrainingData, distilled: DistilledStudent, seed: int, sec
         baseline_val_accuracy=baseline.val,
         baseline_test_accuracy=baseline.test,
         baseline_observed_test_accuracy=baseline.observed_test if inductive else None,
-        **figures,
+        **describe_answers(data, test_logits, inputs.test_rows(*baseline_logits)),
         calibration_error=calibration_error(
             (test_logits / student.temperature).softmax(dim=1), inputs.test_labels
         ),
@@ -104,19 +101,6 @@ def _baseline_logits(data: TrainingData) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(data.baseline.logits(scaled)).to(data.inputs.labels.device)
 
     return logits(data.inputs.features), logits(data.inputs.unseen.features)
-
-
-def _test_figures(inputs: StudentInputs, student: Tensor, baseline: Tensor) -> dict[str, float]:
-    """What accuracy alone does not say of the test nodes: logits of student and baseline (T, C)."""
-    labels, predicted = inputs.test_labels.cpu().numpy(), student.argmax(dim=1).cpu().numpy()
-    margin = (predicted == labels).astype(np.float64) - (baseline.argmax(dim=1).cpu().numpy() == labels)
-    commonest = int(inputs.labels[inputs.train].bincount().argmax())
-    return {
-        "baseline_margin_error": float(margin.std() / math.sqrt(len(labels))),
-        "majority_accuracy": float((labels == commonest).mean()),
-        "macro_recall": float(recall_score(labels, predicted, average="macro", zero_division=0)),
-        "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
-    }
 
 
 def _by_group(

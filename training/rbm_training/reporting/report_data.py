@@ -15,6 +15,7 @@ import numpy.typing as npt
 from rbm_bundle.manifest_parts import Setting
 from rbm_training.data.graph_statistics import GraphStatistics
 from rbm_training.evaluation.calibration import Reliability
+from rbm_training.evaluation.metrics import RareClass
 
 Reals = npt.NDArray[np.floating[Any]]
 Counts = npt.NDArray[np.integer[Any]]
@@ -22,10 +23,14 @@ Counts = npt.NDArray[np.integer[Any]]
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What was run, and from what. `config_toml` is the resolved experiment; `created_at` is ISO 8601;
-    `split` says how nodes were divided; `baseline_margin_error` is the standard error of the exported seed's
-    lead over logistic regression, and `untrained_classes` are those without a training label of its, with
-    their number of test nodes."""
+    """What was run, and from what.
+
+    `config_toml` is the resolved experiment; `created_at` is ISO 8601; `split` says how nodes were divided;
+    `baseline_margin_error` is the standard error of the student's mean lead over logistic regression, over
+    test nodes and seeds; `untrained_classes` are those without a training label of the exported student's,
+    with their number of test nodes; `only_answer` is the class that it gives to all test nodes, if it gives
+    them one.
+    """
 
     name: str
     dataset: str
@@ -38,6 +43,7 @@ class RunFacts:
     num_training_labels: int
     untrained_classes: Mapping[str, int]
     baseline_margin_error: float
+    only_answer: str | None
     created_at: str
     git_commit: str | None
     dataset_sha256: str
@@ -45,11 +51,18 @@ class RunFacts:
     config_toml: str
 
 
+VALIDATION = "validation nodes"
+
+
 @dataclass(frozen=True, slots=True)
 class GroupAccuracy:
-    """Accuracies on one group of nodes, such as "test nodes". Shapes: each (S,), as the seeds are."""
+    """Accuracies on one group of nodes, such as "test nodes". Shapes: each (S,), as the seeds are.
+
+    Those of validation nodes are what was selected by, and of the student count pseudo-unseen nodes too.
+    """
 
     group: str
+    num_nodes: int
     student: Reals
     teacher: Reals
     baseline: Reals
@@ -170,7 +183,8 @@ class UnseenAccuracy:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """Accuracy and cost of one of the compared methods; latency per row, in batches of 1 and of 128."""
+    """Accuracy and cost of one of the compared methods; latency per row, in batches of 1 and of 128, NaN
+    where it was not measured."""
 
     name: str
     val_accuracy: float
@@ -182,11 +196,19 @@ class Method:
 
 
 @dataclass(frozen=True, slots=True)
+class TeacherReads:
+    """The nodes that the teacher reads to answer about one, at the mean degree of the graph."""
+
+    num_nodes: float
+    mean_degree: float
+
+
+@dataclass(frozen=True, slots=True)
 class ReportData:
     """A finished run as its page shows it; what is empty or None is left out.
 
-    The last group of `accuracies` is the one that the setting tests on. Histories and methods begin with the
-    student.
+    The last group of `accuracies` is the one that the setting tests on. Methods begin with the student and
+    end with the teacher, unless that was not trained here; histories begin with the student if it has epochs.
     """
 
     facts: RunFacts
@@ -197,7 +219,10 @@ class ReportData:
     maps: tuple[LayerMap, ...] = ()
     unseen: UnseenAccuracy | None = None
     methods: tuple[Method, ...] = ()
+    teacher_reads: TeacherReads | None = None
     graph: GraphStatistics | None = None
+    advice: tuple[str, ...] = ()
+    rare_classes: tuple[RareClass, ...] = ()
 
 
 def _shares(part: Counts, whole: Counts) -> Reals:

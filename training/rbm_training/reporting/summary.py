@@ -14,7 +14,7 @@ from rich.text import Text
 from rbm_bundle.folders import replace_file
 from rbm_bundle.manifest_parts import Setting
 from rbm_training.errors import TrainingError
-from rbm_training.evaluation.metrics import mean_and_deviation
+from rbm_training.evaluation.metrics import RareClass, mean_and_deviation
 from rbm_training.evaluation.untrained_classes import in_words
 from rbm_training.runtime.run_folder import REPORT
 
@@ -36,22 +36,25 @@ class SeedReport:
     for. `test_accuracy_max` is the highest test accuracy of any epoch, which
     the paper's released code prints; it is inflated and nothing is chosen by it (None for an ensemble). The
     baseline is logistic regression on the scaled features, and `baseline_margin_error` the standard error of
-    the student's lead over it on the test nodes, node by node. `majority_accuracy` is that of the commonest
-    class of the labels learnt from; recall and F1 are the student's on the test nodes, the mean over classes;
-    `untrained_classes` are those without a training label, with their number of test nodes.
-    `expert_usage` is each layer's share of routed rows by expert.
+    the student's lead over it on the test nodes, node by node; `test_accuracy_interval` are the ends of a
+    95 % interval. `majority_accuracy` is that of the commonest class of the labels learnt from, and
+    `only_answer` the class that the student gives to all test nodes, if it gives them one; recall and F1 are
+    the student's on the test nodes, the mean over classes; `untrained_classes` are those without a training
+    label, with their number of test nodes. `expert_usage` is each layer's share of routed rows by expert.
     """
 
     seed: int
     student: str
     num_training_labels: int
     untrained_classes: dict[str, int]
+    num_test_nodes: int
     num_parameters: int
     flops_per_node: int
     selected_epoch: int | None
     num_epochs: int
     val_accuracy: float
     test_accuracy: float
+    test_accuracy_interval: list[float]
     test_accuracy_max: float | None
     unseen_accuracy: float | None
     observed_test_accuracy: float | None
@@ -65,8 +68,10 @@ class SeedReport:
     baseline_observed_test_accuracy: float | None
     baseline_margin_error: float
     majority_accuracy: float
+    only_answer: str | None
     macro_recall: float
     macro_f1: float
+    rare_classes: list[RareClass]
     calibration_error: float
     calibration_error_uncalibrated: float
     expert_usage: list[list[float]]
@@ -79,6 +84,7 @@ class RunReport:
     seeds alone where all were validated on the same nodes (`shares_validation`). `split` says how nodes were
     divided.
 
+    `advice` is what the graph and the experiment call for, a finding and what to do about it a line.
     `refit_disagreement` is the share of nodes that the fit on all labels classifies otherwise than the
     measured one, None where there was none; `is_refit` says which of the two was shipped.
     """
@@ -96,20 +102,26 @@ class RunReport:
     shares_validation: bool
     refit_disagreement: float | None
     is_refit: bool
+    advice: list[str]
     runs: list[SeedReport]
+
+    @property
+    def exported(self) -> SeedReport:
+        """The report of the exported seed."""
+        return next(run for run in self.runs if run.seed == self.exported_seed)
 
     def to_json(self) -> str:
         """The report as JSON: means on top, every seed below."""
         document = {key: value for key, value in asdict(self).items() if key != "runs"}
         document["seeds"] = [run.seed for run in self.runs]
         document.update(summarise(self.runs))
-        exported = next(run for run in self.runs if run.seed == self.exported_seed)
-        for name in ("student", "num_parameters", "flops_per_node", "expert_usage"):
-            document[name] = getattr(exported, name)
+        for name in _OF_EXPORTED:
+            document[name] = getattr(self.exported, name)
         document["runs"] = [asdict(run) for run in self.runs]
         return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
+_OF_EXPORTED = ("student", "num_parameters", "flops_per_node", "expert_usage", "rare_classes", "only_answer")
 _AVERAGED = (
     *("val_accuracy", "test_accuracy", "test_accuracy_max", "unseen_accuracy", "observed_test_accuracy"),
     "production_accuracy",
@@ -167,8 +179,14 @@ def _table(document: dict[str, Any]) -> Table:
 
 
 def _notes(document: dict[str, Any]) -> list[str]:
-    """What stands below the accuracies; reports of the release before say less."""
-    notes = [_of_test_nodes(document)] if "macro_f1" in document else []
+    """What is said below the table; reports of before do not have all of it."""
+    notes = []
+    if document.get("only_answer") is not None:
+        notes.append(
+            f"every test node is given class {document['only_answer']!r}: the student tells none apart"
+        )
+    notes += [_of_test_nodes(document)] if "macro_f1" in document else []
+    notes += [_of_rare_class(*document["rare_classes"])] if document.get("rare_classes") else []
     notes += _of_split(document) if "split" in document else []
     notes += [_of_refit(document)] if document.get("refit_disagreement") is not None else []
     if document["test_accuracy_max"] is not None:
@@ -190,6 +208,13 @@ def _of_test_nodes(document: dict[str, Any]) -> str:
     figures = {"macro recall": "macro_recall", "macro F1": "macro_f1", "commonest class": "majority_accuracy"}
     told = ", ".join(f"{title} {document[key]:.4f}" for title, key in figures.items())
     return f"learnt from {document['runs'][0]['num_training_labels']:,} labels; on test nodes: {told}"
+
+
+def _of_rare_class(rarest: RareClass, *others: RareClass) -> str:
+    areas = {"student": rarest["student"], "teacher": rarest["teacher"], "features only": rarest["baseline"]}
+    told = ", ".join(f"{who} {area:.4f}" for who, area in areas.items())
+    more = f"; of {len(others)} more rare classes: report.html" if others else ""
+    return f"AUPRC of {rarest['name']!r}, {rarest['share']:.1%} of the test nodes: {told}{more}"
 
 
 def _of_refit(document: dict[str, Any]) -> str:

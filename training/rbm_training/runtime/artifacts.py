@@ -29,9 +29,9 @@ STAGES: Final = {
     "encodings": 1,
     "teacher": 1,
     "student": 2,
-    "evaluation": 1,
+    "evaluation": 2,
     "bundle": 1,
-    "report": 1,
+    "report": 2,
 }
 
 

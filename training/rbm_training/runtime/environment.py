@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 RECORDED_PACKAGES: Final = (
     "numpy",
@@ -28,6 +29,7 @@ def seed_everything(seed: int, num_threads: int) -> None:
     np.random.seed(seed)  # some libraries draw from the global generator
     torch.manual_seed(seed)
     torch.set_num_threads(num_threads)
+    threadpool_limits(num_threads)  # of NumPy and SciPy too, whose sums depend on it alike
     # cuBLAS reads this when its first handle is made; without it deterministic algorithms are refused.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=pick_device().type == "cuda")

@@ -18,6 +18,7 @@ from rbm_training.config.registry import TEACHERS
 from rbm_training.data.sparse_rows import dropout
 from rbm_training.teachers.attention import GraphAttention
 from rbm_training.teachers.inputs import Edges, GraphInputs
+from rbm_training.teachers.neighbourhood import Neighbourhood
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,21 @@ class GraphNetwork(nn.Module):
     def first_weight(self) -> Tensor:
         """(H, F): what meets the features, and noise on them, first."""
         return self._linears()[0].weight
+
+    @property
+    def radius(self) -> int:
+        """Hops from which a node hears."""
+        return len(self.linears)
+
+    def flops_per_node(self, around: Neighbourhood) -> float:
+        """Operations to answer about one node: a layer maps all nodes that its aggregation reads, and
+        aggregates for those that the next layer reads."""
+        total = 0.0
+        for layer, linear in enumerate(self._linears()):
+            hops = self.radius - layer
+            total += around.mapping(hops, linear.in_features, linear.out_features)
+            total += around.averaging(hops - 1, linear.out_features)
+        return total
 
     def aggregate(self, layer: int, mapped: Tensor, edges: Edges) -> Tensor:
         """What the nodes hear from their neighbours at a layer: (N, H) to (N, H)."""
@@ -131,6 +147,12 @@ class GAT(GraphNetwork):
         mean: Tensor = self.attentions[layer](mapped, edges)
         return mean
 
+    def flops_per_node(self, around: Neighbourhood) -> float:
+        """With two dot products a mapped node for its scores; softmaxes are left out."""
+        widths = (linear.out_features for linear in self._linears())
+        scores = (around.mapping(self.radius - layer, width, 2) for layer, width in enumerate(widths))
+        return super().flops_per_node(around) + sum(scores)
+
 
 class APPNP(GraphNetwork):
     """A perceptron whose logits walk the graph (Gasteiger, Bojchevski & Günnemann, ICLR 2019, eq. 4).
@@ -152,6 +174,19 @@ class APPNP(GraphNetwork):
     def build(cls, widths: list[int], config: TeacherConfig) -> Self:
         """A network as the experiment describes it."""
         return cls(widths, config.dropout, config.power_iterations, config.teleport)
+
+    @property
+    def radius(self) -> int:
+        """The steps of the walk."""
+        return self.power_iterations
+
+    def flops_per_node(self, around: Neighbourhood) -> float:
+        """The perceptron on all nodes that the walk reads; three operations a class mix in its own answer."""
+        sizes = [(linear.in_features, linear.out_features) for linear in self._linears()]
+        perceptron = sum(around.mapping(self.radius, *size) for size in sizes)
+        C = sizes[-1][1]
+        steps = (around.averaging(hops, C) + 3 * C * around.within(hops) for hops in range(self.radius))
+        return perceptron + sum(steps)
 
     def aggregate(self, layer: int, mapped: Tensor, edges: Edges) -> Tensor:
         """Nothing is heard: the layers are those of a perceptron."""

@@ -217,7 +217,7 @@ class _TeacherTraining:
         with self.log.stage(title, config.max_epochs, training.num_epochs) as stage:
             while not training.is_finished(config.max_epochs):
                 metrics = training.train_epoch(self.observed)
-                stage.advance(f"validation {metrics.val_accuracy:.3f}")
+                stage.advance(f"{early_stopping.measured_on} {metrics.val_accuracy:.3f}")
                 self.checkpoint.save_if_due()
         best = training.early_stopping.restore(training.network)
         described = {"kind": config.kind, "weight_decay": config.weight_decay}

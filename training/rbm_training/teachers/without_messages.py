@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rbm_training.config import TeacherConfig
 from rbm_training.teachers.inputs import Edges
+from rbm_training.teachers.neighbourhood import Neighbourhood
 from rbm_training.teachers.networks import GraphNetwork
 
 
@@ -37,6 +38,21 @@ class SIGN(GraphNetwork):
         """A network as the experiment describes it."""
         return cls(widths, config.dropout, config.hops)
 
+    @property
+    def radius(self) -> int:
+        """The hops over which features are averaged."""
+        return self.hops
+
+    def flops_per_node(self, around: Neighbourhood) -> float:
+        """A block maps the nodes within its hops and averages inwards; all else is for the node alone."""
+        first, *others = self._linears()
+        width = first.out_features // (self.hops + 1)
+        total = sum(around.mapping(0, linear.in_features, linear.out_features) for linear in others)
+        for hops in range(self.hops + 1):
+            total += around.mapping(hops, first.in_features, width)
+            total += sum(around.averaging(nearer, width) for nearer in range(hops))
+        return total
+
     def aggregate(self, layer: int, mapped: Tensor, edges: Edges) -> Tensor:
         """The blocks of the first layer, the k-th averaged k times: (N, (R + 1)·H)."""
         if layer:
@@ -59,6 +75,15 @@ class Perceptron(GraphNetwork):
     def aggregate(self, layer: int, mapped: Tensor, edges: Edges) -> Tensor:
         """Nothing is heard."""
         return mapped
+
+    @property
+    def radius(self) -> int:
+        """None: the node itself is read."""
+        return 0
+
+    def flops_per_node(self, around: Neighbourhood) -> float:
+        """Those of its layers."""
+        return sum(around.mapping(0, each.in_features, each.out_features) for each in self._linears())
 
     @classmethod
     def of_weights(cls, weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]) -> Self:

@@ -22,7 +22,7 @@ from rbm_training.config.loading import validated
 from rbm_training.config.paths import with_bare_paths
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.loading import load_dataset
-from rbm_training.distillation.preconditions import check
+from rbm_training.distillation.preconditions import check, with_scaling
 from rbm_training.distillation.student_artifact import trained_student
 from rbm_training.distillation.training_data import prepare_training_data
 from rbm_training.errors import TrainingError
@@ -148,9 +148,10 @@ class _Search:
         if self._dataset is None:
             self._dataset = load_dataset(experiment.dataset, experiment.features)
             check(experiment, self._dataset)
+        experiment, dataset = with_scaling(experiment, self._dataset)
         log = RunLog(None)
-        data = prepare_training_data(experiment, self._dataset, seed, log, self._cache)
-        trained = trained_student(experiment, self._dataset, data, seed, log, self._cache)
+        data = prepare_training_data(experiment, dataset, seed, log, self._cache)
+        trained = trained_student(experiment, dataset, data, seed, log, self._cache)
         return trained.validation.val_accuracy
 
     def _say(self, number: int, trial: Trial, state: TrialState, value: float | None) -> None:

@@ -19,7 +19,7 @@ from rbm_training.reporting.figures import (
 from rbm_training.reporting.figures.cost import pareto_front
 from rbm_training.reporting.figures.routing import MOST_TOLD_APART
 from rbm_training.reporting.figures.style import short_number, shorten, sign
-from rbm_training.reporting.report_data import ClassResults, ReportData
+from rbm_training.reporting.report_data import ClassResults, ReportData, UnseenAccuracy
 from tests.training.report_samples import CLASSES, class_results, full_report_data, layer_map
 
 
@@ -27,12 +27,12 @@ def all_plots(data: ReportData) -> Iterator[Plot]:
     yield class_plot(data.classes)
     yield confusion_plot(data.classes)
     yield from calibration_plots(data.calibration)
-    yield unseen_plot(data.unseen)
+    yield unseen_plot(data.unseen, 1000)
     yield from training_plots(data.histories)
     yield from stability_plots(data.histories)
     for layer in data.maps:
         yield from map_plots(layer, data.classes.names)
-    yield from cost_plots(data.methods)
+    yield from cost_plots(data.methods, 1000)
 
 
 def cell_texts(plot: Plot) -> list[str]:
@@ -82,11 +82,20 @@ def test_each_experts_rows_fill_a_column():
 
 def test_the_reliability_diagram_draws_filled_bins_in_percent():
     calibration = full_report_data().calibration
-    _, before, after = calibration_plots(calibration)[0].figure.axes[0].lines
+    axes = calibration_plots(calibration)[0].figure.axes[0]
+    _, before, after = axes.lines
     filled = calibration.before.count > 0
     assert np.allclose(before.get_xdata(), 100 * calibration.before.confidence[filled])
     assert np.allclose(before.get_ydata(), 100 * calibration.before.accuracy[filled])
     assert np.allclose(after.get_ydata(), 100 * calibration.after.accuracy[calibration.after.count > 0])
+
+
+def test_markers_of_the_reliability_diagram_grow_with_the_nodes_of_their_bin():
+    calibration = full_report_data().calibration
+    before, _ = calibration_plots(calibration)[0].figure.axes[0].collections
+    sizes, counts = before.get_sizes(), calibration.before.count[calibration.before.count > 0]
+    assert np.argsort(sizes).tolist() == np.argsort(counts).tolist()
+    assert sizes.max() > 5 * sizes.min()
 
 
 def test_a_map_of_more_classes_than_signs_tells_the_most_frequent_ones_apart():
@@ -118,11 +127,35 @@ def test_the_front_holds_what_nothing_beats_in_both():
     assert pareto_front(costs, accuracies).tolist() == [1, 3, 0]
 
 
+def test_the_teacher_has_no_latency_and_a_lone_method_no_plot():
+    student, teacher = full_report_data().methods[0], full_report_data().methods[-1]
+    teacher = replace(teacher, latency_microseconds_alone=np.nan, latency_microseconds_batched=np.nan)
+    assert [plot.name for plot in cost_plots((student, teacher), 100)] == ["flops"]
+    three = cost_plots((student, replace(student, name="mlp"), teacher), 100)
+    assert [len(legend_texts(plot)) for plot in three] == [3, 2, 2]
+
+
+def test_nothing_is_said_of_a_line_that_is_not_there():
+    student, dear = full_report_data().methods[0], replace(full_report_data().methods[1], flops_per_node=1e6)
+    assert "dashed line" not in cost_plots((student, replace(dear, test_accuracy=0.1)), 100)[0].caption
+    assert "dashed line" in cost_plots((student, replace(dear, test_accuracy=0.9)), 100)[0].caption
+    results = class_results(CLASSES)
+    ahead = replace(results, teacher_recall=results.recall - 0.1)
+    assert "grey line" not in class_plot(ahead).caption
+    assert "grey line" in class_plot(replace(results, teacher_recall=results.recall + 0.1)).caption
+
+
+@pytest.mark.parametrize(("num_seeds", "told"), [(1, "Bars: 95 %, n = 1,000."), (3, "A dot is a seed")])
+def test_dots_of_seeds_are_told_of_where_there_are_several(num_seeds, told):
+    unseen = UnseenAccuracy(*[np.full(num_seeds, 0.8)] * 3)
+    assert told in unseen_plot(unseen, 1000).caption
+
+
 @pytest.mark.parametrize("span", [1.5, 40, 1e6])
 def test_costs_of_any_span_have_at_least_two_and_at_most_nine_ticks_in_view(span: float):
     cheap, dear = full_report_data().methods[:2]
     methods = [replace(cheap, flops_per_node=1e4), replace(dear, flops_per_node=1e4 * span)]
-    axes = cost_plots(methods)[0].figure.axes[0]
+    axes = cost_plots(methods, 1000)[0].figure.axes[0]
     low, high = axes.get_xlim()
     assert 2 <= sum(low <= tick <= high for tick in axes.get_xticks()) <= 9
 

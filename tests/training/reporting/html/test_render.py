@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rbm_training.evaluation.metrics import RareClass
 from rbm_training.reporting.html import render_page, write_page
-from rbm_training.reporting.report_data import ClassResults, GroupAccuracy
+from rbm_training.reporting.report_data import VALIDATION, ClassResults, GroupAccuracy, TeacherReads
 from tests.training.report_samples import bare_report_data, full_report_data
 
 
@@ -73,6 +74,21 @@ def test_a_lone_student_has_its_cost_in_a_table_and_no_plots():
     assert alone.of("figcaption") == Outline(render_page(bare_report_data())).of("figcaption")
 
 
+def test_what_the_teacher_reads_is_told_with_how_it_was_counted():
+    data = replace(bare_report_data(), methods=full_report_data().methods)
+    teacher = replace(
+        data.methods[-1], latency_microseconds_alone=np.nan, latency_microseconds_batched=np.nan
+    )
+    data = replace(data, methods=(*data.methods[:-1], teacher))
+    assert "An answer of the teacher" not in render_page(data)
+    cells = Outline(render_page(data)).of("td")
+    place = cells.index("teacher (GraphSAGE)")
+    assert cells[place + 3 : place + 7] == ["184,000", "9,800,000", "–", "–"]
+    told = render_page(replace(data, teacher_reads=TeacherReads(31.2, 5.01)))
+    assert "reads 31.2 nodes and computes on them, counted as if every node had 5.01 neighbours" in told
+    assert "The teacher reads the node alone." in render_page(replace(data, teacher_reads=TeacherReads(1, 5)))
+
+
 def test_the_page_fetches_nothing_and_runs_nothing(page: str):
     outline = Outline(page)
     assert not [tag for tag, _ in outline.tags if tag in ("script", "link", "iframe", "object")]
@@ -123,7 +139,7 @@ def test_the_page_is_small_enough_to_be_sent_around(page: str):
 
 def test_the_summary_compares_in_words_on_the_group_that_the_setting_tests_on(page: str):
     assert (
-        "the student labels 81.00\u00a0% of the unseen nodes correctly on average over 3 seeds:"
+        "the student labels 81.00\u00a0% of the 1,000 unseen nodes correctly on average over 3 seeds:"
         " 20.00 points above a logistic regression" in page
     )
     assert "and 1.10 points below its teacher. It learnt from 1,234 labels." in page
@@ -138,6 +154,38 @@ def test_a_lead_over_logistic_regression_that_may_be_chance_is_called_none(error
     assert f"(95\u00a0% interval {20 - 196 * error:+.2f} to {20 + 196 * error:+.2f} points)" in page
 
 
+def test_a_lead_on_few_nodes_ends_at_all_of_them():
+    data = bare_report_data()
+    page = render_page(replace(data, facts=replace(data.facts, baseline_margin_error=0.6)))
+    assert "interval -97.60 to +100.00 points" in page
+
+
+@pytest.mark.parametrize(("answer", "which"), [("b", "the commonest class"), ("a", "one class")])
+def test_a_student_that_always_answers_the_same_is_said_to_before_all_else(answer, which):
+    results = ClassResults(("a", "b"), np.array([[0, 40], [0, 360]]), np.array([0.0, 1.0]))
+    data = replace(bare_report_data(), classes=results)
+    page = render_page(replace(data, facts=replace(data.facts, only_answer=answer)))
+    told = f"answers &#39;{answer}&#39; for every node, {which}: it tells no two classes apart. Without"
+    assert f'<p class="lead">The student {told}' in page
+
+
+def test_accuracies_have_their_nodes_and_the_interval_of_a_single_seed():
+    tested = bare_report_data().accuracies[0]
+    data = replace(bare_report_data(), accuracies=(replace(tested, group=VALIDATION), tested))
+    cells = Outline(render_page(data)).of("td")
+    assert cells[:5] == ["validation nodes", "1,000", "80.00", "82.00", "60.00"]
+    assert cells[6:10] == ["1,000", "80.00 (77.4–82.4)", "82.00 (79.5–84.3)", "60.00 (56.9–63.0)"]
+
+
+def test_rare_classes_and_advice_have_tables_where_there_are_any():
+    rare = RareClass(name="fraud", num_nodes=12, share=0.012, student=0.7, teacher=0.71, baseline=0.25)
+    page = render_page(replace(full_report_data(), rare_classes=(rare,), advice=("few edges; add some",)))
+    cells = Outline(page).of("td")
+    place = cells.index("fraud")
+    assert cells[place : place + 6] == ["fraud", "12", "1.2", "70.0", "71.0", "25.0"]
+    assert "few edges; add some" in cells
+
+
 def test_a_single_seed_has_no_deviation_and_no_table_of_seeds():
     page = render_page(bare_report_data())
     assert "±" not in page
@@ -145,22 +193,30 @@ def test_a_single_seed_has_no_deviation_and_no_table_of_seeds():
 
 
 def test_a_student_as_good_as_its_teacher_is_level_with_it():
-    level = GroupAccuracy("test nodes", *[np.array([0.8])] * 3)
+    level = GroupAccuracy("test nodes", 1_000, *[np.array([0.8])] * 3)
     assert "level with its teacher" in render_page(replace(bare_report_data(), accuracies=(level,)))
 
 
 def test_classes_are_told_with_their_numbers():
     results = ClassResults(("a", "b"), np.array([[6, 2], [3, 1009]]), np.array([0.5, np.nan]))
     cells = Outline(render_page(replace(bare_report_data(), classes=results))).of("td")
-    assert cells[4:10] == ["0", "a", "8", "75.0", "66.7", "50.0"]
-    assert cells[10:16] == ["1", "b", "1,012", "99.7", "99.8", "–"]
-    assert cells[16:24] == ["b", "a", "3", "0.3", "a", "b", "2", "25.0"]
+    assert cells[5:11] == ["0", "a", "8", "75.0", "66.7", "50.0"]
+    assert cells[11:17] == ["1", "b", "1,012", "99.7", "99.8", "–"]
+    assert cells[17:25] == ["b", "a", "3", "0.3", "a", "b", "2", "25.0"]
 
 
 def test_calibration_is_told_before_and_after(page: str):
     calibration = full_report_data().calibration
     before, after = (100 * bins.expected_error for bins in (calibration.before, calibration.after))
     assert f"error from {before:.2f}\u00a0% to {after:.2f}\u00a0%" in page
+    cells = Outline(page).of("td")
+    place = cells.index("290")
+    assert cells[place - 1 : place + 3] == [
+        "14",
+        "290",
+        "96.7",
+        f"{100 * calibration.before.accuracy[14]:.1f}",
+    ]
     assert "divides logits by 1.370" in page
 
 

@@ -1,29 +1,36 @@
 """Plots of accuracy against cost."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.ticker import Locator, LogLocator, MaxNLocator, NullFormatter
 
+from rbm_training.evaluation.intervals import share_interval
 from rbm_training.reporting.figures.style import INK, add_legend, new_axes, shorten, sign, styled, tick_number
 from rbm_training.reporting.figures.svg import Plot
 from rbm_training.reporting.report_data import Counts, Method, Reals
 
+FRONT = " No method beats one on the dashed line in accuracy and cost at once."
+
 
 @styled
-def cost_plots(methods: Sequence[Method]) -> list[Plot]:
-    """Test accuracy against arithmetic and against measured latency."""
+def cost_plots(methods: Sequence[Method], num_nodes: int) -> list[Plot]:
+    """Test accuracy, on so many nodes, against arithmetic and against measured latency, which
+    the teacher, the last one, has not. One method alone is compared with nothing, and has no plot."""
+    timed = [method for method in methods if not math.isnan(method.latency_microseconds_alone)]
     flops = np.array([method.flops_per_node for method in methods])
-    alone = np.array([method.latency_microseconds_alone for method in methods])
-    batched = np.array([method.latency_microseconds_batched for method in methods])
-    return [
-        _pareto_plot("flops", methods, flops, "FLOPs per node"),
-        _pareto_plot("latency-1", methods, alone, "latency in batches of 1 (µs per row)"),
-        _pareto_plot("latency-128", methods, batched, "latency in batches of 128 (µs per row)"),
-    ]
+    alone = np.array([method.latency_microseconds_alone for method in timed])
+    batched = np.array([method.latency_microseconds_batched for method in timed])
+    plots = [_pareto_plot("flops", methods, num_nodes, flops, "FLOPs per node")]
+    if len(timed) > 1:
+        label = "latency in batches of {} (µs per row)"
+        plots.append(_pareto_plot("latency-1", timed, num_nodes, alone, label.format(1)))
+        plots.append(_pareto_plot("latency-128", timed, num_nodes, batched, label.format(128)))
+    return plots
 
 
-def _pareto_plot(name: str, methods: Sequence[Method], costs: Reals, cost_label: str) -> Plot:
+def _pareto_plot(name: str, methods: Sequence[Method], num_nodes: int, costs: Reals, cost_label: str) -> Plot:
     accuracies = 100 * np.array([method.test_accuracy for method in methods])
     figure, axes = new_axes(290, cost_label, "test accuracy (%)")
     best = pareto_front(costs, accuracies)
@@ -31,6 +38,8 @@ def _pareto_plot(name: str, methods: Sequence[Method], costs: Reals, cost_label:
     points = []
     for place, (cost, accuracy) in enumerate(zip(costs, accuracies, strict=True)):
         color, marker = sign(place)
+        low, high = (100 * end for end in share_interval(accuracy / 100, num_nodes))
+        axes.vlines(cost, low, high, color=color, alpha=0.5, linewidth=1.6)
         points.append(axes.scatter(cost, accuracy, s=80, color=color, marker=marker, zorder=3))
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(_ticks(costs))
@@ -38,12 +47,13 @@ def _pareto_plot(name: str, methods: Sequence[Method], costs: Reals, cost_label:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(0.12)
     add_legend(figure, points, [shorten(method.name) for method in methods])
+    front_told = FRONT if len(best) > 1 else ""
     front = ", ".join(methods[row].name for row in best)
     return Plot(
         name,
         figure,
         f"Test accuracy against {cost_label}; best for their cost: {front}.",
-        "Up and to the left is better; no method beats one on the dashed line in accuracy and cost at once.",
+        f"Up and to the left is better; bars are 95 % intervals, n = {num_nodes:,}.{front_told}",
     )
 
 

@@ -1,47 +1,83 @@
 """Sections about the student's predictions: how many are right, which are not, how sure it is of them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from rbm_training.data.graph_statistics import MOST_CLASSES
+from rbm_training.evaluation.calibration import Reliability
+from rbm_training.evaluation.intervals import NORMAL_95, share_interval
+from rbm_training.evaluation.metrics import RareClass
 from rbm_training.evaluation.untrained_classes import in_words
 from rbm_training.reporting.figures import calibration_plots, class_plot, confusion_plot, unseen_plot
 from rbm_training.reporting.html.formats import compared, count, percent, percent_of_seeds
 from rbm_training.reporting.html.parts import Section, Table
-from rbm_training.reporting.report_data import ClassResults, GroupAccuracy, Reals, ReportData
+from rbm_training.reporting.report_data import VALIDATION, ClassResults, GroupAccuracy, Reals, ReportData
 
 MOST_CONFUSIONS = 5
-NORMAL_95 = 1.96  # standard errors, within which the mean lies in 95 of 100 cases
 WHO = ("student", "teacher", "features only")
 
 
 def summary(data: ReportData) -> Section:
     """The student against its teacher and against features alone, in a sentence and in tables."""
-    num_seeds, tested = len(data.facts.seeds), data.accuracies[-1]
-    student, teacher, baseline = (float(values.mean()) for values in _by_whom(tested))
-    over = f" on average over {num_seeds} seeds" if num_seeds > 1 else ""
-    low, high = _interval(data)
-    helps = "" if low > 0 else "The graph is not seen to help. "
-    lead = (
-        f"{helps}Without a graph at request time, the student labels {percent(student, 2)} % of the"
-        f" {tested.group} correctly{over}: {compared(student - baseline)} a logistic regression that sees the"
-        f" features alone (95 % interval {100 * low:+.2f} to {100 * high:+.2f} points), and"
-        f" {compared(student - teacher)} its teacher. It learnt from {count(data.facts.num_training_labels)}"
-        f" labels. Split: {data.facts.split}."
-    )
-    rows = tuple((group.group, *map(percent_of_seeds, _by_whom(group))) for group in data.accuracies)
     title = "Accuracy (%) at the epoch of best validation"
-    if num_seeds == 1:
-        return Section("summary", "Summary", lead, (Table(title, ("", *WHO), rows),))
-    means = Table(f"{title}, mean ± standard deviation over seeds", ("", *WHO), rows)
-    return Section("summary", "Summary", lead, (means, _each_seed(data)))
+    if len(data.facts.seeds) == 1:
+        tables: tuple[Table, ...] = (_with_intervals(data, f"{title}, with 95 % intervals on test nodes"),)
+    else:
+        rows = tuple(
+            (group.group, count(group.num_nodes), *map(percent_of_seeds, _by_whom(group)))
+            for group in data.accuracies
+        )
+        means = f"{title}, mean ± standard deviation over seeds"
+        tables = (Table(means, ("", "nodes", *WHO), rows), _each_seed(data))
+    return Section("summary", "Summary", _comparison(data), tables)
 
 
-def _interval(data: ReportData) -> tuple[float, float]:
-    """Of the exported seed's lead over logistic regression on the test nodes."""
-    place = data.facts.seeds.index(data.facts.exported_seed)
-    tested = data.accuracies[-1]
-    lead = float(tested.student[place] - tested.baseline[place])
-    margin = NORMAL_95 * data.facts.baseline_margin_error
-    return lead - margin, lead + margin
+def _comparison(data: ReportData) -> str:
+    facts, tested = data.facts, data.accuracies[-1]
+    student, teacher, baseline = (float(values.mean()) for values in _by_whom(tested))
+    num_seeds = len(facts.seeds)
+    over = f" on average over {num_seeds} seeds" if num_seeds > 1 else ""
+    margin = NORMAL_95 * facts.baseline_margin_error
+    low, high = max(-1.0, student - baseline - margin), min(1.0, student - baseline + margin)
+    known = f"It learnt from {count(facts.num_training_labels)} labels. Split: {facts.split}."
+    return (
+        f"{_verdict(data, low)}Without a graph at request time, the student labels"
+        f" {percent(student, 2)} % of the {count(tested.num_nodes)} {tested.group} correctly{over}:"
+        f" {compared(student - baseline)} a logistic regression that sees the features alone"
+        f" (95 % interval {100 * low:+.2f} to {100 * high:+.2f} points),"
+        f" and {compared(student - teacher)} its teacher. {known}"
+    )
+
+
+def _verdict(data: ReportData, low: float) -> str:
+    """What has to be said first, if anything: no class is told apart, or the graph is not seen to help."""
+    answer, classes = data.facts.only_answer, data.classes
+    if answer is not None:
+        commonest = classes.names[int(classes.num_nodes.argmax())]
+        which = "the commonest class" if answer == commonest else "one class"
+        return f"The student answers {answer!r} for every node, {which}: it tells no two classes apart. "
+    return "" if low > 0 else "The graph is not seen to help. "
+
+
+def _with_intervals(data: ReportData, title: str) -> Table:
+    rows = tuple(
+        (
+            group.group,
+            count(group.num_nodes),
+            *(_with_interval(float(values[0]), group) for values in _by_whom(group)),
+        )
+        for group in data.accuracies
+    )
+    return Table(title, ("", "nodes", *WHO), rows)
+
+
+def _with_interval(share: float, group: GroupAccuracy) -> str:
+    """An accuracy, with its interval where nothing was selected by it."""
+    if group.group == VALIDATION:
+        return percent(share, 2)
+    low, high = share_interval(share, group.num_nodes)
+    return f"{percent(share, 2)} ({percent(low)}–{percent(high)})"
 
 
 def _by_whom(group: GroupAccuracy) -> tuple[Reals, Reals, Reals]:
@@ -72,7 +108,24 @@ def classes(data: ReportData) -> Section:
     ).rstrip()
     title = "By class: recall and precision of the student, recall of the teacher (%)"
     table = Table(title, ("#", "class", "nodes", "recall", "precision", "teacher"), rows, num_names=2)
-    return Section("classes", "Classes", lead, (table,), (class_plot(results),))
+    rare = (_rare_classes(data.rare_classes),) if data.rare_classes else ()
+    return Section("classes", "Classes", lead, (table, *rare), (class_plot(results),))
+
+
+def _rare_classes(found: Sequence[RareClass]) -> Table:
+    rows = tuple(
+        (
+            each["name"],
+            count(each["num_nodes"]),
+            *map(percent, (each["share"], each["student"], each["teacher"], each["baseline"])),
+        )
+        for each in found
+    )
+    title = (
+        "Rare classes: area under the precision-recall curve (AUPRC, %); the share of the nodes is what"
+        " guessing reaches"
+    )
+    return Table(title, ("class", "nodes", "share (%)", *WHO), rows, folded=len(rows) > MOST_CLASSES)
 
 
 def confusion(data: ReportData) -> Section:
@@ -113,7 +166,18 @@ def calibration(data: ReportData) -> Section | None:
         f" nodes. On the {data.accuracies[-1].group} that takes the expected calibration error from"
         f" {percent(before, 2)} % to {percent(after, 2)} %."
     )
-    return Section("calibration", "Calibration", lead, plots=tuple(calibration_plots(record)))
+    tables = (_bins("before", record.before), _bins("after", record.after))
+    return Section("calibration", "Calibration", lead, tables, tuple(calibration_plots(record)))
+
+
+def _bins(when: str, bins: Reliability) -> Table:
+    filled = [index for index, size in enumerate(bins.count) if size]
+    rows = tuple(
+        (str(index), count(bins.count[index]), percent(bins.confidence[index]), percent(bins.accuracy[index]))
+        for index in filled
+    )
+    columns = ("bin", "nodes", "mean confidence", "accuracy")
+    return Table(f"Confidence {when} the temperature, bin by bin (%)", columns, rows, folded=True)
 
 
 def unseen(data: ReportData) -> Section | None:
@@ -129,4 +193,6 @@ def unseen(data: ReportData) -> Section | None:
         " the default, zeros, is that of a node without known neighbours."
     )
     table = Table("Accuracy on unseen nodes (%)", ("position", "accuracy"), rows)
-    return Section("unseen", "Unseen nodes", lead, (table,), (unseen_plot(record),))
+    return Section(
+        "unseen", "Unseen nodes", lead, (table,), (unseen_plot(record, data.accuracies[-1].num_nodes),)
+    )

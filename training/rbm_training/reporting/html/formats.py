@@ -34,7 +34,9 @@ def count(number: float) -> str:
 
 
 def three_digits(number: float) -> str:
-    """A measured number to three digits, its thousands apart."""
+    """A measured number to three digits, its thousands apart; a dash for one that was not measured."""
+    if math.isnan(number):
+        return NOTHING
     if number >= 100:
         return f"{number:,.0f}"
     return f"{number:.3g}"

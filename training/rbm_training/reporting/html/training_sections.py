@@ -8,7 +8,7 @@ from rbm_training.reporting.figures import cost_plots, map_plots, stability_plot
 from rbm_training.reporting.figures.style import shorten
 from rbm_training.reporting.html.formats import NOTHING, count, listed, percent, three_digits
 from rbm_training.reporting.html.parts import Section, Table
-from rbm_training.reporting.report_data import LayerMap, ReportData
+from rbm_training.reporting.report_data import LayerMap, ReportData, TeacherReads
 
 MAIN_CLASSES = 2
 
@@ -19,7 +19,10 @@ def training(data: ReportData) -> Section | None:
         return None
     student = data.histories[0]
     routed = "" if student.routing_start is None else f", routing started at epoch {student.routing_start}"
-    lead = f"{count(len(student.epochs))} epochs; epoch {student.selected_epoch} was selected{routed}."
+    lead = (
+        f"{student.method}: {count(len(student.epochs))} epochs; epoch {student.selected_epoch} was"
+        f" selected{routed}."
+    )
     return Section("training", "Training", lead, plots=tuple(training_plots(data.histories)))
 
 
@@ -87,9 +90,21 @@ def cost(data: ReportData) -> Section | None:
         "µs, batch 128",
     )
     table = Table("Accuracy, size, arithmetic, and measured latency per row", columns, rows)
-    plots = cost_plots(data.methods) if len(data.methods) > 1 else []
+    plots = cost_plots(data.methods, data.accuracies[-1].num_nodes) if len(data.methods) > 1 else []
     lead = "What classifying one node takes: arithmetic is counted, latency is measured."
+    if data.teacher_reads is not None:
+        lead += _of_teacher(data.teacher_reads)
     return Section("cost", "Cost", lead, (table,), tuple(plots))
+
+
+def _of_teacher(reads: TeacherReads) -> str:
+    if reads.num_nodes == 1:
+        return " The teacher reads the node alone."
+    return (
+        f" An answer of the teacher reads {three_digits(reads.num_nodes)} nodes and computes on them, counted"
+        f" as if every node had {three_digits(reads.mean_degree)} neighbours, the mean of the graph, and no"
+        " two the same; networks that answer together are added up. Near a hub it is more."
+    )
 
 
 def graph(data: ReportData) -> Section | None:
@@ -97,7 +112,9 @@ def graph(data: ReportData) -> Section | None:
     if data.graph is None:
         return None
     table = Table("What was read", ("", ""), tuple(data.graph.lines()), num_names=2)
-    return Section("graph", "Graph", "The graph that student and teacher learnt from.", (table,))
+    rows = tuple((line,) for line in data.advice)
+    advice = (Table("What that calls for", ("advice",), rows),) if rows else ()
+    return Section("graph", "Graph", "The graph that student and teacher learnt from.", (table, *advice))
 
 
 def provenance(data: ReportData) -> Section:

@@ -1,0 +1,95 @@
+"""What an experiment should do about its data: each advice is one line, a finding and then what to do."""
+
+from typing import Final
+
+import numpy as np
+
+from rbm_training.config import ExperimentConfig
+from rbm_training.config.registry import AUTO
+from rbm_training.data.column_scales import drowning_columns
+from rbm_training.data.dataset import Dataset
+
+LITTLE_HOMOPHILY: Final = 0.2  # above chance, 1 being neighbours of one class only
+HUB_EDGES: Final = 100
+HUB_SHARE: Final = 0.05  # of all edges
+MOST_LABELS: Final = 0.8
+MOST_NAMED: Final = 3
+COMPARED: Final = "among the teachers compared are"
+NOT_COMPARED: Final = 'teacher.kind = "auto" would compare with'
+
+
+def advice(config: ExperimentConfig, dataset: Dataset) -> list[str]:
+    """All that the data calls for.
+
+    Args:
+        config: with the scaling that it comes down to.
+        dataset: as it was read.
+    """
+    found = (
+        _of_scales(config, dataset),
+        _of_zeros(config, dataset),
+        _of_homophily(config, dataset),
+        _of_hubs(dataset),
+        _of_classes(dataset),
+    )
+    return [told for told in found if told is not None]
+
+
+def _of_scales(config: ExperimentConfig, dataset: Dataset) -> str | None:
+    columns = drowning_columns(dataset.graph.features)
+    if not len(columns):
+        return None
+    names = dataset.feature_names
+    told = [names[column] if names else str(column) for column in columns[:MOST_NAMED]]
+    more = f" and {len(columns) - len(told)} more" if len(columns) > len(told) else ""
+    finding = f"feature {', '.join(told)}{more}: so large that rows of norm 1 hold little of the others"
+    if config.scaling.features == "standardised":
+        return f"{finding}; columns are standardised, so that all count"
+    return f'{finding}; set scaling.features = "standardised", or take a larger unit or logarithms'
+
+
+def _of_zeros(config: ExperimentConfig, dataset: Dataset) -> str | None:
+    graph = dataset.graph
+    if config.scaling.features != "standardised" or isinstance(graph.features, np.ndarray):
+        return None
+    num_all = graph.num_nodes * graph.num_features
+    return (
+        f"{graph.num_values / num_all:.1%} of the feature values are not zero, but standardised all are, and"
+        f" take {4e-6 * num_all:,.1f} MB in place of {8e-6 * graph.num_values:,.1f}; if that is too much or"
+        ' too slow, scaling.features = "l2" keeps zeros zero'
+    )
+
+
+def _of_homophily(config: ExperimentConfig, dataset: Dataset) -> str | None:
+    share, chance = dataset.statistics.edge_homophily, dataset.statistics.chance_homophily
+    if share is None or chance is None or share - chance >= LITTLE_HOMOPHILY * (1 - chance):
+        return None
+    return (
+        f"edge homophily is {share:.2f}, and by chance {chance:.2f}: the graph may help little;"
+        f" {COMPARED if config.teacher.kind == AUTO else NOT_COMPARED} some that see no graph, and the"
+        " report's first sentence says whether the graph helps"
+    )
+
+
+def _of_hubs(dataset: Dataset) -> str | None:
+    counts, graph = dataset.statistics, dataset.graph
+    if counts.largest_degree < max(HUB_EDGES, HUB_SHARE * counts.num_edges):
+        return None
+    hub = graph.node_ids[np.diff(graph.adjacency.indptr).argmax()].item()
+    return (
+        f"node {hub!r} has {counts.largest_degree:,} of the {counts.num_edges:,} edges, and all its"
+        " neighbours are two steps apart; leave it out if an edge to it says nothing of a node, as one to"
+        " 'unknown'"
+    )
+
+
+def _of_classes(dataset: Dataset) -> str | None:
+    sizes = dataset.statistics.class_sizes
+    name = max(sizes, key=lambda each: sizes[each])
+    share = sizes[name] / sum(sizes.values())
+    if share < MOST_LABELS:
+        return None
+    return (
+        f"{share:.1%} of the labels are {name!r}, and as accurate is who answers nothing else; compare macro"
+        ' F1, and AUPRC of the rare classes; if these matter more, set dataset.class_weights = "balanced"'
+    )
