@@ -24,7 +24,7 @@ def distil(data, log, **distill):
 
 def test_a_fit_without_validation_nodes_tells_of_training_accuracy(data, tmp_path):
     out = io.StringIO()
-    plan = RefitPlan(1.0, (), "mlp", num_epochs=(3,), temperature=1.0)
+    plan = RefitPlan(1.0, (), "mlp", num_epochs=(3,), temperature=1.0, hard_label_weight=0.2)
     with RunLog(tmp_path, Console(file=out)) as log:
         train_student(SMALL_CONFIG, data, 0, log, Checkpoint(None, log), plan)
     assert "training 0." in out.getvalue()

@@ -11,8 +11,10 @@ from rbm_training.config import ExperimentConfig
 from rbm_training.config.base import merged
 from rbm_training.data.graph import UNLABELLED
 from rbm_training.data.loading import load_dataset
+from rbm_training.distillation import training_data
 from rbm_training.distillation.student_artifact import trained_student
 from rbm_training.distillation.training_data import prepare_training_data
+from rbm_training.encodings.encode import encode_positions
 from rbm_training.reporting import refit as module
 from rbm_training.reporting.baselines import TrainedStudent
 from rbm_training.reporting.refit import refit
@@ -66,6 +68,29 @@ def test_labels_weigh_as_much_as_in_the_measured_fit(log, tmp_path):
     measured, again = measured_and_again(config, log, tmp_path)
     assert measured.distilled.hard_label_weight == measured.data.inputs.training_share > 0.5
     assert again.trained.distilled.hard_label_weight == measured.distilled.hard_label_weight
+
+
+@pytest.mark.parametrize(
+    ("setting", "label_propagation", "times"),
+    [("transductive", False, 1), ("transductive", True, 2), ("inductive", False, 2)],
+)
+def test_positions_are_made_again_where_more_nodes_or_labels_are_known(
+    setting, label_propagation, times, log, tmp_path, monkeypatch
+):
+    made = []
+
+    def counted(*arguments):
+        made.append(arguments)
+        return encode_positions(*arguments)
+
+    monkeypatch.setattr(training_data, "encode_positions", counted)
+    config = config_with(
+        dataset={"setting": setting},
+        positions={"label_propagation": label_propagation},
+        student={"kind": "linear"},
+    )
+    measured_and_again(config, log, tmp_path)
+    assert len(made) == times
 
 
 @pytest.mark.slow

@@ -9,10 +9,17 @@ from typing import Any
 import torch
 
 from rbm_training.config import ExperimentConfig, StudentConfig
+from rbm_training.config.registry import AUTO
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.scaling import InputScaling
 from rbm_training.distillation.refit_plan import RefitPlan
-from rbm_training.distillation.train import DistilledStudent, EpochRecord, student_shape, train_student
+from rbm_training.distillation.train import (
+    DistilledStudent,
+    EpochRecord,
+    best_of_kinds,
+    student_shape,
+    train_student,
+)
 from rbm_training.distillation.training_data import TrainingData, cache_key
 from rbm_training.evaluation.early_stopping import EpochMetrics
 from rbm_training.runtime.artifacts import Artifact, ArtifactStore
@@ -33,7 +40,9 @@ def trained_student(
     store: ArtifactStore,
     plan: RefitPlan | None = None,
 ) -> DistilledStudent:
-    """Return the student of a seed, trained if it is not there."""
+    """Return the student of a seed, trained if it is not there; of kind `auto`, the best of its kinds."""
+    if plan is None and config.student.kind == AUTO:
+        return best_of_kinds(config, lambda each: trained_student(each, dataset, data, seed, log, store))
     key = student_key(config, dataset, seed, plan)
 
     def make() -> Artifact:

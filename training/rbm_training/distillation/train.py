@@ -3,6 +3,7 @@
 Rumiantsev & Coates, TMLR 2024, sections on initialisation and training; docs/method.md tells what differs.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
@@ -112,7 +113,20 @@ def train_student(
         plan: whom to train, and how long, where nothing is left to select on.
     """
     checkpoint.resume(**{field.name: getattr(data, field.name) for field in fields(data)})
+    if plan is None and config.student.kind == AUTO:
+        return best_of_kinds(
+            config, lambda each: _StudentTraining(each, data, log, checkpoint, plan).train(seed)
+        )
     return _StudentTraining(config, data, log, checkpoint, plan).train(seed)
+
+
+def best_of_kinds(
+    config: ExperimentConfig, train: Callable[[ExperimentConfig], DistilledStudent]
+) -> DistilledStudent:
+    """Train a student of each kind that `auto` stands for; return the one that validation prefers."""
+    shapes = [config.student.model_copy(update={"kind": kind}) for kind in auto_students()]
+    students = [train(config.model_copy(update={"student": shape})) for shape in shapes]
+    return max(students, key=lambda trained: trained.validation.preference)
 
 
 def student_shape(config: ExperimentConfig, kind: str) -> StudentConfig:
@@ -134,13 +148,7 @@ class _StudentTraining:
 
     def train(self, seed: int) -> DistilledStudent:
         """See `train_student`."""
-        kind = self.config.student.kind if self.plan is None else self.plan.student
-        if kind == AUTO:
-            students = [self._train_kind(each, seed) for each in auto_students()]
-            return max(students, key=lambda trained: trained.validation.preference)
-        return self._train_kind(kind, seed)
-
-    def _train_kind(self, name: str, seed: int) -> DistilledStudent:
+        name = self.config.student.kind if self.plan is None else self.plan.student
         kind, shape = student_kind(name), student_shape(self.config, name)
         costs, num_members = kind.costs(self._widths(shape), shape), kind.num_members(shape)
         if not kind.is_distilled:

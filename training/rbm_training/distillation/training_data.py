@@ -140,7 +140,10 @@ class _Source:
             positions = encode_positions(self.task, self.config.positions, self.seed, self.log)
             return Artifact({"positions": positions})
 
-        key = self._key("positions")
+        is_inductive = self.config.dataset.setting == "inductive"
+        # Of a graph that was whole when it was measured they are the same, unless labels have a part in them.
+        plan = self.plan if is_inductive or self.config.positions.label_propagation else None
+        key = cache_key(self.config, self.dataset, self.seed, "positions", plan=plan)
         return np.array(self._stage("encodings", key, make).arrays["positions"], np.float32)
 
     def teacher(self, baseline: Baseline) -> TeacherResult:
