@@ -69,7 +69,6 @@ class ExpertLayer(nn.Module):
         rows = torch.zeros(len(x), 1, device=x.device)
         return LayerRouting(
             rows=rows,
-            norms=rows[:, 0],
             experts=rows.long(),
             weights=torch.ones_like(rows).to(self.weight),
             similarity=rows.to(self.weight),

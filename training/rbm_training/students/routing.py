@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rbm_training.data.sparse_rows import Rows, norm_divisors, weighted_sums
+from rbm_training.data.sparse_rows import Rows, dense_row, norm_divisors, weighted_sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,34 +29,40 @@ class LayerChoices:
 class LayerRouting:
     """How one layer routed a batch.
 
-    Shapes: rows (B, D), what was compared, dense or sparse; norms (B,), which they were divided by, ones
-    where they were compared as they are; experts (B, K) int64; weights and similarity (B, K), of the chosen
-    experts; routing_margin (B,), similarity of the K-th minus that of the (K+1)-th expert, infinite where
-    nothing is left to rounding: when K = E, and for an all-zero row.
+    Shapes: rows (B, D), what was compared, dense or sparse; experts (B, K) int64; weights and similarity
+    (B, K), of the chosen experts; routing_margin (B,), similarity of the K-th minus that of the (K+1)-th
+    expert, infinite where nothing is left to rounding: when K = E, and for an all-zero row; norms (B,), which
+    the rows were divided by, None where they were compared as they are.
     """
 
     rows: Rows
-    norms: Tensor
     experts: Tensor
     weights: Tensor
     similarity: Tensor
     routing_margin: Tensor
     num_experts: int
+    norms: Tensor | None = None
 
     @property
     def query(self) -> Rows:
         """The rows as they were compared, (B, D)."""
+        if self.norms is None:
+            return self.rows
         factors = 1 / norm_divisors(self.norms)
-        return (
-            self.rows * factors.unsqueeze(1)
-            if isinstance(self.rows, Tensor)
-            else self.rows.scale_rows(factors)
-        )
+        rows = self.rows
+        return rows * factors.unsqueeze(1) if isinstance(rows, Tensor) else rows.scale_rows(factors)
+
+    def query_of(self, row: int) -> Tensor:
+        """One of the rows as it was compared, (D,)."""
+        vector = dense_row(self.rows, row)
+        return vector if self.norms is None else vector / norm_divisors(self.norms[row])
 
     def query_sums(self, weights: Tensor) -> Tensor:
         """Σ_b w_be q_b over the queries for each expert e, (E, D), without a query beside its row: weights
         (B, E)."""
-        return weighted_sums(weights / norm_divisors(self.norms).unsqueeze(1), self.rows)
+        if self.norms is not None:
+            weights = weights / norm_divisors(self.norms).unsqueeze(1)
+        return weighted_sums(weights, self.rows)
 
     def choices(self) -> LayerChoices:
         """Which experts were chosen, and nothing as wide as the layer's input."""

@@ -96,11 +96,6 @@ class RbMLayer(ExpertLayer):
         self.memory.copy_(unit_rows(memory) if self.metric == "cosine" else memory)
         self.spread.fill_(spread)
 
-    def _cosines(self, rows: Rows, norms: Tensor) -> Tensor:
-        """c of every expert, (B, E). What is divided is the products: a matrix of unit rows beside the rows
-        would cost more than all the rest of the routing."""
-        return rows @ self.memory.T / norm_divisors(norms).unsqueeze(1)
-
     def _distances(self, rows: Rows) -> Tensor:
         """c of every expert by the Euclidean metric, (B, E).
 
@@ -116,17 +111,22 @@ class RbMLayer(ExpertLayer):
     def route(self, x: Rows) -> LayerRouting:
         """Choose experts for x (B, D); by the cosine an all-zero row has similarity 0 and goes to experts
         0..K-1."""
-        rows = self._read(x)
-        is_cosine = self.metric == "cosine"
-        norms = row_norms(rows) if is_cosine else torch.ones(len(rows)).to(self.memory)
-        every_similarity = self._cosines(rows, norms) if is_cosine else self._distances(rows)
+        rows, norms = self._read(x), None
+        if self.metric == "cosine":
+            # Divided are the products: unit rows beside the rows would cost more than all the rest of this.
+            norms = row_norms(rows)
+            every_similarity = rows @ self.memory.T / norm_divisors(norms).unsqueeze(1)
+        else:
+            every_similarity = self._distances(rows)
         experts, similarity, routing_margin = top_k_experts(every_similarity, self.top_k)
+        if norms is not None:
+            routing_margin = routing_margin.masked_fill(norms == 0, torch.inf)
         return LayerRouting(
             rows=rows,
-            norms=norms,
             experts=experts,
             weights=(similarity / self.routing_temperature).softmax(dim=1),
             similarity=similarity,
-            routing_margin=routing_margin.masked_fill(norms == 0, torch.inf),
+            routing_margin=routing_margin,
             num_experts=self.num_experts,
+            norms=norms,
         )

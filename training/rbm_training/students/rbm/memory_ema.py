@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rbm_training.config import RoutingConfig
-from rbm_training.data.sparse_rows import dense_row, norm_divisors, unit_rows
+from rbm_training.data.sparse_rows import unit_rows
 from rbm_training.students.memory import Memory
 from rbm_training.students.rbm.layer import RbMLayer
 from rbm_training.students.routing import LayerRouting
@@ -66,10 +66,12 @@ class _LayerAverage:
 
     def _remember_worst(self, routing: LayerRouting) -> None:
         best = routing.similarity[:, 0].detach()
-        row = int(best.masked_fill(routing.norms == 0, float("inf")).argmin())  # a zero is no memory
+        if routing.norms is not None:  # a zero is no direction, and no memory
+            best = best.masked_fill(routing.norms == 0, float("inf"))
+        row = int(best.argmin())
         if float(best[row]) < self.worst_similarity:
             self.worst_similarity = float(best[row])
-            self.worst_input = dense_row(routing.rows, row).detach() / norm_divisors(routing.norms[row])
+            self.worst_input = routing.query_of(row).detach().clone()
             self.worst_expert = int(routing.experts[row, 0])
 
     def step(self, config: RoutingConfig) -> None:
