@@ -16,7 +16,6 @@ class RefitPlan:
 
     strength: float
     teacher: tuple[MemberFacts, ...]
-    student: str
     num_epochs: tuple[int, ...]
     temperature: float
     hard_label_weight: float
