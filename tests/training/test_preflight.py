@@ -35,11 +35,19 @@ def test_a_first_experiment_is_written_checked_and_not_overwritten(folder, capsy
     assert "1,531, undirected, of 3,064 given; left out: 1,531 that are there" in told
     assert "2 self-loops" in told
     assert "0 240 80 80 0 0" in told  # of seed 0: training, validation, test
-    assert "10 of a teacher, 3 of a student, mlp beside it" in told
+    assert "10 of a teacher, 3 of a student; the chosen once more, on all labels" in told
     written = (folder / "experiment.toml").read_text()
     assert main(["init", str(folder)]) == 1
     assert "experiment.toml: found an experiment; wanted a folder without one" in capsys.readouterr().err
     assert (folder / "experiment.toml").read_text() == written
+
+
+def test_a_check_names_baselines_that_the_choice_of_a_student_does_not_train(folder, capsys):
+    main(["init", str(folder)])
+    alone = ["--set", "student.kind=rbm", "--set", "export.refit=false"]
+    assert main(["check", str(folder / "experiment.toml"), *alone]) == 0
+    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "10 of a teacher, 1 of a student, mlp beside it threads" in told
 
 
 def test_what_stands_in_comments_is_an_experiment_too(folder):

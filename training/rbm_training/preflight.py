@@ -97,9 +97,11 @@ def needs_table(config: ExperimentConfig, dataset: Dataset) -> Table:
     trained = 0
     if isinstance(teacher, TeacherConfig):
         trained = len(config.seeds) * (len(CANDIDATES) if teacher.kind == AUTO else teacher.members)
-    num_kinds = len(auto_students()) if config.student.kind == AUTO else 1
-    students = len(config.seeds) * num_kinds
-    baselines = "".join(f", {name} beside it" for name in config.report.baselines)
+    kinds = auto_students() if config.student.kind == AUTO else [config.student.kind]
+    students = len(config.seeds) * len(kinds)
+    trainings = f"{trained:,} of a teacher, {students:,} of a student"
+    trainings += "".join(f", {name} beside it" for name in config.report.baselines if name not in kinds)
+    trainings += "; the chosen once more, on all labels" if config.export.refit else ""
     values = 4 if isinstance(graph.features, np.ndarray) else 8  # bytes, of sparse ones with their columns
     sizes = {
         "features": values * graph.num_values,
@@ -108,7 +110,7 @@ def needs_table(config: ExperimentConfig, dataset: Dataset) -> Table:
         "a hidden layer of the student": 4 * graph.num_nodes * config.student.hidden,
     }
     table = Table(title="what a run needs", show_header=False)
-    table.add_row("trainings", f"{trained:,} of a teacher, {students:,} of a student{baselines}")
+    table.add_row("trainings", trainings)
     table.add_row("threads", f"{config.threads_for(graph.num_values)}")
     table.add_row("arrays", ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in sizes.items()))
     return table

@@ -1,12 +1,14 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 
-from rbm_training.config import ExperimentConfig
+from rbm_training.config import ExperimentConfig, FeaturesConfig
 from rbm_training.data.advice import advice
 from rbm_training.data.builtin.synthetic import generate_graph
+from rbm_training.data.columns import raw_columns
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.edges import EdgeCounts, symmetrised
 from rbm_training.data.graph_statistics import Source
@@ -37,6 +39,12 @@ def test_a_huge_column_is_named_and_what_to_do_depends_on_the_scaling():
     assert line.endswith("columns are standardised, so that all count")
 
 
+def test_raw_columns_drown_nothing_since_they_were_scaled():
+    huge = replace(GOOD, features=GOOD.features * np.where(np.arange(32) == 3, 1e9, 1).astype(np.float32))
+    columns = raw_columns("mine", pa.table({"amount": GOOD.features[:, 0]}), FeaturesConfig())
+    assert advice(ExperimentConfig(name="mine"), Dataset(huge, columns=columns)) == []
+
+
 def test_what_standardised_zeros_take_is_told():
     words = sp.csr_array((np.arange(400 * 32) % 10 == 0).reshape(400, 32) * np.float32(1))
     [line] = told(replace(GOOD, features=words), scaling={"features": "standardised"})
@@ -65,5 +73,8 @@ def test_four_labels_in_five_of_one_class_are_told():
     ring = np.stack([np.arange(400), np.roll(np.arange(400), 1)])
     graph = replace(GOOD, labels=labels, class_names=("often", "rare"), adjacency=joined(ring))
     [line] = told(graph)
-    assert line.startswith("80.0% of the labels are 'often', and as accurate is who answers nothing else")
+    assert line.startswith("80.0% of the labels are 'often', and a constant answer is as accurate; compare")
+    assert line.endswith('set dataset.class_weights = "balanced"')
+    [line] = told(graph, dataset={"class_weights": "balanced"})
+    assert line.endswith("AUPRC of the rare classes")
     assert told(replace(graph, labels=np.repeat([0, 1], [310, 90]))) == []

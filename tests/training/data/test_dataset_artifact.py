@@ -55,3 +55,9 @@ def test_a_dataset_comes_back_from_disk_as_it_was(name, tmp_path):
     config = DatasetConfig(kind="files", path="unread", time_column="when")
     task, wanted = (each.task(config, 0) for each in (found, dataset))
     np.testing.assert_array_equal(task.train, wanted.train)
+
+
+def test_merged_classes_are_part_of_the_digest():
+    merged = ({"a": 1, "b": 2}, {"a": 1, "c": 2}, {"a": 2, "b": 1})
+    found = [Dataset(generate_graph(0), merged=MergedClasses("other", sizes)) for sizes in merged]
+    assert len({dataset.sha256 for dataset in found}) == 3

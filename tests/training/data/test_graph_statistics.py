@@ -56,7 +56,7 @@ def test_the_account_in_words_leaves_nothing_out(dataset):
         ),
         ("edge homophily", "0.50, by chance 0.62, over 2 edges between labelled nodes"),
         ("labels", "5 in 2 classes: a: 3, b: 2"),
-        ("features", "3, 2 of them the same for all nodes"),
+        ("features", "3; 2 of them the same for all nodes"),
         ("not read", "edges.csv: column weight: unread"),
     ]
 
@@ -90,5 +90,5 @@ def test_features_of_columns_are_told_by_their_names_the_first_of_many(dataset):
         source = replace(dataset.source, feature_names=names)
         return dict(replace(dataset, source=source).statistics.lines())["features"]
 
-    assert told("age", "height", "name") == "3, 2 of them the same for all nodes: age, height, name"
-    assert told(*"abcdefg").endswith(": a, b, c, d, e, and 2 more")
+    assert told("age", "height", "name") == "3: age, height, name; 2 of them the same for all nodes"
+    assert told(*"abcdefg").startswith("3: a, b, c, d, e, and 2 more; ")

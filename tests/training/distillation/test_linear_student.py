@@ -6,7 +6,7 @@ import torch
 from rbm_training.config import ExperimentConfig
 from rbm_training.data.sparse_rows import as_array
 from rbm_training.distillation.predictions import predict_all
-from rbm_training.distillation.train import train_student
+from rbm_training.distillation.train import best_of_kinds, train_student
 from rbm_training.runtime.checkpoint import Checkpoint
 from tests.training.objects import SMALL_CONFIG
 
@@ -14,7 +14,7 @@ from tests.training.objects import SMALL_CONFIG
 def student_of_kind(kind, data, log):
     student = SMALL_CONFIG.student.model_copy(update={"kind": kind})
     config = SMALL_CONFIG.model_copy(update={"student": student})
-    return train_student(config, data, 0, log, Checkpoint(None, log))
+    return best_of_kinds(config, lambda each: train_student(each, data, 0, log, Checkpoint(None, log)))
 
 
 def test_the_linear_student_says_what_logistic_regression_says(data, log):

@@ -1,6 +1,7 @@
 """What is measured on some labels, and shipped with all of them."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -60,6 +61,14 @@ def test_a_teacher_of_the_best_two_is_fitted_again(log, tmp_path):
         for each in (measured, again.trained)
     )
     assert after == before
+
+
+def test_another_student_leaves_the_teacher_of_all_labels_as_it_is(log, tmp_path):
+    for max_epochs in (1, 2):
+        config = config_with(student={"kind": "mlp"}, distill={"max_epochs": max_epochs})
+        measured_and_again(config, log, tmp_path / "artifacts")
+    stages = Counter(path.name.split("-")[0] for path in (tmp_path / "artifacts").iterdir())
+    assert stages == {"baseline": 2, "encodings": 2, "teacher": 2, "student": 4}
 
 
 def test_labels_weigh_as_much_as_in_the_measured_fit(log, tmp_path):

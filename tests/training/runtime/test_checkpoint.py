@@ -66,7 +66,6 @@ CONFIGS = {
     "mlp": config_with(student={"kind": "mlp"}),
     "moe": config_with(student={"kind": "moe"}, routing={"load_balance": 0.1}),
     "ensemble": config_with(student={"kind": "mlp-ensemble"}, distill={"max_epochs": 10}),
-    "auto": config_with(student={"kind": "auto"}, distill={"max_epochs": 10}),
     "released": config_with(compat="released", distill={"pairs": "reliable"}),
     "batches": config_with(distill={"batch_rows": 32, "step_after": "batch"}),
 }

@@ -14,7 +14,7 @@ from rbm_training.data.dataset import Dataset
 from rbm_training.data.loading import load_dataset
 from rbm_training.distillation.preconditions import with_scaling
 from rbm_training.distillation.predictions import predict_all
-from rbm_training.distillation.train import train_student
+from rbm_training.distillation.train import best_of_kinds, train_student
 from rbm_training.distillation.training_data import TrainingData, prepare_training_data
 from rbm_training.reporting.measurement import group_accuracies
 from rbm_training.runtime.artifacts import ArtifactStore
@@ -49,7 +49,9 @@ def run_student(run: PlannedRun, cache: Path, commit: str | None) -> RunLine:
     data = _training_data(experiment, cache)
     started = time.monotonic()
     log = RunLog(None)
-    distilled = train_student(experiment, data, seed, log, Checkpoint(None, log))
+    distilled = best_of_kinds(
+        experiment, lambda each: train_student(each, data, seed, log, Checkpoint(None, log))
+    )
     seconds = time.monotonic() - started
     inputs, teacher = data.inputs, data.teacher
     predictions = predict_all(distilled.student, inputs, distilled.batch_rows)

@@ -30,12 +30,14 @@ def advice(config: ExperimentConfig, dataset: Dataset) -> list[str]:
         _of_zeros(config, dataset),
         _of_homophily(config, dataset),
         _of_hubs(dataset),
-        _of_classes(dataset),
+        _of_classes(config, dataset),
     )
     return [told for told in found if told is not None]
 
 
 def _of_scales(config: ExperimentConfig, dataset: Dataset) -> str | None:
+    if dataset.columns is not None:  # raw ones were scaled when they became features, which have no names
+        return None
     columns = drowning_columns(dataset.graph.features)
     if not len(columns):
         return None
@@ -83,13 +85,16 @@ def _of_hubs(dataset: Dataset) -> str | None:
     )
 
 
-def _of_classes(dataset: Dataset) -> str | None:
+def _of_classes(config: ExperimentConfig, dataset: Dataset) -> str | None:
     sizes = dataset.statistics.class_sizes
     name = max(sizes, key=lambda each: sizes[each])
     share = sizes[name] / sum(sizes.values())
     if share < MOST_LABELS:
         return None
-    return (
-        f"{share:.1%} of the labels are {name!r}, and as accurate is who answers nothing else; compare macro"
-        ' F1, and AUPRC of the rare classes; if these matter more, set dataset.class_weights = "balanced"'
+    told = (
+        f"{share:.1%} of the labels are {name!r}, and a constant answer is as accurate; compare macro F1, and"
+        " AUPRC of the rare classes"
     )
+    if config.dataset.class_weights != "none":
+        return told
+    return f'{told}; if these matter more, set dataset.class_weights = "balanced"'

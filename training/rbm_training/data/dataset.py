@@ -131,6 +131,8 @@ class Dataset:
             parts += [self.published.train, self.published.val, self.published.test]
         if self.ranks is not None:
             parts.append(self.ranks)
+        if self.merged is not None:
+            parts += [np.array(list(self.merged.sizes)), np.array(list(self.merged.sizes.values()))]
         digest = hashlib.sha256(b"" if self.columns is None else self.columns.sha256.encode())
         for part in parts:
             digest.update(f"{part.dtype.kind}{part.shape}".encode())

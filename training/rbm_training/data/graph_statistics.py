@@ -97,11 +97,9 @@ class GraphStatistics:
         if self.source is not None and not self.source.has_features:
             return "none given; a one and log(1 + degree) in their place"
         told, constant = f"{self.num_features:,}", self.num_constant_features
-        if constant:
-            told += f", {constant:,} of them the same for all nodes"
         if self.source is not None and self.source.feature_names:
             told += f": {first_of(self.source.feature_names, MOST_NAMES)}"
-        return told
+        return f"{told}; {constant:,} of them the same for all nodes" if constant else told
 
 
 def first_of(told: Sequence[str], most: int) -> str:

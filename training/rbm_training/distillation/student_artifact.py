@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from rbm_training.config import ExperimentConfig, StudentConfig
-from rbm_training.config.registry import AUTO
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.scaling import InputScaling
 from rbm_training.distillation.refit_plan import RefitPlan
@@ -41,16 +40,18 @@ def trained_student(
     plan: RefitPlan | None = None,
 ) -> DistilledStudent:
     """Return the student of a seed, trained if it is not there; of kind `auto`, the best of its kinds."""
-    if plan is None and config.student.kind == AUTO:
-        return best_of_kinds(config, lambda each: trained_student(each, dataset, data, seed, log, store))
-    key = student_key(config, dataset, seed, plan)
 
-    def make() -> Artifact:
-        checkpoint = Checkpoint(store.checkpoint_file("student", key), log, config.plugins)
-        return as_artifact(train_student(config, data, seed, log, checkpoint, plan))
+    def of_one_kind(config: ExperimentConfig) -> DistilledStudent:
+        key = student_key(config, dataset, seed, plan)
 
-    artifact = store.get("student", key, make)
-    return from_artifact(artifact, data.scaling, student_shape(config, artifact.facts["kind"]))
+        def make() -> Artifact:
+            checkpoint = Checkpoint(store.checkpoint_file("student", key), log, config.plugins)
+            return as_artifact(train_student(config, data, seed, log, checkpoint, plan))
+
+        artifact = store.get("student", key, make)
+        return from_artifact(artifact, data.scaling, student_shape(config, artifact.facts["kind"]))
+
+    return best_of_kinds(config, of_one_kind)
 
 
 def student_key(

@@ -106,24 +106,23 @@ def train_student(
     checkpoint: Checkpoint,
     plan: RefitPlan | None = None,
 ) -> DistilledStudent:
-    """Distil the teacher into a student of the kind asked for; the epoch that validation prefers.
+    """Distil the teacher into a student of one kind; the epoch that validation prefers.
 
     Args:
         checkpoint: where students in training are kept.
-        plan: whom to train, and how long, where nothing is left to select on.
+        plan: how long to train, where nothing is left to select on.
     """
     checkpoint.resume(**{field.name: getattr(data, field.name) for field in fields(data)})
-    if plan is None and config.student.kind == AUTO:
-        return best_of_kinds(
-            config, lambda each: _StudentTraining(each, data, log, checkpoint, plan).train(seed)
-        )
     return _StudentTraining(config, data, log, checkpoint, plan).train(seed)
 
 
 def best_of_kinds(
     config: ExperimentConfig, train: Callable[[ExperimentConfig], DistilledStudent]
 ) -> DistilledStudent:
-    """Train a student of each kind that `auto` stands for; return the one that validation prefers."""
+    """Train the student of an experiment; of kind `auto`, one of each kind that it stands for, and return the
+    one that validation prefers."""
+    if config.student.kind != AUTO:
+        return train(config)
     shapes = [config.student.model_copy(update={"kind": kind}) for kind in auto_students()]
     students = [train(config.model_copy(update={"student": shape})) for shape in shapes]
     return max(students, key=lambda trained: trained.validation.preference)
@@ -148,7 +147,7 @@ class _StudentTraining:
 
     def train(self, seed: int) -> DistilledStudent:
         """See `train_student`."""
-        name = self.config.student.kind if self.plan is None else self.plan.student
+        name = self.config.student.kind
         kind, shape = student_kind(name), student_shape(self.config, name)
         costs, num_members = kind.costs(self._widths(shape), shape), kind.num_members(shape)
         if not kind.is_distilled:

@@ -100,7 +100,7 @@ def cache_key(
     if config.plugins:  # of whose kinds any stage may be made
         made_with["plugins"] = plugin_digests(config.plugins)
     if plan is not None:
-        made_with["plan"] = asdict(plan)
+        made_with["plan"] = asdict(plan) if "student" in tables else asdict(plan.before_student())
     return {"data": dataset.sha256, "split": split, **made_with, **read}
 
 

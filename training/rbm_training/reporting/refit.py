@@ -41,6 +41,8 @@ def refit(
     those of the measured fit: no label is left to choose them by.
     """
     plan, seed = _plan(measured), measured.seed
+    shape = config.student.model_copy(update={"kind": measured.distilled.student.kind})
+    config = config.model_copy(update={"student": shape})
     data = prepare_training_data(config, dataset, seed, log, store, plan)
     distilled = trained_student(config, dataset, data, seed, log, store, plan)
     trained = TrainedStudent(measured.name, seed, data, distilled)
@@ -54,7 +56,6 @@ def _plan(measured: TrainedStudent) -> RefitPlan:
     return RefitPlan(
         strength=data.baseline.strength,
         teacher=data.teacher.members,
-        student=distilled.student.kind,
         num_epochs=distilled.num_epochs,
         temperature=float(distilled.student.temperature),
         hard_label_weight=distilled.hard_label_weight,

@@ -61,8 +61,9 @@ def test_a_column_that_the_features_name_is_one_as_well(tmp_path):
 
 
 def test_arrays_have_an_array_of_that_name(tmp_path):
-    write_npz(tmp_path / "mine.npz", when=np.array(DAYS, "M8[D]"))
-    assert load(tmp_path / "mine.npz").ranks.tolist() == RANKS
+    for unit in ("D", "h", "ns"):
+        write_npz(tmp_path / "mine.npz", when=np.array(DAYS, "M8[D]").astype(f"M8[{unit}]"))
+        assert load(tmp_path / "mine.npz").ranks.tolist() == RANKS
     write_npz(tmp_path / "mine.npz", when=np.array(list("cabbda")))
     assert load(tmp_path / "mine.npz", "group").ranks.tolist() == RANKS
 

@@ -59,8 +59,10 @@ class SplitColumn:
         """
         if self.name not in arrays:
             raise self._missing(arrays.source, "array", sorted(set(arrays.names).difference(others)))
-        values = pa.array(arrays.get(self.name, _ARRAY_KINDS, (num_nodes,)))
-        return self._ranks(arrays.source, pa.chunked_array([values]))
+        values = arrays.get(self.name, _ARRAY_KINDS, (num_nodes,))
+        if values.dtype.kind == "M":
+            values = values.astype("M8[us]")  # Arrow has no months or hours
+        return self._ranks(arrays.source, pa.chunked_array([pa.array(values)]))
 
     def _ranks(self, source: str, column: pa.ChunkedArray) -> Integers:
         """The place of each value among the different ones in rising order, `WITHOUT_VALUE` for null."""
