@@ -20,7 +20,7 @@ def test_the_openapi_document_describes_classify(client):
     assert request == {"$ref": "#/components/schemas/ClassifyRequest"}
     assert set(schemas["ClassifyRequest"]["properties"]) == {
         *("node_ids", "features", "records", "neighbors", "positions", "model", "version"),
-        *("top_k", "explain", "return_probabilities", "min_confidence", "timeout_seconds"),
+        *("top_k", "explain", "return_probabilities", "min_confidence", "on_unknown", "timeout_seconds"),
     }
     assert schemas["ClassifyRequest"]["additionalProperties"] is False
     forms = schemas["ClassifyRequest"]["properties"]["features"]["anyOf"]
