@@ -28,7 +28,12 @@ export function whenRefused(listener) {
 
 /** Ask a route, relative to the page, for its JSON; `body` is JSON text. */
 export async function ask(path, options = {}) {
-  return parse(await askText(path, options));
+  const text = await askText(path, options);
+  try {
+    return parse(text);
+  } catch {
+    throw new Problem(0, "unreachable", "the answer is not the service's"); // but that of a proxy, say
+  }
 }
 
 /** The same, for what is not JSON. */

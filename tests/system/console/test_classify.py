@@ -176,3 +176,10 @@ def test_an_answer_of_a_model_that_is_no_longer_shown_is_left_out(page):
     come()
     page.wait_for_timeout(200)
     expect(page.locator("#answer-summary")).to_have_text("Nothing asked yet.")
+
+
+def test_what_a_proxy_says_in_place_of_the_service_is_no_answer(visit, server):
+    page = visit(server, answers={"**/classify": {"body": "<p>Sign in</p>", "content_type": "text/html"}})
+    page.get_by_label("Node id").fill("105")
+    press_classify(page)
+    expect(page.locator("#classify-error")).to_have_text("the answer is not the service's")
