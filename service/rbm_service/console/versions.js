@@ -181,6 +181,7 @@ async function change(question, request) {
     await ask(path(command), { method, body: content && JSON.stringify(content) });
     await onChange();
     tell(done, words);
+    done.focus(); // the button that had it is another now
   } catch (problem) {
     tell(alert, problem.message);
   }

@@ -64,6 +64,7 @@ def test_versions_are_promoted_and_rolled_back_and_only_when_confirmed(page, run
     page.get_by_role("button", name="Promote version 2").click()
     confirm(page, "Promote")
     expect(page.locator("#versions-done")).to_have_text("Version 2 is in service.")
+    expect(page.locator("#versions-done")).to_be_focused()
     expect(row_of(page, 2)).to_contain_text("in service")
     expect(page.locator("#served")).to_contain_text("Version2")
     assert running.classify({"node_ids": [100]})["model"]["version"] == 2
