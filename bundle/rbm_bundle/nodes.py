@@ -87,11 +87,11 @@ class NodeTable:
         return rows.tolist() if isinstance(ids, list) else rows
 
     def ids_of(self, rows: npt.NDArray[np.integer]) -> list[NodeId]:
-        """Ids of known rows, as a caller has them."""
+        """Ids of known rows, as a caller has them; a byte that is no UTF-8 is replaced."""
         if self.ids is None:
             return [int(row) for row in rows]
         ids = self.ids.take(rows).tolist()
-        return [node_id.decode() for node_id in ids] if self.id_kind == "string" else ids
+        return [node_id.decode(errors="replace") for node_id in ids] if self.id_kind == "string" else ids
 
     def positions_of(self, rows: list[int] | Integers) -> Floats:
         """Positions of known rows, shape (B, P)."""

@@ -39,6 +39,7 @@ def test_string_ids_are_searched_whole():
         (None, [3, 1]),
         (np.array([-5, 0, 7, 2**62]), [2**62, 0]),
         (np.array([b"a", b"b", b"z", b"\xc3\xa9"]), ["é", "b"]),
+        (np.array([b"a", b"b", b"z", b"\xff"]), ["\ufffd", "b"]),
     ],
 )
 def test_rows_have_the_ids_that_a_caller_has(ids, wanted):

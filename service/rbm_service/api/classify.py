@@ -37,7 +37,7 @@ from rbm_service.api.number_arrays import (
 from rbm_service.api.schemas import ClassifyRequest, ClassifyResponse, SparseFeatures
 from rbm_service.api.validation import JSON, check_media_type, parse, refusal_of
 from rbm_service.errors import InvalidJsonError, InvalidRequestError, ServiceError
-from rbm_service.inference.features import CsrRows
+from rbm_service.inference.features import CsrRows, Matrix
 from rbm_service.inference.node_query import NodeQuery
 from rbm_service.inference.postprocessing import values_per_row, write_answer
 from rbm_service.inference.preprocessing import MAX_NEIGHBORS, check_num_rows
@@ -165,11 +165,17 @@ def _check_num_records(rest: bytes | bytearray, max_rows: int) -> None:
 
 def query_of(options: ClassifyRequest) -> NodeQuery:
     """The columns of a body; sparse rows are as yet unchecked against each other."""
-    it, features = options, options.features
+    features: Matrix | SparseFeatures | CsrRows | None = options.features
     if isinstance(features, SparseFeatures):
-        rows = CsrRows(features.indptr, features.indices, features.values)
-        return NodeQuery(it.node_ids, rows, it.neighbors, it.positions, it.records, it.on_unknown)
-    return NodeQuery(it.node_ids, features, it.neighbors, it.positions, it.records, it.on_unknown)
+        features = CsrRows(features.indptr, features.indices, features.values)
+    return NodeQuery(
+        node_ids=options.node_ids,
+        features=features,
+        neighbors=options.neighbors,
+        positions=options.positions,
+        records=options.records,
+        on_unknown=options.on_unknown,
+    )
 
 
 def _read(key: str, text: RawBody) -> Any:  # noqa: ANN401 - of the type that the column takes

@@ -39,9 +39,6 @@ class MapResponse(Body):
 
     model: ModelRef = Field(description="The model and its version in service")
     layer: int = Field(description="The layer, from 0")
-    has_experts: bool = Field(
-        description="Whether the layer compares its inputs with something of its experts'"
-    )
     labels: tuple[str, ...] = Field(description="[C] labels of the classes, in the order of their indices")
     nodes: MappedNodes = Field(description="The nodes")
     memory: Points | None = Field(description="[E] what inputs are compared with, a point an expert, if any")
@@ -68,7 +65,6 @@ def _written(served: ServedModel, node_map: NodeMap, spec: MapSpec) -> bytes:
     answer = MapResponse(
         model=ModelRef(name=served.name, version=served.version),
         layer=spec.layer,
-        has_experts=spec.has_experts,
         labels=bundle.manifest.labels,
         nodes=nodes,
         memory=None if memory is None else Points(**_columns(memory)),

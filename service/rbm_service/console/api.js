@@ -6,7 +6,7 @@ let key = "";
 let onRefused = () => {};
 
 /** What the service answered instead of what was asked for. */
-export class Problem extends Error {
+class Problem extends Error {
   constructor(status, code, detail, errors = []) {
     super(detail);
     this.status = status;
@@ -28,7 +28,12 @@ export function whenRefused(listener) {
 
 /** Ask a route, relative to the page, for its JSON; `body` is JSON text. */
 export async function ask(path, options = {}) {
-  return parse(await askText(path, options));
+  const text = await askText(path, options);
+  try {
+    return parse(text);
+  } catch {
+    throw new Problem(0, "unreachable", "the answer is not the service's"); // but that of a proxy, say
+  }
 }
 
 /** The same, for what is not JSON. */
@@ -36,13 +41,13 @@ export async function askText(path, { method = "GET", body } = {}) {
   const headers = {};
   if (key) headers.Authorization = `Bearer ${key}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  let response;
+  let response, text;
   try {
     response = await fetch(path, { method, headers, body, cache: "no-store", credentials: "same-origin" });
+    text = await response.text();
   } catch {
     throw new Problem(0, "unreachable", "the service does not answer");
   }
-  const text = await response.text();
   if (!response.ok) throw refused(response, text);
   return text;
 }

@@ -9,6 +9,7 @@ const container = byId("classify-fields");
 const alert = byId("classify-error");
 
 let info = null;
+let turn = 0; // of submitting
 let fields = [];
 const written = new Map(); // by place, so that nothing is lost when another kind of node is chosen
 let onAnswer = () => {};
@@ -31,7 +32,7 @@ export function show(newInfo) {
   else build();
 }
 
-/** Classify a known node as if its id stood in the form; returns what went wrong, or null. */
+/** Classify a known node as if its id stood in the form; gives what `submit` does. */
 export async function classifyKnown(id) {
   choose("known");
   fields[0].control.value = id;
@@ -56,16 +57,21 @@ function build() {
   tell(alert);
 }
 
+/** Ask, and show the answer; gives what went wrong, null, or undefined where a later request overtook. */
 async function submit({ focuses = true } = {}) {
+  const [mine, asked] = [++turn, info];
+  const isOvertaken = () => mine !== turn || asked.model.name !== info.model.name;
   for (const field of fields) field.tell();
   tell(alert);
   const body = read();
-  if (body === null) return null;
+  if (body === null) return { message: "the form is not complete" };
   try {
     const answer = await ask("classify", { method: "POST", body });
-    onAnswer(body, answer, info);
+    if (isOvertaken()) return undefined;
+    onAnswer(body, answer, asked);
     return null;
   } catch (problem) {
+    if (isOvertaken()) return undefined;
     showProblem(problem, focuses);
     return problem;
   }

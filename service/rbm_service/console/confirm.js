@@ -2,6 +2,8 @@
 
 import { byId } from "./dom.js";
 
+byId("confirm-no").addEventListener("click", () => byId("confirm").close());
+
 /** Ask; the answer is null for no, else `{share}`, from 0 to 1, where a share was asked for. */
 export function confirm({ title, text, yes, wantsShare = false }) {
   const dialog = byId("confirm");

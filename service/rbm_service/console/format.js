@@ -1,6 +1,6 @@
 // Numbers as people read them.
 
-export const NONE = "–";
+const NONE = "–";
 
 export const count = (value) => value.toLocaleString("en");
 
@@ -16,7 +16,8 @@ export function percent(share) {
 export const points = (share) => (100 * share).toFixed(1);
 
 /** Three significant digits. */
-export const short = (value) => (value === null ? NONE : Number(value.toPrecision(3)).toLocaleString("en"));
+export const short = (value) =>
+  value === null ? NONE : value.toLocaleString("en", { maximumSignificantDigits: 3 });
 
 export function duration(seconds) {
   if (seconds === null) return NONE;

@@ -50,7 +50,7 @@ function schedule(seconds) {
 }
 
 async function poll() {
-  if (isAsking) return;
+  if (isAsking) return schedule(PERIOD); // what is under way may be of another key
   isAsking = true;
   const [ready, stats] = await Promise.allSettled([ask("readyz"), ask("stats")]);
   isAsking = false;

@@ -96,6 +96,7 @@ byId("model").addEventListener("change", (event) => load(event.target.value));
 classify.start(answer.show);
 map.start(async (id) => {
   const problem = await classify.classifyKnown(id);
+  if (problem === undefined) return "";
   return problem ? `Refused: ${problem.message}` : `Classified: ${answer.summary()}`;
 });
 versions.start({ changed: () => load(info.model.name), keyWanted: () => openKeyForm(true) });

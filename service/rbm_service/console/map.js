@@ -19,7 +19,7 @@ let cursor = 0;
 let parts = {};
 let onChoose = () => {};
 
-/** Begin; `listener` gets the id of a chosen node and gives a promise of what to say of it. */
+/** Begin; `listener` gets the id of a chosen node and gives a promise of what to say of it, if anything. */
 export function start(listener) {
   onChoose = listener;
 }
@@ -167,6 +167,7 @@ function described(index) {
 async function classify() {
   const index = cursor;
   const said = await onChoose(map.nodes.node_ids[index]);
+  if (!said) return; // another node was chosen meanwhile
   const link = html("a", { href: "#answer" }, "See the answer");
   parts.readout.replaceChildren(`${described(index)} ${said}. `, link);
 }

@@ -60,7 +60,7 @@ function list(lines) {
 
 function rows(lines) {
   const cells = taken(lines, (line) => ROW.test(line))
-    .filter((line) => !RULE.test(line))
+    .filter((line, index) => index !== 1 || !RULE.test(line))
     .map((line) =>
       line
         .match(ROW)[1]

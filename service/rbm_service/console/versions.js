@@ -7,6 +7,8 @@ import { count, minute, percent } from "./format.js";
 
 const HEADS = ["Version", "", "", "Test", "Teacher", "Validation", "Made"];
 
+const RESTING = "It computes nothing now: it is in service itself, or did not load.";
+
 const body = byId("versions-body");
 const alert = byId("versions-error");
 const done = byId("versions-done");
@@ -44,7 +46,7 @@ export async function show(name) {
 /** Show how far the shadow agrees, as the service counts it. */
 export function showAgreement(shadow) {
   const line = byId("agreement");
-  if (line) line.textContent = shadow ? agreement(shadow) : "";
+  if (line) line.textContent = shadow ? agreement(shadow) : RESTING;
 }
 
 const path = (command = "") => `admin/models/${encodeURIComponent(model)}${command}`;
@@ -115,7 +117,7 @@ function shadowNote({ version, share }) {
   return html(
     "div",
     { class: "shadow" },
-    html("p", {}, `Version ${version} computes ${percent(share)} of the requests once more, for comparison.`),
+    html("p", {}, `Version ${version} is to compute ${percent(share)} of the requests once more, for comparison.`),
     html("p", { id: "agreement" }),
     html("p", {}, button("Stop the shadow", stopShadow)),
   );
@@ -179,6 +181,7 @@ async function change(question, request) {
     await ask(path(command), { method, body: content && JSON.stringify(content) });
     await onChange();
     tell(done, words);
+    done.focus(); // the button that had it is another now
   } catch (problem) {
     tell(alert, problem.message);
   }

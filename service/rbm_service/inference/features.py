@@ -47,7 +47,7 @@ class CsrRows:
     def at(self, rows: Sequence[int]) -> "CsrRows":
         """Some of the rows, whose parts fit each other."""
         indptr, indices = np.asarray(self.indptr, np.int64), np.asarray(self.indices, np.int64)
-        values = np.asarray([1.0] * len(indices) if self.values is None else self.values)
+        values = np.ones(len(indices), np.float32) if self.values is None else np.asarray(self.values)
         part = CsrFeatures(indptr, indices, values, num_features=0).take(np.asarray(rows))  # of any width
         return CsrRows(part.indptr, part.indices, part.values)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeVar
 
 from rbm_bundle import BundleError, Manifest, ModelRepository, ShadowSpec
@@ -65,13 +66,13 @@ def versions_of(repository: ModelRepository, name: str) -> Versions:
             problems.append(reason_of(error))
             return None
 
-    current, shadow = read(repository.current), read(repository.shadow)
-    manifests = {version: _manifest_of(repository, name, version) for version in reversed(versions)}
+    current, shadow, folder = read(repository.current), read(repository.shadow), repository.root / name
+    manifests = {version: _manifest_in(folder / str(version)) for version in reversed(versions)}
     return Versions(current, shadow, manifests, problems)
 
 
-def _manifest_of(repository: ModelRepository, name: str, version: int) -> Manifest | str:
+def _manifest_in(folder: Path) -> Manifest | str:
     try:
-        return read_manifest(repository.path_of(name, version))
+        return read_manifest(folder)
     except BundleError as error:
         return reason_of(error)

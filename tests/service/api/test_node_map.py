@@ -27,7 +27,6 @@ def test_nodes_and_experts_are_where_the_bundle_puts_them(mapped, tmp_path):
     assert found == {
         "model": {"name": "tiny", "version": 1},
         "layer": 1,
-        "has_experts": True,
         "labels": ["red", "green", "blue"],
         "nodes": {
             "node_ids": [100, 115],
@@ -54,7 +53,7 @@ def test_without_experts_there_are_neither_experts_nor_memory(mapped, tmp_path):
     bundle = write_bundle(tmp_path / "plain", replace(draft, manifest=manifest, node_map=plain))
     with serve(bundle, tmp_path / "models") as client:
         found = map_of(client)
-    assert (found["has_experts"], found["nodes"]["expert"], found["memory"]) == (False, None, None)
+    assert (found["nodes"]["expert"], found["memory"]) == (None, None)
 
 
 def test_a_bundle_of_format_1_has_no_map(client):

@@ -1,6 +1,6 @@
 import pytest
 
-from rbm_bundle import ShadowSpec
+from rbm_bundle import ModelRepository, ShadowSpec
 from rbm_service.errors import UnknownModelError
 from rbm_service.serving.changes import versions_of
 from tests.bundles import TINY, repository_of
@@ -34,3 +34,14 @@ def test_what_is_wrong_with_one_of_them_hides_no_other(repository, bundle):
 def test_a_model_that_is_not_there_is_unknown(repository, name):
     with pytest.raises(UnknownModelError, match="the repository holds no model"):
         versions_of(repository, name)
+
+
+def test_more_versions_are_not_more_looks_at_their_folder(repository, monkeypatch):
+    looks, versions = [], ModelRepository.versions
+    monkeypatch.setattr(ModelRepository, "versions", lambda *args: looks.append(args) or versions(*args))
+    versions_of(repository, "tiny")
+    num_looks = len(looks)
+    repository.publish(TINY)
+    looks.clear()
+    assert len(versions_of(repository, "tiny").manifests) == 3
+    assert len(looks) == num_looks

@@ -141,3 +141,45 @@ def test_what_belongs_to_no_field_stands_under_the_form(page):
     expect(page.locator("#classify-error")).to_have_text(
         "1 unknown: 99999999999999999; give neighbors or positions for such nodes"
     )
+
+
+def ask_late(page):
+    """Ask for node 100, and have its answer wait; returns a function that lets it come."""
+    held = []
+    page.route("**/classify", lambda route: route.continue_() if held else held.append(route))
+    page.get_by_label("Node id").fill("100")
+    with page.expect_request("**/classify"):
+        press_classify(page)
+
+    def come():
+        with page.expect_response("**/classify") as response:
+            held[0].continue_()
+        response.value.finished()
+
+    return come
+
+
+def test_an_answer_that_comes_late_does_not_replace_a_later_one(page):
+    come = ask_late(page)
+    page.get_by_label("Node id").fill("105")
+    press_classify(page)
+    expect(page.locator("#answer-summary")).to_contain_text("Node 105: ")
+    come()
+    page.wait_for_timeout(200)
+    expect(page.locator("#answer-summary")).to_contain_text("Node 105: ")
+
+
+def test_an_answer_of_a_model_that_is_no_longer_shown_is_left_out(page):
+    come = ask_late(page)
+    page.get_by_label("Model", exact=True).select_option("records")
+    expect(page.locator("#mode-record")).to_be_visible()
+    come()
+    page.wait_for_timeout(200)
+    expect(page.locator("#answer-summary")).to_have_text("Nothing asked yet.")
+
+
+def test_what_a_proxy_says_in_place_of_the_service_is_no_answer(visit, server):
+    page = visit(server, answers={"**/classify": {"body": "<p>Sign in</p>", "content_type": "text/html"}})
+    page.get_by_label("Node id").fill("105")
+    press_classify(page)
+    expect(page.locator("#classify-error")).to_have_text("the answer is not the service's")

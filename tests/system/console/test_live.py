@@ -40,3 +40,13 @@ def test_a_service_that_is_gone_is_told(visit, server):
     expect(page.locator("#health")).to_have_text("ready")
     page.context.set_offline(True)
     expect(page.locator("#health")).to_have_text("unreachable")
+
+
+def test_a_look_that_somebody_wants_while_another_is_under_way_is_not_lost(visit, server):
+    page, held = visit(server), []
+    with page.expect_request("**/stats"):
+        page.route("**/stats", lambda route: held.append(route))
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait_for_timeout(100)
+    with page.expect_request("**/stats", timeout=10_000):
+        held[0].fulfill(status=401, json={"detail": "this key is not known", "code": "unauthorized"})

@@ -1,5 +1,7 @@
 """The map: colours, the way from node to node, and classifying what was chosen."""
 
+import json
+
 import pytest
 
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -79,3 +81,12 @@ def test_a_service_without_maps_says_so(visit, server):
     problem = {"status": 404, "json": {"detail": "no such route", "code": "not_found"}}
     page = visit(server, answers={"**/map?*": problem})
     expect(page.locator("#map-body")).to_have_text("No map: no such route.")
+
+
+def test_a_chosen_node_without_its_features_is_not_said_to_be_classified(visit, server):
+    info = json.loads(server.get("/info"))
+    info["features"]["cached"] = None
+    page = visit(server, answers={"**/info": {"json": info}})
+    page.get_by_role("button", name="Classify this node").click()
+    expect(page.locator("#map-readout")).to_contain_text("Refused: the form is not complete")
+    expect(page.get_by_label("Features", exact=True)).to_have_attribute("aria-invalid", "true")

@@ -15,6 +15,9 @@ CARD = """# A <b>card</b>
 | measured | |
 |---|--:|
 | accuracy | 0.9 |
+| - | - |
+
+|---|
 
 - one
 - two
@@ -89,6 +92,7 @@ def test_a_card_is_text_and_never_markup(visit, server):
     card = page.locator("#card")
     expect(card.get_by_role("heading")).to_have_text("A <b>card</b>")
     expect(card.get_by_role("cell", name="0.9")).to_be_visible()
+    expect(card.get_by_role("cell", name="-", exact=True)).to_have_count(2)
     expect(card.get_by_role("listitem")).to_have_text(["one", "two"])
     expect(card.locator("pre")).to_have_text('<script>document.title = "taken"</script>')
     assert card.locator("img, script, b").count() == 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rbm_bundle import read_bundle
+from rbm_bundle import ShadowSpec, read_bundle
 from tests.bundles import TINY, repository_of, with_other_answers
 from tests.keys import ADMIN_KEY, key_files
 from tests.servers import running_server
@@ -36,10 +36,14 @@ def page(visit, running):
     """The page with the admin key, while version 1 is in service."""
     assert running.command("tiny", "promote", {"version": 1})[0] == 200
     page = visit(running)
+    give_key(page)
+    return page
+
+
+def give_key(page):
     page.get_by_role("button", name="Give the admin key").click()
     page.get_by_label("API key or admin key").fill(ADMIN_KEY)
     page.get_by_label("API key or admin key").press("Enter")
-    return page
 
 
 def row_of(page, version):
@@ -60,6 +64,7 @@ def test_versions_are_promoted_and_rolled_back_and_only_when_confirmed(page, run
     page.get_by_role("button", name="Promote version 2").click()
     confirm(page, "Promote")
     expect(page.locator("#versions-done")).to_have_text("Version 2 is in service.")
+    expect(page.locator("#versions-done")).to_be_focused()
     expect(row_of(page, 2)).to_contain_text("in service")
     expect(page.locator("#served")).to_contain_text("Version2")
     assert running.classify({"node_ids": [100]})["model"]["version"] == 2
@@ -72,7 +77,7 @@ def test_versions_are_promoted_and_rolled_back_and_only_when_confirmed(page, run
 def test_a_shadow_is_started_with_a_share_watched_and_stopped(page, running, repository):
     page.get_by_role("button", name="Compare version 2").click()
     page.get_by_label("Share of the requests, in percent").fill("100")
-    confirm(page, "Start the shadow")
+    page.get_by_label("Share of the requests, in percent").press("Enter")
     expect(row_of(page, 2)).to_contain_text("shadow")
     assert repository.shadow("tiny").share == 1
     running.classify({"node_ids": [100, 105, 110]})
@@ -82,6 +87,24 @@ def test_a_shadow_is_started_with_a_share_watched_and_stopped(page, running, rep
     expect(page.locator("#versions-done")).to_have_text("The shadow has stopped.")
     expect(page.locator("#agreement")).to_have_count(0)
     assert repository.shadow("tiny") is None
+
+
+def test_no_share_is_no_shadow_and_can_be_cancelled(page, repository):
+    page.get_by_role("button", name="Compare version 2").click()
+    page.get_by_label("Share of the requests, in percent").fill("")
+    confirm(page, "Start the shadow")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    confirm(page, "Cancel")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    assert repository.shadow("tiny") is None
+
+
+def test_a_shadow_that_rests_is_not_said_to_compute(page, running, repository):
+    repository.set_shadow("tiny", ShadowSpec(1, 0.5))
+    page.reload()
+    give_key(page)
+    expect(page.locator("#agreement")).to_contain_text("It computes nothing now")
+    repository.clear_shadow("tiny")
 
 
 def test_a_refused_version_is_told_and_changes_nothing(page):

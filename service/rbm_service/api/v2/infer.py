@@ -16,6 +16,7 @@ from rbm_service.api.inference import (
     MAX_BYTES_ON_LOOP,
     MAX_RECORD_BYTES_ON_LOOP,
     MAX_VALUES_ON_LOOP,
+    Computed,
     compute,
     count_failure,
     finish,
@@ -29,7 +30,6 @@ from rbm_service.api.v2.responses import InferAnswer
 from rbm_service.api.v2.tensors import read_query
 from rbm_service.errors import InvalidRequestError
 from rbm_service.inference.node_query import NodeQuery
-from rbm_service.runtime.tensors import Tensors
 from rbm_service.serving.model import ServedModel
 from rbm_service.settings import Settings
 from rbm_service.web.api_keys import Headers
@@ -70,10 +70,8 @@ async def _answer(context: RequestContext, app_state: AppState, model: ServedMod
     computed = await compute(
         context, app_state, model, query, started, is_long, explain, asked.timeout_seconds
     )
-    outputs, rows = computed.outputs.outputs, computed.rows
-    outputs = with_unknown(outputs, rows) if rows.unknown else outputs
-    write = partial(_response, asked.id, model, wanted, outputs, headers)
-    is_long = rows.num_asked * len(manifest.labels) > MAX_VALUES_ON_LOOP
+    write = partial(_response, asked.id, model, wanted, computed, headers)
+    is_long = computed.rows.num_asked * len(manifest.labels) > MAX_VALUES_ON_LOOP
     response = await offload(write) if is_long else write()
     return finish(response, context, app_state, model, computed)
 
@@ -114,8 +112,10 @@ def _json_length(header: bytes | None, body_length: int) -> int:
 
 
 def _response(
-    request_id: str | None, model: ServedModel, wanted: list[Wanted], outputs: Tensors, headers: Headers
+    request_id: str | None, model: ServedModel, wanted: list[Wanted], computed: Computed, headers: Headers
 ) -> Response:
+    outputs, rows = computed.outputs.outputs, computed.rows
+    outputs = with_unknown(outputs, rows) if rows.unknown else outputs
     head = {"model_name": model.name, "model_version": str(model.version)}
     if request_id is not None:
         head["id"] = request_id
