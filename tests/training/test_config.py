@@ -234,9 +234,12 @@ def test_a_file_that_is_no_toml_or_not_there_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("num_values", "num_threads", "expected"), [(1_000_000, None, 1), (1_000_001, None, 3), (5, 7, 7)]
+    ("num_nodes", "num_values", "num_threads", "expected"),
+    [(1000, 1_872_000, None, 1), (1000, 1_872_001, None, 3), (15_625, 1, None, 3), (5, 5, 7, 7)],
 )
-def test_threads_are_chosen_by_size_unless_they_are_set(monkeypatch, num_values, num_threads, expected):
+def test_threads_are_chosen_by_size_unless_they_are_set(
+    monkeypatch, num_nodes, num_values, num_threads, expected
+):
     monkeypatch.setattr("rbm_training.config.experiment.num_cores", lambda: 3)
     config = ExperimentConfig(name="mine", num_threads=num_threads)
-    assert config.threads_for(num_values) == expected
+    assert config.threads_for(num_nodes, num_values) == expected

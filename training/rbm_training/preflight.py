@@ -111,6 +111,6 @@ def needs_table(config: ExperimentConfig, dataset: Dataset) -> Table:
     }
     table = Table(title="what a run needs", show_header=False)
     table.add_row("trainings", trainings)
-    table.add_row("threads", f"{config.threads_for(graph.num_values)}")
+    table.add_row("threads", f"{config.threads_for(graph.num_nodes, graph.num_values)}")
     table.add_row("arrays", ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in sizes.items()))
     return table

@@ -33,7 +33,7 @@ OWN_GRAPH: Final = {
     "distill": {"hard_label_weight": AUTO},
     "export": {"refit": True},
 }
-FEW_VALUES = 1_000_000
+FEW_VALUES = 2_000_000
 MOST_THREADS = 8
 
 
@@ -74,8 +74,9 @@ class ExperimentConfig(FrozenConfig):
     """One whole run each; accuracies are means, the seed best on validation is exported."""
     num_threads: Count | None = None
     """Threads that torch, NumPy and SciPy compute with; part of the experiment, since sums depend on it to
-    the last bit. Unset: one where there are at most a million feature values (of sparse features, those that
-    are not zero), which more would only keep waiting; else as many as there are cores, up to eight."""
+    the last bit. Unset: one where feature values (of sparse features, those that are not zero) and a hidden
+    layer of all nodes are two million numbers at most, which more would only keep waiting; else as many as
+    there are cores, up to eight."""
     plugins: tuple[str, ...] = ()
     """Modules to import before the rest of the experiment is read: they register students, losses, teachers
     and encodings of your own, whose names the fields below then take (docs/contributing-a-student.md)."""
@@ -113,9 +114,10 @@ class ExperimentConfig(FrozenConfig):
             import_plugins(name for name in plugins if isinstance(name, str))
         return given
 
-    def threads_for(self, num_values: int) -> int:
-        """Threads for a graph of so many feature values."""
-        return self.num_threads or (1 if num_values <= FEW_VALUES else min(num_cores(), MOST_THREADS))
+    def threads_for(self, num_nodes: int, num_values: int) -> int:
+        """Threads for a graph of so many nodes and feature values."""
+        is_small = num_values + num_nodes * self.student.hidden <= FEW_VALUES
+        return self.num_threads or (1 if is_small else min(num_cores(), MOST_THREADS))
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> "ExperimentConfig":

@@ -71,7 +71,7 @@ def prepare_training_data(
     device = pick_device()
     task = dataset.task(config.dataset, seed) if plan is None else whole_task(dataset.graph)
     task = weighted(task, config.dataset.class_weights)
-    seed_everything(seed, config.threads_for(dataset.graph.num_values))
+    seed_everything(seed, config.threads_for(dataset.graph.num_nodes, dataset.graph.num_values))
     scaling = fit_scaling(config, task).to(device)
     source = _Source(config, dataset, task, scaling, seed, log, device, store, plan)
     baseline = source.baseline()
@@ -91,7 +91,7 @@ def cache_key(
     of plugins, some tables of the experiment, and what is fitted once more."""
     document = config.model_dump(mode="json")
     read = {name: document[name] for name in tables}
-    read["num_threads"] = config.threads_for(dataset.graph.num_values)
+    read["num_threads"] = config.threads_for(dataset.graph.num_nodes, dataset.graph.num_values)
     split = {k: v for k, v in document["dataset"].items() if k not in ("root", "path", "kind", "name")}
     made_with = {"seed": seed, "environment": describe_environment()}
     if "teacher" in tables and isinstance(config.teacher, PrecomputedTeacherConfig):
@@ -163,7 +163,9 @@ class _Source:
     def _train_teacher(
         self, config: TeacherConfig, checkpoint: Checkpoint, baseline: Baseline
     ) -> TeacherResult:
-        seed_everything(self.seed, self.config.threads_for(self.dataset.graph.num_values))
+        seed_everything(
+            self.seed, self.config.threads_for(self.dataset.graph.num_nodes, self.dataset.graph.num_values)
+        )
         return train_teacher(
             TeacherInputs(self.task, self.scaling, baseline),
             config,

@@ -60,7 +60,7 @@ def _as_run(config: ExperimentConfig, dataset: Dataset, best: TrainedStudent) ->
     """The experiment with the number of threads, how nodes were divided, which classes were merged, what
     labels weighed, and who of several teachers was chosen."""
     document = with_bare_paths(config.model_dump(mode="json"))
-    document["num_threads"] = config.threads_for(dataset.graph.num_values)
+    document["num_threads"] = config.threads_for(dataset.graph.num_nodes, dataset.graph.num_values)
     document["dataset"]["divided"] = dataset.split_in_words(config.dataset)
     if dataset.merged is not None:
         document["dataset"]["merged_classes"] = {dataset.merged.name: [*dataset.merged.sizes]}
