@@ -34,7 +34,7 @@ demo: setup ## train on real digits, publish, serve, classify, show: end to end
 .PHONY: test
 test: setup ## all tests, after the checks
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: test-fast
 test-fast: setup ## the tests that need neither a training, nor data, nor a service in a process of its own; a minute
