@@ -214,7 +214,7 @@ def _of_rare_class(rarest: RareClass, *others: RareClass) -> str:
     areas = {"student": rarest["student"], "teacher": rarest["teacher"], "features only": rarest["baseline"]}
     told = ", ".join(f"{who} {area:.4f}" for who, area in areas.items())
     more = f"; of {len(others)} more rare classes: report.html" if others else ""
-    return f"AUPRC of {rarest['name']!r}, {rarest['share']:.1%} of the test nodes: {told}{more}"
+    return f"AUPRC of {rarest['name']!r}, {rarest['num_nodes']:,} of the test nodes: {told}{more}"
 
 
 def _of_refit(document: dict[str, Any]) -> str:
