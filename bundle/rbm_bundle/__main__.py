@@ -1,6 +1,7 @@
 """`rbm-models`: look after a model repository; needs neither torch nor a running service."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rbm-models", description="Look after a model repository.")
-    parser.add_argument("--models-dir", type=Path, default=Path("models"), help="default: models")
+    parser.add_argument(
+        "--models-dir",
+        type=Path,
+        default=Path(os.environ.get("RBM_MODELS_DIR") or "models"),
+        help="default: RBM_MODELS_DIR, which the service reads too, or models",
+    )
     parser.add_argument("--version", action="version", version=f"%(prog)s {package_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

@@ -96,3 +96,9 @@ def test_the_version_is_told(models, capsys):
     with pytest.raises(SystemExit, match="0"):
         models("--version")
     assert capsys.readouterr().out == f"rbm-models {package_version()}\n"
+
+
+def test_the_repository_is_the_one_that_the_service_reads(tmp_path, tiny_bundle, monkeypatch, capsys):
+    monkeypatch.setenv("RBM_MODELS_DIR", str(tmp_path / "served"))
+    assert main(["publish", str(tiny_bundle)]) == 0
+    assert (tmp_path / "served" / "tiny" / "1").is_dir()

@@ -1,5 +1,8 @@
 """What is sent, and what is made of answers that the service does not give every day."""
 
+from datetime import date
+from decimal import Decimal
+
 import httpx2
 import numpy as np
 import pytest
@@ -77,6 +80,12 @@ def test_the_key_the_path_of_a_proxy_and_the_names_of_models_are_in_the_request(
         f"{ADDRESS}/models/admin/models/a%2Fb/rollback",
     ]
     assert {request.headers["x-api-key"] for request in script.requests} == {"secret"}
+
+
+def test_records_may_be_as_a_table_has_them():
+    record = {"price": Decimal("1.5"), "born": date(2024, 2, 29), "size": float("nan"), "name": "x"}
+    [body] = sent(records=[record], neighbors=[[100]])
+    assert body["records"] == [{"price": 1.5, "born": "2024-02-29", "size": None, "name": "x"}]
 
 
 def test_a_question_follows_a_few_changes_of_version_and_no_more():

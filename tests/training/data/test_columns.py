@@ -127,3 +127,9 @@ def test_plain_numbers_stay_as_they_are_unless_the_experiment_says_something(tmp
     assert dataset.graph.features[:, 0].tolist() == [*range(80)]
     said = load_parquet(folder, "mine", FeaturesConfig(columns={"year": "number"}))
     assert said.graph.dense_features().std() == pytest.approx(1)
+
+
+def test_nan_is_a_gap():
+    table = pa.table({"x": [1.0, float("nan"), 3.0]})
+    assert not are_plain_numbers(table)
+    assert raw_columns("nodes", table, FeaturesConfig()).values("x") == [1.0, None, 3.0]

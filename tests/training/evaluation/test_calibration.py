@@ -15,3 +15,12 @@ def test_calibration_error_is_the_gap_of_confidence_and_accuracy():
     probabilities = torch.tensor([[0.9, 0.1]] * 10)
     assert calibration_error(probabilities, torch.tensor([0] * 9 + [1])) == pytest.approx(0, abs=1e-6)
     assert calibration_error(probabilities, torch.tensor([0] * 4 + [1] * 6)) == pytest.approx(0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize("num_rows", [30, 300])
+def test_rows_that_are_all_right_do_not_ask_for_certainty(num_rows):
+    logits = torch.tensor([[4.0, 0, 0]]).repeat(num_rows, 1)
+    temperature = fit_temperature(logits, torch.zeros(num_rows, dtype=torch.long))
+    assert float((logits / temperature).softmax(dim=1)[0, 0]) == pytest.approx(
+        (num_rows + 1) / (num_rows + 2), rel=1e-3
+    )

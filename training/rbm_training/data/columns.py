@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 from rbm_bundle.golden_records import FieldValue
@@ -124,7 +125,7 @@ def are_plain_numbers(table: pa.Table) -> bool:
     return all(
         kind_of_type(_value_type(column.type)) == "number"
         and not kinds.is_decimal(_value_type(column.type))
-        and column.null_count == 0
+        and _without_nan(column).null_count == 0
         for column in table.columns
     )
 
@@ -158,16 +159,21 @@ def _value_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _simplified(source: str, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Decimals as floats, and times in microseconds of UTC, or of no zone."""
+    """Decimals as floats, NaN as a gap, and times in microseconds of UTC, or of no zone."""
     kind = column.type
     try:
         if kinds.is_decimal(kind):
             column = column.cast(pa.float64())
         elif kinds.is_timestamp(kind) or kinds.is_date(kind):
             column = column.cast(pa.timestamp("us"), safe=False)
-        return pa.chunked_array([column.combine_chunks()])
+        return pa.chunked_array([_without_nan(column).combine_chunks()])
     except pa.ArrowInvalid as error:
         raise GraphError(source, f"column {name} of {kind} ({error})", "values that fit 64 bits") from error
+
+
+def _without_nan(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column with null for NaN, which data frames write where a number is missing."""
+    return pc.if_else(pc.is_nan(column), None, column) if kinds.is_floating(column.type) else column
 
 
 def _as_json(value: object) -> FieldValue:

@@ -32,11 +32,17 @@ class Reliability:
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The temperature that minimises the likelihood loss of validation rows (Guo et al. 2017)."""
+    """The temperature that minimises the likelihood loss of validation rows (Guo et al. 2017).
+
+    A label counts as right with probability (N+1)/(N+2) and not 1 (Platt 1999): else N rows that are all
+    classified correctly would ask for a confidence of 1 everywhere.
+    """
+    N, C = logits.shape
+    smoothing = C / (C - 1) / (N + 2)  # of which each label gets its share back
 
     def loss(log_temperature: float) -> float:
         scaled = logits.double() / float(np.exp(log_temperature))
-        return float(torch.nn.functional.cross_entropy(scaled, labels))
+        return float(torch.nn.functional.cross_entropy(scaled, labels, label_smoothing=smoothing))
 
     return float(np.exp(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded").x))
 

@@ -5,6 +5,8 @@ Dimension letters: N rows, F features, P position width.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, time
+from decimal import Decimal
 from typing import Any, Final, Literal, Protocol, TypedDict
 
 import numpy as np
@@ -162,7 +164,16 @@ def _read_records(name: str, values: Any) -> Sequence[Mapping[str, Any]]:  # noq
     for row, record in enumerate(values):
         if not isinstance(record, Mapping):
             raise InputError(f"{name}[{row}]: found {type(record).__name__}; wanted features by name")
-    return list(values)
+    return [{field: _as_json(value) for field, value in record.items()} for record in values]
+
+
+def _as_json(value: Any) -> Any:  # noqa: ANN401 - whatever the service may take
+    """A table's value as JSON has it: decimals, times, and NaN for what is missing are written otherwise."""
+    if isinstance(value, Decimal):
+        value = float(value)
+    if isinstance(value, date | time):
+        return value.isoformat()
+    return None if isinstance(value, float | np.floating) and np.isnan(value) else value
 
 
 READERS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
