@@ -44,8 +44,9 @@ def test_a_service_that_is_gone_is_told(visit, server):
 
 def test_a_look_that_somebody_wants_while_another_is_under_way_is_not_lost(visit, server):
     page, held = visit(server), []
-    with page.expect_request("**/stats"):
-        page.route("**/stats", lambda route: held.append(route))
+    page.route("**/stats", lambda route: held.append(route))
+    while not held:
+        page.wait_for_timeout(50)
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     page.wait_for_timeout(100)
     with page.expect_request("**/stats", timeout=10_000):
