@@ -78,3 +78,15 @@ def test_four_labels_in_five_of_one_class_are_told():
     [line] = told(graph, dataset={"class_weights": "balanced"})
     assert line.endswith("AUPRC of the rare classes")
     assert told(replace(graph, labels=np.repeat([0, 1], [310, 90]))) == []
+
+
+def test_a_class_that_is_rare_alone_is_said_to_stay():
+    labels = np.where(np.arange(GOOD.num_nodes) < GOOD.num_nodes - 5, GOOD.labels % 3, 3)
+    dataset = {"kind": "files", "path": "unread", "min_class_labels": 6}
+    [line] = told(replace(GOOD, labels=labels), dataset=dataset)
+    assert line.startswith("class 'class 3' alone has fewer labels than dataset.min_class_labels = 6")
+
+
+def test_a_graph_without_edges_is_told():
+    [line] = told(replace(GOOD, adjacency=joined(np.zeros((2, 0), np.int64))))
+    assert line.startswith("there is no edge")

@@ -30,7 +30,9 @@ def advice(config: ExperimentConfig, dataset: Dataset) -> list[str]:
         _of_zeros(config, dataset),
         _of_homophily(config, dataset),
         _of_hubs(dataset),
+        _of_no_edges(dataset),
         _of_classes(config, dataset),
+        _of_a_rare_class(config, dataset),
     )
     return [told for told in found if told is not None]
 
@@ -85,6 +87,12 @@ def _of_hubs(dataset: Dataset) -> str | None:
     )
 
 
+def _of_no_edges(dataset: Dataset) -> str | None:
+    if dataset.statistics.num_edges:
+        return None
+    return "there is no edge: nothing is learnt but from features; look whether the table of edges is empty"
+
+
 def _of_classes(config: ExperimentConfig, dataset: Dataset) -> str | None:
     sizes = dataset.statistics.class_sizes
     name = max(sizes, key=lambda each: sizes[each])
@@ -98,3 +106,16 @@ def _of_classes(config: ExperimentConfig, dataset: Dataset) -> str | None:
     if config.dataset.class_weights != "none":
         return told
     return f'{told}; if these matter more, set dataset.class_weights = "balanced"'
+
+
+def _of_a_rare_class(config: ExperimentConfig, dataset: Dataset) -> str | None:
+    least = config.dataset.min_class_labels
+    if least is None or dataset.merged is not None:
+        return None
+    rare = [name for name, size in dataset.statistics.class_sizes.items() if size < least]
+    if not rare:
+        return None
+    return (
+        f"class {rare[0]!r} alone has fewer labels than dataset.min_class_labels = {least}: with no other to"
+        " be merged with, it stays as it is"
+    )
