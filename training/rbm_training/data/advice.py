@@ -6,7 +6,6 @@ import numpy as np
 
 from rbm_training.config import ExperimentConfig
 from rbm_training.config.registry import AUTO
-from rbm_training.data.column_scales import drowning_columns
 from rbm_training.data.dataset import Dataset
 
 LITTLE_HOMOPHILY: Final = 0.2  # above chance, 1 being neighbours of one class only
@@ -38,9 +37,7 @@ def advice(config: ExperimentConfig, dataset: Dataset) -> list[str]:
 
 
 def _of_scales(config: ExperimentConfig, dataset: Dataset) -> str | None:
-    if dataset.columns is not None:  # raw ones were scaled when they became features, which have no names
-        return None
-    columns = drowning_columns(dataset.graph.features)
+    columns = dataset.drowning_columns
     if not len(columns):
         return None
     names = dataset.feature_names

@@ -125,7 +125,7 @@ def are_plain_numbers(table: pa.Table) -> bool:
     return all(
         kind_of_type(_value_type(column.type)) == "number"
         and not kinds.is_decimal(_value_type(column.type))
-        and _without_nan(column).null_count == 0
+        and without_nan(column).null_count == 0
         for column in table.columns
     )
 
@@ -166,12 +166,12 @@ def _simplified(source: str, name: str, column: pa.ChunkedArray) -> pa.ChunkedAr
             column = column.cast(pa.float64())
         elif kinds.is_timestamp(kind) or kinds.is_date(kind):
             column = column.cast(pa.timestamp("us"), safe=False)
-        return pa.chunked_array([_without_nan(column).combine_chunks()])
+        return pa.chunked_array([without_nan(column).combine_chunks()])
     except pa.ArrowInvalid as error:
         raise GraphError(source, f"column {name} of {kind} ({error})", "values that fit 64 bits") from error
 
 
-def _without_nan(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def without_nan(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The column with null for NaN, which data frames write where a number is missing."""
     return pc.if_else(pc.is_nan(column), None, column) if kinds.is_floating(column.type) else column
 

@@ -10,9 +10,10 @@ import scipy.sparse as sp
 
 from rbm_training.config import DatasetConfig
 from rbm_training.data.column_features import fit_columns
+from rbm_training.data.column_scales import drowning_columns
 from rbm_training.data.column_splits import split_by_column
 from rbm_training.data.columns import RawColumns
-from rbm_training.data.graph import Graph, Integers, Split, Task, make_task
+from rbm_training.data.graph import NOBODY, Graph, Integers, Split, Task, make_task
 from rbm_training.data.graph_statistics import GraphStatistics, Source, graph_statistics
 from rbm_training.data.rare_classes import MergedClasses
 from rbm_training.data.splits import PublishedSplit, draw_split, published_split
@@ -114,6 +115,12 @@ class Dataset:
     def feature_names(self) -> tuple[str, ...]:
         """Names of the features (F,) where each came as a column of numbers, otherwise none."""
         return () if self.source is None else self.source.feature_names
+
+    @cached_property
+    def drowning_columns(self) -> Integers:
+        """Features so large that rows of norm 1 hold little of the others; none of raw columns, which were
+        scaled when they became features."""
+        return NOBODY if self.columns is not None else drowning_columns(self.graph.features)
 
     @cached_property
     def statistics(self) -> GraphStatistics:

@@ -67,6 +67,11 @@ class Graph:
         return len(self.class_names)
 
     @property
+    def class_sizes(self) -> Integers:
+        """Labelled nodes of each class, (C,)."""
+        return np.bincount(self.labels[self.labels != UNLABELLED], minlength=self.num_classes)
+
+    @property
     def edge_index(self) -> Integers:
         """(2, M): source and target of each edge, both directions."""
         return np.stack(self.adjacency.nonzero()).astype(np.int64)

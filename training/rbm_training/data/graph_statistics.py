@@ -123,7 +123,6 @@ def graph_statistics(
     one, other = np.repeat(labels, degrees), labels[graph.adjacency.indices]
     is_labelled = (one != UNLABELLED) & (other != UNLABELLED)
     one, same = one[is_labelled], (one == other)[is_labelled]
-    sizes = np.bincount(graph.labels[graph.labels != UNLABELLED], minlength=graph.num_classes)
     return GraphStatistics(
         num_nodes=graph.num_nodes,
         num_source_nodes=num_source_nodes,
@@ -135,7 +134,7 @@ def graph_statistics(
         num_labelled_edges=len(same) // 2,
         edge_homophily=float(same.mean()) if len(same) else None,
         chance_homophily=float(((np.bincount(one) / len(one)) ** 2).sum()) if len(one) else None,
-        class_sizes=dict(zip(graph.class_names, sizes.tolist(), strict=True)),
+        class_sizes=dict(zip(graph.class_names, graph.class_sizes.tolist(), strict=True)),
         num_features=graph.num_features,
         num_constant_features=_num_constant(graph.features),
         source=source,

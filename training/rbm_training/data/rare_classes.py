@@ -27,7 +27,7 @@ def merge_rare_classes(graph: Graph, min_labels: int) -> tuple[Graph, MergedClas
     Raises:
         GraphError: no class has so many labels.
     """
-    sizes = np.bincount(graph.labels[graph.labels != UNLABELLED], minlength=graph.num_classes)
+    sizes = graph.class_sizes
     is_rare = sizes < min_labels
     if is_rare.all():
         raise GraphError(

@@ -9,7 +9,6 @@ import numpy as np
 from rbm_training.config import ExperimentConfig, PrecomputedTeacherConfig
 from rbm_training.config.registry import AUTO
 from rbm_training.data.class_weights import weighted
-from rbm_training.data.column_scales import drowning_columns
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.graph import Graph, GraphError
 
@@ -41,21 +40,14 @@ def with_scaling(config: ExperimentConfig, dataset: Dataset) -> tuple[Experiment
     """
     scaling = config.scaling
     if scaling.features == AUTO:
-        chosen = "standardised" if _needs_columns_of_one_scale(dataset) else "l2"
+        is_dense = isinstance(dataset.graph.features, np.ndarray)
+        chosen = "standardised" if is_dense and len(dataset.drowning_columns) else "l2"
         scaling = scaling.model_copy(update={"features": chosen})
     graph = dataset.graph
     if scaling.features == "standardised" and not isinstance(graph.features, np.ndarray):
         _check_memory(graph)
         dataset = replace(dataset, graph=replace(graph, features=graph.dense_features()))
     return config.model_copy(update={"scaling": scaling}), dataset
-
-
-def _needs_columns_of_one_scale(dataset: Dataset) -> bool:
-    """Whether columns would drown in rows of norm 1. Raw columns were scaled when they became features, and
-    sparse ones would be dense."""
-    features = dataset.graph.features
-    is_raw_dense = isinstance(features, np.ndarray) and dataset.columns is None
-    return is_raw_dense and len(drowning_columns(features)) > 0
 
 
 def _check_memory(graph: Graph) -> None:

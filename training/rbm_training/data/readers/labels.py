@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 from rbm_training.data.checks import check_labels, check_text
+from rbm_training.data.columns import without_nan
 from rbm_training.data.graph import UNLABELLED, GraphError, Integers
 from rbm_training.data.readers.tables import ParquetTable, is_text
 
@@ -56,7 +57,7 @@ def _discrete(source: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _whole(source: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    column = pc.if_else(pc.is_nan(column), None, column)
+    column = without_nan(column)
     broken = pc.fill_null(pc.or_(pc.not_equal(pc.floor(column), column), pc.is_inf(column)), False)
     if pc.any(broken).as_py():
         row = pc.index(broken, True).as_py()

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.types as kinds
 
 from rbm_training.data.column_splits import WITHOUT_VALUE
+from rbm_training.data.columns import without_nan
 from rbm_training.data.graph import GraphError, Integers
 from rbm_training.data.readers.arrays import NamedArrays
 from rbm_training.data.readers.tables import ParquetTable, is_text
@@ -68,8 +68,7 @@ class SplitColumn:
         """The place of each value among the different ones in rising order, `WITHOUT_VALUE` for null."""
         if self.is_time and is_text(column.type):
             column = self._times(source, column)
-        if kinds.is_floating(column.type):
-            column = pc.if_else(pc.is_nan(column), None, column)
+        column = without_nan(column)
         try:
             ranks: Integers = pc.rank(column, "ascending", tiebreaker="dense").to_numpy().astype(np.int64)
         except pa.ArrowNotImplementedError as error:
