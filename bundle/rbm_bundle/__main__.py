@@ -3,10 +3,12 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rbm_bundle.bundle import read_bundle, read_manifest
+from rbm_bundle.comparison import notes_on, twin_note
 from rbm_bundle.errors import BundleError
 from rbm_bundle.repository import ModelRepository, ShadowSpec
 from rbm_bundle.version import package_version
@@ -104,19 +106,53 @@ def _publish(options: argparse.Namespace) -> None:
     name = options.name or read_manifest(options.bundle).name
     version = repository.publish(options.bundle, name)
     print(f"published {name} version {version}")
+    _print_notes([*_twin_notes(repository, name, version), *_notes(repository, name, version)])
     if options.promote:
         repository.promote(name, version)
         print(f"promoted {name} version {version}")
 
 
 def _promote(options: argparse.Namespace) -> None:
-    ModelRepository(options.models_dir).promote(options.name, options.version)
+    repository = ModelRepository(options.models_dir)
+    notes = _notes(repository, options.name, options.version)
+    repository.promote(options.name, options.version)
     print(f"promoted {options.name} version {options.version}")
+    _print_notes(notes)
 
 
 def _rollback(options: argparse.Namespace) -> None:
-    version = ModelRepository(options.models_dir).rollback(options.name)
+    repository = ModelRepository(options.models_dir)
+    notes = _notes(repository, options.name, repository.version_below(options.name))
+    version = repository.rollback(options.name)
     print(f"rolled {options.name} back to version {version}")
+    _print_notes(notes)
+
+
+def _notes(repository: ModelRepository, name: str, version: int) -> list[str]:
+    """What differs from the promoted version, or why that cannot be said, a line each."""
+    try:
+        current = repository.current(name)
+        if current is None or current == version:
+            return []
+        manifest, former = (read_manifest(repository.path_of(name, each)) for each in (version, current))
+    except BundleError as error:
+        return [f"not compared with the promoted version: {error}"]
+    return notes_on(manifest, former, current)
+
+
+def _twin_notes(repository: ModelRepository, name: str, version: int) -> list[str]:
+    """Whether a version is another one once more, the newest of them; one that cannot be read is none."""
+    bundle_id = read_manifest(repository.path_of(name, version)).bundle_id
+    for other in reversed(repository.versions(name)):
+        with suppress(BundleError):
+            if other != version and read_manifest(repository.path_of(name, other)).bundle_id == bundle_id:
+                return [twin_note(other)]
+    return []
+
+
+def _print_notes(notes: Iterable[str]) -> None:
+    for note in dict.fromkeys(notes):
+        print(f"  {note}")
 
 
 def _shadow(options: argparse.Namespace) -> None:

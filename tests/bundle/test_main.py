@@ -2,6 +2,7 @@ import pytest
 
 from rbm_bundle.__main__ import main
 from rbm_bundle.version import package_version
+from tests.bundles import RECORDS
 
 
 @pytest.fixture
@@ -23,6 +24,46 @@ def test_the_life_of_a_model_from_the_command_line(models, tiny_bundle, capsys):
         ["tiny", "1", "current"],
         ["tiny", "2"],
     ]
+
+
+def test_a_bundle_that_is_published_already_is_told_at_publish_and_at_promote(models, tiny_bundle, capsys):
+    models("publish", tiny_bundle)
+    assert capsys.readouterr().out == "published tiny version 1\n"
+    models("publish", tiny_bundle, "--promote")
+    said = ["published tiny version 2", "  the same as version 1, byte for byte", "promoted tiny version 2"]
+    assert capsys.readouterr().out.splitlines() == said
+    models("promote", "tiny", 1)
+    said = ["promoted tiny version 1", "  the same as version 2, byte for byte"]
+    assert capsys.readouterr().out.splitlines() == said
+    models("promote", "tiny", 1)
+    assert capsys.readouterr().out == "promoted tiny version 1\n"
+
+
+def test_what_differs_from_the_promoted_version_is_told_once(models, tiny_bundle, capsys):
+    models("publish", tiny_bundle, "--promote")
+    capsys.readouterr()
+    models("publish", RECORDS, "--name", "tiny", "--promote")
+    first, *notes, last = capsys.readouterr().out.splitlines()
+    assert (first, last) == ("published tiny version 2", "promoted tiny version 2")
+    assert len(notes) == len(set(notes)) == 2
+    assert notes[0] == "  unlike version 1: classes without 'red', 'green', 'blue' and with 'art', 'bio'"
+    models("rollback", "tiny")
+    first, *notes = capsys.readouterr().out.splitlines()
+    assert [first, notes[0]] == [
+        "rolled tiny back to version 1",
+        "  unlike version 2: classes without 'art', 'bio' and with 'red', 'green', 'blue'",
+    ]
+
+
+def test_a_promoted_version_that_cannot_be_read_is_told_and_hinders_no_other(
+    models, tiny_bundle, tmp_path, capsys
+):
+    models("publish", tiny_bundle, "--promote")
+    (tmp_path / "models" / "tiny" / "1" / "manifest.json").write_text("{")
+    assert models("publish", tiny_bundle, "--promote") == 0
+    _, note, last = capsys.readouterr().out.splitlines()[-3:]
+    assert note.startswith("  not compared with the promoted version: ")
+    assert last == "promoted tiny version 2"
 
 
 def test_verify_takes_a_folder_a_name_or_a_version(models, tiny_bundle, capsys):

@@ -68,7 +68,7 @@ async def clear_shadow(request: Request) -> ModelVersions:
 
 def _response(change: Change) -> ChangeResponse:
     model = ModelRef(name=change.name, version=change.version)
-    return ChangeResponse(model=model, former_version=change.former_version)
+    return ChangeResponse(model=model, former_version=change.former_version, notes=change.notes)
 
 
 async def _versions(request: Request) -> ModelVersions:

@@ -17,6 +17,10 @@ class ChangeResponse(Body):
     model: ModelRef = Field(description="The model and its version in service")
     former_version: int | None
     """The version before; the same one where nothing had to change."""
+    notes: list[str] = Field(
+        description="What callers notice: classes, record fields, features and ids that differ from the "
+        "version before, a line each; or that it is the same, byte for byte"
+    )
 
 
 class ShadowRequest(Body):

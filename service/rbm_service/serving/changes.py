@@ -7,7 +7,9 @@ from typing import Literal, TypeVar
 
 from rbm_bundle import BundleError, Manifest, ModelRepository, ShadowSpec
 from rbm_bundle.bundle import read_manifest
+from rbm_bundle.comparison import notes_on
 from rbm_service.errors import UnknownModelError, reason_of, shortened
+from rbm_service.serving.model import ServedModel
 
 State = Literal["READY", "LOADING", "UNLOADING", "UNAVAILABLE"]
 T = TypeVar("T")
@@ -15,11 +17,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The version of a model that is in service now, and the one that was before: none, another, the same."""
+    """The version of a model that is in service now, and the one that was before: none, another, the same.
+
+    Attributes:
+        notes: what callers notice of the change, a line each.
+    """
 
     name: str
     version: int
     former_version: int | None
+    notes: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,14 @@ class Versions:
     shadow: ShadowSpec | None
     manifests: Mapping[int, Manifest | str]
     problems: list[str]
+
+
+def change_of(former: ServedModel | None, model: ServedModel) -> Change:
+    """What happened where a model took the place of the one before it, or is that one."""
+    if former is None or former is model:
+        return Change(model.name, model.version, former.version if former else None, [])
+    notes = notes_on(model.bundle.manifest, former.bundle.manifest, former.version)
+    return Change(model.name, model.version, former.version, notes)
 
 
 def versions_of(repository: ModelRepository, name: str) -> Versions:

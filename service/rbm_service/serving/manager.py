@@ -17,7 +17,7 @@ from rbm_service.errors import (
 )
 from rbm_service.observability.metrics import Metrics
 from rbm_service.serving.background import BackgroundThread
-from rbm_service.serving.changes import Change, IndexRow, Versions, versions_of
+from rbm_service.serving.changes import Change, IndexRow, Versions, change_of, versions_of
 from rbm_service.serving.loader import Loader
 from rbm_service.serving.model import ServedModel
 from rbm_service.serving.registry import ModelRegistry
@@ -206,7 +206,7 @@ class ModelManager:
             if model is not former:
                 self._models.swap(model)
             await self._update_shadow(name)
-            return Change(name, model.version, former.version if former else None)
+            return change_of(former, model)
 
     async def _update_shadow(self, name: str) -> None:
         served, shadow = self._models.find(name), self._models.shadows.get(name)

@@ -4,6 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from rbm_service.app import create_app
+from tests.bundles import RECORDS
 from tests.keys import ADMIN_KEY
 
 RIGHT = {"X-API-Key": ADMIN_KEY}
@@ -24,12 +25,24 @@ def test_a_version_is_promoted_in_one_call_and_rolled_back_in_another(admin, rep
     promoted = command(admin, "promote", {"version": 2})
     assert (promoted.status_code, promoted.json()) == (
         200,
-        {"model": {"name": "tiny", "version": 2}, "former_version": 1},
+        {
+            "model": {"name": "tiny", "version": 2},
+            "former_version": 1,
+            "notes": ["the same as version 1, byte for byte"],
+        },
     )
     assert version_of(admin) == repository.current("tiny") == 2
     back = command(admin, "rollback")
     assert (back.status_code, back.json()["model"]["version"], back.json()["former_version"]) == (200, 1, 2)
     assert version_of(admin) == repository.current("tiny") == 1
+
+
+def test_a_promotion_tells_what_callers_will_notice(admin, repository):
+    version = repository.publish(RECORDS, "tiny")
+    told = command(admin, "promote", {"version": version}).json()["notes"]
+    assert told[0] == "unlike version 1: classes without 'red', 'green', 'blue' and with 'art', 'bio'"
+    back = command(admin, "reload").json()
+    assert (back["former_version"], back["notes"]) == (version, [])
 
 
 def test_a_command_that_is_not_declared_as_json_is_refused(admin, repository):
@@ -42,7 +55,7 @@ def test_a_command_that_is_not_declared_as_json_is_refused(admin, repository):
 def test_promoting_what_is_in_service_loads_nothing_and_mends_what_is_written(admin, repository):
     repository.set_current("tiny", 3)
     answer = command(admin, "promote", {"version": 1})
-    assert answer.json() == {"model": {"name": "tiny", "version": 1}, "former_version": 1}
+    assert answer.json() == {"model": {"name": "tiny", "version": 1}, "former_version": 1, "notes": []}
     assert repository.current("tiny") == 1
     assert 'rbm_model_loads_total{model_name="tiny",outcome="loaded"} 1.0' in admin.get("/metrics").text
 
@@ -51,7 +64,7 @@ def test_a_promotion_by_hand_is_seen_at_a_reload(admin, repository):
     repository.promote("tiny", 2)
     assert command(admin, "reload").json()["former_version"] == 1
     assert version_of(admin) == 2
-    assert command(admin, "reload").json() == {"model": {"name": "tiny", "version": 2}, "former_version": 2}
+    assert command(admin, "reload").json()["former_version"] == 2
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def _info(said: Any) -> Info:  # noqa: ANN401 - JSON
 
 
 def _change(said: Any) -> Change:  # noqa: ANN401 - JSON
-    return Change(_model(said["model"]), said["former_version"])
+    return Change(_model(said["model"]), said["former_version"], tuple(said["notes"]))
 
 
 def _repository_rows(said: Any) -> tuple[RepositoryRow, ...]:  # noqa: ANN401 - JSON

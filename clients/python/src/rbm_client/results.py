@@ -119,10 +119,15 @@ class Info:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is in service after a command, and which version was before: the same if nothing had to change."""
+    """What is in service after a command, and which version was before: the same if nothing had to change.
+
+    Attributes:
+        notes: what callers notice of the change, a line each: classes, fields and features that differ.
+    """
 
     model: ModelRef
     former_version: int | None
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
