@@ -1,7 +1,7 @@
 // What the model is: its accuracies, labels, inputs, and its card.
 
 import { askText } from "./api.js";
-import { bar, byId, html, quiet, table, wideTable } from "./dom.js";
+import { bar, byId, html, quiet, replace, table, wideTable } from "./dom.js";
 import { count, minute, percent, points } from "./format.js";
 import { render } from "./markdown.js";
 
@@ -13,9 +13,9 @@ let shown = null;
 /** Show a model and its card. */
 export async function show(info) {
   shown = info;
-  byId("facts").replaceChildren(accuracies(info.metrics), labels(info.labels), inputs(info), made(info));
+  replace(byId("facts"), accuracies(info.metrics), labels(info.labels), inputs(info), made(info));
   const card = await cardOf(info.model.name);
-  if (shown === info) byId("card").replaceChildren(...card); // no other model was chosen meanwhile
+  if (shown === info) replace(byId("card"), ...card); // no other model was chosen meanwhile
 }
 
 async function cardOf(name) {

@@ -1,7 +1,7 @@
 // The form that asks for the class of one node.
 
 import { ask } from "./api.js";
-import { byId, tell } from "./dom.js";
+import { byId, replace, tell } from "./dom.js";
 import { featuresField, idField, neighborsField, recordFields } from "./fields.js";
 
 const form = byId("classify-form");
@@ -9,6 +9,7 @@ const container = byId("classify-fields");
 const alert = byId("classify-error");
 
 let info = null;
+let taken = ""; // what the form was built from
 let turn = 0; // of submitting
 let fields = [];
 const written = new Map(); // by place, so that nothing is lost when another kind of node is chosen
@@ -27,8 +28,12 @@ export function start(listener) {
 /** Show the fields that a model takes. */
 export function show(newInfo) {
   info = newInfo;
-  byId("mode-record").hidden = !info.records;
-  if (mode() === "record" && !info.records) choose("known");
+  const { model, features, records, nodes } = info;
+  const former = taken;
+  taken = JSON.stringify([model.name, features, records, nodes]);
+  if (taken === former) return; // somebody may be writing
+  byId("mode-record").hidden = !records;
+  if (mode() === "record" && !records) choose("known");
   else build();
 }
 
@@ -53,7 +58,7 @@ function build() {
   if (mode() !== "known") fields = [...own, neighborsField(info.nodes)];
   else fields = [idField(info.nodes), ...(info.features.cached ? [] : own)];
   for (const field of fields) field.control.value = written.get(`${field.place}`) ?? "";
-  container.replaceChildren(...fields.map((field) => field.element));
+  replace(container, ...fields.map((field) => field.element));
   tell(alert);
 }
 
@@ -80,7 +85,7 @@ async function submit({ focuses = true } = {}) {
 /** The body as JSON text, or null where a field holds no JSON. */
 function read() {
   const body = { model: info.model.name };
-  const record = {};
+  const record = Object.create(null); // in which a field of any name, __proto__ too, is one
   for (const field of fields) {
     const [column, , name] = field.place;
     try {

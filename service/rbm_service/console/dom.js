@@ -23,6 +23,20 @@ export function tell(element, message = "") {
   element.hidden = message === "";
 }
 
+/** Put children in the place of those of a container; the one with the focus hands it to its successor. */
+export function replace(container, ...children) {
+  const held = container.contains(document.activeElement) ? document.activeElement : null;
+  const { selectionStart: start, selectionEnd: end } = held ?? {};
+  container.replaceChildren(...children);
+  if (held === null) return;
+  const successor = [...container.querySelectorAll(held.localName)].find((each) => nameOf(each) === nameOf(held));
+  successor?.focus({ preventScroll: true });
+  if (typeof start === "number") successor?.setSelectionRange(start, end); // of texts alone
+}
+
+const nameOf = (element) =>
+  element.id || element.getAttribute("aria-label") || element.value || element.textContent;
+
 /** A bar from 0 to a share (0 to 1) of its width; the number stands beside it as text. */
 export function bar(share) {
   const width = 100 * Math.max(0, Math.min(1, share));

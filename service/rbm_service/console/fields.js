@@ -81,8 +81,8 @@ export function featuresField(features) {
 
 /** A field for each column of a record; an empty one is a missing value. */
 export function recordFields(columns) {
-  return columns.map((column, index) => {
-    const id = `record-${index}`;
+  return columns.map((column) => {
+    const id = `record-${encodeURIComponent(column.name)}`;
     const { control, hint, extra, read } = CONTROLS[column.kind](column, id);
     const field = new Field(id, column.name, ["records", 0, column.name], control, hint);
     if (extra) field.element.append(extra);

@@ -65,15 +65,15 @@ function setHealth(word) {
   health.classList.toggle("well", word === "ready");
 }
 
-function openKeyForm(isOpen) {
+function openKeyForm(isOpen, focuses = isOpen) {
   byId("key-form").hidden = !isOpen;
   byId("key-toggle").setAttribute("aria-expanded", `${isOpen}`);
   byId("key-forget").hidden = !hasKey();
-  if (isOpen) byId("key").focus();
+  if (focuses) byId("key").focus();
 }
 
 function askForKey(problem) {
-  openKeyForm(true);
+  openKeyForm(true, !byId("main").contains(document.activeElement)); // somebody may be writing there
   byId("key-note").textContent = `${problem.message}.`;
 }
 

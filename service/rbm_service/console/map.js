@@ -1,7 +1,7 @@
 // The map: nodes of the graph in the plane, by class or by expert; choosing one classifies it.
 
 import { ask } from "./api.js";
-import { byId, html, quiet, svg } from "./dom.js";
+import { byId, html, quiet, replace, svg } from "./dom.js";
 import { count } from "./format.js";
 import { fitted, nearest, towards } from "./geometry.js";
 import { MEMORY, colourOf, sample, shapeOf } from "./marks.js";
@@ -16,6 +16,7 @@ let shown = null; // the name of the model
 let map = null; // what the service sent, with `points` in the picture
 let groups = null; // for each node its class or expert
 let cursor = 0;
+let colouredBy = "class";
 let parts = {};
 let onChoose = () => {};
 
@@ -38,9 +39,11 @@ function draw(found) {
   const { x, y } = memory ?? { x: [], y: [] };
   const place = fitted([...nodes.x, ...x], [...nodes.y, ...y], WIDTH, HEIGHT, MARGIN);
   const points = nodes.x.map((each, index) => place(each, nodes.y[index]));
+  const kept = nodes.node_ids.indexOf(map?.nodes.node_ids[cursor]); // of the version before
   map = { ...found, points, memories: x.map((each, index) => place(each, y[index])) };
-  cursor = 0;
   build();
+  moveTo(Math.max(0, kept));
+  if (kept <= 0) tellWhole();
   byId("known-ids").replaceChildren(...nodes.node_ids.map((id) => html("option", { value: id })));
 }
 
@@ -63,7 +66,8 @@ function build() {
   };
   parts.picture = picture();
   const choose = html("button", { type: "button", click: () => classify() }, "Classify this node");
-  container.replaceChildren(
+  replace(
+    container,
     map.nodes.expert ? colouring() : "",
     parts.picture,
     html("p", { class: "hint", id: "map-keys" }, KEYS),
@@ -71,8 +75,10 @@ function build() {
     parts.readout,
     parts.legend,
   );
-  colour("class");
-  moveTo(0);
+  colour(map.nodes.expert ? colouredBy : "class");
+}
+
+function tellWhole() {
   const crosses = map.memories.length ? `; × marks what each expert of layer ${map.layer} remembers` : "";
   parts.readout.textContent = `${count(map.points.length)} nodes${crosses}.`;
 }
@@ -93,15 +99,16 @@ function picture() {
 }
 
 function colouring() {
-  const choice = (value, words, attributes) => {
-    const radio = { type: "radio", name: "colouring", value, change: () => colour(value), ...attributes };
+  const choice = (value, words) => {
+    const checked = value === colouredBy && "";
+    const radio = { type: "radio", name: "colouring", value, checked, change: () => colour(value) };
     return html("label", {}, html("input", radio), ` ${words}`);
   };
   return html(
     "fieldset",
     { class: "modes" },
     html("legend", {}, "Colour by"),
-    choice("class", "class", { checked: "" }),
+    choice("class", "class"),
     choice("expert", `expert of layer ${map.layer}`),
   );
 }
@@ -113,6 +120,7 @@ function list() {
 }
 
 function colour(by) {
+  colouredBy = by;
   groups = by === "class" ? map.nodes.class_index : map.nodes.expert;
   parts.marks.forEach((mark, index) => {
     mark.setAttribute("d", shapeOf(groups[index]));

@@ -2,7 +2,7 @@
 
 import { ask, hasKey } from "./api.js";
 import { confirm } from "./confirm.js";
-import { byId, html, quiet, tell, wideTable } from "./dom.js";
+import { byId, html, quiet, replace, tell, wideTable } from "./dom.js";
 import { count, minute, percent } from "./format.js";
 
 const HEADS = ["Version", "", "", "Test", "Teacher", "Validation", "Made"];
@@ -62,7 +62,8 @@ function why(problem) {
 function draw(found) {
   const lower = found.versions.map(({ version }) => version).filter((version) => version < found.current);
   const rows = found.versions.map((entry) => row(entry, found));
-  body.replaceChildren(
+  replace(
+    body,
     ...found.problems.map((problem) => html("p", { class: "error" }, problem)),
     found.shadow ? shadowNote(found.shadow) : "",
     wideTable(`Versions of ${found.name}`, HEADS, rows),
@@ -178,9 +179,9 @@ async function change(question, request) {
   if (answer === null) return;
   const [command, method, content, words] = request(answer);
   try {
-    await ask(path(command), { method, body: content && JSON.stringify(content) });
+    const { notes = [] } = await ask(path(command), { method, body: content && JSON.stringify(content) });
     await onChange();
-    tell(done, words);
+    tell(done, [words, ...notes.map((note) => `It is ${note}.`)].join(" "));
     done.focus(); // the button that had it is another now
   } catch (problem) {
     tell(alert, problem.message);

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from rbm_service.errors import BackendError, ServiceError, UnauthorizedError
 from rbm_service.observability.logging import log_access
 from rbm_service.observability.metrics import Metrics
-from rbm_service.web.api_keys import OPEN_PATHS, KeyRing
+from rbm_service.web.api_keys import KeyRing
 from rbm_service.web.error_response import error_response
 from rbm_service.web.limits import BodyLimits
 from rbm_service.web.request_context import REQUEST_CONTEXT, RequestContext
@@ -91,6 +91,8 @@ class RequestMiddleware:
         state = scope.setdefault("state", {})
         state.update(self._state)
         state[REQUEST_CONTEXT] = context
+        # HEAD is a GET of which the connection leaves the body out.
+        routed = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         route = path if path in self._durations else self._template_of(path)
         in_progress = self._in_progress[route]
         in_progress.value += 1
@@ -100,8 +102,6 @@ class RequestMiddleware:
                 context.key_name = self._keys.authorize(context.headers, path)
             endpoint = self._shortcuts.get((scope["method"], path))
             if endpoint is None:
-                is_probed = scope["method"] == "HEAD" and path in OPEN_PATHS
-                routed = {**scope, "method": "GET"} if is_probed else scope
                 await self.app(routed, context.receive, context.send)
                 return
             response = await endpoint(Request(scope, context.receive))
@@ -110,7 +110,7 @@ class RequestMiddleware:
             elif response.background is not None:
                 await response.background()
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the unit of work is one request
-            await self._refuse(error, scope, context, route)
+            await self._refuse(error, routed, context, route)
         finally:
             in_progress.value -= 1
             self._record(scope, route, context, started)

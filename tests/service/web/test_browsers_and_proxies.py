@@ -1,4 +1,4 @@
-"""HEAD of the probes, calls from the scripts of other origins, and a prefix before every path."""
+"""HEAD of whatever has a GET, calls from the scripts of other origins, and a prefix before every path."""
 
 import asyncio
 
@@ -13,6 +13,8 @@ from tests.keys import ADMIN_KEY, API_KEY, key_files
 
 ORIGIN = "https://app.example.org"
 PROBES = ["/livez", "/readyz", "/v2/health/live", "/v2/health/ready"]
+PAGES = ["/", "/console/main.js", "/docs", "/docs/swagger-ui.css", "/openapi.json"]
+FIGURES = ["/info", "/model-card", "/v2", "/v2/models/tiny"]
 
 
 @pytest.fixture
@@ -42,28 +44,44 @@ def written(settings, request, when=lambda app: None):
     return asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("path", PROBES)
-@pytest.mark.parametrize("draining", [False, True])
-def test_head_of_a_probe_is_its_get_without_the_body(settings, path, draining):
-    def when(app):
-        if draining:
-            app.app_state.models.begin_drain()
-
+def head_and_get(settings, path, when=lambda app: None):
+    """What is written to HEAD and to GET of a path, the latter without its body."""
     request = b"%b " + path.encode() + b" HTTP/1.1\r\nHost: x\r\nX-Request-ID: 7\r\n\r\n"
     head, get = (written(settings, request % method, when) for method in (b"HEAD", b"GET"))
-    status = b"503" if draining and "ready" in path else b"200"
-    assert head.split()[1] == status
-    assert sorted(head.split(b"\r\n")) == sorted((get.partition(b"\r\n\r\n")[0] + b"\r\n\r\n").split(b"\r\n"))
+    return head, get.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
 
 
-def test_head_of_a_probe_needs_no_key_and_is_counted_as_such(guarded):
+@pytest.mark.parametrize("path", [*PROBES, *PAGES, *FIGURES])
+def test_head_is_the_get_without_the_body(settings, path):
+    head, get = head_and_get(settings, path)
+    assert head.split()[1] == b"200"
+    assert sorted(head.split(b"\r\n")) == sorted(get.split(b"\r\n"))
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/stats"])
+def test_head_of_what_is_another_with_each_request_has_no_body(settings, path):
+    head, _ = head_and_get(settings, path)
+    assert head.split()[1] == b"200"
+    assert head.endswith(b"\r\n\r\n")
+    assert head.count(b"\r\n\r\n") == 1
+
+
+@pytest.mark.parametrize("path", PROBES)
+def test_head_of_a_probe_says_that_the_service_drains(settings, path):
+    head, _ = head_and_get(settings, path, lambda app: app.app_state.models.begin_drain())
+    assert head.split()[1] == (b"503" if "ready" in path else b"200")
+
+
+def test_head_needs_the_key_that_get_needs_and_is_counted_as_such(guarded):
     with guarded() as client:
         assert [client.head(path).status_code for path in PROBES] == [200] * 4
         value = client.app.app_state.metrics.registry.get_sample_value
         labels = {"route": "/livez", "method": "HEAD", "code": "200"}
         assert value("rbm_http_requests_total", labels) == 1
         assert client.head("/info").status_code == 401
-        assert client.head("/info", headers={"X-API-Key": API_KEY}).status_code == 405
+        assert client.head("/info", headers={"X-API-Key": API_KEY}).status_code == 200
+        refused = client.head("/classify", headers={"X-API-Key": API_KEY})
+        assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
 
 
 PREFLIGHT = {

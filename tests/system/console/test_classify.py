@@ -120,6 +120,20 @@ def test_what_is_wrong_with_a_record_stands_at_its_field(records_page):
     expect(year).not_to_have_attribute("aria-invalid", "true")
 
 
+def test_a_field_may_have_any_name(visit, server):
+    names = ["__proto__", "constructor", "toString", "addEventListener", "mode", "two words", "Größe %"]
+    info = json.loads(server.get("/info?model=records"))
+    for column, name in zip(info["records"]["columns"], names, strict=True):
+        column.update(name=name, kind="text", names=[])
+    page = visit(server, answers={"**/info*": {"json": info}})
+    page.get_by_label("A new one, by its record").check()
+    for name in names:
+        page.get_by_label(name, exact=True).fill(f"in {name}")
+    with page.expect_request("**/classify") as request:
+        press_classify(page)
+    assert json.loads(request.value.post_data)["records"] == [{name: f"in {name}" for name in names}]
+
+
 @pytest.mark.parametrize(
     ("features", "said"),
     [

@@ -61,6 +61,16 @@ def test_a_wrong_key_is_called_so_and_a_right_one_may_follow(page):
     expect(page.get_by_role("table", name="Versions of tiny")).to_be_visible()
 
 
+def test_a_key_that_ends_while_somebody_writes_is_asked_for_without_taking_the_focus(page):
+    give(page, API_KEY)
+    page.get_by_label("Node id").press_sequentially("10")
+    problem = {"status": 401, "json": {"detail": "this key is not known", "code": "unauthorized"}}
+    page.route("**/stats", lambda route: route.fulfill(**problem))
+    expect(page.locator("#key-note")).to_have_text("this key is not known.")
+    page.keyboard.type("5")
+    expect(page.get_by_label("Node id")).to_have_value("105")
+
+
 def test_a_key_can_be_forgotten(page):
     give(page, API_KEY)
     expect(page.get_by_role("main")).to_be_visible()

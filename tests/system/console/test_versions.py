@@ -12,7 +12,7 @@ expect = pytest.importorskip("playwright.sync_api").expect
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    """Four versions: two that answer, one without a manifest, and one with a damaged graph."""
+    """Five versions: two that answer, one without a manifest, a damaged one, and the first once more."""
     folder = tmp_path_factory.mktemp("versions")
     repository = repository_of(folder / "models")
     repository.publish(with_other_answers(read_bundle(TINY), folder / "other", 1).path)
@@ -20,6 +20,7 @@ def repository(tmp_path_factory):
     damaged = repository.root / "tiny" / f"{repository.publish(TINY)}"
     for graph in damaged.glob("*.onnx"):
         graph.write_bytes(b"damaged")
+    repository.publish(TINY)
     return repository
 
 
@@ -114,8 +115,18 @@ def test_a_refused_version_is_told_and_changes_nothing(page):
     expect(row_of(page, 1)).to_contain_text("in service")
 
 
-def test_a_version_that_others_promote_is_taken_up(page, running, repository):
+def test_what_callers_will_notice_is_told_with_a_promotion(page):
+    page.get_by_role("button", name="Promote version 5").click()
+    confirm(page, "Promote")
+    expect(page.locator("#versions-done")).to_have_text(
+        "Version 5 is in service. It is the same as version 1, byte for byte."
+    )
+
+
+def test_a_version_that_others_promote_is_taken_up_and_the_focus_stays(page, running, repository):
     expect(row_of(page, 1)).to_contain_text("in service")
+    page.get_by_role("button", name="Promote version 4").focus()
     repository.promote("tiny", 2)
     expect(page.locator("#served")).to_contain_text("Version2")
     expect(row_of(page, 2)).to_contain_text("in service")
+    expect(page.get_by_role("button", name="Promote version 4")).to_be_focused()
