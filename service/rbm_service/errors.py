@@ -83,7 +83,10 @@ class UnknownNodeError(ServiceError, status=404, code="unknown_node", reason="va
     def __init__(self, unknown: Sequence[int | str]) -> None:
         shown = ", ".join(shortened(node_id) for node_id in unknown[:5])
         more = ", ..." if len(unknown) > 5 else ""
-        super().__init__(f"{len(unknown)} unknown: {shown}{more}; give neighbors or positions for such nodes")
+        super().__init__(
+            f"expected ids that the model knows, got {len(unknown)} unknown: {shown}{more}; such nodes need "
+            'features and neighbors or positions, or on_unknown "null"'
+        )
         self.num_unknown = len(unknown)
 
 

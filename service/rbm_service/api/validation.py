@@ -125,6 +125,10 @@ def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
 def _wording(item: ErrorDetails) -> tuple[str, str]:
     """What was expected, and what was there."""
     context: dict[str, Any] = item.get("ctx", {})
+    if item["type"] == "literal_error":  # strings as JSON has them, of which "null" is one
+        found = item["input"]
+        shown = json.dumps(found[:MAX_SHOWN]) if isinstance(found, str) else _shown(found)
+        return context["expected"].replace("'", '"'), shown
     if item["type"] not in EXPECTED:
         return "", item["msg"][:MAX_SHOWN]
     limits = {name: f"{limit:g}" if isinstance(limit, float) else limit for name, limit in context.items()}

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from rbm_bundle import Bundle, NodeTable
 from rbm_bundle.features import CsrFeatures
 from rbm_bundle.nodes import UNKNOWN, Floats, Integers, NodeId, mean_of_known_neighbors
-from rbm_service.errors import InvalidRequestError, UnknownNodeError
+from rbm_service.errors import InvalidRequestError, UnknownNodeError, shortened
 from rbm_service.inference.features import Features, check_lengths, graph_inputs, read_matrix
 from rbm_service.inference.node_query import COLUMNS, NodeQuery
 from rbm_service.inference.records import read_records
@@ -149,10 +149,11 @@ def _num_rows(query: NodeQuery, max_rows: int) -> int:
 
 def _check_ids(ids: list[NodeId] | Integers, nodes: NodeTable, *loc: str | int) -> None:
     """Refuse ids of another type than those of the model: none of them is ever found."""
-    kind, name = (str, "strings") if nodes.id_kind == "string" else (int, "integers")
+    kind, expected = (str, "a string") if nodes.id_kind == "string" else (int, "an integer")
     for index, node_id in enumerate(ids.tolist() if isinstance(ids, np.ndarray) else ids):
         if type(node_id) is not kind:
-            raise InvalidRequestError.at(*loc, index, msg=f"ids of this model are {name}")
+            expected = f"{expected}, as are all ids of this model"
+            raise InvalidRequestError.mismatch(*loc, index, expected=expected, got=shortened(node_id))
 
 
 def _positions(

@@ -90,7 +90,7 @@ def test_a_million_wrong_things_get_a_short_answer(client):
 
 def test_an_unknown_node_is_404(client):
     problem = refused(client, 404, "unknown_node", json={"node_ids": [100, 7]})
-    assert problem["detail"].startswith("1 unknown: 7;")
+    assert problem["detail"].startswith("expected ids that the model knows, got 1 unknown: 7;")
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def value_of(client):
 def test_without_it_a_request_with_an_unknown_node_is_refused(client):
     for options in ({}, {"on_unknown": "error"}):
         problem = refused(client, 404, "unknown_node", json={"node_ids": [105, 7, 100], **options})
-        assert problem["detail"].startswith("1 unknown: 7;")
+        assert problem["detail"].startswith("expected ids that the model knows, got 1 unknown: 7;")
     problem = refused(client, 422, "validation", json={"node_ids": [7], "on_unknown": "skip"})
     assert problem["errors"][0]["loc"] == ["on_unknown"]
 

@@ -62,6 +62,9 @@ def refusal(schema, body):
         ({"top_k": -HUGE}, "top_k: expected at least 1, got an integer beyond 64 bits"),
         ({"explain": "yes"}, "explain: expected true or false, got a string"),
         ({"version": True}, "version: expected an integer, got true"),
+        ({"on_unknown": "skip"}, 'on_unknown: expected "error" or "null", got "skip"'),
+        ({"on_unknown": None}, 'on_unknown: expected "error" or "null", got null'),
+        ({"on_unknown": ["null"]}, 'on_unknown: expected "error" or "null", got a list of 1'),
     ],
 )
 def test_classify_says_what_was_expected_and_what_was_there(body, said):
@@ -93,6 +96,10 @@ def test_classify_says_what_was_expected_and_what_was_there(body, said):
         (
             {"inputs": [{**FLOATS, "shape": [1, 2, 3]}]},
             "inputs[0].shape: expected a list of 2 or fewer, got a list of 3",
+        ),
+        (
+            {"inputs": [IDS], "parameters": {"on_unknown": "skip"}},
+            'parameters.on_unknown: expected "error" or "null", got "skip"',
         ),
         (
             {"inputs": [IDS], "parameters": {"timeout": HUGE}},

@@ -75,9 +75,10 @@ def test_numbers_that_float32_cannot_hold_are_refused(bundle, column, value):
 
 
 def test_string_ids_are_refused_by_a_model_with_integer_ids(bundle):
-    assert refusal(NodeQuery(node_ids=[100, "105"]), bundle) == "node_ids[1]: ids of this model are integers"
+    said = "expected an integer, as are all ids of this model, got '105'"
+    assert refusal(NodeQuery(node_ids=[100, "105"]), bundle) == f"node_ids[1]: {said}"
     query = NodeQuery(neighbors=[None, [100, "105"]], node_ids=[100, 105])
-    assert refusal(query, bundle) == "neighbors[1][1]: ids of this model are integers"
+    assert refusal(query, bundle) == f"neighbors[1][1]: {said}"
 
 
 def test_the_number_of_neighbours_is_bounded(bundle):
@@ -104,7 +105,8 @@ def test_unknown_ids_of_an_array_are_named_as_those_of_a_list(bundle):
 
 def test_an_array_of_ids_is_refused_by_a_model_with_string_ids(bundle, tmp_path):
     strings = with_string_ids(bundle, tmp_path / "strings")
-    assert refusal(NodeQuery(np.array([100])), strings) == "node_ids[0]: ids of this model are strings"
+    said = "node_ids[0]: expected a string, as are all ids of this model, got 100"
+    assert refusal(NodeQuery(np.array([100])), strings) == said
 
 
 def test_padded_rows_longer_than_a_sparse_model_gathers_at_once_are_refused(sparse_bundle, monkeypatch):
@@ -118,10 +120,10 @@ def test_padded_rows_longer_than_a_sparse_model_gathers_at_once_are_refused(spar
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ({"node_ids": [100, "7"]}, "node_ids[1]: ids of this model are integers"),
+        ({"node_ids": [100, "7"]}, "node_ids[1]: expected an integer"),
         (
             {"node_ids": [7, 100], "neighbors": [["7"], None]},
-            "neighbors[0][0]: ids of this model are integers",
+            "neighbors[0][0]: expected an integer",
         ),
         (
             {"node_ids": [100, 7], "features": [FEATURES, [0.5] * 11]},

@@ -153,7 +153,8 @@ def test_what_belongs_to_no_field_stands_under_the_form(page):
     page.get_by_label("Node id").fill("99999999999999999")  # more than a number of JavaScript holds
     press_classify(page)
     expect(page.locator("#classify-error")).to_have_text(
-        "1 unknown: 99999999999999999; give neighbors or positions for such nodes"
+        "expected ids that the model knows, got 1 unknown: 99999999999999999; such nodes need features and "
+        'neighbors or positions, or on_unknown "null"'
     )
 
 
