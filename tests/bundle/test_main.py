@@ -110,7 +110,7 @@ def test_a_disk_that_refuses_is_told_in_one_line(tiny_bundle, tmp_path, capsys):
     assert capsys.readouterr().err.startswith("rbm-models: ")
 
 
-def test_a_shadow_is_cast_listed_and_taken_away(models, tiny_bundle, tmp_path, capsys):
+def test_a_shadow_is_set_listed_and_taken_away(models, tiny_bundle, tmp_path, capsys):
     models("publish", tiny_bundle, "--promote")
     models("publish", tiny_bundle)
     assert models("shadow", "tiny", 2, "--share", 0.2) == 0

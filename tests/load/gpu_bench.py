@@ -8,7 +8,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
@@ -25,22 +24,15 @@ from rbm_training.students.student import Student
 from tests.cuda import why_no_cuda
 from tests.load.bench import processor
 from tests.load.contenders import service
-from tests.load.gpu_performance import BATCHES, render
+from tests.load.gpu_performance import BATCHES, REQUESTS, render
 from tests.load.graph_bench import dense_inputs
-from tests.load.http_bench import BY_ID, as_json, as_tensors
 from tests.load.performance import Results
 from tests.load.production import production_student, publish_production_model
 from tests.load.timing import compare, microseconds, times_faster
-from tests.load.wrk import Contender, HttpBenchError, Load, Request, check_machine, ratio, take_turns
+from tests.load.wrk import Contender, HttpBenchError, Load, check_machine, ratio, take_turns
 
 OUTPUTS: Final = ("probabilities", "experts")
 MIB: Final = 2**20
-REQUESTS: Final[Mapping[str, tuple[Request, int]]] = {
-    "by_id_c1": (BY_ID, 1),
-    "by_id_c32": (BY_ID, 32),
-    "32x164_c32": (as_json(32), 32),
-    "100x164_binary_c32": (as_tensors(100), 32),
-}
 
 
 def main(results_file: Path, page: Path) -> None:
@@ -122,7 +114,7 @@ def _requests(models_dir: Path) -> Results:
     with ExitStack() as stack:
         cuda = stack.enter_context(service(models_dir, serving_core, device="cuda"))
         cpu = stack.enter_context(service(models_dir, other_core))
-        for name, (request, in_flight) in REQUESTS.items():
+        for name, (_, request, in_flight) in REQUESTS.items():
             rounds = take_turns([Contender(cuda, request), Contender(cpu, request)], in_flight, loading_core)
             results |= _compared(name, rounds)
     return results

@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
+from tests.load.http_bench import BY_ID, as_json, as_tensors
 from tests.load.performance import Value
+from tests.load.wrk import Request
 
 TEMPLATE = Path(__file__).with_suffix(".template.md")
 BATCHES = (1, 32, 128, 1024)
 RIVALS = ("launched", "torch", "cpu")
-REQUESTS = {
-    "by_id_c1": "by id, one in flight",
-    "by_id_c32": "by id, 32 in flight",
-    "32x164_c32": "32 rows of 164 numbers, 32 in flight",
-    "100x164_binary_c32": "100 rows as binary tensors, 32 in flight",
+REQUESTS: Final[Mapping[str, tuple[str, Request, int]]] = {  # title, what is sent, how many in flight
+    "by_id_c1": ("by id, one in flight", BY_ID, 1),
+    "by_id_c32": ("by id, 32 in flight", BY_ID, 32),
+    "32x164_c32": ("32 rows of 164 numbers, 32 in flight", as_json(32), 32),
+    "100x164_binary_c32": ("100 rows as binary tensors, 32 in flight", as_tensors(100), 32),
 }
 
 
@@ -25,7 +28,7 @@ def render(results: Mapping[str, Value]) -> str:
     return TEMPLATE.read_text().format(
         **results,
         engine_rows="\n".join(_engine_row(results, num_rows) for num_rows in BATCHES),
-        request_rows="\n".join(_request_row(results, *request) for request in REQUESTS.items()),
+        request_rows="\n".join(_request_row(results, name, title) for name, (title, *_) in REQUESTS.items()),
     )
 
 

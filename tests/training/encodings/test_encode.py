@@ -60,7 +60,7 @@ def test_places_and_labels_have_rows_of_norm_one_each(synthetic_task, log):
         np.testing.assert_allclose(np.linalg.norm(block, axis=1), norms[:, 0] > 0, atol=1e-6)
 
 
-def test_a_stranger_stands_at_the_mean_of_its_known_neighbors(synthetic_task):
+def test_an_unseen_node_stands_at_the_mean_of_its_known_neighbors(synthetic_task):
     graph, generator = synthetic_task.graph, np.random.default_rng(0)
     known, unseen = np.split(generator.permutation(graph.num_nodes), [graph.num_nodes // 3])
     positions = generator.standard_normal((len(known), 5)).astype(np.float32)

@@ -53,7 +53,7 @@ def test_positions_are_directions_after_as_many_hops(graph, log, hops):
     np.testing.assert_allclose(positions, expected, atol=1e-6)
 
 
-def test_a_stranger_is_placed_near_where_it_would_be_had_it_been_known(synthetic_task, log):
+def test_an_unseen_node_is_placed_near_where_it_would_be_had_it_been_known(synthetic_task, log):
     task = synthetic_task
     whole = encode_by_propagation(task.graph, CONFIG, 0, log)
     inferred = infer_positions(task.graph, task.observed_nodes, whole[task.observed_nodes], task.unseen)

@@ -53,13 +53,13 @@ class Registry:
             raise ConfigError(f"found a second {self._what} called {name!r}; wanted a name that is not taken")
         self._entries[name] = entry
 
-    def known(self, name: str, *others: str) -> str:
-        """Return a name that is registered, or one of some others, for a field of the experiment.
+    def known(self, name: str) -> str:
+        """Return a name that is registered or reserved, for a field of the experiment.
 
         Raises:
             PydanticCustomError: it is neither.
         """
-        names = [*self._entries, *others]
+        names = [*self._entries, *self._reserved]
         if name not in names:
             *most, last = map(repr, names)
             expected = f"{', '.join(most)} or {last}"

@@ -10,10 +10,6 @@ from rbm_training.config.registry import AUTO, STUDENTS
 _READ_BY = {"metric": ("rbm", AUTO), "routing_input": ("rbm", AUTO)}
 
 
-def _known_kind(kind: str) -> str:
-    return STUDENTS.known(kind, AUTO)
-
-
 class StudentConfig(FrozenConfig):
     """The student: L layers of E linear experts, K of which see a row."""
 
@@ -24,7 +20,7 @@ class StudentConfig(FrozenConfig):
         "sharpness": Renamed("routing_temperature", inverse),
     }
 
-    kind: Annotated[str, AfterValidator(_known_kind)] = "rbm"
+    kind: Annotated[str, AfterValidator(STUDENTS.known)] = "rbm"
     """`rbm`: experts routed by a memory; `mlp`: one expert a layer; `moe`: experts routed by a learnt router;
     `mlp-ensemble`: several MLPs, their logits averaged; `linear`: logistic regression on the features, which
     learns from labels alone; `auto`, the default with `dataset.kind = "files"`: `rbm`, `mlp`, `linear` and

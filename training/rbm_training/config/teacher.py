@@ -15,10 +15,6 @@ _READ_BY = {
 }
 
 
-def _known_kind(kind: str) -> str:
-    return TEACHERS.known(kind, AUTO, PRECOMPUTED)
-
-
 MUCH, LITTLE = 5e-4, 1e-5  # weight decay
 # The most different ones come first: a graph too large for all of them is taught by these.
 CANDIDATES: Final[Sequence[Mapping[str, Any]]] = (
@@ -38,7 +34,7 @@ CANDIDATES: Final[Sequence[Mapping[str, Any]]] = (
 class TeacherConfig(FrozenConfig):
     """A GNN and its training; or several of its kind, whose answers are averaged."""
 
-    kind: Annotated[str, AfterValidator(_known_kind)] = "sage"
+    kind: Annotated[str, AfterValidator(TEACHERS.known)] = "sage"
     """Train this teacher: GraphSAGE-gcn (Hamilton et al. 2017), GCN (Kipf & Welling 2017), GAT (Veličković
     et al. 2018), APPNP (Gasteiger et al. 2019), SIGN (Frasca et al. 2020), `mlp`, which sees no
     graph, or one that a plugin registers; `auto`, the default with `dataset.kind = "files"`: of all built-in

@@ -124,7 +124,7 @@ class ReleasedMemory(Memory):
     """Memories as parameters of the optimiser that a moving average overwrites in every forward pass.
 
     For an expert with assigned rows S_e,  M_e ← γ m̂_e + (1−γ) Σ_b β_b x̂_b  with β a softmax over S_e of the
-    mixing weights: no normalisation, no revival; without rows M_e only shrinks. The spread loss
+    mixing weights: no normalisation, no re-initialised expert; without rows M_e only shrinks. The spread loss
     κ_s/E² Σ_ij <m̂_i, sg(m̂_j)> is the one term that gives M a gradient, and with it Adam's steps and decay.
 
     Attributes:

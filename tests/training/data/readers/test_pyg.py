@@ -56,7 +56,7 @@ def test_what_nobody_reads_is_told(load):
     assert [it.split(": ")[1] for it in dataset.source.unused] == ["pos", "title", "edge_attr"]
 
 
-class Stranger:
+class Foreign:
     pass
 
 
@@ -72,7 +72,7 @@ class Stranger:
         (HeteroData(), r"no file of tensors alone \(torch_geometric\.data\.storage\.BaseStorage\)"),
         ([data()], r"a list of 1; .* torch\.save\(dataset\[0\]"),
         (torch.eye(3), "a Tensor; wanted a torch_geometric.data.Data"),
-        (data(other=Stranger()), "no file of tensors alone"),
+        (data(other=Foreign()), "no file of tensors alone"),
     ],
 )
 def test_what_is_no_graph_is_refused_by_what_it_is(load, content, message):
