@@ -87,11 +87,13 @@ SPARSE_VALUES = [[1.0], [2.0], [], [4.0, 3.0], [], [5.0]]
     "columns",
     [
         {"features": DENSE},
+        {"features": pa.array(DENSE, pa.list_(pa.float32()))},
         {"features": pa.array(DENSE, pa.list_(pa.float32(), 3))},
         {"features": pa.array(DENSE, pa.large_list(pa.float16()))},
         {"feature_ids": SPARSE_IDS, "feature_values": SPARSE_VALUES},
+        {"feature_ids": SPARSE_IDS, "feature_values": pa.array(SPARSE_VALUES, pa.list_(pa.float32()))},
     ],
-    ids=["lists", "fixed-size", "large", "sparse"],
+    ids=["lists", "floats", "fixed-size", "large", "sparse", "sparse-floats"],
 )
 def test_features_may_come_in_lists(write, columns):
     dataset = load_parquet(write(nodes=PLAIN | columns), "mine")
