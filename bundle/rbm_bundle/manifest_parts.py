@@ -182,7 +182,8 @@ class Metrics(ManifestPart):
 
 
 class Provenance(ManifestPart):
-    """Where the bundle comes from; `git_commit` is that of the directory the run was started in.
+    """Where the bundle comes from; `git_commit` is that of the code that made it, null where that was
+    no checkout.
 
     With `refit` the model was fitted once more, on all labels and all nodes, after the metrics were measured
     on a fit of some labels; absent, it is the measured model.

@@ -112,7 +112,8 @@ def trainer_for(
 ) -> StudentTrainer:
     """The training of a student, as the small experiment does it but for the changes given."""
     config = SMALL_CONFIG.distill.model_copy(update=distill)
-    return kind(student, data.inputs, data.teacher, data.edge_index, config, routing)
+    label_weight = config.label_weight(data.inputs.training_share)
+    return kind(student, data.inputs, data.teacher, data.edge_index, config, routing, label_weight)
 
 
 def write_npz(path, **changes) -> None:

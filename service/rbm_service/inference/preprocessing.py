@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from rbm_bundle import Bundle, NodeTable
+from rbm_bundle.degrees import DEGREE_FEATURES
 from rbm_bundle.features import CsrFeatures
 from rbm_bundle.nodes import UNKNOWN, Floats, Integers, NodeId, mean_of_known_neighbors
 from rbm_service.errors import InvalidRequestError, UnknownNodeError, shortened
+from rbm_service.inference.degrees import are_degrees, are_made_of_neighbors, with_features_of_neighbors
 from rbm_service.inference.features import Features, check_lengths, graph_inputs, read_matrix
 from rbm_service.inference.node_query import COLUMNS, NodeQuery
 from rbm_service.inference.records import read_records
@@ -102,6 +104,8 @@ def encode(
             if query.on_unknown == "null" and (unanswerable := _unanswerable(query, bundle, unknown)):
                 return _encode_others(query, bundle, max_rows, table_rows, unanswerable)
     positions, sources = _positions(query, nodes, table_rows, unknown)
+    if are_made_of_neighbors(query, bundle):
+        query = with_features_of_neighbors(query, bundle, table_rows)
     overrides, width = _features(query, bundle, table_rows, unknown)
     if positions is not None:
         overrides["positions"] = positions
@@ -111,6 +115,8 @@ def encode(
 def _unanswerable(query: NodeQuery, bundle: Bundle, unknown: list[int]) -> list[int]:
     """Those of the unknown rows that nothing describes, or nothing places."""
     neighbors = query.neighbors
+    if neighbors is not None and are_made_of_neighbors(query, bundle):
+        return [row for row in unknown if neighbors[row] is None]
     if query.features is None and bundle.nodes.features is not None:
         return unknown
     if query.positions is not None or bundle.nodes.position_width == 0:
@@ -227,6 +233,8 @@ def _features(
 
 
 def _required(bundle: Bundle) -> str:
+    if are_degrees(bundle):
+        return f"these ({', '.join(DEGREE_FEATURES)}), or neighbors to make them of, are required"
     return "required" if bundle.manifest.records is None else "these or records are required"
 
 

@@ -8,6 +8,7 @@ import scipy.sparse as sp
 from rbm_training.config import ExperimentConfig, FeaturesConfig
 from rbm_training.data.advice import advice
 from rbm_training.data.builtin.synthetic import generate_graph
+from rbm_training.data.column_features import fit_columns
 from rbm_training.data.columns import raw_columns
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.edges import EdgeCounts, symmetrised
@@ -83,10 +84,38 @@ def test_four_labels_in_five_of_one_class_are_told():
 def test_a_class_that_is_rare_alone_is_said_to_stay():
     labels = np.where(np.arange(GOOD.num_nodes) < GOOD.num_nodes - 5, GOOD.labels % 3, 3)
     dataset = {"kind": "files", "path": "unread", "min_class_labels": 6}
-    [line] = told(replace(GOOD, labels=labels), dataset=dataset)
+    [line, _] = told(replace(GOOD, labels=labels), dataset=dataset)
     assert line.startswith("class 'class 3' alone has fewer labels than dataset.min_class_labels = 6")
 
 
 def test_a_graph_without_edges_is_told():
     [line] = told(replace(GOOD, adjacency=joined(np.zeros((2, 0), np.int64))))
     assert line.startswith("there is no edge")
+
+
+@pytest.mark.parametrize(("num_test", "told_off"), [(96, "10"), (20, "22")])
+def test_few_test_nodes_are_told_with_how_far_they_may_lead_off(num_test, told_off):
+    fractions = {"train_fraction": 0.5, "val_fraction": 0.5 - num_test / 400}
+    [line] = told(GOOD, dataset={"kind": "files", "path": "unread", **fractions})
+    assert line.startswith(
+        f"{num_test} test nodes are few: what is measured on them may be up to {told_off} "
+    )
+
+
+def with_column(values):
+    return replace(GOOD, features=np.column_stack([GOOD.features, values]).astype(np.float32))
+
+
+def test_a_copy_of_the_label_is_told_by_its_name():
+    names = (*(f"column{index}" for index in range(32)), "status")
+    source = Source(EdgeCounts(0, 0, 0, 0), feature_names=names)
+    [line] = told(with_column(GOOD.labels == 2), source)
+    assert line.startswith("feature status: the same for all nodes of a class and not for all classes")
+
+
+def test_a_raw_column_that_says_the_label_is_told_once_by_its_name():
+    words = np.array(["red", "green", "blue", "white"])[GOOD.labels]
+    columns = raw_columns("mine", pa.table({"size": GOOD.features[:, 0], "colour": words}), FeaturesConfig())
+    features = fit_columns(columns, np.arange(GOOD.num_nodes)).features
+    [line] = advice(ExperimentConfig(name="mine"), Dataset(replace(GOOD, features=features), columns=columns))
+    assert line.startswith("feature colour: the same for all nodes of a class")

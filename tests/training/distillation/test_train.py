@@ -10,6 +10,7 @@ from rbm_training.config import DistillConfig
 from rbm_training.distillation.predictions import predict_all
 from rbm_training.distillation.refit_plan import RefitPlan
 from rbm_training.distillation.train import best_of_kinds, train_student
+from rbm_training.distillation.trainer import StudentTrainer
 from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics
 from rbm_training.runtime.checkpoint import Checkpoint
 from rbm_training.runtime.log import LOG_FILE, RunLog
@@ -27,8 +28,8 @@ def test_a_fit_without_validation_nodes_tells_of_training_accuracy(data, tmp_pat
     plan = RefitPlan(1.0, (), num_epochs=(3,), temperature=1.0, hard_label_weight=0.2)
     with RunLog(tmp_path, Console(file=out)) as log:
         train_student(SMALL_CONFIG, data, 0, log, Checkpoint(None, log), plan)
-    assert "training 0." in out.getvalue()
-    assert "validation" not in out.getvalue()
+    assert "train_accuracy 0." in out.getvalue()
+    assert "val_accuracy" not in out.getvalue()
     events = [json.loads(line) for line in (tmp_path / LOG_FILE).read_text().splitlines()]
     told = [event for event in events if event["event"] == "epoch"]
     assert len(told) == 3
@@ -152,6 +153,31 @@ def test_auto_keeps_the_kind_that_is_best_on_validation(data, log):
     assert (found.student.kind, found.validation) == (best.student.kind, best.validation)
     for name, value in best.student.state_dict().items():
         assert torch.equal(value, found.student.state_dict()[name]), name
+
+
+def test_kinds_that_lose_are_told_as_well(data, tmp_path):
+    with RunLog(tmp_path) as log:
+        student_of(data, log, kind="auto")
+    events = [json.loads(line) for line in (tmp_path / LOG_FILE).read_text().splitlines()]
+    told = {event["kind"]: event["val_accuracy"] for event in events if event["event"] == "student"}
+    assert told == {
+        kind: student_of(data, RunLog(None), kind=kind).validation.val_accuracy
+        for kind in ("rbm", "mlp", "linear")
+    }
+
+
+def test_a_finished_stage_tells_the_accuracy_of_the_epoch_that_is_kept(data, monkeypatch):
+    measure, out = StudentTrainer.measure, io.StringIO()
+
+    def worse_in_the_end(self, epoch):
+        metrics = measure(self, epoch)
+        return replace(metrics, val_accuracy=0.0) if epoch == 29 else metrics
+
+    monkeypatch.setattr(StudentTrainer, "measure", worse_in_the_end)
+    with RunLog(None, Console(file=out, width=120)) as log:
+        trained = distil(data, log)
+    assert trained.history[-1].metrics.val_accuracy == 0.0
+    assert f"val_accuracy {trained.validation.val_accuracy:.3f} of the kept epoch" in out.getvalue()
 
 
 def test_a_student_without_a_choice_of_experts_needs_no_warm_up(data, log):

@@ -56,6 +56,11 @@ def events_of(folder, name):
     return [event for event in events if event["event"] == name]
 
 
+def steps_taken_up(folder):
+    """Steps of an earlier process, of each stage that has any."""
+    return [event["done"] for event in events_of(folder, "stage_started") if event["done"]]
+
+
 def config_with(**changes):
     return ExperimentConfig.model_validate(merged(SMALL_CONFIG.model_dump(), changes))
 
@@ -102,6 +107,36 @@ def test_a_teacher_goes_on_bit_for_bit(kind, num_saves, synthetic_task, log, tmp
         assert array.tobytes() == resumed.as_artifact().arrays[name].tobytes(), name
 
 
+@pytest.fixture
+def _hardly_ever_due(monkeypatch):
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_SAVES", 3600.0)
+
+
+@pytest.mark.usefixtures("_hardly_ever_due")
+def test_a_student_of_an_ensemble_that_is_finished_is_kept_at_once(data, tmp_path):
+    def training(checkpoint):
+        return train_student(CONFIGS["ensemble"], data, 0, log, checkpoint)
+
+    with RunLog(tmp_path) as log:
+        whole, resumed = training(Checkpoint(None, log)), cut_off_after(14, training, tmp_path / "file", log)
+    assert resumed.history == whole.history
+    assert steps_taken_up(tmp_path) == [10]
+
+
+@pytest.mark.usefixtures("_hardly_ever_due")
+def test_a_member_of_a_teacher_that_is_finished_is_kept_at_once(synthetic_task, tmp_path):
+    config = SMALL_CONFIG.teacher.model_copy(update={"members": 2, "max_epochs": 10})
+    inputs = TeacherInputs(synthetic_task, InputScaling(synthetic_task.graph.num_features, "l2", None))
+
+    def training(checkpoint):
+        return train_teacher(inputs, config, 0, log, checkpoint)
+
+    with RunLog(tmp_path) as log:
+        whole, resumed = training(Checkpoint(None, log)), cut_off_after(14, training, tmp_path / "file", log)
+    assert torch.equal(whole.logits, resumed.logits)
+    assert steps_taken_up(tmp_path) == [10]
+
+
 def test_what_is_done_is_not_done_again_and_the_log_says_how_much(data, tmp_path):
     config = config_with(distill={"max_epochs": 20})
 
@@ -110,7 +145,7 @@ def test_what_is_done_is_not_done_again_and_the_log_says_how_much(data, tmp_path
 
     with RunLog(tmp_path) as log:
         cut_off_after(7, training, tmp_path / "student", log)
-    assert [event["done"] for event in events_of(tmp_path, "stage_started")] == [0, 7]
+    assert steps_taken_up(tmp_path) == [7]
     assert len(events_of(tmp_path, "epoch")) == 25 + 1  # the epoch whose save was cut off is done twice
 
 

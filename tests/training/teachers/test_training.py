@@ -1,8 +1,10 @@
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from rbm_training.config import TeacherConfig
 from rbm_training.data.edges import undirected
@@ -20,9 +22,9 @@ KINDS = ("sage", "gcn", "gat", "appnp")
 def train(tmp_path):
     """Train a small teacher."""
 
-    def run(task: Task, seed: int = 0, **fields) -> TeacherResult:
+    def run(task: Task, seed: int = 0, console: Console | None = None, **fields) -> TeacherResult:
         config = TeacherConfig(**{"hidden": 16, "max_epochs": 30} | fields)
-        scaling, log = InputScaling(32, "l2", None), RunLog(tmp_path)
+        scaling, log = InputScaling(32, "l2", None), RunLog(tmp_path, console)
         return train_teacher(TeacherInputs(task, scaling), config, seed, log, Checkpoint(None, log))
 
     return run
@@ -116,3 +118,9 @@ def test_weights_of_classes_shift_what_is_learnt(train, synthetic_task):
 
     torch.testing.assert_close(answers(2, 2, 2, 2), answers())  # a mean is no larger for that
     assert answers(1, 1, 50, 1)[2] > answers()[2] + 0.02
+
+
+def test_a_finished_stage_tells_the_accuracy_of_the_epoch_that_is_kept(train, synthetic_task):
+    out = io.StringIO()
+    [member] = train(synthetic_task, console=Console(file=out, width=120)).members
+    assert f"val_accuracy {member.val_accuracy:.3f} of the kept epoch" in out.getvalue()

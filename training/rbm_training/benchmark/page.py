@@ -107,7 +107,7 @@ def _provenance(runs: list[RunLine]) -> str:
 
 
 def _short(commit: str) -> str:
-    """A commit's first digits, and whether its working directory was changed."""
+    """A commit's first digits, and whether the code was changed since."""
     if " " in commit:
         return commit
     digits, dash, changed = commit.partition("-")

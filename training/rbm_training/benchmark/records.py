@@ -56,7 +56,7 @@ class RunLine(BaseModel):
     epoch. Null where there is no such thing: transductive runs have no unseen nodes; an inductive run whose
     test nodes are all unseen has neither observed test nodes nor a production accuracy. `flops_per_node`
     counts one answer, a multiply-add as two; `seconds` is the wall time of the run; `git_commit` is that of
-    the working directory.
+    the code that ran, null where that was no checkout.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

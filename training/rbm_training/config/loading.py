@@ -57,16 +57,24 @@ def read_document(
     Raises:
         ConfigError: the file is not TOML, or an override is none.
     """
+    if path.is_dir():
+        raise ConfigError(f"{path}: found a folder; wanted a TOML file{_written_in(path)}")
     try:
-        document = tomllib.loads(path.read_text())
+        document = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: no TOML: {error}") from error
+        raise ConfigError(f"{path}: no TOML, which is text in UTF-8: {error}") from error
     document = with_absolute_paths(document, relative_to or path.parent)
     for override in overrides:
         _apply(document, override)
     return with_absolute_paths(document, Path.cwd())
+
+
+def _written_in(folder: Path) -> str:
+    """Which file of a folder may be meant, or how to have one written."""
+    found = sorted(path for path in folder.iterdir() if path.suffix == ".toml")
+    return f", as {found[0]}" if found else f"; `rbm-train init {folder}` writes one for the graph in it"
 
 
 def _apply(document: dict[str, Any], override: str) -> None:

@@ -1,5 +1,6 @@
 """What an experiment should do about its data: each advice is one line, a finding and then what to do."""
 
+import math
 from typing import Final
 
 import numpy as np
@@ -7,12 +8,16 @@ import numpy as np
 from rbm_training.config import ExperimentConfig
 from rbm_training.config.registry import AUTO
 from rbm_training.data.dataset import Dataset
+from rbm_training.data.graph import Integers
+from rbm_training.data.leaks import columns_of_the_label
 
 LITTLE_HOMOPHILY: Final = 0.2  # above chance, 1 being neighbours of one class only
 HUB_EDGES: Final = 100
 HUB_SHARE: Final = 0.05  # of all edges
 MOST_LABELS: Final = 0.8
 MOST_NAMED: Final = 3
+FEW_TEST_NODES: Final = 100
+WIDEST_95: Final = 0.98  # times 1/√n: half a 95 % interval of a share of n nodes, at its widest
 COMPARED: Final = "among the teachers compared are"
 NOT_COMPARED: Final = 'teacher.kind = "auto" would compare with'
 
@@ -32,6 +37,8 @@ def advice(config: ExperimentConfig, dataset: Dataset) -> list[str]:
         _of_no_edges(dataset),
         _of_classes(config, dataset),
         _of_a_rare_class(config, dataset),
+        _of_test_nodes(config, dataset),
+        _of_leaks(dataset),
     )
     return [told for told in found if told is not None]
 
@@ -40,13 +47,18 @@ def _of_scales(config: ExperimentConfig, dataset: Dataset) -> str | None:
     columns = dataset.drowning_columns
     if not len(columns):
         return None
-    names = dataset.feature_names
-    told = [names[column] if names else str(column) for column in columns[:MOST_NAMED]]
-    more = f" and {len(columns) - len(told)} more" if len(columns) > len(told) else ""
-    finding = f"feature {', '.join(told)}{more}: so large that rows of norm 1 hold little of the others"
+    finding = f"{_named(columns, dataset)}: so large that rows of norm 1 hold little of the others"
     if config.scaling.features == "standardised":
         return f"{finding}; columns are standardised, so that all count"
     return f'{finding}; set scaling.features = "standardised", or take a larger unit or logarithms'
+
+
+def _named(columns: Integers, dataset: Dataset) -> str:
+    """Some features by their names, or else their numbers; those of raw columns by the columns' names."""
+    names = dataset.names_of_sources
+    told = list(dict.fromkeys(names[column] if names else str(column) for column in columns))
+    more = f" and {len(told) - MOST_NAMED} more" if len(told) > MOST_NAMED else ""
+    return f"feature {', '.join(told[:MOST_NAMED])}{more}"
 
 
 def _of_zeros(config: ExperimentConfig, dataset: Dataset) -> str | None:
@@ -115,4 +127,26 @@ def _of_a_rare_class(config: ExperimentConfig, dataset: Dataset) -> str | None:
     return (
         f"class {rare[0]!r} alone has fewer labels than dataset.min_class_labels = {least}: with no other to"
         " be merged with, it stays as it is"
+    )
+
+
+def _of_test_nodes(config: ExperimentConfig, dataset: Dataset) -> str | None:
+    split = dataset.split(config.dataset, config.seeds[0])
+    num_nodes = len(split.unseen) or len(split.test)
+    if num_nodes >= FEW_TEST_NODES:
+        return None
+    return (
+        f"{num_nodes} test nodes are few: what is measured on them may be up to"
+        f" {100 * WIDEST_95 / math.sqrt(num_nodes):.0f} points off either way (95 % interval); more labels"
+        " make it narrower"
+    )
+
+
+def _of_leaks(dataset: Dataset) -> str | None:
+    columns = columns_of_the_label(dataset.graph.features, dataset.graph.labels)
+    if not len(columns):
+        return None
+    return (
+        f"{_named(columns, dataset)}: the same for all nodes of a class and not for all classes, as a copy of"
+        " the label is; leave it out unless it is known before the label"
     )

@@ -124,14 +124,17 @@ def check_distinct(source: str, what: str, ids: npt.NDArray[Any]) -> None:
 
 
 def check_text(source: str, what: str, values: Sequence[str | bytes]) -> list[str]:
-    """Strings, or bytes in UTF-8; all of them such that they can be written as UTF-8 again.
+    """Strings, or bytes in UTF-8; all such that they can be written as UTF-8 again, none of them blank.
 
     Raises:
-        GraphError: one is not.
+        GraphError: one is another.
     """
     try:
         decoded = [value if isinstance(value, str) else value.decode() for value in values]
         "".join(decoded).encode()
     except UnicodeError as error:
         raise GraphError(source, f"{what} that are no text ({error})", "UTF-8") from error
+    blank = next((row for row, text in enumerate(decoded) if not text.strip()), None)
+    if blank is not None:
+        raise GraphError(source, f"{what}[{blank}] = {decoded[blank]!r}", "a name in every row")
     return decoded

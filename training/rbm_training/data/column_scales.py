@@ -36,7 +36,9 @@ def drowning_columns(features: Features) -> Integers:
 def _squares(features: Features) -> tuple[Squares, Squares]:
     """Sum of squares of each row (N,) and of each column (F,)."""
     if isinstance(features, np.ndarray):
-        dense = features.astype(np.float64) ** 2
-        return dense.sum(axis=1), dense.sum(axis=0)
+        rows, columns = (
+            np.einsum(f"ij,ij->{kept}", features, features, dtype=np.float64) for kept in ("i", "j")
+        )
+        return rows, columns
     squares = features.astype(np.float64).power(2)
     return np.asarray(squares.sum(axis=1), np.float64), np.asarray(squares.sum(axis=0), np.float64)

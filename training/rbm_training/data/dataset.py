@@ -116,6 +116,14 @@ class Dataset:
         """Names of the features (F,) where each came as a column of numbers, otherwise none."""
         return () if self.source is None else self.source.feature_names
 
+    @property
+    def names_of_sources(self) -> tuple[str, ...]:
+        """Of each feature (F,) the name of the column that it was made of, where it was made of one."""
+        if self.columns is None:
+            return self.feature_names
+        fitted = fit_columns(self.columns, np.arange(self.graph.num_nodes)).columns
+        return tuple(each.name for each in fitted for _ in range(each.num_features))
+
     @cached_property
     def drowning_columns(self) -> Integers:
         """Features so large that rows of norm 1 hold little of the others; none of raw columns, which were

@@ -113,7 +113,10 @@ def train_student(
         plan: how long to train, where nothing is left to select on.
     """
     checkpoint.resume(**{field.name: getattr(data, field.name) for field in fields(data)})
-    return _StudentTraining(config, data, log, checkpoint, plan).train(seed)
+    trained = _StudentTraining(config, data, log, checkpoint, plan).train(seed)
+    if plan is None:
+        log.event("student", kind=trained.student.kind, val_accuracy=trained.validation.val_accuracy)
+    return trained
 
 
 def best_of_kinds(
@@ -182,17 +185,14 @@ class _StudentTraining:
         with self.log.stage(title, num_epochs, len(training.history)) as stage:
             while not training.is_finished(num_epochs):
                 record = training.train_epoch(seed)
-                self.log.event("epoch", **record.terms, epoch=record.metrics.epoch, **self._told(record))
-                measured_on = training.early_stopping.measured_on
-                stage.advance(f"{measured_on} {record.metrics.val_accuracy:.3f}")
+                accuracy = {training.early_stopping.accuracy_name: record.metrics.val_accuracy}
+                self.log.event("epoch", **record.terms, epoch=record.metrics.epoch, **accuracy)
+                stage.advance(training.early_stopping.told(record.metrics))
                 self.checkpoint.save_if_due()
+            stage.conclude(f"{training.early_stopping.told(training.best)} of the kept epoch")
+        self.checkpoint.save()
         training.trainer.restore(training.early_stopping, seed)
         return training
-
-    def _told(self, record: EpochRecord) -> dict[str, float]:
-        """The accuracy of an epoch, by what it was measured on."""
-        name = "val_accuracy" if self.plan is None else "train_accuracy"
-        return {name: record.metrics.val_accuracy}
 
     def _begin(self, shape: StudentConfig, seed: int) -> _Training:
         torch.manual_seed(seed)
@@ -205,8 +205,8 @@ class _StudentTraining:
         config, data = self.config, self.data
         student = self._new_student(shape)
         kind = ReleasedTrainer if config.compat == "released" else StudentTrainer
-        distill = config.distill.model_copy(update={"hard_label_weight": self._label_weight})
-        return kind(student, data.inputs, data.teacher, data.edge_index, distill, config.routing)
+        learns_from = student, data.inputs, data.teacher, data.edge_index
+        return kind(*learns_from, config.distill, config.routing, self._label_weight)
 
     def _new_student(self, shape: StudentConfig) -> Student:
         student = build_student(self.data.scaling, self._widths(shape), shape)

@@ -42,6 +42,9 @@ class StudentTrainer:
 
     With `step_after = "batch"` the optimiser makes a step after each batch instead; the memory still moves
     once an epoch.
+
+    Args:
+        label_weight: λ, which `config` may leave to the data.
     """
 
     tempering: ClassVar[Tempering] = "normalised"
@@ -55,10 +58,11 @@ class StudentTrainer:
         edge_index: Tensor,
         config: DistillConfig,
         routing: RoutingConfig,
+        label_weight: float,
     ) -> None:
         self.student = student
         self.inputs = inputs
-        self.label_weight = config.label_weight(inputs.training_share)
+        self.label_weight = label_weight
         self.config = config
         self.routing = routing
         self.teacher_logits = teacher.logits

@@ -47,8 +47,8 @@ class EarlyStopping:
             every node is still given the commonest class, is not taken for the end.
     """
 
-    measured_on: ClassVar[str] = "validation"
-    """Whose accuracy an epoch is told by."""
+    accuracy_name: ClassVar[str] = "val_accuracy"
+    """What the accuracy is called by which epochs are told."""
 
     def __init__(self, patience: int, watches_loss: bool = False) -> None:
         self.patience = patience
@@ -76,6 +76,10 @@ class EarlyStopping:
             self._state = copy.deepcopy(model.state_dict())
             self._waited = 0
 
+    def told(self, metrics: EpochMetrics) -> str:
+        """The accuracy of an epoch, for who looks on."""
+        return f"{self.accuracy_name} {metrics.val_accuracy:.3f}"
+
     def reset(self) -> None:
         """Start choosing afresh, with full patience; the history stays."""
         self.best, self._state, self._waited = None, None, 0
@@ -101,7 +105,7 @@ class EarlyStopping:
 class LastEpoch(EarlyStopping):
     """Keeps the last epoch of a training whose length was found before, and that has nothing to select on."""
 
-    measured_on = "training"
+    accuracy_name = "train_accuracy"
 
     def __init__(self) -> None:
         super().__init__(patience=sys.maxsize)

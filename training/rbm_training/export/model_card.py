@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rbm_bundle.degrees import DEGREE_FEATURES
 from rbm_bundle.manifest import Manifest
 from rbm_training.config.registry import AUTO, PRECOMPUTED, TEACHERS
 from rbm_training.data.graph_statistics import MOST_NAMES, first_of
@@ -54,7 +55,10 @@ def _feature_names(manifest: Manifest) -> list[str]:
     """The first features by name, nothing where they have none."""
     if manifest.features.names is None:
         return []
-    return [f"Features, in the order of a row: {first_of(manifest.features.names, MOST_NAMES)}.", ""]
+    told = f"Features, in the order of a row: {first_of(manifest.features.names, MOST_NAMES)}."
+    if manifest.features.names == DEGREE_FEATURES:
+        told += " The graph had none; a request that names a node's neighbours need not send them."
+    return [told, ""]
 
 
 def _records(manifest: Manifest) -> list[str]:

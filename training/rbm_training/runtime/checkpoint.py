@@ -1,4 +1,5 @@
-"""How far a long stage has got, on disk about once a minute: a run that is killed loses no more than that."""
+"""How far a long stage has got, on disk about once a minute and whenever one of its trainings is finished: a
+run that is killed loses no more than that."""
 
 import io
 import pickle
@@ -69,7 +70,12 @@ class Checkpoint:
 
     def save_if_due(self) -> None:
         """Write all trainings, unless that was done within the last minute."""
-        if self._file is None or time.monotonic() - self._saved_at < SECONDS_BETWEEN_SAVES:
+        if time.monotonic() - self._saved_at >= SECONDS_BETWEEN_SAVES:
+            self.save()
+
+    def save(self) -> None:
+        """Write all trainings."""
+        if self._file is None:
             return
         content = io.BytesIO()
         try:

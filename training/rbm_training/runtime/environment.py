@@ -48,15 +48,16 @@ def describe_environment() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """Commit of the working directory, with `-dirty` for uncommitted changes; None outside git."""
+    """Commit of the code that runs, with `-dirty` for uncommitted changes; None where it is no checkout, as
+    an installed package is, be it inside a repository of somebody else's."""
+    file = Path(__file__)
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=Path.cwd(),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        _git(file.parent, "ls-files", "--error-unmatch", file.name)
+        return _git(file.parent, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return described.stdout.strip()
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()

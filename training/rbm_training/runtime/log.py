@@ -35,6 +35,11 @@ class Stage:
         self._progress.update(self._task, total=self._progress.tasks[self._task].completed)
         self._lines.finish()
 
+    def conclude(self, note: str) -> None:
+        """No more steps will come; the note says what has come of them."""
+        self._progress.update(self._task, note=note)
+        self._lines.conclude(note)
+
     def advance(self, note: str = "") -> None:
         """One step done; the note stands beside the bar."""
         self._progress.update(self._task, advance=1, note=note)

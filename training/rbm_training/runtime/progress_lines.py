@@ -38,6 +38,10 @@ class ProgressLines:
         time = f"{_shown(spent)} spent, at most {_shown(left)} left"
         self._tell(self._title, f"{self._done:,} of {self._total:,}, {time}{self._noted}")
 
+    def conclude(self, note: str) -> None:
+        """Note what has come of it, to be told when it is done."""
+        self._note = note
+
     def finish(self) -> None:
         """Tell how long it took."""
         spent = _shown(self._clock() - self._started)

@@ -217,9 +217,11 @@ class _TeacherTraining:
         with self.log.stage(title, config.max_epochs, training.num_epochs) as stage:
             while not training.is_finished(config.max_epochs):
                 metrics = training.train_epoch(self.observed)
-                stage.advance(f"{early_stopping.measured_on} {metrics.val_accuracy:.3f}")
+                stage.advance(early_stopping.told(metrics))
                 self.checkpoint.save_if_due()
-        best = training.early_stopping.restore(training.network)
+            best = training.early_stopping.restore(training.network)
+            stage.conclude(f"{early_stopping.told(best)} of the kept epoch")
+        self.checkpoint.save()
         described = {"kind": config.kind, "weight_decay": config.weight_decay}
         return Member(training.network, described, best, training.num_epochs)
 

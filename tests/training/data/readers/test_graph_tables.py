@@ -25,6 +25,7 @@ def test_nodes_that_only_edges_name_have_their_degrees_as_features(tmp_path):
         dataset.graph.features, np.stack([np.ones(6), np.log1p(degrees)], axis=1), rtol=1e-6
     )
     assert not dataset.source.has_features
+    assert dataset.feature_names == ("1", "log(1 + degree)")
 
 
 def test_nodes_of_ids_alone_have_their_degrees_as_features(tmp_path):

@@ -82,7 +82,15 @@ def test_what_is_no_graph_is_refused_by_what_it_is(load, content, message):
     assert "\n" not in str(raised.value)
 
 
-def test_a_file_of_something_else_is_refused(tmp_path):
-    (tmp_path / "mine.pt").write_bytes(b"PK no archive")
-    with pytest.raises(GraphError, match=r"mine\.pt: found no file of tensors alone"):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"PK no archive", "another kind of file"),
+        (b"PK\x03\x04 cut off", "damaged, or of another content: .*zip archive.*"),
+        (b"", "an empty file"),
+    ],
+)
+def test_a_file_of_something_else_is_refused(content, reason, tmp_path):
+    (tmp_path / "mine.pt").write_bytes(content)
+    with pytest.raises(GraphError, match=rf"mine\.pt: found no readable file of tensors \({reason}\)"):
         load_files(tmp_path / "mine.pt")

@@ -137,7 +137,7 @@ def test_a_misspelt_table_is_refused_with_the_one_that_is_meant(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("labels.csv", "", r"labels\.csv: found no readable CSV table \(Empty CSV file\)"),
+        ("labels.csv", "", r"labels\.csv: found no readable CSV table \(an empty file\)"),
         ("labels.csv", "node_id,label\n1,2,3\n", "no readable CSV table"),
         ("labels.csv", "node_id, label\n30,a\n", "unknown columns ' label'; wanted node_id, label, split"),
         ("nodes.csv", "node_id,height\n", r"nodes\.csv: found no node"),

@@ -10,9 +10,11 @@ import scipy.sparse as sp
 
 from rbm_training.data.checks import check_numbers, check_shape, check_sparse, check_text
 from rbm_training.data.graph import GraphError
+from rbm_training.data.readers.unreadable import unreadable
 
 BARE: Final = "the array"
 """Key of the one array of an `.npy`."""
+_FIRST_BYTES: Final = (b"PK\x03\x04", b"\x93NUMPY")
 _KIND_NAMES: Final = {
     "i": "integer",
     "u": "unsigned",
@@ -118,9 +120,8 @@ class ArrayFile(NamedArrays):
         try:
             arrays = _read(path, only)
         except Exception as error:  # the unit of work is this file; numpy, zip and zlib fail their own way
-            raise GraphError(
-                source, f"no readable NumPy file ({error})", "plain arrays, no pickled objects"
-            ) from error
+            wanted = "plain arrays, no pickled objects"
+            raise unreadable(path, "NumPy file", wanted, str(error), own=_FIRST_BYTES) from error
         super().__init__(source, arrays)
 
 

@@ -43,9 +43,10 @@ def _discrete(source: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     kind = column.type
     if kinds.is_boolean(kind):
         return column.cast(pa.string())
-    if is_text(kind) and pc.any(pc.equal(column, "")).as_py():
-        row = pc.index(column, "").as_py()
-        raise GraphError(source, f"label[{row}] = ''", "the name of a class, or null for an unlabelled node")
+    if is_text(kind) and pc.any(blank := pc.equal(pc.utf8_trim_whitespace(column), "")).as_py():
+        row = pc.index(blank, True).as_py()
+        wanted = "the name of a class, or null for an unlabelled node"
+        raise GraphError(source, f"label[{row}] = {column[row].as_py()!r}", wanted)
     if kinds.is_null(kind) or kinds.is_integer(kind) or is_text(kind):
         return column
     if kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind):

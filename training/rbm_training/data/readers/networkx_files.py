@@ -17,6 +17,9 @@ from rbm_training.data.graph import GraphError
 from rbm_training.data.readers.graph_tables import graph_tables
 from rbm_training.data.readers.parquet import dataset_of
 from rbm_training.data.readers.split_column import SplitColumn
+from rbm_training.data.readers.unreadable import unreadable, unreadable_text
+
+GRAPHML: Final = "GraphML"
 
 
 def load_graphml(path: Path, name: str, split_column: SplitColumn | None = None) -> Dataset:
@@ -25,7 +28,7 @@ def load_graphml(path: Path, name: str, split_column: SplitColumn | None = None)
     Raises:
         GraphError: the file is not GraphML, or an attribute is not what it should be.
     """
-    return _dataset(path, name, lambda: nx.read_graphml(path), "GraphML", split_column)
+    return _dataset(path, name, lambda: nx.read_graphml(path), GRAPHML, split_column)
 
 
 def load_node_link(path: Path, name: str, split_column: SplitColumn | None = None) -> Dataset:
@@ -39,6 +42,8 @@ def load_node_link(path: Path, name: str, split_column: SplitColumn | None = Non
 
 def _node_link(path: Path) -> nx.Graph:
     document = json.loads(path.read_bytes())
+    if not isinstance(document, dict) or "nodes" not in document:
+        raise nx.NetworkXError("no object with lists of nodes and edges")
     return nx.node_link_graph(document, edges="links" if "links" in document else "edges")
 
 
@@ -54,9 +59,8 @@ def _dataset(
     try:
         graph = read()
     except Exception as error:  # the unit of work is this file; parsers fail in their own ways
-        raise GraphError(
-            str(path), f"no readable {kind} ({type(error).__name__}: {error})", wanted
-        ) from error
+        told = unreadable if kind == GRAPHML else unreadable_text  # XML says its encoding itself
+        raise told(path, kind, wanted, f"{type(error).__name__}: {error}") from error
     ends = graph.edges(data=True)
     tables = {
         "nodes": _table(path, "nodes", {"node_id": list(graph)}, [it for _, it in graph.nodes(data=True)]),

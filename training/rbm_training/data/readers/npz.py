@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 
+from rbm_bundle.degrees import DEGREE_FEATURES, degree_features
 from rbm_training.data.checks import check_ids, check_labels, check_nodes, check_numbers, check_shape
 from rbm_training.data.dataset import Dataset
-from rbm_training.data.degrees import degree_features
 from rbm_training.data.edges import EDGES_ARE_PLAIN, EdgeCounts, symmetrised
 from rbm_training.data.graph import UNLABELLED, Features, Graph, GraphError, Integers
 from rbm_training.data.graph_statistics import Source
@@ -76,7 +76,7 @@ def dataset_of(
         ids = check_ids(arrays.source, "node_ids", arrays.get("node_ids", "iuUS", (num_nodes,)))
     adjacency, counts = symmetrised(edges, num_nodes)
     if features is None:
-        features = degree_features(adjacency)
+        features = degree_features(np.diff(adjacency.indptr))
     graph = Graph(name, adjacency, features, labels, ids, class_names)
     published = _published_split(arrays, num_nodes)
     return Dataset(graph, published, source=_source(arrays, counts, unused), ranks=ranks)
@@ -86,7 +86,8 @@ def _source(arrays: NamedArrays, edges: EdgeCounts, unused: tuple[str, ...]) -> 
     of_edges = tuple(
         f"{Path(arrays.source).name}: {key}: {EDGES_ARE_PLAIN}" for key in _UNUSED if key in arrays
     )
-    return Source(edges, unused + of_edges, has_features="x" in arrays or _has_csr(arrays))
+    has_features = "x" in arrays or _has_csr(arrays)
+    return Source(edges, unused + of_edges, has_features, () if has_features else DEGREE_FEATURES)
 
 
 def _has_csr(arrays: NamedArrays) -> bool:

@@ -24,13 +24,13 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from rbm_bundle.degrees import DEGREE_FEATURES, degree_features
 from rbm_training.config import FeaturesConfig
 from rbm_training.config.features import AS_GUESSED
 from rbm_training.data.checks import check_distinct, check_numbers, check_shape, check_sparse
 from rbm_training.data.column_features import fit_columns
 from rbm_training.data.columns import RawColumns, are_plain_numbers, raw_columns
 from rbm_training.data.dataset import Dataset
-from rbm_training.data.degrees import degree_features
 from rbm_training.data.edges import EDGES_ARE_PLAIN, symmetrised
 from rbm_training.data.graph import Features, Floats, Graph, GraphError, Integers
 from rbm_training.data.graph_statistics import Source
@@ -98,10 +98,12 @@ def dataset_of(
         f"{Path(edges.source).name}: column {column}: {EDGES_ARE_PLAIN}"
         for column in edges.unlisted("source", "target")
     )
-    given = degree_features(adjacency) if features is None else features
-    graph = Graph(name, adjacency, given, numbers, ids, class_names)
+    has_features = features is not None
+    if features is None:
+        features, names = degree_features(np.diff(adjacency.indptr)), DEGREE_FEATURES
+    graph = Graph(name, adjacency, features, numbers, ids, class_names)
     split = _published_split(labels, labelled, len(ids))
-    source = Source(counts, unused, has_features=features is not None, feature_names=names)
+    source = Source(counts, unused, has_features, names)
     return Dataset(graph, split, source=source, columns=columns, ranks=ranks)
 
 

@@ -16,8 +16,10 @@ from rbm_training.data.graph import GraphError
 from rbm_training.data.readers.arrays import NamedArrays
 from rbm_training.data.readers.npz import dataset_of
 from rbm_training.data.readers.split_column import SplitColumn
+from rbm_training.data.readers.unreadable import unreadable
 
 _WANTED: Final = "a torch_geometric.data.Data saved with torch.save, as torch.save(dataset[0], ...)"
+_FIRST_BYTES: Final = (b"PK\x03\x04", b"\x80")
 _MASKS: Final = ("train_mask", "val_mask", "test_mask")
 _READ: Final = ("edge_index", "x", "y", "node_ids", "class_names", "edge_weight", "edge_attr")
 
@@ -54,9 +56,10 @@ def _attributes(path: Path) -> dict[str, Any]:
         with torch.serialization.safe_globals([Data, DataEdgeAttr, DataTensorAttr, GlobalStorage]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unit of work is this file; unpickling can fail in any way
-        foreign = re.search(r"GLOBAL (\S+)", str(error))  # what its author's code would have to make
-        reason = foreign[1] if foreign else str(error).partition("\n")[0]
-        raise GraphError(str(path), f"no file of tensors alone ({reason})", _WANTED) from error
+        if foreign := re.search(r"GLOBAL (\S+)", str(error)):  # what its author's code would have to make
+            raise GraphError(str(path), f"no file of tensors alone ({foreign[1]})", _WANTED) from error
+        reason = re.split(r"\. |\n", str(error))[0]  # what follows is advice to who calls torch
+        raise unreadable(path, "file of tensors", _WANTED, reason, own=_FIRST_BYTES) from error
     if isinstance(content, Data):
         content = content.to_dict()
     if isinstance(content, tuple | list) and content:

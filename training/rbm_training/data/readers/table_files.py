@@ -11,10 +11,12 @@ import pyarrow.parquet as pq
 
 from rbm_training.data.graph import GraphError
 from rbm_training.data.readers.csv_columns import AS_TEXT, with_types
+from rbm_training.data.readers.unreadable import unreadable, unreadable_text
 from rbm_training.errors import suggestion
 
 TABLES: Final = ("nodes", "edges", "labels")
 SUFFIXES: Final = (".parquet", ".csv")
+_PACKED: Final = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _FORMATS: Final = {".parquet": "Parquet", ".csv": "CSV"}
 _PANDAS_INDEX: Final = re.compile(r"__index_level_\d+__|Unnamed: \d+|")
 """What the unnamed index of a data frame is called: in Parquet, in CSV that was read once more, in CSV."""
@@ -59,6 +61,10 @@ def _present(bare: Path, files: Iterable[Path]) -> Path | None:
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
         raise GraphError(str(bare.parent), names, f"one table of {bare.name}")
+    packed = [path.name for path in bare.parent.glob(f"{bare.name}.*") if path.suffix in _PACKED]
+    if packed and not found:
+        wanted = f"it unpacked, as {bare.name}.csv or {bare.name}.parquet"
+        raise GraphError(str(bare.parent), f"table {packed[0]}", wanted)
     return found[0] if found else None
 
 
@@ -102,22 +108,28 @@ def _read_part(path: Path) -> pa.Table:
         raise GraphError(str(path), "no file", f"a {kind} table")
     try:
         table = _read_csv(path) if kind == "CSV" else _read_parquet(path)
+        names = table.column_names
     except Exception as error:  # the unit of work is this file, and each codec fails its own way
-        raise GraphError(str(path), f"no readable {kind} table ({error})", "one") from error
-    first = table.column_names[0] if table.column_names else ""
-    if kind == "CSV" and len(table.column_names) == 1 and (found := re.search("[;\t|]", first)):
+        if kind == "CSV":
+            raise unreadable_text(path, "CSV table", "lines of values with commas", str(error)) from error
+        raise unreadable(path, "Parquet table", "one", str(error), own=(b"PAR1",)) from error
+    first = names[0] if names else ""
+    if kind == "CSV" and len(names) == 1 and (found := re.search("[;\t|]", first)):
         raise GraphError(str(path), f"columns with {found[0]!r} between them", "commas")
     return table
 
 
 def _read_csv(path: Path) -> pa.Table:
-    return pa_csv.read_csv(
+    table = pa_csv.read_csv(
         path,
         parse_options=pa_csv.ParseOptions(newlines_in_values=True),
         convert_options=pa_csv.ConvertOptions(
             column_types=AS_TEXT, null_values=[""], strings_can_be_null=True
         ),
     )
+    if pa.binary() in table.schema.types:  # as strings that are no UTF-8 are read
+        raise ValueError("strings that are no UTF-8")
+    return table
 
 
 def _read_parquet(path: Path) -> pa.Table:

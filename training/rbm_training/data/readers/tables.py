@@ -93,7 +93,7 @@ class ParquetTable:
         """Row in `node_ids` (N,) of each id in a column: (rows,)."""
         column = self._column(name)
         numbered = node_ids.dtype.kind == "i"
-        if not (kinds.is_integer(column.type) if numbered else is_text(column.type)):
+        if len(column) and not (kinds.is_integer(column.type) if numbered else is_text(column.type)):
             wanted = f"{'integers' if numbered else 'strings'}, as the nodes' ids are"
             raise self._error(f"{name} of type {column.type}", wanted)
         known = pa.array(node_ids)
