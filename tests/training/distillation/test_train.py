@@ -111,6 +111,13 @@ def student_of(data, log, distill=None, routing=None, **student):
         {"distill": {"adversarial": 0.2, "pair_weight": "node", "pairs": "reliable"}},
         {"distill": {"batch_rows": 64, "step_after": "batch"}},
         {"kind": "moe", "distill": {"batch_rows": 64, "adversarial": 0.2}},
+        {
+            "expert_dropout": True,
+            "distill": {"decoupled_weight_decay": True},
+            "routing": {"clone_noise": 0.1},
+        },
+        {"kind": "moe", "expert_dropout": True, "routing": {"clone_noise": 0.1}},
+        {"distill": {"batch_rows": 64, "step_after": "batch"}, "routing": {"memory_step": "optimizer_step"}},
     ],
     ids=str,
 )

@@ -18,7 +18,8 @@ from rbm_training.config.teacher import AnyTeacherConfig, TeacherConfig
 _NOT_IN_RELEASED = (
     *(("student", name) for name in ("kind", "metric", "routing_temperature", "routing_input")),
     *(("distill", name) for name in ("pair_weight", "gram", "adversarial", "losses", "step_after")),
-    *(("routing", "memory_init"), ("dataset", "class_weights")),
+    *(("distill", "decoupled_weight_decay"), ("dataset", "class_weights")),
+    *(("routing", name) for name in ("memory_init", "memory_step", "clone_noise")),
 )
 
 

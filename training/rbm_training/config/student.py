@@ -44,6 +44,8 @@ class StudentConfig(FrozenConfig):
     """Before every layer."""
     input_dropout: bool = True
     """Before the first layer too."""
+    expert_dropout: bool = False
+    """One dropout mask a row for each expert that it is sent to, instead of one for all of them."""
     input_gains: bool = False
     """Kind `rbm`: learn a gain per expert and input column."""
     metric: Literal["cosine", "euclidean"] = "cosine"
@@ -118,9 +120,15 @@ class RoutingConfig(FrozenConfig):
     """Kind `rbm`: weight of the pull of inputs towards the memories they are routed to."""
     self_similarity: Weight = 0.01
     """Kind `rbm`: size of the push of memories away from each other, once a step."""
+    clone_noise: Weight = 0.0
+    """Deviation of the noise that tells clones apart when routing starts, relative to the root mean square of
+    the first expert's weights, which stay as they are."""
     load_balance: Weight = 0.01
     """Weight of the squared variation of the load over experts."""
     ema_decay: Annotated[float, Field(ge=0, le=1)] = 0.9
     """Kind `rbm`: γ, the part of the old memory that a step keeps; 1 freezes the memory."""
+    memory_step: Literal["epoch", "optimizer_step"] = "epoch"
+    """Kind `rbm`, with `distill.step_after = "batch"`: whether memories move once an epoch, by all of its
+    batches, or with every step of the optimiser, by the batch of that step."""
     reinit_dead_after: Count = 10
     """Kind `rbm`: steps without a single row after which an expert is moved to the worst-served input."""

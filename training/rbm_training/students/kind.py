@@ -109,7 +109,7 @@ class StudentKind(ABC):
         """
         for layer in student.expert_layers():
             if layer.num_experts > 1:
-                layer.upcycle()
+                layer.upcycle(config.clone_noise)
 
     def new_memory(self, student: Student, config: RoutingConfig) -> Memory:
         """Return what moves the memories of a student while it learns."""

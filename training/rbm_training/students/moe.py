@@ -51,9 +51,10 @@ class MoELayer(ExpertLayer):
         *,
         router_width: int,
         router_top_k: TopK = "k",
+        expert_dropout: bool = False,
     ) -> None:
         num_used = _num_used(top_k, num_experts, router_top_k)
-        super().__init__(in_width, out_width, num_experts, num_used, dropout)
+        super().__init__(in_width, out_width, num_experts, num_used, dropout, expert_dropout=expert_dropout)
         self.router_top_k = router_top_k
         self.projection = nn.Parameter(torch.empty(in_width, router_width))
         self.projection_bias = nn.Parameter(torch.zeros(router_width))
@@ -130,6 +131,7 @@ class MoEKind(StudentKind):
             place.dropout,
             router_width=shape.hidden,
             router_top_k=shape.router_top_k,
+            expert_dropout=shape.expert_dropout,
         )
 
     def mixture_costs(self, D: int, H: int, E: int, shape: StudentConfig) -> Costs:

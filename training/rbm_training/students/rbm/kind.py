@@ -40,6 +40,7 @@ class RbMKind(StudentKind):
             routing_temperature=shape.routing_temperature,
             routing_input="all" if place.num_features is None else shape.routing_input,
             num_features=place.num_features,
+            expert_dropout=shape.expert_dropout,
         )
 
     def mixture_costs(self, D: int, H: int, E: int, shape: StudentConfig) -> Costs:

@@ -62,8 +62,11 @@ class RbMLayer(ExpertLayer):
         routing_temperature: float = 1.0,
         routing_input: RoutingInput = "all",
         num_features: int | None = None,
+        expert_dropout: bool = False,
     ) -> None:
-        super().__init__(in_width, out_width, num_experts, top_k, dropout, gains)
+        super().__init__(
+            in_width, out_width, num_experts, top_k, dropout, gains, expert_dropout=expert_dropout
+        )
         self.metric = metric
         self.routing_temperature = routing_temperature
         self.routing_input = routing_input
@@ -86,13 +89,14 @@ class RbMLayer(ExpertLayer):
         return x
 
     @torch.no_grad()
-    def start_routing(self, memory: Tensor, spread: float = 1.0) -> None:
+    def start_routing(self, memory: Tensor, spread: float = 1.0, clone_noise: float = 0.0) -> None:
         """Clone the first expert into all and route by `memory` (E, D) from now on.
 
         Args:
             spread: s² of the Euclidean metric.
+            clone_noise: see `upcycle`.
         """
-        self.upcycle()
+        self.upcycle(clone_noise)
         self.memory.copy_(unit_rows(memory) if self.metric == "cosine" else memory)
         self.spread.fill_(spread)
 

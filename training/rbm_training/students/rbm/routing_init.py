@@ -50,7 +50,7 @@ def _sample(rows: Rows, seed: int) -> Rows:
 def _lay_out(layer: RbMLayer, inputs: Rows, config: RoutingConfig, seed: int) -> None:
     keys = layer.query(inputs)
     centers = cluster_centers(keys, layer.num_experts, seed, config.memory_init).to(layer.memory)
-    layer.start_routing(centers)
+    layer.start_routing(centers, clone_noise=config.clone_noise)
     if layer.metric == "euclidean":  # s² was 1 until here
         nearest = -2 * layer.route(inputs).similarity[:, 0]
         layer.spread.fill_(float(nearest.mean().clamp_min(1e-6)))
