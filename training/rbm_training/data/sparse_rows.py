@@ -130,6 +130,11 @@ def row_batches(x: Rows, batch_rows: int, wanted: Tensor | None = None) -> Itera
     yield from (x[batch] for batch in rows.split(batch_rows))
 
 
+def mean_nonzeros(x: Rows) -> float | None:
+    """Stored values of the sparse block a row; None of dense rows."""
+    return None if isinstance(x, Tensor) else len(x.values) / len(x)
+
+
 def as_array(x: Rows) -> Matrix:
     """The rows (B, D) as scikit-learn takes them."""
     return x.detach().cpu().numpy() if isinstance(x, Tensor) else x.to_scipy()

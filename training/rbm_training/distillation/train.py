@@ -10,6 +10,7 @@ import torch
 
 from rbm_training.config import ExperimentConfig, StudentConfig
 from rbm_training.config.registry import AUTO, auto_students
+from rbm_training.data.sparse_rows import mean_nonzeros
 from rbm_training.distillation.predictions import evaluate, predict_all
 from rbm_training.distillation.refit_plan import RefitPlan
 from rbm_training.distillation.released import ReleasedTrainer
@@ -149,7 +150,7 @@ class _StudentTraining:
         """See `train_student`."""
         name = self.config.student.kind
         kind, shape = student_kind(name), student_shape(self.config, name)
-        costs, num_members = kind.costs(self._widths(shape), shape), kind.num_members(shape)
+        costs, num_members = self._costs(shape), kind.num_members(shape)
         if not kind.is_distilled:
             return self._calibrated(self._regression(shape, costs))
         if num_members is not None:
@@ -225,7 +226,14 @@ class _StudentTraining:
 
     def _widths(self, shape: StudentConfig) -> list[int]:
         num_inputs, num_classes = self.data.inputs.scaled.shape[1], self.data.teacher.logits.shape[1]
-        return student_kind(shape.kind).widths(num_inputs, num_classes, shape)
+        position_width = self.data.positions.shape[1]
+        return student_kind(shape.kind).widths(num_inputs, num_classes, shape, position_width)
+
+    def _costs(self, shape: StudentConfig) -> Costs:
+        kind, position_width = student_kind(shape.kind), self.data.positions.shape[1]
+        return kind.costs(
+            self._widths(shape), shape, position_width, mean_nonzeros(self.data.inputs.features)
+        )
 
     @torch.no_grad()
     def _regression(self, shape: StudentConfig, costs: Costs) -> DistilledStudent:

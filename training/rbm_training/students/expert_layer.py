@@ -92,6 +92,11 @@ class ExpertLayer(nn.Module):
         is."""
         return self.memory if self.has_memory else None
 
+    @property
+    def num_router_entries(self) -> int:
+        """Entries of buffers that choose experts, of those columns that are read."""
+        return 0
+
     def effective_weight(self) -> Tensor:
         """Expert matrices with input gains folded in, (E, D, H)."""
         if self.log_gain is None:

@@ -134,9 +134,10 @@ class MoEKind(StudentKind):
             expert_dropout=shape.expert_dropout,
         )
 
-    def mixture_costs(self, D: int, H: int, E: int, shape: StudentConfig) -> Costs:
+    def mixture_costs(self, place: LayerPlace, shape: StudentConfig) -> Costs:
         """The experts in use, the projection, and a comparison with every prototype."""
-        R, num_used = shape.hidden, _num_used(shape.top_k, E, shape.router_top_k)
+        D, H, E, R = place.in_width, place.out_width, place.num_experts, shape.hidden
+        num_used = _num_used(shape.top_k, E, shape.router_top_k)
         return mixture_costs(D, H, E, num_used, Costs(D * R + R + R * E + 1, 2 * D * R + 2 * R * E))
 
     @torch.no_grad()

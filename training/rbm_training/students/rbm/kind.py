@@ -1,6 +1,6 @@
 """The RbM student, as the rest of training knows it.
 
-Dimension letters: D layer input, H layer output, E experts, K experts per row.
+Dimension letters: D layer input, R columns of it that the router reads, E experts, K experts per row.
 """
 
 from collections.abc import Mapping
@@ -43,11 +43,12 @@ class RbMKind(StudentKind):
             expert_dropout=shape.expert_dropout,
         )
 
-    def mixture_costs(self, D: int, H: int, E: int, shape: StudentConfig) -> Costs:
-        """The K chosen experts and their gains, and a comparison with every memory."""
-        K, gains = min(shape.top_k, E), D * shape.input_gains
-        router = Costs(E * D + E * gains, 3 * D + 2 * E * D + K * gains)
-        return mixture_costs(D, H, E, K, router)
+    def mixture_costs(self, place: LayerPlace, shape: StudentConfig) -> Costs:
+        """The K chosen experts and their gains, and a comparison of what decides with every memory."""
+        D, E, K = place.in_width, place.num_experts, place.top_k
+        R, gains = _columns_read(place, shape), D * shape.input_gains
+        router = Costs(E * R + E * gains, 3 * R + 2 * E * R + K * gains)
+        return mixture_costs(D, place.out_width, E, K, router)
 
     def start_routing(
         self, student: Student, scaled: Rows, config: RoutingConfig, seed: int, batch_rows: int
@@ -66,3 +67,10 @@ class RbMKind(StudentKind):
 
 
 RBM: Final = RbMKind()
+
+
+def _columns_read(place: LayerPlace, shape: StudentConfig) -> int:
+    """R: all columns of a deeper layer, of the first one those that it is routed by."""
+    if place.num_features is None or shape.routing_input == "all":
+        return place.in_width
+    return place.num_features if shape.routing_input == "features" else place.position_width

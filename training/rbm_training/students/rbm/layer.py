@@ -74,6 +74,12 @@ class RbMLayer(ExpertLayer):
         self.register_buffer("memory", torch.zeros(num_experts, in_width))
         self.register_buffer("spread", torch.ones(()))
 
+    @property
+    def num_router_entries(self) -> int:
+        """The memories, in the columns that decide."""
+        F, D = self.num_features, self.memory.shape[1]
+        return self.num_experts * {"all": D, "features": F, "positions": D - F}[self.routing_input]
+
     def query(self, x: Rows) -> Rows:
         """What is compared with the memory, (B, D): the part of the row that decides, for the cosine of
         norm 1."""
