@@ -85,6 +85,7 @@ SHAPES = [
     {"kind": "rbm", "num_experts": (1, 5, 2), "top_k": 4},
     {"kind": "rbm", "metric": "euclidean", "routing_input": "features"},
     {"kind": "rbm", "routing_input": "positions"},
+    {"kind": "rbm", "routing_input": "features", "center_queries": True},
     {"kind": "moe"},
     {"kind": "moe", "num_experts": (4, 1, 2), "router_top_k": "k_plus_1"},
 ]

@@ -50,6 +50,9 @@ class StudentConfig(FrozenConfig):
     """Kind `rbm`: learn a gain per expert and input column."""
     metric: Literal["cosine", "euclidean"] = "cosine"
     """Kind `rbm`: how rows are compared with memories."""
+    center_queries: bool = False
+    """Kind `rbm`: subtract the mean row of the layer before the cosine is taken, since rows that went through
+    ReLU have cosines near each other."""
     routing_temperature: Annotated[float, Field(gt=0)] = 1.0
     """Kind `rbm`: what similarities are divided by before the softmax over the chosen experts."""
     routing_input: Literal["all", "features", "positions"] = "all"
@@ -79,6 +82,15 @@ class StudentConfig(FrozenConfig):
             )
         if self.match_budget != "none" and self.num_layers == 1:
             raise ValueError("found student.match_budget with student.num_layers = 1; wanted a hidden layer")
+        return self
+
+    @model_validator(mode="after")
+    def _centers_directions(self) -> "StudentConfig":
+        if self.reads("metric") and self.center_queries and self.metric == "euclidean":
+            raise ValueError(
+                "found student.center_queries with student.metric = 'euclidean', whose distances are the same"
+                " wherever the origin lies; wanted student.metric = 'cosine'"
+            )
         return self
 
     @model_validator(mode="after")

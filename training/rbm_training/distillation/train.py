@@ -10,7 +10,6 @@ import torch
 
 from rbm_training.config import ExperimentConfig, StudentConfig
 from rbm_training.config.registry import AUTO, auto_students
-from rbm_training.data.sparse_rows import mean_nonzeros
 from rbm_training.distillation.predictions import evaluate, predict_all
 from rbm_training.distillation.refit_plan import RefitPlan
 from rbm_training.distillation.released import ReleasedTrainer
@@ -230,10 +229,9 @@ class _StudentTraining:
         return student_kind(shape.kind).widths(num_inputs, num_classes, shape, position_width)
 
     def _costs(self, shape: StudentConfig) -> Costs:
-        kind, position_width = student_kind(shape.kind), self.data.positions.shape[1]
-        return kind.costs(
-            self._widths(shape), shape, position_width, mean_nonzeros(self.data.inputs.features)
-        )
+        kind, features = student_kind(shape.kind), self.data.inputs.features
+        stored = None if isinstance(features, torch.Tensor) else len(features.values) / len(features)
+        return kind.costs(self._widths(shape), shape, self.data.positions.shape[1], stored)
 
     @torch.no_grad()
     def _regression(self, shape: StudentConfig, costs: Costs) -> DistilledStudent:

@@ -41,9 +41,11 @@ class DenseInput:
             return graph.add("Gemm", part, graph.constant(matrix[columns]), graph.constant(bias))
         return graph.add("MatMul", part, graph.constant(matrix[columns]))
 
-    def squares(self, graph: GraphBuilder, reads: Reads) -> str:
-        """‖x‖² of a part of each row, (B, 1)."""
+    def squares(self, graph: GraphBuilder, reads: Reads, center: Floats | None = None) -> str:
+        """‖x − c‖² of a part of each row, (B, 1): c (D,), or nothing to take off."""
         part, columns = self._part(graph, reads)
+        if center is not None:
+            part = graph.add("Sub", part, graph.constant(center[columns]))
         return square_sums(graph, part, columns.stop - columns.start)
 
 
@@ -73,16 +75,41 @@ class SparseInput:
         row = graph.add("Unsqueeze", self.values, graph.integers(1))  # (B, 1, S)
         return graph.add("Squeeze", graph.add("MatMul", row, read), graph.integers(1))
 
-    def squares(self, graph: GraphBuilder, reads: Reads) -> str:
-        """‖x‖² of a part of each row, (B, 1)."""
-        blocks = {"features": self.values, "positions": self.positions}
-        parts = [block for name, block in blocks.items() if block is not None and reads in ("all", name)]
-        squares = [graph.add("Mul", part, part) for part in parts]
-        sums = [graph.add("ReduceSum", square, graph.integers(1), keepdims=1) for square in squares]
-        return graph.add("Add", *sums) if len(sums) > 1 else sums[0]
+    def squares(self, graph: GraphBuilder, reads: Reads, center: Floats | None = None) -> str:
+        """‖x − c‖² of a part of each row, (B, 1): c (D,), or nothing to take off."""
+        squares = []
+        if reads != "positions":
+            squares.append(self._word_squares(graph, center))
+        if reads != "features" and self.positions is not None:
+            places = self.positions
+            if center is not None:
+                places = graph.add("Sub", places, graph.constant(center[self.num_features :]))
+            squares.append(_sums(graph, graph.add("Mul", places, places)))
+        return graph.add("Add", *squares) if len(squares) > 1 else squares[0]
+
+    def _word_squares(self, graph: GraphBuilder, center: Floats | None) -> str:
+        """‖x − c‖² = Σ_s x_s (x_s − 2 c_s) + ‖c‖² of the features, from the columns present.
+
+        In float32 that loses precision where ‖x − c‖ is many times smaller than ‖c‖. Rows of a bag of words
+        are not so near to their mean; a graph that is off is refused at export.
+        """
+        if center is None:
+            return _sums(graph, graph.add("Mul", self.values, self.values))
+        words = center[: self.num_features]
+        twice = graph.add("Gather", graph.constant(np.pad(2 * words, (0, 1))), self.ids, axis=0)  # (B, S)
+        products = graph.add("Mul", self.values, graph.add("Sub", self.values, twice))
+        squares = graph.add(
+            "Add", _sums(graph, products), graph.constant(np.square(words, dtype=float).sum())
+        )
+        return graph.add("Relu", squares)  # what rounding left below 0
 
 
 LayerInput = DenseInput | SparseInput
+
+
+def _sums(graph: GraphBuilder, x: str) -> str:
+    """Sums of rows (B, 1) of any width."""
+    return graph.add("ReduceSum", x, graph.integers(1), keepdims=1)
 
 
 def square_sums(graph: GraphBuilder, x: str, width: int) -> str:

@@ -40,6 +40,7 @@ class RbMKind(StudentKind):
             routing_temperature=shape.routing_temperature,
             routing_input="all" if place.num_features is None else shape.routing_input,
             num_features=place.num_features,
+            center_queries=shape.center_queries,
             expert_dropout=shape.expert_dropout,
         )
 
@@ -47,7 +48,8 @@ class RbMKind(StudentKind):
         """The K chosen experts and their gains, and a comparison of what decides with every memory."""
         D, E, K = place.in_width, place.num_experts, place.top_k
         R, gains = _columns_read(place, shape), D * shape.input_gains
-        router = Costs(E * R + E * gains, 3 * R + 2 * E * R + K * gains)
+        centers = R * shape.center_queries
+        router = Costs(E * R + E * gains + centers, 3 * R + 2 * E * R + K * gains + centers)
         return mixture_costs(D, place.out_width, E, K, router)
 
     def start_routing(

@@ -18,6 +18,7 @@ from rbm_training.data.sparse_rows import (
     only_features,
     only_positions,
     row_norms,
+    square_roots,
     squared_norms,
     unit_rows,
 )
@@ -36,6 +37,9 @@ class RbMLayer(ExpertLayer):
     paper). With the Euclidean metric memories are points and c_e = −‖x − m_e‖² / 2s², where s² is the mean
     squared distance of rows to their nearest memory at the start.
 
+    With `center_queries` the cosine is that of x − c, c the mean row of the layer, which starts and moves as
+    the memories do: rows that went through ReLU are in one orthant, and all their cosines near each other.
+
     The mixing weights and the memory take no gradient from the task: routing learns from the auxiliary
     losses (which push on x) and from the moving average in `memory_ema.py`.
 
@@ -48,6 +52,7 @@ class RbMLayer(ExpertLayer):
 
     has_memory: ClassVar[bool] = True
     spread: Tensor
+    center: Tensor | None
 
     def __init__(
         self,
@@ -62,6 +67,7 @@ class RbMLayer(ExpertLayer):
         routing_temperature: float = 1.0,
         routing_input: RoutingInput = "all",
         num_features: int | None = None,
+        center_queries: bool = False,
         expert_dropout: bool = False,
     ) -> None:
         super().__init__(
@@ -73,20 +79,16 @@ class RbMLayer(ExpertLayer):
         self.num_features = in_width if num_features is None else num_features
         self.register_buffer("memory", torch.zeros(num_experts, in_width))
         self.register_buffer("spread", torch.ones(()))
+        self.register_buffer("center", torch.zeros(in_width) if center_queries else None)
 
     @property
     def num_router_entries(self) -> int:
-        """The memories, in the columns that decide."""
+        """The memories, and what is taken off a row, in the columns that decide."""
         F, D = self.num_features, self.memory.shape[1]
-        return self.num_experts * {"all": D, "features": F, "positions": D - F}[self.routing_input]
+        num_read = {"all": D, "features": F, "positions": D - F}[self.routing_input]
+        return (self.num_experts + (self.center is not None)) * num_read
 
-    def query(self, x: Rows) -> Rows:
-        """What is compared with the memory, (B, D): the part of the row that decides, for the cosine of
-        norm 1."""
-        rows = self._read(x)
-        return unit_rows(rows) if self.metric == "cosine" else rows
-
-    def _read(self, x: Rows) -> Rows:
+    def read(self, x: Rows) -> Rows:
         """The part of the row that decides, (B, D)."""
         if self.routing_input == "features":
             return only_features(x, self.num_features)
@@ -106,6 +108,20 @@ class RbMLayer(ExpertLayer):
         self.memory.copy_(unit_rows(memory) if self.metric == "cosine" else memory)
         self.spread.fill_(spread)
 
+    def _products(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """<x − c, m̂_e> of every expert, (B, E), and ‖x − c‖, (B,); c = 0 unless queries are centred.
+
+        Sparse rows stay sparse.
+        """
+        if self.center is None:
+            return rows @ self.memory.T, row_norms(rows)
+        if isinstance(rows, Tensor):
+            centered = rows - self.center
+            return centered @ self.memory.T, row_norms(centered)
+        along = rows @ self.center.unsqueeze(1)  # (B, 1)
+        squares = squared_norms(rows) - 2 * along.squeeze(1) + self.center.square().sum()
+        return rows @ self.memory.T - self.memory @ self.center, square_roots(squares.clamp_min(0))
+
     def _distances(self, rows: Rows) -> Tensor:
         """c of every expert by the Euclidean metric, (B, E).
 
@@ -121,11 +137,11 @@ class RbMLayer(ExpertLayer):
     def route(self, x: Rows) -> LayerRouting:
         """Choose experts for x (B, D); by the cosine an all-zero row has similarity 0 and goes to experts
         0..K-1."""
-        rows, norms = self._read(x), None
+        rows, norms = self.read(x), None
         if self.metric == "cosine":
             # Divided are the products: unit rows beside the rows would cost more than all the rest of this.
-            norms = row_norms(rows)
-            every_similarity = rows @ self.memory.T / norm_divisors(norms).unsqueeze(1)
+            products, norms = self._products(rows)
+            every_similarity = products / norm_divisors(norms).unsqueeze(1)
         else:
             every_similarity = self._distances(rows)
         experts, similarity, routing_margin = top_k_experts(every_similarity, self.top_k)
@@ -139,4 +155,5 @@ class RbMLayer(ExpertLayer):
             routing_margin=routing_margin,
             num_experts=self.num_experts,
             norms=norms,
+            center=self.center,
         )

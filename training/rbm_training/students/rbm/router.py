@@ -5,12 +5,11 @@ Dimension letters: B batch, D layer input, E experts.
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from rbm_training.onnx.builder import GraphBuilder
-from rbm_training.onnx.inputs import LayerInput, norms
+from rbm_training.onnx.inputs import Floats, LayerInput, norms
 from rbm_training.onnx.router import Router, Scores
 from rbm_training.students.folding import float32_array
 from rbm_training.students.rbm.layer import RbMLayer
@@ -18,11 +17,17 @@ from rbm_training.students.rbm.layer import RbMLayer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CosineRouter(Router):
-    """Cosines with memories; the columns of the matrix are unit memories."""
+    """Cosines of x − c with memories; the columns of the matrix are unit memories m̂, the bias is −<c, m̂>.
+
+    Shapes: center c (D,), None where rows are compared as they are.
+    """
+
+    center: Floats | None
 
     def score(self, graph: GraphBuilder, product: str, x: LayerInput) -> Scores:
         """Products over the norms of the rows."""
-        return Scores(graph.add("Div", product, norms(graph, x.squares(graph, self.reads))))
+        squares = x.squares(graph, self.reads, self.center)
+        return Scores(graph.add("Div", product, norms(graph, squares)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +58,12 @@ def memory_router(layer: RbMLayer) -> Router:
 
 
 def _cosines(layer: RbMLayer) -> CosineRouter:
+    memory, center = _read(layer, layer.memory), layer.center
+    bias = torch.zeros(layer.num_experts) if center is None else -memory.double() @ center.double()
     return CosineRouter(
-        matrix=float32_array(_read(layer, layer.memory).T),
-        bias=np.zeros(layer.num_experts, np.float32),
+        matrix=float32_array(memory.T),
+        bias=float32_array(bias),
+        center=None if center is None else float32_array(center),
         top_k=layer.top_k,
         inverse_temperature=1 / layer.routing_temperature,
         reads=layer.routing_input,
