@@ -111,6 +111,7 @@ def student_of(data, log, distill=None, routing=None, **student):
         {"routing_temperature": 0.125, "routing": {"memory_init": "spherical"}},
         {"routing_input": "positions", "routing": {"memory_init": "random"}},
         {"center_queries": True, "distill": {"adversarial": 0.2}},
+        {"routing_input": "projection", "routing_projection": 5, "center_queries": True},
         {"distill": {"adversarial": 0.2, "pair_weight": "node", "pairs": "reliable"}},
         {"distill": {"batch_rows": 64, "step_after": "batch"}},
         {"kind": "moe", "distill": {"batch_rows": 64, "adversarial": 0.2}},

@@ -32,6 +32,13 @@ KINDS = {
         "routing_temperature": 0.125,
     },
     "centred cosines of positions": {"center_queries": True, "routing_input": "positions"},
+    "cosines of a projection": {"routing_input": "projection", "routing_projection": 5},
+    "centred cosines of a projection": {"routing_input": "projection", "center_queries": True},
+    "sharp distances of a projection": {
+        "routing_input": "projection",
+        "metric": "euclidean",
+        "routing_temperature": 0.25,
+    },
     "moe": {"kind": "moe"},
     "moe, one expert more": {"kind": "moe", "router_top_k": "k_plus_1"},
     "moe of one layer": {"kind": "moe", "widths": (3,)},

@@ -86,6 +86,7 @@ SHAPES = [
     {"kind": "rbm", "metric": "euclidean", "routing_input": "features"},
     {"kind": "rbm", "routing_input": "positions"},
     {"kind": "rbm", "routing_input": "features", "center_queries": True},
+    {"kind": "rbm", "routing_input": "projection", "routing_projection": 3, "center_queries": True},
     {"kind": "moe"},
     {"kind": "moe", "num_experts": (4, 1, 2), "router_top_k": "k_plus_1"},
 ]
@@ -129,6 +130,15 @@ def test_a_router_is_charged_for_the_columns_that_it_reads(routing_input, num_re
     experts = K * (2 * D * H + 2 * H) + K * (2 * H * C + 2 * C)
     assert costs.flops_per_node == experts + (3 + 2 * E) * (num_read + H)
     assert costs.num_parameters == E * (D * H + H + num_read) + E * (H * C + C + H) + 2
+
+
+def test_a_router_by_a_projection_is_charged_for_it_and_for_memories_of_its_width():
+    size, read = (100, 8, 2, 3), {"position_width": 10}
+    shape = {"num_experts": 32, "top_k": 1, "routing_projection": 7}
+    whole = costs_of(size, read, routing_input="all", **shape)
+    projected = costs_of(size, read, routing_input="projection", **shape)
+    assert whole.flops_per_node - projected.flops_per_node == (3 + 2 * 32) * (100 - 7) - 2 * 100 * 7
+    assert whole.num_parameters - projected.num_parameters == 32 * (100 - 7) - 100 * 7
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, {"kind": "mlp-ensemble"}], ids=str)

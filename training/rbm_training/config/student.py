@@ -55,8 +55,11 @@ class StudentConfig(FrozenConfig):
     ReLU have cosines near each other."""
     routing_temperature: Annotated[float, Field(gt=0)] = 1.0
     """Kind `rbm`: what similarities are divided by before the softmax over the chosen experts."""
-    routing_input: Literal["all", "features", "positions"] = "all"
-    """Kind `rbm`: what the first layer is routed by, if it has experts."""
+    routing_input: Literal["all", "features", "positions", "projection"] = "all"
+    """Kind `rbm`: what the first layer is routed by, if it has experts; `projection` is a random one of all
+    its columns, `routing_projection` wide."""
+    routing_projection: Count = 16
+    """Kind `rbm`: R, the width of that projection."""
     router_top_k: Literal["k", "k_plus_1"] = "k"
     """Kind `moe`: `k_plus_1` uses one expert more than asked for, weighted by a softmax over all experts, as
     the paper's released code does."""

@@ -169,3 +169,27 @@ def test_rows_that_went_through_relu_are_told_apart_better_from_their_centre():
         layer.start_routing(x[:8] - (layer.center if center_queries else 0))
         spread.append(float(layer.route(x).routing_margin.mean()))
     assert spread[1] > 2 * spread[0]
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_projection_of_the_row_is_compared_with_memories_of_its_width(sparse):
+    layer = RbMLayer(6, 5, 4, 2, routing_input="projection", num_features=4, projection_width=3)
+    layer.start_routing(torch.randn(4, 3))
+    x = torch.randn(9, 6)
+    routing = layer.route(sparse_rows(x) if sparse else x)
+    query = torch.nn.functional.normalize(x @ layer.projection)
+    torch.testing.assert_close(routing.query, query)
+    torch.testing.assert_close(routing.similarity, (query @ layer.memory.T).gather(1, routing.experts))
+
+
+def test_a_projection_is_fixed_by_the_seed_and_learns_nothing():
+    first, second = (layer_of_projection() for _ in range(2))
+    assert torch.equal(first.projection, second.projection)
+    assert "projection" not in dict(first.named_parameters())
+    norms = (torch.eye(200) @ first.projection).norm(dim=1)
+    torch.testing.assert_close(norms.mean(), torch.tensor(1.0), atol=0.05, rtol=0)
+
+
+def layer_of_projection():
+    torch.manual_seed(1)
+    return RbMLayer(200, 5, 4, 2, routing_input="projection")

@@ -4,9 +4,10 @@ Rumiantsev & Coates, "Graph Knowledge Distillation to Mixture of Experts", TMLR 
 Every linear layer of an MLP becomes a bank of linear experts; which of them see a row is decided by the
 cosine between the layer's input and memory vectors that live in the same space.
 
-Dimension letters: B batch, D layer input, E experts, K experts per row.
+Dimension letters: B batch, D layer input, R projection width, E experts, K experts per row.
 """
 
+import math
 from typing import ClassVar, Literal
 
 import torch
@@ -26,7 +27,7 @@ from rbm_training.students.expert_layer import ExpertLayer, top_k_experts
 from rbm_training.students.routing import LayerRouting
 
 Metric = Literal["cosine", "euclidean"]
-RoutingInput = Literal["all", "features", "positions"]
+RoutingInput = Literal["all", "features", "positions", "projection"]
 
 
 class RbMLayer(ExpertLayer):
@@ -45,14 +46,17 @@ class RbMLayer(ExpertLayer):
 
     Args:
         num_features: F, the columns of the input that are features; the rest are positions.
-        routing_input: which of them decide; the others neither count nor are remembered.
+        routing_input: which of them decide; the others neither count nor are remembered. By `projection`
+            decides x G, G (D, R) Gaussian and fixed, and stands for x in all of the above.
+        projection_width: R.
 
-    Shapes: memory (E, D), unit rows for the cosine.
+    Shapes: memory (E, D), or (E, R) by a projection, unit rows for the cosine.
     """
 
     has_memory: ClassVar[bool] = True
     spread: Tensor
     center: Tensor | None
+    projection: Tensor | None
 
     def __init__(
         self,
@@ -67,6 +71,7 @@ class RbMLayer(ExpertLayer):
         routing_temperature: float = 1.0,
         routing_input: RoutingInput = "all",
         num_features: int | None = None,
+        projection_width: int = 16,
         center_queries: bool = False,
         expert_dropout: bool = False,
     ) -> None:
@@ -77,19 +82,26 @@ class RbMLayer(ExpertLayer):
         self.routing_temperature = routing_temperature
         self.routing_input = routing_input
         self.num_features = in_width if num_features is None else num_features
-        self.register_buffer("memory", torch.zeros(num_experts, in_width))
+        is_projected = routing_input == "projection"
+        width = projection_width if is_projected else in_width
+        directions = torch.randn(in_width, width) / math.sqrt(width) if is_projected else None
+        self.register_buffer("projection", directions)
+        self.register_buffer("memory", torch.zeros(num_experts, width))
         self.register_buffer("spread", torch.ones(()))
-        self.register_buffer("center", torch.zeros(in_width) if center_queries else None)
+        self.register_buffer("center", torch.zeros(width) if center_queries else None)
 
     @property
     def num_router_entries(self) -> int:
-        """The memories, and what is taken off a row, in the columns that decide."""
+        """The memories and what is taken off a row, in the columns that decide, and the projection."""
         F, D = self.num_features, self.memory.shape[1]
-        num_read = {"all": D, "features": F, "positions": D - F}[self.routing_input]
-        return (self.num_experts + (self.center is not None)) * num_read
+        num_read = {"features": F, "positions": D - F}.get(self.routing_input, D)
+        projected = 0 if self.projection is None else self.projection.numel()
+        return (self.num_experts + (self.center is not None)) * num_read + projected
 
     def read(self, x: Rows) -> Rows:
-        """The part of the row that decides, (B, D)."""
+        """What of the row decides, (B, D), or (B, R) by a projection."""
+        if self.projection is not None:
+            return x @ self.projection
         if self.routing_input == "features":
             return only_features(x, self.num_features)
         if self.routing_input == "positions":
