@@ -76,40 +76,37 @@ class SparseInput:
         return graph.add("Squeeze", graph.add("MatMul", row, read), graph.integers(1))
 
     def squares(self, graph: GraphBuilder, reads: Reads, center: Floats | None = None) -> str:
-        """‖x − c‖² of a part of each row, (B, 1): c (D,), or nothing to take off."""
-        squares = []
+        """‖x − c‖² of a part of each row, (B, 1): c (D,), or nothing to take off.
+
+        Of the features it is Σ_s x_s (x_s − 2 c_s) + ‖c‖², from the columns present. In float32 that loses
+        precision where ‖x − c‖ is many times smaller than ‖c‖. Rows of a bag of words are not so near to
+        their mean; a graph that is off is refused at export.
+        """
+        F, parts = self.num_features, []
         if reads != "positions":
-            squares.append(self._word_squares(graph, center))
+            parts.append((self.values, self._less_twice(graph, None if center is None else center[:F])))
         if reads != "features" and self.positions is not None:
             places = self.positions
             if center is not None:
-                places = graph.add("Sub", places, graph.constant(center[self.num_features :]))
-            squares.append(_sums(graph, graph.add("Mul", places, places)))
-        return graph.add("Add", *squares) if len(squares) > 1 else squares[0]
+                places = graph.add("Sub", places, graph.constant(center[F:]))
+            parts.append((places, places))
+        products = [graph.add("Mul", *part) for part in parts]
+        sums = [graph.add("ReduceSum", product, graph.integers(1), keepdims=1) for product in products]
+        total = graph.add("Add", *sums) if len(sums) > 1 else sums[0]
+        if center is None or reads == "positions":
+            return total
+        own = graph.constant(np.square(center[:F], dtype=np.float64).sum())
+        return graph.add("Relu", graph.add("Add", total, own))  # rounding may leave less than nothing
 
-    def _word_squares(self, graph: GraphBuilder, center: Floats | None) -> str:
-        """‖x − c‖² = Σ_s x_s (x_s − 2 c_s) + ‖c‖² of the features, from the columns present.
-
-        In float32 that loses precision where ‖x − c‖ is many times smaller than ‖c‖. Rows of a bag of words
-        are not so near to their mean; a graph that is off is refused at export.
-        """
+    def _less_twice(self, graph: GraphBuilder, center: Floats | None) -> str:
+        """x_s − 2 c_s of the columns present, (B, S): c (F,), 0 for padding."""
         if center is None:
-            return _sums(graph, graph.add("Mul", self.values, self.values))
-        words = center[: self.num_features]
-        twice = graph.add("Gather", graph.constant(np.pad(2 * words, (0, 1))), self.ids, axis=0)  # (B, S)
-        products = graph.add("Mul", self.values, graph.add("Sub", self.values, twice))
-        squares = graph.add(
-            "Add", _sums(graph, products), graph.constant(np.square(words, dtype=float).sum())
-        )
-        return graph.add("Relu", squares)  # what rounding left below 0
+            return self.values
+        twice = graph.add("Gather", graph.constant(np.pad(2 * center, (0, 1))), self.ids, axis=0)
+        return graph.add("Sub", self.values, twice)
 
 
 LayerInput = DenseInput | SparseInput
-
-
-def _sums(graph: GraphBuilder, x: str) -> str:
-    """Sums of rows (B, 1) of any width."""
-    return graph.add("ReduceSum", x, graph.integers(1), keepdims=1)
 
 
 def square_sums(graph: GraphBuilder, x: str, width: int) -> str:
