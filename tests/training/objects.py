@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from rbm_training.__main__ import main
-from rbm_training.config import ExperimentConfig, StudentConfig
+from rbm_training.config import ExperimentConfig, RoutingConfig, StudentConfig
 from rbm_training.data.scaling import InputScaling
 from rbm_training.data.sparse_rows import SparseRows, as_array
 from rbm_training.distillation.trainer import StudentTrainer
@@ -47,6 +47,7 @@ baselines = []
 
 
 SMALL_CONFIG = ExperimentConfig.model_validate(tomllib.loads(SMALL_EXPERIMENT))
+NO_BALANCE = RoutingConfig(load_balance=0.0)  # the one term that is not linear in its rows
 
 
 def routed_student(
@@ -114,6 +115,19 @@ def trainer_for(
     config = SMALL_CONFIG.distill.model_copy(update=distill)
     label_weight = config.label_weight(data.inputs.training_share)
     return kind(student, data.inputs, data.teacher, data.edge_index, config, routing, label_weight)
+
+
+def settled(data: TrainingData, routing=SMALL_CONFIG.routing, batch_rows=None, **distill) -> StudentTrainer:
+    """A student that routes already and has learnt for one epoch, and its training."""
+    torch.manual_seed(5)
+    trainer = trainer_for(data, student_for(data), routing, batch_rows=batch_rows, pairs="self", **distill)
+    trainer.routing_started = True
+    trainer.train_epoch()
+    return trainer
+
+
+def memories_of(trainer: StudentTrainer) -> list[torch.Tensor]:
+    return [layer.memory for layer in trainer.student.memory_layers()]
 
 
 def write_npz(path, **changes) -> None:

@@ -143,6 +143,8 @@ def test_a_teacher_has_a_name_for_reports(file, overrides, name):
         (["student.routing_input=positions", "positions.kind=none"], "wanted positions to route by"),
         (["student.routing_input=positions", "student.moe_layers=last"], r"wanted student\.moe_layers"),
         (["routing.memory_init=spherical", "student.metric=euclidean"], "wanted 'kmeans' or 'random'"),
+        (["routing.memory_init=spherical", "student.center_queries=true"], "before rows are centred"),
+        (["student.metric=euclidean", "student.center_queries=true"], "wherever the origin lies"),
         (["distill.gram=0.1", "teacher.num_layers=1"], "no hidden representation is known"),
     ],
 )
@@ -158,40 +160,14 @@ def test_options_that_contradict_each_other_are_refused(file, overrides, message
     [
         ["student.routing_input=positions", "positions.kind=none"],
         ["routing.memory_init=spherical", "student.metric=euclidean"],
+        ["routing.memory_init=spherical", "student.center_queries=true"],
+        ["student.metric=euclidean", "student.center_queries=true"],
     ],
 )
 def test_what_is_said_of_memories_holds_for_students_that_have_them_alone(file, overrides):
     assert load_config(file, [*overrides, "student.kind=moe"]).student.kind == "moe"
     with pytest.raises(ConfigError):
         load_config(file, [*overrides, "student.kind=auto"])
-
-
-@pytest.mark.parametrize(
-    "override",
-    [
-        "student.kind=moe",
-        "student.kind=auto",
-        "student.metric=euclidean",
-        "student.routing_temperature=0.5",
-        "student.routing_input=features",
-        "student.num_experts=[2, 4]",
-        "routing.memory_init=random",
-        "distill.gram=0.1",
-        "distill.adversarial=0.1",
-        "distill.pair_weight=node",
-    ],
-)
-def test_what_the_released_code_does_not_do_is_refused_in_its_mode(file, override):
-    name = override.partition("=")[0]
-    with pytest.raises(ConfigError, match=rf"found compat = 'released' with .*{name}.*; wanted the RbM"):
-        load_config(file, ["compat=released", override])
-
-
-def test_the_released_mode_makes_one_step_an_epoch(file):
-    batches = ["distill.step_after=batch", "distill.batch_rows=64"]
-    with pytest.raises(ConfigError, match=r"found compat = 'released' with distill\.step_after = 'batch';"):
-        load_config(file, ["compat=released", *batches])
-    assert load_config(file, ["compat=released", batches[1]]).distill.batch_rows == 64
 
 
 @pytest.mark.parametrize("kind", ["rbm", "mlp", "moe", "mlp-ensemble", "auto"])

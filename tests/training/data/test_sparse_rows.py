@@ -9,12 +9,14 @@ from rbm_training.data.sparse_rows import (
     SparseRows,
     beside,
     column_deviation,
+    column_means,
     dense_row,
     dropout,
     only_features,
     only_positions,
     rows_of,
     squared_norms,
+    to_dense,
     unit_rows,
     weighted_sums,
 )
@@ -65,10 +67,20 @@ def test_rows_are_taken_in_any_order(both, chosen):
         unit_rows,
         squared_norms,
         column_deviation,
+        column_means,
+        to_dense,
         lambda rows: dense_row(rows, 3),
         lambda rows: dense_row(rows, 2),
     ],
-    ids=["unit_rows", "squared_norms", "column_deviation", "dense_row", "dense_row of zeros"],
+    ids=[
+        "unit_rows",
+        "squared_norms",
+        "column_deviation",
+        "column_means",
+        "to_dense",
+        "dense_row",
+        "dense_row of zeros",
+    ],
 )
 def test_an_operation_gives_the_same_on_dense_and_sparse_rows(both, operation):
     dense, sparse = both

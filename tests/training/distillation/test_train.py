@@ -3,10 +3,12 @@ import json
 from dataclasses import replace
 
 import pytest
+import scipy.sparse as sp
 import torch
 from rich.console import Console
 
 from rbm_training.config import DistillConfig
+from rbm_training.data.sparse_rows import rows_of
 from rbm_training.distillation.predictions import predict_all
 from rbm_training.distillation.refit_plan import RefitPlan
 from rbm_training.distillation.train import best_of_kinds, train_student
@@ -14,7 +16,7 @@ from rbm_training.distillation.trainer import StudentTrainer
 from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics
 from rbm_training.runtime.checkpoint import Checkpoint
 from rbm_training.runtime.log import LOG_FILE, RunLog
-from tests.training.objects import SMALL_CONFIG
+from tests.training.objects import CPU, SMALL_CONFIG
 
 
 def distil(data, log, **distill):
@@ -109,9 +111,18 @@ def student_of(data, log, distill=None, routing=None, **student):
         {"metric": "euclidean"},
         {"routing_temperature": 0.125, "routing": {"memory_init": "spherical"}},
         {"routing_input": "positions", "routing": {"memory_init": "random"}},
+        {"center_queries": True, "distill": {"adversarial": 0.2}},
+        {"routing_input": "projection", "routing_projection": 5, "center_queries": True},
         {"distill": {"adversarial": 0.2, "pair_weight": "node", "pairs": "reliable"}},
         {"distill": {"batch_rows": 64, "step_after": "batch"}},
         {"kind": "moe", "distill": {"batch_rows": 64, "adversarial": 0.2}},
+        {
+            "expert_dropout": True,
+            "distill": {"decoupled_weight_decay": True},
+            "routing": {"clone_noise": 0.1},
+        },
+        {"kind": "moe", "expert_dropout": True, "routing": {"clone_noise": 0.1}},
+        {"distill": {"batch_rows": 64, "step_after": "batch"}, "routing": {"memory_step": "optimizer_step"}},
     ],
     ids=str,
 )
@@ -133,6 +144,16 @@ def test_what_is_validated_is_what_the_student_then_says(data, log):
         weight = SMALL_CONFIG.distill.pseudo_unseen_weight
         assert distilled.validation.val_accuracy == evaluation.validation(data.inputs, weight).accuracy
         assert distilled.validation.test_accuracy == evaluation.test_accuracy(data.inputs)
+
+
+def test_of_sparse_features_the_mean_row_is_counted(data, log):
+    features = data.inputs.features.relu()
+    sparse = rows_of(sp.csr_array(features.numpy()), CPU)
+    distilled = student_of(replace(data, inputs=replace(data.inputs, features=sparse)), log, kind="mlp")
+    H, C = SMALL_CONFIG.student.hidden, data.task.graph.num_classes
+    num_read = round(float((features > 0).sum() / len(features))) + data.positions.shape[1]
+    assert distilled.costs.sparse_flops_per_node == 2 * (num_read + C) * H < distilled.costs.flops_per_node
+    assert student_of(data, log, kind="mlp").costs.sparse_flops_per_node is None
 
 
 def test_the_members_of_an_ensemble_start_from_seeds_of_their_own(data, log):

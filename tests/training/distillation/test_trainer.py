@@ -8,9 +8,7 @@ from rbm_training.config import RoutingConfig
 from rbm_training.distillation.predictions import predict
 from rbm_training.distillation.trainer import REFIT_AFTER_EPOCHS
 from rbm_training.students.routing import expert_usage
-from tests.training.objects import SMALL_CONFIG, student_for, trainer_for
-
-NO_BALANCE = RoutingConfig(load_balance=0.0)  # the one term that is not linear in its rows
+from tests.training.objects import NO_BALANCE, memories_of, settled, student_for, trainer_for
 
 
 def epoch_gradient(data, batch_rows):
@@ -56,36 +54,6 @@ def test_the_memory_rests_while_one_expert_warms_up(data):
     assert all((average.idle_steps == 0).all() for average in trainer.memory.layers)
 
 
-def test_the_optimiser_forgets_the_warm_up_when_routing_starts(data):
-    student = student_for(data)
-    for layer in student.memory_layers():
-        layer.routed = False
-    trainer = trainer_for(data, student)
-    trainer.train_epoch()
-    trainer.start_routing(seed=0)
-    assert not trainer._optimizer.state
-    trainer.train_epoch()
-    assert num_optimiser_steps(trainer) == 1
-
-
-def settled(data, routing=SMALL_CONFIG.routing, batch_rows=None, **distill):
-    """A student that routes already and has learnt for one epoch, and its training."""
-    torch.manual_seed(5)
-    trainer = trainer_for(data, student_for(data), routing, batch_rows=batch_rows, pairs="self", **distill)
-    trainer.routing_started = True
-    trainer.train_epoch()
-    return trainer
-
-
-def memories_of(trainer):
-    return [layer.memory for layer in trainer.student.memory_layers()]
-
-
-def num_optimiser_steps(trainer):
-    (steps,) = {int(state["step"]) for state in trainer._optimizer.state.values()}
-    return steps
-
-
 def test_the_task_moves_no_memory_and_the_push_apart_moves_it_along_the_sphere(data):
     before = memories_of(trainer_for(data, student_for(data)))
     frozen = settled(data, RoutingConfig(ema_decay=1.0))
@@ -96,40 +64,6 @@ def test_the_task_moves_no_memory_and_the_push_apart_moves_it_along_the_sphere(d
     for memory, other in zip(memories_of(pushed), memories_of(still), strict=True):
         assert not torch.equal(memory, other)
         torch.testing.assert_close(memory.norm(dim=1), torch.ones_like(memory[:, 0]))
-
-
-@pytest.mark.parametrize(("step_after", "wanted"), [("epoch", 1), ("batch", 4)])
-def test_the_optimiser_steps_once_an_epoch_or_after_every_batch(data, step_after, wanted):
-    assert 300 < len(data.inputs.labels) <= 400
-    assert num_optimiser_steps(settled(data, batch_rows=100, step_after=step_after)) == wanted
-
-
-def test_the_memory_moves_once_an_epoch_whenever_the_optimiser_steps(data):
-    once, often = settled(data), settled(data, batch_rows=100, step_after="batch")
-    # The first layer's inputs are data, so what its memory saw is the same.
-    torch.testing.assert_close(memories_of(often)[0], memories_of(once)[0])
-    assert not torch.equal(often.student.layers[0].weight, once.student.layers[0].weight)
-
-
-def test_a_step_after_a_batch_follows_the_gradient_of_an_epoch_of_such_batches(data):
-    student, untouched = student_for(data), student_for(data)
-    trainer = trainer_for(
-        data,
-        student,
-        NO_BALANCE,
-        pairs="self",
-        hard_label_weight=0.0,
-        temperature=1.0,
-        batch_rows=50,
-    )
-    rows = torch.arange(50)
-    trainer._step_after(rows, trainer._targets())
-    logits = untouched.classify(trainer.inputs.scaled[rows]).logits
-    soft = data.teacher.logits[rows].softmax(dim=1)
-    torch.nn.functional.kl_div(logits.log_softmax(dim=1), soft, reduction="batchmean").backward()
-    for layer, wanted in zip(student.expert_layers(), untouched.expert_layers(), strict=True):
-        torch.testing.assert_close(layer.weight.grad, wanted.weight.grad, atol=1e-6, rtol=1e-4)
-        assert not torch.equal(layer.weight, wanted.weight)
 
 
 def test_a_hub_weighs_as_much_as_a_leaf_when_nodes_count_alike(data):

@@ -25,6 +25,20 @@ KINDS = {
     "distances of features": {"routing_input": "features", "metric": "euclidean"},
     "cosines of positions": {"routing_input": "positions"},
     "distances of positions": {"routing_input": "positions", "metric": "euclidean"},
+    "centred cosines": {"center_queries": True},
+    "sharp centred cosines of features": {
+        "center_queries": True,
+        "routing_input": "features",
+        "routing_temperature": 0.125,
+    },
+    "centred cosines of positions": {"center_queries": True, "routing_input": "positions"},
+    "cosines of a projection": {"routing_input": "projection", "routing_projection": 5},
+    "centred cosines of a projection": {"routing_input": "projection", "center_queries": True},
+    "sharp distances of a projection": {
+        "routing_input": "projection",
+        "metric": "euclidean",
+        "routing_temperature": 0.25,
+    },
     "moe": {"kind": "moe"},
     "moe, one expert more": {"kind": "moe", "router_top_k": "k_plus_1"},
     "moe of one layer": {"kind": "moe", "widths": (3,)},
@@ -123,6 +137,22 @@ def test_memories_far_from_the_origin_and_near_each_other_keep_parity(features):
     rows = rows_of(
         student, 20 + generator.standard_normal((500, F)), 20 + generator.standard_normal((500, P)), features
     )
+    assert len(np.unique(rows.experts)) == 4
+    for session in sessions_of(student, features).values():
+        parity = measure_parity(rows, run_session(session, rows), ROUTING_MARGIN)
+        assert parity.num_routed_otherwise == 0
+        assert parity.worst_logits_error <= RTOL
+
+
+@pytest.mark.parametrize("routing_input", ["all", "features", "positions"])
+def test_rows_far_from_the_origin_are_centred_without_a_loss_of_parity(features, routing_input):
+    shape = {"features": "none", "position_norm": None, "center_queries": True}
+    student = random_weights((3,), routing_input=routing_input, **shape)
+    layer, away = student.memory_layers()[0], 10.0 if features == "dense" else 3.0
+    layer.center.copy_(layer.read(torch.full((1, F + P), away))[0])
+    generator = np.random.default_rng(0)
+    near = [away + generator.standard_normal((500, width)) for width in (F, P)]
+    rows = rows_of(student, *near, features)
     assert len(np.unique(rows.experts)) == 4
     for session in sessions_of(student, features).values():
         parity = measure_parity(rows, run_session(session, rows), ROUTING_MARGIN)

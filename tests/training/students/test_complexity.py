@@ -1,3 +1,5 @@
+from types import MappingProxyType
+
 import pytest
 
 from rbm_training.config import StudentConfig
@@ -45,11 +47,11 @@ RBM = {
 }
 
 
-def costs_of(size, **shape):
+def costs_of(size, read=MappingProxyType({}), **shape):
     D, H, L, C = size
-    config = StudentConfig(num_layers=L, hidden=H, moe_layers="all", **shape)
+    config = StudentConfig(num_layers=L, hidden=H, **{"moe_layers": "all", **shape})
     kind = student_kind(config.kind)
-    return kind.costs(kind.widths(D, C, config), config)
+    return kind.costs(kind.widths(D, C, config), config, **read)
 
 
 def assert_costs(costs, parameters, operations):
@@ -82,6 +84,9 @@ SHAPES = [
     {"kind": "rbm", "input_gains": True, "top_k": 3},
     {"kind": "rbm", "num_experts": (1, 5, 2), "top_k": 4},
     {"kind": "rbm", "metric": "euclidean", "routing_input": "features"},
+    {"kind": "rbm", "routing_input": "positions"},
+    {"kind": "rbm", "routing_input": "features", "center_queries": True},
+    {"kind": "rbm", "routing_input": "projection", "routing_projection": 3, "center_queries": True},
     {"kind": "moe"},
     {"kind": "moe", "num_experts": (4, 1, 2), "router_top_k": "k_plus_1"},
 ]
@@ -91,7 +96,8 @@ SHAPES = [
 def test_the_formula_counts_the_parameters_that_a_student_has(shape):
     config = StudentConfig(num_layers=3, hidden=8, **{"moe_layers": "all", **shape})
     student = build_student(InputScaling(6, "l2", 0.5), [10, 8, 8, 3], config)
-    assert student_kind(config.kind).costs([10, 8, 8, 3], config).num_parameters == student.num_parameters()
+    costs = student_kind(config.kind).costs([10, 8, 8, 3], config, position_width=4)
+    assert costs.num_parameters == student.num_parameters()
 
 
 def test_one_expert_makes_an_mlp_whatever_the_kind():
@@ -114,6 +120,44 @@ def test_only_the_experts_that_are_used_are_computed():
     more = costs_of(size, kind="rbm", num_experts=8)
     assert more.num_parameters > 1.9 * base.num_parameters
     assert more.flops_per_node < 1.1 * base.flops_per_node
+
+
+@pytest.mark.parametrize(("routing_input", "num_read"), [("all", 100), ("features", 90), ("positions", 10)])
+def test_a_router_is_charged_for_the_columns_that_it_reads(routing_input, num_read):
+    E, K, (D, H, L, C) = 4, 2, (100, 8, 2, 3)
+    shape = {"num_experts": E, "top_k": K, "routing_input": routing_input}
+    costs = costs_of((D, H, L, C), {"position_width": 10}, **shape)
+    experts = K * (2 * D * H + 2 * H) + K * (2 * H * C + 2 * C)
+    assert costs.flops_per_node == experts + (3 + 2 * E) * (num_read + H)
+    assert costs.num_parameters == E * (D * H + H + num_read) + E * (H * C + C + H) + 2
+
+
+def test_a_router_by_a_projection_is_charged_for_it_and_for_memories_of_its_width():
+    size, read = (100, 8, 2, 3), {"position_width": 10}
+    shape = {"num_experts": 32, "top_k": 1, "routing_projection": 7}
+    whole = costs_of(size, read, routing_input="all", **shape)
+    projected = costs_of(size, read, routing_input="projection", **shape)
+    assert whole.flops_per_node - projected.flops_per_node == (3 + 2 * 32) * (100 - 7) - 2 * 100 * 7
+    assert whole.num_parameters - projected.num_parameters == 32 * (100 - 7) - 100 * 7
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, {"kind": "mlp-ensemble"}], ids=str)
+def test_of_sparse_features_those_that_are_not_zero_are_counted_apart(shape):
+    read = {"position_width": 10}
+    plain = costs_of((1010, 8, 3, 4), read, **shape)
+    sparse = costs_of((1010, 8, 3, 4), {**read, "num_nonzero": 19.7}, **shape)
+    assert plain.sparse_flops_per_node is None
+    assert (sparse.num_parameters, sparse.flops_per_node) == (plain.num_parameters, plain.flops_per_node)
+    assert sparse.sparse_flops_per_node == costs_of((30, 8, 3, 4), read, **shape).flops_per_node
+
+
+def test_an_mlp_matches_what_a_router_of_positions_costs():
+    shape = {"kind": "mlp", "match_budget": "flops", "moe_layers": "all", "num_experts": 32, "top_k": 1}
+    mlp, hidden = student_kind("mlp"), {}
+    for routing_input in ("all", "positions"):
+        config = StudentConfig(routing_input=routing_input, **shape)
+        hidden[routing_input] = mlp.widths(1010, 4, config, position_width=10)[1]
+    assert 128 < hidden["positions"] < hidden["all"] - 20
 
 
 @pytest.mark.parametrize("by", ["flops", "parameters"])

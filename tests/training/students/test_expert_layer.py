@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import scipy.sparse as sp
 import torch
@@ -73,3 +75,49 @@ def test_an_expert_that_no_row_chose_learns_nothing_and_breaks_nothing():
     output.sum().backward()
     assert not layer.weight.grad[3].any()
     assert layer.weight.grad[0].any()
+
+
+def dropped_output(expert_dropout, form, kind):
+    """A layer of two equal experts, and what it makes of rows of ones by weights of one in training: twice
+    the columns that a mask leaves, the mean of both masks."""
+    kinds = {"rbm": RbMLayer, "moe": partial(MoELayer, router_width=6)}
+    layer = kinds[kind](D, 2, 2, 2, dropout=0.5, expert_dropout=expert_dropout)
+    layer.start_routing(torch.ones(2, D)) if kind == "rbm" else layer.upcycle()
+    torch.nn.init.ones_(layer.weight)
+    x = torch.ones(B, D)
+    rows = x if form == "dense" else rows_of(sp.csr_array(x.numpy()), CPU)
+    return layer, layer(rows)[0][:, 0]
+
+
+@pytest.mark.parametrize("kind", ["rbm", "moe"])
+@pytest.mark.parametrize("form", ["dense", "sparse"])
+def test_the_experts_of_a_row_have_one_dropout_mask_or_one_each(form, kind):
+    _, shared = dropped_output(False, form, kind)
+    layer, apart = dropped_output(True, form, kind)
+    torch.testing.assert_close(shared / 2, (shared / 2).round())
+    assert ((apart / 2).frac() > 0.01).any()
+    assert apart.std() < shared.std()
+    torch.testing.assert_close(apart.mean(), torch.tensor(float(D)), rtol=0.1, atol=0.0)
+    layer.eval()
+    torch.testing.assert_close(layer(torch.ones(1, D))[0], torch.full((1, 2), float(D)))
+
+
+def test_dropout_of_experts_is_that_of_the_layer_in_the_warm_up():
+    layer = RbMLayer(D, H, 2, 2, dropout=0.5, expert_dropout=True)
+    x, outputs = torch.randn(B, D), []
+    for expert_dropout in (True, False):
+        layer.expert_dropout = expert_dropout
+        torch.manual_seed(0)
+        outputs.append(layer(x)[0])
+    assert torch.equal(*outputs)
+
+
+def test_noise_tells_the_clones_apart_and_leaves_the_first_expert():
+    layer = RbMLayer(200, H, E, 2)
+    first = layer.weight[0].detach().clone()
+    layer.upcycle(noise=0.1)
+    assert torch.equal(layer.weight[0], first)
+    noise = (layer.weight[1:] - first) / first.square().mean().sqrt()
+    torch.testing.assert_close(noise.std(dim=(1, 2)), torch.full((E - 1,), 0.1), rtol=0.1, atol=0.0)
+    layer.upcycle()
+    assert torch.equal(layer.weight, first.expand(E, -1, -1))

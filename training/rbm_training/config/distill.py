@@ -38,7 +38,10 @@ class DistillConfig(FrozenConfig):
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
     """Of Adam."""
     weight_decay: Weight = 1e-4
-    """Of Adam, coupled."""
+    """Of Adam: part of the gradient, so that it is scaled as the gradient is."""
+    decoupled_weight_decay: bool = False
+    """AdamW instead: a step shrinks weights by `learning_rate` times `weight_decay` of their size, whether an
+    expert had rows or not. Adam takes an expert without rows most of its weights in some thirty steps."""
     warmup_epochs: Annotated[int, Field(ge=0)] = 12
     """Epochs in which a single expert learns before routing starts and the experts are cloned."""
     max_epochs: Count = 500

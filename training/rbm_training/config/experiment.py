@@ -17,8 +17,10 @@ from rbm_training.config.teacher import AnyTeacherConfig, TeacherConfig
 
 _NOT_IN_RELEASED = (
     *(("student", name) for name in ("kind", "metric", "routing_temperature", "routing_input")),
+    ("student", "center_queries"),
     *(("distill", name) for name in ("pair_weight", "gram", "adversarial", "losses", "step_after")),
-    *(("routing", "memory_init"), ("dataset", "class_weights")),
+    *(("distill", "decoupled_weight_decay"), ("dataset", "class_weights")),
+    *(("routing", name) for name in ("memory_init", "memory_step", "clone_noise")),
 )
 
 
@@ -151,6 +153,11 @@ class ExperimentConfig(FrozenConfig):
             raise ValueError(
                 "found student.routing_input = 'positions' with positions.kind = 'none'; wanted positions to"
                 " route by"
+            )
+        if student.reads("metric") and student.center_queries and start == "spherical":
+            raise ValueError(
+                "found routing.memory_init = 'spherical' with student.center_queries, whose memories are laid"
+                " out before rows are centred; wanted 'kmeans' or 'random'"
             )
         if student.reads("metric") and student.metric == "euclidean" and start == "spherical":
             raise ValueError(

@@ -40,14 +40,22 @@ class StudentConfig(FrozenConfig):
     """Before every layer."""
     input_dropout: bool = True
     """Before the first layer too."""
+    expert_dropout: bool = False
+    """One dropout mask a row for each expert that it is sent to, instead of one for all of them."""
     input_gains: bool = False
     """Kind `rbm`: learn a gain per expert and input column."""
     metric: Literal["cosine", "euclidean"] = "cosine"
     """Kind `rbm`: how rows are compared with memories."""
+    center_queries: bool = False
+    """Kind `rbm`: subtract the mean row of the layer before the cosine is taken, since rows that went through
+    ReLU have cosines near each other."""
     routing_temperature: Annotated[float, Field(gt=0)] = 1.0
     """Kind `rbm`: what similarities are divided by before the softmax over the chosen experts."""
-    routing_input: Literal["all", "features", "positions"] = "all"
-    """Kind `rbm`: what the first layer is routed by, if it has experts."""
+    routing_input: Literal["all", "features", "positions", "projection"] = "all"
+    """Kind `rbm`: what the first layer is routed by, if it has experts; `projection` is a random one of all
+    its columns, `routing_projection` wide."""
+    routing_projection: Count = 16
+    """Kind `rbm`: R, the width of that projection."""
     router_top_k: Literal["k", "k_plus_1"] = "k"
     """Kind `moe`: `k_plus_1` uses one expert more than asked for, weighted by a softmax over all experts, as
     the paper's released code does."""
@@ -73,6 +81,15 @@ class StudentConfig(FrozenConfig):
             )
         if self.match_budget != "none" and self.num_layers == 1:
             raise ValueError("found student.match_budget with student.num_layers = 1; wanted a hidden layer")
+        return self
+
+    @model_validator(mode="after")
+    def _centers_directions(self) -> "StudentConfig":
+        if self.reads("metric") and self.center_queries and self.metric == "euclidean":
+            raise ValueError(
+                "found student.center_queries with student.metric = 'euclidean', whose distances are the same"
+                " wherever the origin lies; wanted student.metric = 'cosine'"
+            )
         return self
 
     @model_validator(mode="after")
@@ -114,9 +131,15 @@ class RoutingConfig(FrozenConfig):
     """Kind `rbm`: weight of the pull of inputs towards the memories they are routed to."""
     self_similarity: Weight = 0.01
     """Kind `rbm`: size of the push of memories away from each other, once a step."""
+    clone_noise: Weight = 0.0
+    """Deviation of the noise that tells clones apart when routing starts, relative to the root mean square of
+    the first expert's weights, which stay as they are."""
     load_balance: Weight = 0.01
     """Weight of the squared variation of the load over experts."""
     ema_decay: Annotated[float, Field(ge=0, le=1)] = 0.9
     """Kind `rbm`: γ, the part of the old memory that a step keeps; 1 freezes the memory."""
+    memory_step: Literal["epoch", "optimizer_step"] = "epoch"
+    """Kind `rbm`, with `distill.step_after = "batch"`: whether memories move once an epoch, by all of its
+    batches, or with every step of the optimiser, by the batch of that step."""
     reinit_dead_after: Count = 10
     """Kind `rbm`: steps without a single row after which an expert is moved to the worst-served input."""

@@ -157,7 +157,11 @@ def row_norms(x: Rows) -> Tensor:
     if isinstance(x, Tensor):
         norms: Tensor = x.norm(dim=-1)
         return norms
-    squares = squared_norms(x)
+    return square_roots(squared_norms(x))
+
+
+def square_roots(squares: Tensor) -> Tensor:
+    """Roots of what is not negative, with a gradient of 0 at 0."""
     is_zero = squares == 0  # where the root has no gradient
     return squares.masked_fill(is_zero, 1).sqrt().masked_fill(is_zero, 0)
 
@@ -203,10 +207,7 @@ def only_features(x: Rows, num_features: int) -> Rows:
 def only_positions(x: Rows, num_features: int) -> Rows:
     """The rows (B, F + P) with zeros for features."""
     if isinstance(x, SparseRows):
-        nothing = slice(0, 0)
-        return SparseRows(
-            torch.zeros_like(x.offsets), x.columns[nothing], x.values[nothing], x.num_columns, x.dense
-        )
+        return SparseRows(torch.zeros_like(x.offsets), x.columns[:0], x.values[:0], x.num_columns, x.dense)
     return torch.cat([torch.zeros_like(x[:, :num_features]), x[:, num_features:]], dim=1)
 
 
@@ -222,21 +223,29 @@ def weighted_sums(weights: Tensor, x: Rows) -> Tensor:
     return torch.cat([torch.stack(sums), weights.T @ x.dense], dim=1)
 
 
+def to_dense(x: Rows) -> Tensor:
+    """The rows as a matrix (B, D)."""
+    if isinstance(x, Tensor):
+        return x
+    nothing = x.values.new_zeros(len(x), x.num_columns)
+    return torch.cat([nothing.index_put((x.row_of_each(), x.columns), x.values), x.dense], dim=1)
+
+
 def dense_row(x: Rows, row: int) -> Tensor:
     """One row as a vector (D,)."""
+    return x[row] if isinstance(x, Tensor) else to_dense(x[torch.tensor([row], device=x.device)])[0]
+
+
+def column_means(x: Rows) -> Tensor:
+    """Mean of each column, (D,)."""
     if isinstance(x, Tensor):
-        return x[row]
-    only = x[torch.tensor([row], device=x.device)]
-    return torch.cat(
-        [only.values.new_zeros(x.num_columns).index_add(0, only.columns, only.values), only.dense[0]]
-    )
+        return x.mean(dim=0)
+    return weighted_sums(x.dense.new_ones(len(x), 1), x)[0] / len(x)
 
 
 def column_deviation(x: Rows) -> Tensor:
     """Population standard deviation of each column, (D,)."""
     if isinstance(x, Tensor):
         return x.std(dim=0, correction=0)
-    ones = x.dense.new_ones(len(x), 1)
-    mean = weighted_sums(ones, x)[0] / len(x)
-    squares = weighted_sums(ones, replace(x, values=x.values**2, dense=x.dense**2))[0] / len(x)
-    return (squares - mean**2).clamp_min(0).sqrt()
+    squares = column_means(replace(x, values=x.values**2, dense=x.dense**2))
+    return (squares - column_means(x) ** 2).clamp_min(0).sqrt()

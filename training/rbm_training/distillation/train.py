@@ -152,7 +152,7 @@ class _StudentTraining:
         """See `train_student`."""
         name = self.config.student.kind
         kind, shape = student_kind(name), student_shape(self.config, name)
-        costs, num_members = kind.costs(self._widths(shape), shape), kind.num_members(shape)
+        costs, num_members = self._costs(shape), kind.num_members(shape)
         if not kind.is_distilled:
             return self._calibrated(self._regression(shape, costs))
         if num_members is not None:
@@ -225,7 +225,13 @@ class _StudentTraining:
 
     def _widths(self, shape: StudentConfig) -> list[int]:
         num_inputs, num_classes = self.data.inputs.scaled.shape[1], self.data.teacher.logits.shape[1]
-        return student_kind(shape.kind).widths(num_inputs, num_classes, shape)
+        position_width = self.data.positions.shape[1]
+        return student_kind(shape.kind).widths(num_inputs, num_classes, shape, position_width)
+
+    def _costs(self, shape: StudentConfig) -> Costs:
+        kind, features = student_kind(shape.kind), self.data.inputs.features
+        stored = None if isinstance(features, torch.Tensor) else len(features.values) / len(features)
+        return kind.costs(self._widths(shape), shape, self.data.positions.shape[1], stored)
 
     @torch.no_grad()
     def _regression(self, shape: StudentConfig, costs: Costs) -> DistilledStudent:

@@ -41,7 +41,7 @@ class StudentTrainer:
     """One student's training: an epoch is the gradient of all batches, one optimiser and one memory step.
 
     With `step_after = "batch"` the optimiser makes a step after each batch instead; the memory still moves
-    once an epoch.
+    once an epoch, unless `memory_step = "optimizer_step"`.
 
     Args:
         label_weight: λ, which `config` may leave to the data.
@@ -107,9 +107,17 @@ class StudentTrainer:
             self._optimizer.zero_grad()
             self.accumulate_gradients()
             self._optimizer.step()
+        if not self._memory_moves_by_batch:
+            self._move_memory()
+        self._epochs_done += 1
+
+    @property
+    def _memory_moves_by_batch(self) -> bool:
+        return (self.config.step_after, self.routing.memory_step) == ("batch", "optimizer_step")
+
+    def _move_memory(self) -> None:
         if self.routing_started:
             self.memory.step()
-        self._epochs_done += 1
 
     def accumulate_gradients(self) -> None:
         """Add the epoch's gradient up, batch by batch; every observed node is seen once."""
@@ -138,6 +146,8 @@ class StudentTrainer:
         self._optimizer.zero_grad()
         terms = self._learn(rows, targets, factor=len(self.inputs.labels) / len(rows))
         self._optimizer.step()
+        if self._memory_moves_by_batch:
+            self._move_memory()
         return terms
 
     def _learn(self, rows: Tensor, targets: SoftTargets, factor: float = 1.0) -> Terms:
@@ -186,7 +196,9 @@ class StudentTrainer:
     def _new_optimizer(self) -> torch.optim.Adam:
         beside = [parameter for term in self.terms.values() if term for parameter in term.parameters()]
         parameters = [*self.student.parameters(), *beside]
-        return torch.optim.Adam(parameters, self.config.learning_rate, weight_decay=self.config.weight_decay)
+        config = self.config
+        kind = torch.optim.AdamW if config.decoupled_weight_decay else torch.optim.Adam
+        return kind(parameters, config.learning_rate, weight_decay=config.weight_decay)
 
     def _targets(self) -> SoftTargets:
         pairs = self.sampler.draw() if self.sampler is not None else None

@@ -41,9 +41,11 @@ class DenseInput:
             return graph.add("Gemm", part, graph.constant(matrix[columns]), graph.constant(bias))
         return graph.add("MatMul", part, graph.constant(matrix[columns]))
 
-    def squares(self, graph: GraphBuilder, reads: Reads) -> str:
-        """‖x‖² of a part of each row, (B, 1)."""
+    def squares(self, graph: GraphBuilder, reads: Reads, center: Floats | None = None) -> str:
+        """‖x − c‖² of a part of each row, (B, 1): c (D,), or nothing to take off."""
         part, columns = self._part(graph, reads)
+        if center is not None:
+            part = graph.add("Sub", part, graph.constant(center[columns]))
         return square_sums(graph, part, columns.stop - columns.start)
 
 
@@ -73,13 +75,35 @@ class SparseInput:
         row = graph.add("Unsqueeze", self.values, graph.integers(1))  # (B, 1, S)
         return graph.add("Squeeze", graph.add("MatMul", row, read), graph.integers(1))
 
-    def squares(self, graph: GraphBuilder, reads: Reads) -> str:
-        """‖x‖² of a part of each row, (B, 1)."""
-        blocks = {"features": self.values, "positions": self.positions}
-        parts = [block for name, block in blocks.items() if block is not None and reads in ("all", name)]
-        squares = [graph.add("Mul", part, part) for part in parts]
-        sums = [graph.add("ReduceSum", square, graph.integers(1), keepdims=1) for square in squares]
-        return graph.add("Add", *sums) if len(sums) > 1 else sums[0]
+    def squares(self, graph: GraphBuilder, reads: Reads, center: Floats | None = None) -> str:
+        """‖x − c‖² of a part of each row, (B, 1): c (D,), or nothing to take off.
+
+        Of the features it is Σ_s x_s (x_s − 2 c_s) + ‖c‖², from the columns present. In float32 that loses
+        precision where ‖x − c‖ is many times smaller than ‖c‖. Rows of a bag of words are not so near to
+        their mean; a graph that is off is refused at export.
+        """
+        F, parts = self.num_features, []
+        if reads != "positions":
+            parts.append((self.values, self._less_twice(graph, None if center is None else center[:F])))
+        if reads != "features" and self.positions is not None:
+            places = self.positions
+            if center is not None:
+                places = graph.add("Sub", places, graph.constant(center[F:]))
+            parts.append((places, places))
+        products = [graph.add("Mul", *part) for part in parts]
+        sums = [graph.add("ReduceSum", product, graph.integers(1), keepdims=1) for product in products]
+        total = graph.add("Add", *sums) if len(sums) > 1 else sums[0]
+        if center is None or reads == "positions":
+            return total
+        own = graph.constant(np.square(center[:F], dtype=np.float64).sum())
+        return graph.add("Relu", graph.add("Add", total, own))  # rounding may leave less than nothing
+
+    def _less_twice(self, graph: GraphBuilder, center: Floats | None) -> str:
+        """x_s − 2 c_s of the columns present, (B, S): c (F,), 0 for padding."""
+        if center is None:
+            return self.values
+        twice = graph.add("Gather", graph.constant(np.pad(2 * center, (0, 1))), self.ids, axis=0)
+        return graph.add("Sub", self.values, twice)
 
 
 LayerInput = DenseInput | SparseInput

@@ -1,7 +1,8 @@
 """What layers cost: parameters, and floating-point operations to classify one node.
 
 A multiply and an add are two operations; docs/method.md, "What a student costs", derives the formulas. They
-count what is needed, not what a graph of operators happens to do: the chosen experts, all of a row's columns.
+count what is needed, not what a graph of operators happens to do: the chosen experts, all columns of a row,
+and of the router's those that it reads.
 
 Dimension letters: D layer input, H layer output, E experts.
 """
@@ -11,10 +12,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Parameters (routing memories included) and operations per node."""
+    """Parameters (routing memories included) and operations per node.
+
+    `sparse_flops_per_node` is of students of sparse features, and counts those that are not zero alone; sums
+    and multiples have none.
+    """
 
     num_parameters: int
     flops_per_node: int
+    sparse_flops_per_node: int | None = None
 
     def __add__(self, other: "Costs") -> "Costs":
         return Costs(self.num_parameters + other.num_parameters, self.flops_per_node + other.flops_per_node)

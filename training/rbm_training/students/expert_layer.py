@@ -44,11 +44,14 @@ class ExpertLayer(nn.Module):
         top_k: int = 1,
         dropout: float = 0.0,
         gains: bool = False,
+        *,
+        expert_dropout: bool = False,
     ) -> None:
         super().__init__()
         self.num_experts = num_experts
         self.top_k = top_k
         self.dropout = dropout
+        self.expert_dropout = expert_dropout
         self.routed = num_experts == 1
         self.weight = nn.Parameter(torch.empty(num_experts, in_width, out_width))
         self.bias = nn.Parameter(torch.zeros(num_experts, out_width))
@@ -58,9 +61,17 @@ class ExpertLayer(nn.Module):
             nn.init.xavier_uniform_(expert, gain=nn.init.calculate_gain("relu"))
 
     @torch.no_grad()
-    def upcycle(self) -> None:
-        """Make every expert the first one, and route from now on."""
+    def upcycle(self, noise: float = 0.0) -> None:
+        """Make every expert the first one, and route from now on.
+
+        Args:
+            noise: deviation of what is added to the weights of the others, relative to the root mean square
+                of the first one's.
+        """
         self.weight.copy_(self.weight[:1].expand_as(self.weight))
+        if noise:
+            size = noise * self.weight[0].square().mean().sqrt()
+            self.weight[1:] += size * torch.randn_like(self.weight[1:])
         self.bias.copy_(self.bias[:1].expand_as(self.bias))
         self.routed = True
 
@@ -81,6 +92,11 @@ class ExpertLayer(nn.Module):
         is."""
         return self.memory if self.has_memory else None
 
+    @property
+    def num_router_entries(self) -> int:
+        """Entries of buffers that choose experts, of those columns that are read."""
+        return 0
+
     def effective_weight(self) -> Tensor:
         """Expert matrices with input gains folded in, (E, D, H)."""
         if self.log_gain is None:
@@ -95,6 +111,9 @@ class ExpertLayer(nn.Module):
 
     def forward(self, x: Rows) -> tuple[Tensor, LayerRouting | None]:
         """Output (B, H), and how the rows were routed (None before routing starts)."""
+        if self._masks_differ:
+            routing = self.route(x)
+            return self.scale() * self._mix(x, routing), routing
         dropped = dropout(x, self.dropout, self.training)
         if not self.routed:
             return dropped @ self.weight[0] + self.bias[0], None
@@ -103,17 +122,23 @@ class ExpertLayer(nn.Module):
             return dropped @ self.effective_weight()[0] + self.bias[0], routing
         return self.scale() * self._mix(dropped, routing), routing
 
+    @property
+    def _masks_differ(self) -> bool:
+        """Whether each expert of a row has a dropout mask of its own."""
+        return self.expert_dropout and self.training and self.routed and self.num_experts > 1
+
     def _mix(self, x: Rows, routing: LayerRouting) -> Tensor:
         """Σ_e w_e · (x W_e + b_e), (B, H): each expert sees the rows that chose it and no others, so that
         what E experts put out never stands side by side, unless that is no more than the layer's input."""
         E, D, H = self.weight.shape
-        if isinstance(x, Tensor) and E * H <= D:
+        if isinstance(x, Tensor) and E * H <= D and not self._masks_differ:
             return self._mix_side_by_side(x, routing)
         weights = routing.weights if self.weights_learn else routing.weights.detach()
         mixed = self.bias.new_zeros(len(x), self.bias.shape[1])
         for expert, (weight, bias) in enumerate(zip(self.effective_weight(), self.bias, strict=True)):
             rows, place = (routing.experts == expert).nonzero(as_tuple=True)
-            output = x[rows] @ weight + bias
+            chosen = dropout(x[rows], self.dropout, self._masks_differ)
+            output = chosen @ weight + bias
             mixed.index_add_(0, rows, weights[rows, place].unsqueeze(1) * output)
         return mixed
 

@@ -1,12 +1,13 @@
 """What a kind of student says of itself; nothing outside its own file or folder asks which kind it is.
 
-Dimension letters: D layer input, H layer output, E experts, K experts per row, C classes, L layers.
+Dimension letters: P position width, D layer input, H layer output, E experts, K experts per row, C classes, L
+layers.
 """
 
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -40,6 +41,11 @@ class LayerPlace:
     dropout: float
     num_features: int | None
 
+    @property
+    def position_width(self) -> int:
+        """P of the first layer, 0 of others."""
+        return 0 if self.num_features is None else self.in_width - self.num_features
+
 
 class StudentKind(ABC):
     """A kind of student: its layers, how they start to route, what they cost, and how they become a graph.
@@ -59,8 +65,10 @@ class StudentKind(ABC):
             student: the experiment's table of that name.
         """
 
-    def widths(self, num_inputs: int, num_classes: int, shape: StudentConfig) -> list[int]:
-        """The widths [D, H, …, C] of the layers."""
+    def widths(
+        self, num_inputs: int, num_classes: int, shape: StudentConfig, position_width: int = 0
+    ) -> list[int]:
+        """The widths [D, H, …, C] of the layers, the last `position_width` of whose inputs are positions."""
         return [num_inputs, *[shape.hidden] * (shape.num_layers - 1), num_classes]
 
     def experts_by_layer(self, num_layers: int, shape: StudentConfig) -> tuple[int, ...]:
@@ -71,14 +79,54 @@ class StudentKind(ABC):
         """Make a layer of several experts, with random weights from torch's generator."""
         raise NotImplementedError(f"{type(self).__name__} has no layer of several experts")
 
-    def mixture_costs(self, D: int, H: int, E: int, shape: StudentConfig) -> Costs:
+    def mixture_costs(self, place: LayerPlace, shape: StudentConfig) -> Costs:
         """Return what a layer of several experts costs."""
         raise NotImplementedError(f"{type(self).__name__} has no layer of several experts")
 
-    def costs(self, widths: list[int], shape: StudentConfig) -> Costs:
-        """Return what a student with layers of the given widths costs."""
+    def places(self, widths: list[int], shape: StudentConfig, position_width: int) -> list[LayerPlace]:
+        """Where the layers stand in a student of the given widths [D, H, …, C]."""
         sizes = zip(itertools.pairwise(widths), self.experts_by_layer(len(widths) - 1, shape), strict=True)
-        layers = [self.mixture_costs(D, H, E, shape) if E > 1 else linear_costs(D, H) for (D, H), E in sizes]
+        return [
+            LayerPlace(
+                in_width=D,
+                out_width=H,
+                num_experts=E,
+                top_k=min(shape.top_k, E),
+                dropout=shape.dropout if index or shape.input_dropout else 0.0,
+                num_features=None if index else D - position_width,
+            )
+            for index, ((D, H), E) in enumerate(sizes)
+        ]
+
+    def costs(
+        self,
+        widths: list[int],
+        shape: StudentConfig,
+        position_width: int = 0,
+        num_nonzero: float | None = None,
+    ) -> Costs:
+        """Return what a student with layers of the given widths [D, H, …, C] costs.
+
+        Args:
+            position_width: P, the last columns of the input.
+            num_nonzero: how many of a row's features are not zero on average; None for dense ones. A first
+                layer that reads those alone computes what one of so many features does.
+        """
+        costs = self.layer_costs(widths, shape, position_width)
+        if num_nonzero is None:
+            return costs
+        read = [round(num_nonzero) + position_width, *widths[1:]]
+        sparse = self.layer_costs(read, shape, position_width)
+        return replace(costs, sparse_flops_per_node=sparse.flops_per_node)
+
+    def layer_costs(self, widths: list[int], shape: StudentConfig, position_width: int) -> Costs:
+        """Return what all layers cost together, every column of a row read."""
+        layers = [
+            self.mixture_costs(place, shape)
+            if place.num_experts > 1
+            else linear_costs(place.in_width, place.out_width)
+            for place in self.places(widths, shape, position_width)
+        ]
         return sum(layers, Costs(0, 0))
 
     def num_members(self, shape: StudentConfig) -> int | None:
@@ -109,7 +157,7 @@ class StudentKind(ABC):
         """
         for layer in student.expert_layers():
             if layer.num_experts > 1:
-                layer.upcycle()
+                layer.upcycle(config.clone_noise)
 
     def new_memory(self, student: Student, config: RoutingConfig) -> Memory:
         """Return what moves the memories of a student while it learns."""
@@ -140,15 +188,11 @@ def build_student(scaling: InputScaling, widths: list[int], shape: StudentConfig
 
     Its experts may differ from layer to layer; where there is one, the layer is a plain linear one.
     """
-    kind, num_features = student_kind(shape.kind), scaling.mean.numel()
-    sizes = zip(itertools.pairwise(widths), kind.experts_by_layer(len(widths) - 1, shape), strict=True)
-    layers = []
-    for index, ((in_width, out_width), E) in enumerate(sizes):
-        rate = shape.dropout if index or shape.input_dropout else 0.0
-        if E == 1:
-            layers.append(ExpertLayer(in_width, out_width, dropout=rate))
-            continue
-        of_input = None if index else num_features
-        place = LayerPlace(in_width, out_width, E, min(shape.top_k, E), rate, of_input)
-        layers.append(kind.mixture(place, shape))
+    kind, position_width = student_kind(shape.kind), widths[0] - scaling.mean.numel()
+    layers = [
+        kind.mixture(place, shape)
+        if place.num_experts > 1
+        else ExpertLayer(place.in_width, place.out_width, dropout=place.dropout)
+        for place in kind.places(widths, shape, position_width)
+    ]
     return Student(scaling, layers, shape.kind)

@@ -16,7 +16,9 @@ class LinearKind(PlainKind):
         """For the model card."""
         return "logistic regression"
 
-    def widths(self, num_inputs: int, num_classes: int, shape: StudentConfig) -> list[int]:
+    def widths(
+        self, num_inputs: int, num_classes: int, shape: StudentConfig, position_width: int = 0
+    ) -> list[int]:
         """[D, C]."""
         return [num_inputs, num_classes]
 

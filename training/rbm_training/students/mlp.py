@@ -28,18 +28,20 @@ class MLPKind(PlainKind):
         """For the model card."""
         return "an MLP"
 
-    def widths(self, num_inputs: int, num_classes: int, shape: StudentConfig) -> list[int]:
+    def widths(
+        self, num_inputs: int, num_classes: int, shape: StudentConfig, position_width: int = 0
+    ) -> list[int]:
         """[D, H, …, C], the hidden width by equal cost where that is asked for."""
         if shape.match_budget != "none":
-            hidden = _width_of_equal_cost(num_inputs, num_classes, shape)
+            hidden = _width_of_equal_cost(num_inputs, num_classes, shape, position_width)
             shape = shape.model_copy(update={"hidden": hidden})
-        return super().widths(num_inputs, num_classes, shape)
+        return super().widths(num_inputs, num_classes, shape, position_width)
 
 
 MLP: Final = MLPKind()
 
 
-def _width_of_equal_cost(num_inputs: int, num_classes: int, shape: StudentConfig) -> int:
+def _width_of_equal_cost(num_inputs: int, num_classes: int, shape: StudentConfig, position_width: int) -> int:
     """The largest width whose MLP costs no more than the RbM student of the same fields, or 1."""
     cost: Callable[[Costs], int] = {
         "flops": lambda costs: costs.flops_per_node,
@@ -48,7 +50,8 @@ def _width_of_equal_cost(num_inputs: int, num_classes: int, shape: StudentConfig
 
     def of_width(kind: StudentKind, hidden: int) -> int:
         changed = shape.model_copy(update={"hidden": hidden, "match_budget": "none"})
-        return cost(kind.costs(kind.widths(num_inputs, num_classes, changed), changed))
+        widths = kind.widths(num_inputs, num_classes, changed, position_width)
+        return cost(kind.costs(widths, changed, position_width))
 
     target = of_width(RBM, shape.hidden)
     return max(1, bisect_left(range(MAX_WIDTH), target + 1, key=lambda hidden: of_width(MLP, hidden)) - 1)

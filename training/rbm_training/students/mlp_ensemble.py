@@ -22,9 +22,9 @@ class MLPEnsembleKind(PlainKind):
         """For the model card."""
         return f"the mean of {student.get('num_members', 'several')} MLPs"
 
-    def costs(self, widths: list[int], shape: StudentConfig) -> Costs:
+    def layer_costs(self, widths: list[int], shape: StudentConfig, position_width: int) -> Costs:
         """The costs of all members."""
-        return super().costs(widths, shape) * shape.num_members
+        return super().layer_costs(widths, shape, position_width) * shape.num_members
 
     def num_members(self, shape: StudentConfig) -> int | None:
         """How many MLPs are trained."""

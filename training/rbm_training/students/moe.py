@@ -51,9 +51,10 @@ class MoELayer(ExpertLayer):
         *,
         router_width: int,
         router_top_k: TopK = "k",
+        expert_dropout: bool = False,
     ) -> None:
         num_used = _num_used(top_k, num_experts, router_top_k)
-        super().__init__(in_width, out_width, num_experts, num_used, dropout)
+        super().__init__(in_width, out_width, num_experts, num_used, dropout, expert_dropout=expert_dropout)
         self.router_top_k = router_top_k
         self.projection = nn.Parameter(torch.empty(in_width, router_width))
         self.projection_bias = nn.Parameter(torch.zeros(router_width))
@@ -130,11 +131,13 @@ class MoEKind(StudentKind):
             place.dropout,
             router_width=shape.hidden,
             router_top_k=shape.router_top_k,
+            expert_dropout=shape.expert_dropout,
         )
 
-    def mixture_costs(self, D: int, H: int, E: int, shape: StudentConfig) -> Costs:
+    def mixture_costs(self, place: LayerPlace, shape: StudentConfig) -> Costs:
         """The experts in use, the projection, and a comparison with every prototype."""
-        R, num_used = shape.hidden, _num_used(shape.top_k, E, shape.router_top_k)
+        D, H, E, R = place.in_width, place.out_width, place.num_experts, shape.hidden
+        num_used = _num_used(shape.top_k, E, shape.router_top_k)
         return mixture_costs(D, H, E, num_used, Costs(D * R + R + R * E + 1, 2 * D * R + 2 * R * E))
 
     @torch.no_grad()

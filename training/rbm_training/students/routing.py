@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rbm_training.data.sparse_rows import Rows, dense_row, norm_divisors, weighted_sums
+from rbm_training.data.sparse_rows import Rows, dense_row, norm_divisors, to_dense, weighted_sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,8 @@ class LayerRouting:
     Shapes: rows (B, D), what was compared, dense or sparse; experts (B, K) int64; weights and similarity
     (B, K), of the chosen experts; routing_margin (B,), similarity of the K-th minus that of the (K+1)-th
     expert, infinite where nothing is left to rounding: when K = E, and for an all-zero row; norms (B,), which
-    the rows were divided by, None where they were compared as they are.
+    the rows were divided by, None where they were compared as they are; center (D,), which was taken off the
+    rows before, None where nothing was.
     """
 
     rows: Rows
@@ -42,19 +43,22 @@ class LayerRouting:
     routing_margin: Tensor
     num_experts: int
     norms: Tensor | None = None
+    center: Tensor | None = None
 
     @property
     def query(self) -> Rows:
-        """The rows as they were compared, (B, D)."""
+        """The rows as they were compared, (B, D); dense where they were centred."""
+        rows = self.rows if self.center is None else to_dense(self.rows) - self.center
         if self.norms is None:
-            return self.rows
+            return rows
         factors = 1 / norm_divisors(self.norms)
-        rows = self.rows
         return rows * factors.unsqueeze(1) if isinstance(rows, Tensor) else rows.scale_rows(factors)
 
     def query_of(self, row: int) -> Tensor:
         """One of the rows as it was compared, (D,)."""
         vector = dense_row(self.rows, row)
+        if self.center is not None:
+            vector = vector - self.center
         return vector if self.norms is None else vector / norm_divisors(self.norms[row])
 
     def query_sums(self, weights: Tensor) -> Tensor:
@@ -62,7 +66,8 @@ class LayerRouting:
         (B, E)."""
         if self.norms is not None:
             weights = weights / norm_divisors(self.norms).unsqueeze(1)
-        return weighted_sums(weights, self.rows)
+        sums = weighted_sums(weights, self.rows)
+        return sums if self.center is None else sums - weights.sum(dim=0).unsqueeze(1) * self.center
 
     def choices(self) -> LayerChoices:
         """Which experts were chosen, and nothing as wide as the layer's input."""

@@ -87,6 +87,6 @@ class Student(nn.Module):
         return copy.deepcopy(self).cpu().eval()
 
     def num_parameters(self) -> int:
-        """Parameters and memory entries that inference uses."""
-        memories = sum(layer.memory.numel() for layer in self.memory_layers())
-        return sum(parameter.numel() for parameter in self.parameters()) + memories
+        """Parameters, and entries of buffers that routers read."""
+        buffered = sum(layer.num_router_entries for layer in self.expert_layers())
+        return sum(parameter.numel() for parameter in self.parameters()) + buffered

@@ -121,7 +121,7 @@ def test_the_euclidean_similarity_is_minus_half_the_squared_distance_over_the_sp
 @pytest.mark.parametrize("sparse", [False, True])
 def test_a_block_that_does_not_route_changes_nothing_about_routing(routing_input, counts, sparse):
     layer = RbMLayer(6, 5, 4, 2, routing_input=routing_input, num_features=4)
-    layer.start_routing(layer.query(torch.randn(4, 6)))
+    layer.start_routing(layer.read(torch.randn(4, 6)))
     x, other = torch.randn(9, 6), torch.randn(9, 6)
     other[:, counts] = x[:, counts]
     first, second = (layer.route(sparse_rows(rows) if sparse else rows) for rows in (x, other))
@@ -138,3 +138,58 @@ def test_a_block_that_does_not_route_changes_nothing_about_routing(routing_input
 def sparse_rows(rows):
     """The rows of four features and two positions, the features stored sparse."""
     return beside(rows_of(sp.csr_array(rows[:, :4].numpy()), CPU), rows[:, 4:])
+
+
+@pytest.mark.parametrize("routing_input", ["all", "features", "positions"])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_centred_queries_are_directions_from_the_centre(routing_input, sparse):
+    layer = RbMLayer(6, 5, 4, 2, routing_input=routing_input, num_features=4, center_queries=True)
+    layer.start_routing(layer.read(torch.randn(4, 6)))
+    layer.center.copy_(layer.read(torch.rand(1, 6))[0])
+    x = torch.rand(9, 6)
+    x[3] = layer.center
+    routing = layer.route(sparse_rows(x) if sparse else x)
+    query = torch.nn.functional.normalize(layer.read(x) - layer.center)
+    torch.testing.assert_close(routing.query, query, atol=2e-4, rtol=0)
+    kept = [row for row in range(9) if row != 3]
+    similarity = (query @ layer.memory.T).gather(1, routing.experts)
+    torch.testing.assert_close(routing.similarity[kept], similarity[kept])
+    torch.testing.assert_close(routing.query_of(5), query[5])
+    gates = routing.gates()
+    gates[3] = 0
+    torch.testing.assert_close(routing.query_sums(gates), gates.T @ query)
+
+
+def test_rows_that_went_through_relu_are_told_apart_better_from_their_centre():
+    x, spread = (torch.randn(200, 30) + 1).relu(), []
+    for center_queries in (False, True):
+        layer = RbMLayer(30, 5, 8, 2, center_queries=center_queries)
+        if center_queries:
+            layer.center.copy_(x.mean(dim=0))
+        layer.start_routing(x[:8] - (layer.center if center_queries else 0))
+        spread.append(float(layer.route(x).routing_margin.mean()))
+    assert spread[1] > 2 * spread[0]
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_projection_of_the_row_is_compared_with_memories_of_its_width(sparse):
+    layer = RbMLayer(6, 5, 4, 2, routing_input="projection", num_features=4, projection_width=3)
+    layer.start_routing(torch.randn(4, 3))
+    x = torch.randn(9, 6)
+    routing = layer.route(sparse_rows(x) if sparse else x)
+    query = torch.nn.functional.normalize(x @ layer.projection)
+    torch.testing.assert_close(routing.query, query)
+    torch.testing.assert_close(routing.similarity, (query @ layer.memory.T).gather(1, routing.experts))
+
+
+def test_a_projection_is_fixed_by_the_seed_and_learns_nothing():
+    first, second = (layer_of_projection() for _ in range(2))
+    assert torch.equal(first.projection, second.projection)
+    assert "projection" not in dict(first.named_parameters())
+    norms = (torch.eye(200) @ first.projection).norm(dim=1)
+    torch.testing.assert_close(norms.mean(), torch.tensor(1.0), atol=0.05, rtol=0)
+
+
+def layer_of_projection():
+    torch.manual_seed(1)
+    return RbMLayer(200, 5, 4, 2, routing_input="projection")

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from rbm_training.config import RoutingConfig
@@ -117,6 +118,19 @@ def test_euclidean_memories_move_to_the_mean_of_their_rows_and_are_neither_norma
     wanted[0] = 0.75 * wanted[0] + 0.25 * batch[:2].mean(dim=0)
     wanted[1] = 0.75 * wanted[1] + 0.25 * batch[2]
     torch.testing.assert_close(layer.memory, wanted)
+
+
+@pytest.mark.parametrize("decay", [0.9, 1.0])
+def test_the_centre_of_queries_moves_to_the_mean_of_all_rows_of_a_step(decay):
+    student = routed_student(widths=(3,), center_queries=True)
+    layer = student.memory_layers()[0]
+    before, rows = torch.rand(10), torch.randn(40, 10)
+    layer.center.copy_(before)
+    averager = MemoryAverager(student, RoutingConfig(ema_decay=decay))
+    for batch in rows.split(7):
+        averager.accumulate(routed_output(layer, batch))
+    averager.step()
+    torch.testing.assert_close(layer.center, decay * before + (1 - decay) * rows.mean(dim=0))
 
 
 def test_layers_without_a_memory_are_passed_over():

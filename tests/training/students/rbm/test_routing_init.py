@@ -102,6 +102,21 @@ def test_euclidean_memories_are_points_and_their_spread_the_mean_distance_to_the
     assert (layer.memory.norm(dim=1) - 1).abs().max() > 0.5
 
 
+@pytest.mark.parametrize("start", ["kmeans", "random"])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_centred_memories_start_among_directions_from_the_mean_row(start, sparse):
+    student = routed_student(widths=(3,), center_queries=True)
+    inputs = (torch.eye(4, 10).repeat(20, 1) + 0.01 * torch.randn(80, 10)).relu()
+    rows = rows_of(sp.csr_array(inputs.numpy()), CPU) if sparse else inputs
+    start_routing(student, rows, RoutingConfig(memory_init=start), seed=0, batch_rows=100)
+    layer = student.memory_layers()[0]
+    torch.testing.assert_close(layer.center, inputs.mean(dim=0))
+    queries = unit_rows(inputs - inputs.mean(dim=0))
+    assert (layer.memory @ queries.T).max(dim=1).values.min() > 0.99
+    if start == "kmeans":
+        assert (queries @ layer.memory.T).max(dim=1).values.min() > 0.99
+
+
 def start_in_batches(batch_rows, seed=0, num_rows=60):
     """Memories of a student whose routing started on batches of some size."""
     student = routed_student(widths=(8, 3))

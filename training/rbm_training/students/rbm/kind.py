@@ -1,6 +1,6 @@
 """The RbM student, as the rest of training knows it.
 
-Dimension letters: D layer input, H layer output, E experts, K experts per row.
+Dimension letters: D layer input, R columns that are compared with memories, E experts, K experts per row.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from rbm_training.students.complexity import Costs, mixture_costs
 from rbm_training.students.expert_layer import ExpertLayer
 from rbm_training.students.kind import LayerPlace, StudentKind
 from rbm_training.students.memory import Memory
-from rbm_training.students.rbm.layer import RbMLayer
+from rbm_training.students.rbm.layer import RbMLayer, RoutingInput
 from rbm_training.students.rbm.memory_ema import MemoryAverager
 from rbm_training.students.rbm.router import memory_router
 from rbm_training.students.rbm.routing_init import start_routing
@@ -38,15 +38,22 @@ class RbMKind(StudentKind):
             shape.input_gains,
             metric=shape.metric,
             routing_temperature=shape.routing_temperature,
-            routing_input="all" if place.num_features is None else shape.routing_input,
+            routing_input=_routing_input(place, shape),
             num_features=place.num_features,
+            projection_width=shape.routing_projection,
+            center_queries=shape.center_queries,
+            expert_dropout=shape.expert_dropout,
         )
 
-    def mixture_costs(self, D: int, H: int, E: int, shape: StudentConfig) -> Costs:
-        """The K chosen experts and their gains, and a comparison with every memory."""
-        K, gains = min(shape.top_k, E), D * shape.input_gains
-        router = Costs(E * D + E * gains, 3 * D + 2 * E * D + K * gains)
-        return mixture_costs(D, H, E, K, router)
+    def mixture_costs(self, place: LayerPlace, shape: StudentConfig) -> Costs:
+        """The K chosen experts and their gains, and a comparison of what decides with every memory."""
+        D, E, K = place.in_width, place.num_experts, place.top_k
+        R, gains = _columns_compared(place, shape), D * shape.input_gains
+        centers = R * shape.center_queries
+        router = Costs(E * R + E * gains + centers, 3 * R + 2 * E * R + K * gains + centers)
+        if _routing_input(place, shape) == "projection":
+            router += Costs(D * R, 2 * D * R)
+        return mixture_costs(D, place.out_width, E, K, router)
 
     def start_routing(
         self, student: Student, scaled: Rows, config: RoutingConfig, seed: int, batch_rows: int
@@ -65,3 +72,19 @@ class RbMKind(StudentKind):
 
 
 RBM: Final = RbMKind()
+
+
+def _routing_input(place: LayerPlace, shape: StudentConfig) -> RoutingInput:
+    """What decides: in layers but the first, all of the input."""
+    return "all" if place.num_features is None else shape.routing_input
+
+
+def _columns_compared(place: LayerPlace, shape: StudentConfig) -> int:
+    """R."""
+    widths = {
+        "all": place.in_width,
+        "features": place.in_width - place.position_width,
+        "positions": place.position_width,
+        "projection": shape.routing_projection,
+    }
+    return widths[_routing_input(place, shape)]

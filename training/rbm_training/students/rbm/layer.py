@@ -4,9 +4,10 @@ Rumiantsev & Coates, "Graph Knowledge Distillation to Mixture of Experts", TMLR 
 Every linear layer of an MLP becomes a bank of linear experts; which of them see a row is decided by the
 cosine between the layer's input and memory vectors that live in the same space.
 
-Dimension letters: B batch, D layer input, E experts, K experts per row.
+Dimension letters: B batch, D layer input, R projection width, E experts, K experts per row.
 """
 
+import math
 from typing import ClassVar, Literal
 
 import torch
@@ -18,6 +19,7 @@ from rbm_training.data.sparse_rows import (
     only_features,
     only_positions,
     row_norms,
+    square_roots,
     squared_norms,
     unit_rows,
 )
@@ -25,7 +27,7 @@ from rbm_training.students.expert_layer import ExpertLayer, top_k_experts
 from rbm_training.students.routing import LayerRouting
 
 Metric = Literal["cosine", "euclidean"]
-RoutingInput = Literal["all", "features", "positions"]
+RoutingInput = Literal["all", "features", "positions", "projection"]
 
 
 class RbMLayer(ExpertLayer):
@@ -36,18 +38,25 @@ class RbMLayer(ExpertLayer):
     paper). With the Euclidean metric memories are points and c_e = −‖x − m_e‖² / 2s², where s² is the mean
     squared distance of rows to their nearest memory at the start.
 
+    With `center_queries` the cosine is that of x − c, c the mean row of the layer, which starts and moves as
+    the memories do: rows that went through ReLU are in one orthant, and all their cosines near each other.
+
     The mixing weights and the memory take no gradient from the task: routing learns from the auxiliary
     losses (which push on x) and from the moving average in `memory_ema.py`.
 
     Args:
         num_features: F, the columns of the input that are features; the rest are positions.
-        routing_input: which of them decide; the others neither count nor are remembered.
+        routing_input: which of them decide; the others neither count nor are remembered. By `projection`
+            decides x G, G (D, R) Gaussian and fixed, and stands for x in all of the above.
+        projection_width: R.
 
-    Shapes: memory (E, D), unit rows for the cosine.
+    Shapes: memory (E, D), or (E, R) by a projection, unit rows for the cosine.
     """
 
     has_memory: ClassVar[bool] = True
     spread: Tensor
+    center: Tensor | None
+    projection: Tensor | None
 
     def __init__(
         self,
@@ -62,23 +71,37 @@ class RbMLayer(ExpertLayer):
         routing_temperature: float = 1.0,
         routing_input: RoutingInput = "all",
         num_features: int | None = None,
+        projection_width: int = 16,
+        center_queries: bool = False,
+        expert_dropout: bool = False,
     ) -> None:
-        super().__init__(in_width, out_width, num_experts, top_k, dropout, gains)
+        super().__init__(
+            in_width, out_width, num_experts, top_k, dropout, gains, expert_dropout=expert_dropout
+        )
         self.metric = metric
         self.routing_temperature = routing_temperature
         self.routing_input = routing_input
         self.num_features = in_width if num_features is None else num_features
-        self.register_buffer("memory", torch.zeros(num_experts, in_width))
+        is_projected = routing_input == "projection"
+        width = projection_width if is_projected else in_width
+        directions = torch.randn(in_width, width) / math.sqrt(width) if is_projected else None
+        self.register_buffer("projection", directions)
+        self.register_buffer("memory", torch.zeros(num_experts, width))
         self.register_buffer("spread", torch.ones(()))
+        self.register_buffer("center", torch.zeros(width) if center_queries else None)
 
-    def query(self, x: Rows) -> Rows:
-        """What is compared with the memory, (B, D): the part of the row that decides, for the cosine of
-        norm 1."""
-        rows = self._read(x)
-        return unit_rows(rows) if self.metric == "cosine" else rows
+    @property
+    def num_router_entries(self) -> int:
+        """The memories and what is taken off a row, in the columns that decide, and the projection."""
+        F, D = self.num_features, self.memory.shape[1]
+        num_read = {"features": F, "positions": D - F}.get(self.routing_input, D)
+        projected = 0 if self.projection is None else self.projection.numel()
+        return (self.num_experts + (self.center is not None)) * num_read + projected
 
-    def _read(self, x: Rows) -> Rows:
-        """The part of the row that decides, (B, D)."""
+    def read(self, x: Rows) -> Rows:
+        """What of the row decides, (B, D), or (B, R) by a projection."""
+        if self.projection is not None:
+            return x @ self.projection
         if self.routing_input == "features":
             return only_features(x, self.num_features)
         if self.routing_input == "positions":
@@ -86,15 +109,30 @@ class RbMLayer(ExpertLayer):
         return x
 
     @torch.no_grad()
-    def start_routing(self, memory: Tensor, spread: float = 1.0) -> None:
+    def start_routing(self, memory: Tensor, spread: float = 1.0, clone_noise: float = 0.0) -> None:
         """Clone the first expert into all and route by `memory` (E, D) from now on.
 
         Args:
             spread: s² of the Euclidean metric.
+            clone_noise: see `upcycle`.
         """
-        self.upcycle()
+        self.upcycle(clone_noise)
         self.memory.copy_(unit_rows(memory) if self.metric == "cosine" else memory)
         self.spread.fill_(spread)
+
+    def _products(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """<x − c, m̂_e> of every expert, (B, E), and ‖x − c‖, (B,); c = 0 unless queries are centred.
+
+        Sparse rows stay sparse.
+        """
+        if self.center is None:
+            return rows @ self.memory.T, row_norms(rows)
+        if isinstance(rows, Tensor):
+            centered = rows - self.center
+            return centered @ self.memory.T, row_norms(centered)
+        along = rows @ self.center.unsqueeze(1)  # (B, 1)
+        squares = squared_norms(rows) - 2 * along.squeeze(1) + self.center.square().sum()
+        return rows @ self.memory.T - self.memory @ self.center, square_roots(squares.clamp_min(0))
 
     def _distances(self, rows: Rows) -> Tensor:
         """c of every expert by the Euclidean metric, (B, E).
@@ -111,11 +149,11 @@ class RbMLayer(ExpertLayer):
     def route(self, x: Rows) -> LayerRouting:
         """Choose experts for x (B, D); by the cosine an all-zero row has similarity 0 and goes to experts
         0..K-1."""
-        rows, norms = self._read(x), None
+        rows, norms = self.read(x), None
         if self.metric == "cosine":
             # Divided are the products: unit rows beside the rows would cost more than all the rest of this.
-            norms = row_norms(rows)
-            every_similarity = rows @ self.memory.T / norm_divisors(norms).unsqueeze(1)
+            products, norms = self._products(rows)
+            every_similarity = products / norm_divisors(norms).unsqueeze(1)
         else:
             every_similarity = self._distances(rows)
         experts, similarity, routing_margin = top_k_experts(every_similarity, self.top_k)
@@ -129,4 +167,5 @@ class RbMLayer(ExpertLayer):
             routing_margin=routing_margin,
             num_experts=self.num_experts,
             norms=norms,
+            center=self.center,
         )

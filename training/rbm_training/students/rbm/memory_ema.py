@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rbm_training.config import RoutingConfig
-from rbm_training.data.sparse_rows import unit_rows
+from rbm_training.data.sparse_rows import column_means, unit_rows
 from rbm_training.students.memory import Memory
 from rbm_training.students.rbm.layer import RbMLayer
 from rbm_training.students.routing import LayerRouting
@@ -22,7 +22,8 @@ class MemoryAverager(Memory):
     rows of all batches of the step; without mass it keeps its direction. Then every memory is pushed away
     from the mean of the others (the self-similarity term as an explicit step), and an expert that got no
     row for `reinit_dead_after` steps takes over the worst-served input. Memories of the Euclidean metric are
-    points: they are neither normalised nor pushed. Layers without a memory are passed over.
+    points: they are neither normalised nor pushed. Where queries are centred, their centre moves too, to the
+    mean of all rows. Layers without a memory are passed over.
     """
 
     def __init__(self, student: Student, config: RoutingConfig) -> None:
@@ -54,6 +55,8 @@ class _LayerAverage:
     def _reset(self) -> None:
         self.sums = torch.zeros_like(self.layer.memory)  # (E, D)
         self.mass = torch.zeros_like(self.layer.memory[:, 0])  # (E,)
+        self.mean = torch.zeros_like(self.layer.memory[0])  # (D,), of all rows
+        self.num_rows = 0
         self.worst_similarity = float("inf")
         self.worst_input: Tensor | None = None
         self.worst_expert = 0
@@ -62,6 +65,9 @@ class _LayerAverage:
         gates = routing.gates()  # (B, E)
         self.sums += routing.query_sums(gates)
         self.mass += gates.sum(dim=0)
+        if self.layer.center is not None:
+            self.num_rows += len(gates)
+            self.mean += (column_means(routing.rows) - self.mean) * (len(gates) / self.num_rows)
         self._remember_worst(routing)
 
     def _remember_worst(self, routing: LayerRouting) -> None:
@@ -86,6 +92,8 @@ class _LayerAverage:
         is_cosine = self.layer.metric == "cosine"
         memory = torch.where(served.unsqueeze(1), unit_rows(moved) if is_cosine else moved, self.layer.memory)
         self.layer.memory.copy_(repel(memory, config.self_similarity) if is_cosine else memory)
+        if self.layer.center is not None:
+            self.layer.center.lerp_(self.mean, 1 - config.ema_decay)
         self.idle_steps = torch.where(served.cpu(), 0, self.idle_steps + 1)
         if int(self.idle_steps.max()) >= config.reinit_dead_after:
             self._revive(int(self.idle_steps.argmax()))

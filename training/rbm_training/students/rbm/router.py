@@ -1,6 +1,6 @@
 """How a graph routes by memories: by cosines with them, or by distances to them.
 
-Dimension letters: B batch, D layer input, E experts.
+Dimension letters: B batch, D layer input, R projection width, E experts.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rbm_training.onnx.builder import GraphBuilder
-from rbm_training.onnx.inputs import LayerInput, norms
+from rbm_training.onnx.inputs import DenseInput, Floats, LayerInput, Reads, norms
 from rbm_training.onnx.router import Router, Scores
 from rbm_training.students.folding import float32_array
 from rbm_training.students.rbm.layer import RbMLayer
@@ -18,11 +18,17 @@ from rbm_training.students.rbm.layer import RbMLayer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CosineRouter(Router):
-    """Cosines with memories; the columns of the matrix are unit memories."""
+    """Cosines of x − c with memories; the columns of the matrix are unit memories m̂, the bias is −<c, m̂>.
+
+    Shapes: center c (D,), None where rows are compared as they are.
+    """
+
+    center: Floats | None
 
     def score(self, graph: GraphBuilder, product: str, x: LayerInput) -> Scores:
         """Products over the norms of the rows."""
-        return Scores(graph.add("Div", product, norms(graph, x.squares(graph, self.reads))))
+        squares = x.squares(graph, self.reads, self.center)
+        return Scores(graph.add("Div", product, norms(graph, squares)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,19 +52,43 @@ class DistanceRouter(Router):
         return Scores(scores, graph.add("Sub", constant, own))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectedRouter(Router):
+    """What another router makes of a projection x G of the rows; the matrix is G (D, R), the bias zero."""
+
+    of_projection: Router
+
+    def score(self, graph: GraphBuilder, product: str, x: LayerInput) -> Scores:
+        """The scores of the projection."""
+        router, projected = self.of_projection, DenseInput(product, self.matrix.shape[1])
+        return router.score(graph, projected.project(graph, router.matrix, router.bias), projected)
+
+
 @torch.no_grad()
 def memory_router(layer: RbMLayer) -> Router:
     """The router of a layer's memory."""
-    return _cosines(layer) if layer.metric == "cosine" else _distances(layer)
+    router = _cosines(layer) if layer.metric == "cosine" else _distances(layer)
+    if layer.projection is None:
+        return router
+    return ProjectedRouter(
+        matrix=float32_array(layer.projection),
+        bias=np.zeros(layer.projection.shape[1], np.float32),
+        top_k=router.top_k,
+        inverse_temperature=router.inverse_temperature,
+        of_projection=router,
+    )
 
 
 def _cosines(layer: RbMLayer) -> CosineRouter:
+    memory, center = _read(layer, layer.memory), layer.center
+    bias = torch.zeros(layer.num_experts) if center is None else -memory.double() @ center.double()
     return CosineRouter(
-        matrix=float32_array(_read(layer, layer.memory).T),
-        bias=np.zeros(layer.num_experts, np.float32),
+        matrix=float32_array(memory.T),
+        bias=float32_array(bias),
+        center=None if center is None else float32_array(center),
         top_k=layer.top_k,
         inverse_temperature=1 / layer.routing_temperature,
-        reads=layer.routing_input,
+        reads=_reads(layer),
     )
 
 
@@ -74,9 +104,14 @@ def _distances(layer: RbMLayer) -> DistanceRouter:
         bias=float32_array(bias / spread),
         top_k=layer.top_k,
         inverse_temperature=1 / layer.routing_temperature,
-        reads=layer.routing_input,
+        reads=_reads(layer),
         spread=spread,
     )
+
+
+def _reads(layer: RbMLayer) -> Reads:
+    """The part of the rows, or of their projection, that is compared with memories."""
+    return "all" if layer.routing_input == "projection" else layer.routing_input
 
 
 def _read(layer: RbMLayer, columns: Tensor) -> Tensor:

@@ -12,7 +12,15 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from rbm_training.config import RoutingConfig
-from rbm_training.data.sparse_rows import Matrix, Rows, as_array, row_batches, squared_norms
+from rbm_training.data.sparse_rows import (
+    Matrix,
+    Rows,
+    as_array,
+    column_means,
+    row_batches,
+    squared_norms,
+    unit_rows,
+)
 from rbm_training.students.rbm.layer import RbMLayer
 from rbm_training.students.student import Student
 
@@ -48,9 +56,15 @@ def _sample(rows: Rows, seed: int) -> Rows:
 
 
 def _lay_out(layer: RbMLayer, inputs: Rows, config: RoutingConfig, seed: int) -> None:
-    keys = layer.query(inputs)
+    rows = layer.read(inputs)
+    is_centered = layer.center is not None
+    # K-means finds the same wherever the origin lies, so that rows to be centred can stay sparse until then.
+    keys = unit_rows(rows) if layer.metric == "cosine" and not is_centered else rows
     centers = cluster_centers(keys, layer.num_experts, seed, config.memory_init).to(layer.memory)
-    layer.start_routing(centers)
+    if layer.center is not None:
+        layer.center.copy_(column_means(rows))
+        centers -= layer.center
+    layer.start_routing(centers, clone_noise=config.clone_noise)
     if layer.metric == "euclidean":  # s² was 1 until here
         nearest = -2 * layer.route(inputs).similarity[:, 0]
         layer.spread.fill_(float(nearest.mean().clamp_min(1e-6)))
