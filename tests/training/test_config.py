@@ -179,6 +179,7 @@ def test_what_is_said_of_memories_holds_for_students_that_have_them_alone(file, 
         "distill.gram=0.1",
         "distill.adversarial=0.1",
         "distill.pair_weight=node",
+        "distill.position_dropout=0.1",
     ],
 )
 def test_what_the_released_code_does_not_do_is_refused_in_its_mode(file, override):

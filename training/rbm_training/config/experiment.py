@@ -18,6 +18,7 @@ from rbm_training.config.teacher import AnyTeacherConfig, TeacherConfig
 _NOT_IN_RELEASED = (
     *(("student", name) for name in ("kind", "metric", "routing_temperature", "routing_input")),
     *(("distill", name) for name in ("pair_weight", "gram", "adversarial", "losses", "step_after")),
+    ("distill", "position_dropout"),
     *(("routing", "memory_init"), ("dataset", "class_weights")),
 )
 
