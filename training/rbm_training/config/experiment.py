@@ -31,7 +31,7 @@ OWN_GRAPH: Final = {
     "scaling": {"features": AUTO},
     "teacher": {"kind": AUTO},
     "student": {"kind": AUTO},
-    "distill": {"hard_label_weight": AUTO},
+    "distill": {"hard_label_weight": AUTO, "position_dropout": 0.1},
     "export": {"refit": True},
 }
 FEW_VALUES = 2_000_000
