@@ -179,6 +179,21 @@ class Metrics(ManifestPart):
     """Runs that mean and standard deviation are taken over."""
     num_training_labels: int | None = Field(default=None, exclude_if=lambda count: count is None)
     """Labels that the measured model learnt from; absent in bundles of the release before."""
+    val_accuracy_without_neighbors: float | None = Field(default=None, exclude_if=lambda share: share is None)
+    """Accuracy on the validation nodes as if none of their neighbours were known, inductive on those that no
+    graph held; absent without positions and in bundles of the release before, and so are the next three."""
+    test_accuracy_without_neighbors: float | None = Field(
+        default=None, exclude_if=lambda share: share is None
+    )
+    """The same on the test nodes."""
+    baseline_val_accuracy_without_neighbors: float | None = Field(
+        default=None, exclude_if=lambda share: share is None
+    )
+    """Logistic regression's accuracy on these validation nodes."""
+    baseline_test_accuracy_without_neighbors: float | None = Field(
+        default=None, exclude_if=lambda share: share is None
+    )
+    """Logistic regression's accuracy on the test nodes."""
 
 
 class Provenance(ManifestPart):

@@ -9,6 +9,7 @@ from rbm_training.config import load_config
 from rbm_training.data.builtin.synthetic import generate_graph
 from rbm_training.distillation.training_data import prepare_training_data
 from rbm_training.pipeline import run
+from rbm_training.reporting.html import PAGE_FILE
 from tests.training.objects import SMALL_CONFIG, train
 
 
@@ -49,6 +50,24 @@ def test_the_seed_best_on_validation_is_exported(report, tmp_path):
         2,
     )
     assert report["shares_validation"] is False  # every seed draws its own nodes
+
+
+def test_how_nodes_without_a_known_neighbour_fare_is_told_everywhere(
+    small_experiment, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("rbm_training.evaluation.without_neighbors.TOLERATED", -1.0)
+    assert train(small_experiment, tmp_path / "run") == 0
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    metrics = read_bundle(tmp_path / "run" / "bundle").manifest.metrics
+    for who in ("", "baseline_"):
+        for group in ("val", "test"):
+            name = f"{who}{group}_accuracy_without_neighbors"
+            assert report[name] == getattr(metrics, name)
+    assert report["baseline_test_accuracy_without_neighbors"] == report["baseline_test_accuracy"]
+    page, told = (tmp_path / "run" / PAGE_FILE).read_text(), capsys.readouterr().err
+    assert "unseen nodes, no neighbour known" in page
+    for place in (*report["advice"], page, " ".join(told.split())):
+        assert "set distill.position_dropout = 0.1" in place
 
 
 def test_all_nodes_but_the_unseen_ones_are_in_the_bundle(report, tmp_path):
@@ -162,7 +181,8 @@ def test_a_run_is_the_same_to_the_last_bit_for_a_seed(small_config, tmp_path):
 
 def test_a_run_without_positions_works(small_experiment, tmp_path):
     assert train(small_experiment, tmp_path / "run", 'positions={kind = "none"}') == 0
-    assert read_bundle(tmp_path / "run" / "bundle").nodes.position_width == 0
+    manifest = read_bundle(tmp_path / "run" / "bundle").manifest
+    assert (manifest.nodes.position_width, manifest.metrics.test_accuracy_without_neighbors) == (0, None)
 
 
 def test_cora_reaches_its_accuracy(graph_data_root, tmp_path):

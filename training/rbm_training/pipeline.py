@@ -21,6 +21,7 @@ from rbm_training.data import dataset_artifact
 from rbm_training.data.dataset import Dataset
 from rbm_training.distillation.student_artifact import student_key, trained_student
 from rbm_training.distillation.training_data import prepare_training_data
+from rbm_training.evaluation import without_neighbors
 from rbm_training.export import export_bundle
 from rbm_training.preflight import load_checked, settle
 from rbm_training.reporting.baselines import TrainedStudent, train_baselines
@@ -29,7 +30,7 @@ from rbm_training.reporting.export_request import export_request
 from rbm_training.reporting.html import PAGE_FILE, write_page
 from rbm_training.reporting.measurement import measure_seed
 from rbm_training.reporting.refit import refit
-from rbm_training.reporting.summary import RunReport, SeedReport, write_report
+from rbm_training.reporting.summary import RunReport, SeedReport, summarise, write_report
 from rbm_training.runtime.artifacts import STAGES, Artifact, ArtifactStore
 from rbm_training.runtime.log import RunLog
 from rbm_training.runtime.run_folder import RunFolder, RunFolderError
@@ -111,6 +112,7 @@ class _Run:
     def whole(self) -> RunResult:
         """All stages, in order. Of the seeds only their reports stay in memory, and then the best one."""
         reports = [self._evaluation(seed) for seed in self.config.seeds]
+        self.log.tell(("advice", line) for line in _advice(self.config, reports))
         seed = max(reports, key=lambda report: report.val_accuracy).seed
         best = self._student(seed)
         exported, disagreement = best, None
@@ -197,7 +199,7 @@ class _Run:
             shares_validation=self._shares_validation(),
             refit_disagreement=disagreement,
             is_refit=source.refit,
-            advice=self.advice,
+            advice=[*self.advice, *_advice(self.config, reports)],
             runs=reports,
         )
 
@@ -225,6 +227,13 @@ def _teacher_name(config: ExperimentConfig, source: Provenance) -> str:
     """What reports call the teacher; of kind `auto`, who was chosen."""
     chosen = source.config["teacher"].get("chosen")
     return " and ".join(member["kind"] for member in chosen) if chosen else config.teacher.name
+
+
+def _advice(config: ExperimentConfig, reports: list[SeedReport]) -> list[str]:
+    """What the measurements call for."""
+    means = summarise(reports)
+    student, baseline = (means[f"{who}test_accuracy_without_neighbors"] for who in ("", "baseline_"))
+    return without_neighbors.advice(config, student, baseline)
 
 
 def _bundle_id(path: Path) -> str | None:

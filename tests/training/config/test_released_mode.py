@@ -20,6 +20,7 @@ from rbm_training.config import ConfigError, load_config
         "distill.adversarial=0.1",
         "distill.pair_weight=node",
         "distill.decoupled_weight_decay=true",
+        "distill.position_dropout=0.1",
     ],
 )
 def test_what_the_released_code_does_not_do_is_refused_in_its_mode(small_experiment, override):

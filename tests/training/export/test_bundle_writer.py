@@ -83,6 +83,15 @@ def test_the_card_says_what_the_manifest_says(request_to_export, tmp_path):
     assert bundle.manifest.metrics == METRICS
 
 
+def test_the_card_says_how_nodes_without_a_known_neighbour_fare(request_to_export, tmp_path):
+    alone = {"test_accuracy_without_neighbors": 0.571, "baseline_test_accuracy_without_neighbors": 0.589}
+    measured = replace(request_to_export, metrics=METRICS.model_copy(update=alone))
+    told = "A new node of which no neighbour is known: 57.1 % (logistic regression 58.9 %)."
+    for name, request, is_told in (("yes", measured, True), ("no", request_to_export, False)):
+        card = (export_bundle(tmp_path / name, request).path / "MODEL_CARD.md").read_text()
+        assert (told in card) == is_told
+
+
 def test_names_of_features_are_in_the_manifest_and_the_first_on_the_card(request_to_export, tmp_path):
     names = ("age", "height", "a", "b", "c", "d")
     bundle = export_bundle(tmp_path / "named", replace(request_to_export, feature_names=names))

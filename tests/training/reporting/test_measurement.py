@@ -56,6 +56,16 @@ def test_what_accuracy_does_not_say_is_measured_on_the_test_nodes(data, log):
     assert describe_answers(data, constant, constant)["only_answer"] == names[1]
 
 
+def test_logistic_regression_is_asked_about_the_nodes_without_a_known_neighbour_too(data, log):
+    _, report = measured(data, log)
+    nodes, unseen = data.inputs.pseudo_unseen, report.baseline_test_accuracy
+    scaled = data.scaling.scale_features(nodes.features).numpy()
+    wanted = accuracy(torch.from_numpy(data.baseline.logits(scaled)), nodes.labels)
+    assert report.baseline_val_accuracy_without_neighbors == wanted != report.baseline_val_accuracy
+    assert report.baseline_test_accuracy_without_neighbors == unseen
+    assert None not in (report.val_accuracy_without_neighbors, report.test_accuracy_without_neighbors)
+
+
 def test_there_is_no_production_without_unseen_or_without_observed_test_nodes():
     assert GroupAccuracies(val=0.5, observed_test=0.5, unseen=None).production is None
     assert GroupAccuracies(val=0.5, observed_test=None, unseen=0.5).production is None

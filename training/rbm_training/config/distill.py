@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from rbm_training.config.base import Count, FrozenConfig, Weight
+from rbm_training.config.base import Count, FrozenConfig, Probability, Weight
 from rbm_training.config.registry import LOSSES
 
 MAX_DEFAULT_BATCH_ROWS = 65_536
@@ -33,6 +33,9 @@ class DistillConfig(FrozenConfig):
     """Weight of the loss on inputs that were moved against the student (NOSMOG)."""
     adversarial_radius: Annotated[float, Field(gt=0)] = 0.1
     """How far they are moved, relative to the root mean square of the features, and of the positions."""
+    position_dropout: Probability = 0.0
+    """Share of the nodes, drawn anew each epoch, that the student sees without their positions, as the
+    service sees a node of which no neighbour is known; 0.1 with `dataset.kind = "files"`."""
     losses: dict[Annotated[str, AfterValidator(LOSSES.known)], Weight] = Field(default={})
     """Weights of losses that have no field of their own, as those that plugins register, by their names."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.01

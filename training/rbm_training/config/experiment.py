@@ -19,8 +19,9 @@ _NOT_IN_RELEASED = (
     *(("student", name) for name in ("kind", "metric", "routing_temperature", "routing_input")),
     ("student", "center_queries"),
     *(("distill", name) for name in ("pair_weight", "gram", "adversarial", "losses", "step_after")),
-    *(("distill", "decoupled_weight_decay"), ("dataset", "class_weights")),
+    *(("distill", name) for name in ("decoupled_weight_decay", "position_dropout")),
     *(("routing", name) for name in ("memory_init", "memory_step", "clone_noise")),
+    ("dataset", "class_weights"),
 )
 
 
@@ -32,7 +33,7 @@ OWN_GRAPH: Final = {
     "scaling": {"features": AUTO},
     "teacher": {"kind": AUTO},
     "student": {"kind": AUTO},
-    "distill": {"hard_label_weight": AUTO},
+    "distill": {"hard_label_weight": AUTO, "position_dropout": 0.1},
     "export": {"refit": True},
 }
 FEW_VALUES = 2_000_000

@@ -204,6 +204,15 @@ def only_features(x: Rows, num_features: int) -> Rows:
     return torch.cat([x[:, :num_features], torch.zeros_like(x[:, num_features:])], dim=1)
 
 
+def drop_positions(x: Rows, num_features: int, dropped: Tensor) -> Rows:
+    """The rows (B, F + P), with zeros for positions where `dropped` (B,) is true; sparse features are
+    not copied."""
+    marks = dropped.unsqueeze(1)
+    if isinstance(x, SparseRows):
+        return replace(x, dense=x.dense.masked_fill(marks, 0))
+    return torch.cat([x[:, :num_features], x[:, num_features:].masked_fill(marks, 0)], dim=1)
+
+
 def only_positions(x: Rows, num_features: int) -> Rows:
     """The rows (B, F + P) with zeros for features."""
     if isinstance(x, SparseRows):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rbm_training.config import DistillConfig, RoutingConfig
-from rbm_training.data.sparse_rows import Rows, unit_rows
+from rbm_training.data.sparse_rows import Rows, drop_positions, unit_rows
 from rbm_training.distillation.inputs import StudentInputs
 from rbm_training.distillation.loss_term import LossBatch, LossContext, build_terms
 from rbm_training.distillation.losses import (
@@ -151,9 +151,18 @@ class StudentTrainer:
         return terms
 
     def _learn(self, rows: Tensor, targets: SoftTargets, factor: float = 1.0) -> Terms:
-        scaled = self.inputs.scaled if self.in_one_batch else self.inputs.scaled[rows]
+        scaled = self._seen(rows)
         output: StudentOutput = self.student.classify(scaled)
         return self._learn_from(output, self._terms(scaled, output, rows, targets), factor)
+
+    def _seen(self, rows: Tensor) -> Rows:
+        """A batch of the scaled inputs, some of them without positions: a node without a known neighbour has
+        zeros in the service, and zeros stay zeros when they are scaled."""
+        scaled = self.inputs.scaled if self.in_one_batch else self.inputs.scaled[rows]
+        if self.config.position_dropout == 0 or self.student.position_width == 0:
+            return scaled
+        dropped = torch.rand(len(rows), device=rows.device) < self.config.position_dropout
+        return drop_positions(scaled, self.student.num_features, dropped)
 
     def _learn_from(self, output: StudentOutput, terms: Terms, factor: float = 1.0) -> Terms:
         """Add the gradient of a batch, and let the memory see it."""

@@ -7,6 +7,7 @@ from rbm_bundle.manifest import Manifest
 from rbm_training.config.registry import AUTO, PRECOMPUTED, TEACHERS
 from rbm_training.data.graph_statistics import MOST_NAMES, first_of
 from rbm_training.evaluation.metrics import RareClass
+from rbm_training.evaluation.without_neighbors import in_words
 from rbm_training.students.kind import student_kind
 
 
@@ -37,7 +38,7 @@ def render_model_card(manifest: Manifest, rare_classes: Sequence[RareClass] = ()
         "## Nodes",
         "",
         f"{manifest.nodes.num_nodes:,} known nodes. Any other node is placed at the mean of its"
-        " known neighbours' positions, or at zero when none is known.",
+        f" known neighbours' positions, or at zero when none is known.{_without_neighbors(manifest)}",
         "",
         "## Classes",
         "",
@@ -134,6 +135,18 @@ def _measured_on(manifest: Manifest) -> str:
         f"Measured: a model of the same kind{learnt}. This one was then fitted on all labels and all nodes,"
         " as long and with the same temperature; no label is left to measure it on."
     )
+
+
+def _without_neighbors(manifest: Manifest) -> str:
+    """How good it is at nodes of which no neighbour is known, where that was measured."""
+    metrics = manifest.metrics
+    student, baseline = (
+        metrics.test_accuracy_without_neighbors,
+        metrics.baseline_test_accuracy_without_neighbors,
+    )
+    if student is None or baseline is None:
+        return ""
+    return f" {in_words(manifest.provenance.setting, student, baseline)}"
 
 
 def _merged(manifest: Manifest) -> str:

@@ -4,7 +4,7 @@ Dimension letters: S seeds, C classes.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tomli_w
@@ -21,6 +21,7 @@ from rbm_training.reporting.baselines import TrainedStudent, describe_method
 from rbm_training.reporting.expert_maps import expert_maps
 from rbm_training.reporting.position_ablation import measure_unseen
 from rbm_training.reporting.report_data import (
+    NO_NEIGHBOR,
     VALIDATION,
     Calibration,
     ClassResults,
@@ -64,6 +65,7 @@ def build_report_data(
         graph=report.graph,
         advice=tuple(report.advice),
         rare_classes=tuple(report.exported.rare_classes),
+        without_neighbors=_without_neighbors(report, student.data.inputs),
     )
 
 
@@ -124,6 +126,24 @@ def _accuracies(report: RunReport, inputs: StudentInputs) -> tuple[GroupAccuracy
             "observed test nodes": (len(inputs.test), "observed_test_accuracy"),
             "unseen nodes": (len(inputs.unseen), "test_accuracy"),
         }
+    return _of_groups(report, groups)
+
+
+def _without_neighbors(report: RunReport, inputs: StudentInputs) -> tuple[GroupAccuracy, ...]:
+    """The same where no neighbour is known; nothing of a student without positions."""
+    if report.exported.test_accuracy_without_neighbors is None:
+        return ()
+    num_validation = len(inputs.pseudo_unseen) or len(inputs.val)
+    tested = "unseen nodes" if report.setting == "inductive" else "test nodes"
+    groups = {
+        f"{VALIDATION}{NO_NEIGHBOR}": (num_validation, "val_accuracy_without_neighbors"),
+        f"{tested}{NO_NEIGHBOR}": (len(inputs.test_labels), "test_accuracy_without_neighbors"),
+    }
+    return _of_groups(report, groups)
+
+
+def _of_groups(report: RunReport, groups: Mapping[str, tuple[int, str]]) -> tuple[GroupAccuracy, ...]:
+    """Of each group that has nodes, by its number of nodes and its field."""
     named = ((group, size, _by_whom(report.runs, field)) for group, (size, field) in groups.items())
     return tuple(GroupAccuracy(group, size, *values) for group, size, values in named if size)
 
@@ -131,7 +151,7 @@ def _accuracies(report: RunReport, inputs: StudentInputs) -> tuple[GroupAccuracy
 def _by_whom(runs: list[SeedReport], field: str) -> list[Reals]:
     """Student, teacher and baseline, each (S,); NaN where nothing was measured."""
     prefixes = ("", "teacher_", "baseline_")
-    return [np.array([getattr(run, prefix + field) for run in runs], np.float64) for prefix in prefixes]
+    return [np.array([getattr(run, prefix + field, None) for run in runs], np.float64) for prefix in prefixes]
 
 
 def _classes(dataset: Dataset, data: TrainingData, predictions: Predictions) -> ClassResults:

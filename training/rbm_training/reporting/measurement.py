@@ -5,6 +5,7 @@ Dimension letters: N observed nodes, U unseen nodes, F features, C classes.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from rbm_training.distillation.training_data import TrainingData
 from rbm_training.evaluation.calibration import calibration_error
 from rbm_training.evaluation.metrics import accuracy, production_accuracy
 from rbm_training.reporting.answers import describe_answers
+from rbm_training.reporting.position_ablation import accuracies_without_neighbors
 from rbm_training.reporting.summary import SeedReport
 from rbm_training.students.routing import expert_usage
 
@@ -49,7 +51,7 @@ def measure_seed(data: TrainingData, distilled: DistilledStudent, seed: int, sec
     test_logits = inputs.test_rows(predictions.observed, predictions.unseen)
     groups = group_accuracies(inputs, predictions.observed, predictions.unseen)
     teacher_groups = group_accuracies(inputs, teacher.logits, teacher.unseen_logits)
-    baseline_logits = _baseline_logits(data)
+    baseline_logits = [_baseline_logits(data, nodes.features) for nodes in (inputs, inputs.unseen)]
     baseline = group_accuracies(inputs, *baseline_logits)
     inductive = data.task.setting == "inductive"
     return SeedReport(
@@ -81,6 +83,7 @@ def measure_seed(data: TrainingData, distilled: DistilledStudent, seed: int, sec
         calibration_error_uncalibrated=calibration_error(test_logits.softmax(dim=1), inputs.test_labels),
         expert_usage=expert_usage(predictions.choices),
         seconds=round(seconds, 3),
+        **_without_neighbors(data, distilled, baseline),
     )
 
 
@@ -93,14 +96,30 @@ def group_accuracies(inputs: StudentInputs, logits: Tensor, unseen_logits: Tenso
     return _by_group(inputs, observed, lambda: accuracy(unseen_logits, inputs.unseen.labels))
 
 
-def _baseline_logits(data: TrainingData) -> tuple[Tensor, Tensor]:
-    """What logistic regression says of observed (N, C) and of unseen nodes (U, C)."""
+def _without_neighbors(
+    data: TrainingData, distilled: DistilledStudent, baseline: GroupAccuracies
+) -> dict[str, Any]:
+    """Fields of a `SeedReport`: the student as if no neighbour were known, and logistic regression on the
+    same nodes; none for a student without positions."""
+    student, pseudo_unseen = distilled.student, data.inputs.pseudo_unseen
+    if not student.position_width:
+        return {}
+    val, test = accuracies_without_neighbors(student, data.inputs, distilled.batch_rows)
+    baseline_val = baseline.val
+    if len(pseudo_unseen):
+        baseline_val = accuracy(_baseline_logits(data, pseudo_unseen.features), pseudo_unseen.labels)
+    return {
+        "val_accuracy_without_neighbors": val,
+        "test_accuracy_without_neighbors": test,
+        "baseline_val_accuracy_without_neighbors": baseline_val,
+        "baseline_test_accuracy_without_neighbors": baseline.test,
+    }
 
-    def logits(features: Rows) -> Tensor:
-        scaled = as_array(data.scaling.scale_features(features))
-        return torch.from_numpy(data.baseline.logits(scaled)).to(data.inputs.labels.device)
 
-    return logits(data.inputs.features), logits(data.inputs.unseen.features)
+def _baseline_logits(data: TrainingData, features: Rows) -> Tensor:
+    """What logistic regression says of features (B, F), (B, C)."""
+    scaled = as_array(data.scaling.scale_features(features))
+    return torch.from_numpy(data.baseline.logits(scaled)).to(data.inputs.labels.device)
 
 
 def _by_group(

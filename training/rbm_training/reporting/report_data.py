@@ -52,6 +52,7 @@ class RunFacts:
 
 
 VALIDATION = "validation nodes"
+NO_NEIGHBOR = ", no neighbour known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +208,8 @@ class TeacherReads:
 class ReportData:
     """A finished run as its page shows it; what is empty or None is left out.
 
-    The last group of `accuracies` is the one that the setting tests on. Methods begin with the student and
+    The last group of `accuracies` is the one that the setting tests on, and that of `without_neighbors` the
+    same as if no neighbour were known. Methods begin with the student and
     end with the teacher, unless that was not trained here; histories begin with the student if it has epochs.
     """
 
@@ -222,6 +224,7 @@ class ReportData:
     teacher_reads: TeacherReads | None = None
     graph: GraphStatistics | None = None
     advice: tuple[str, ...] = ()
+    without_neighbors: tuple[GroupAccuracy, ...] = ()
     rare_classes: tuple[RareClass, ...] = ()
 
 

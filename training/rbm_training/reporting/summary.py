@@ -41,6 +41,9 @@ class SeedReport:
     `only_answer` the class that the student gives to all test nodes, if it gives them one; recall and F1 are
     the student's on the test nodes, the mean over classes; `untrained_classes` are those without a training
     label, with their number of test nodes. `expert_usage` is each layer's share of routed rows by expert.
+    What is `without_neighbors` is measured as if no neighbour of a node were known, and None for a student
+    without positions: on the test nodes, and on the pseudo-unseen validation nodes or, where there are none,
+    the observed ones.
     """
 
     seed: int
@@ -76,6 +79,10 @@ class SeedReport:
     calibration_error_uncalibrated: float
     expert_usage: list[list[float]]
     seconds: float
+    val_accuracy_without_neighbors: float | None = None
+    test_accuracy_without_neighbors: float | None = None
+    baseline_val_accuracy_without_neighbors: float | None = None
+    baseline_test_accuracy_without_neighbors: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +135,8 @@ _AVERAGED = (
     *("teacher_val_accuracy", "teacher_test_accuracy", "teacher_unseen_accuracy"),
     *("teacher_observed_test_accuracy", "baseline_val_accuracy", "baseline_test_accuracy"),
     *("baseline_observed_test_accuracy", "majority_accuracy", "macro_recall", "macro_f1"),
+    *("val_accuracy_without_neighbors", "test_accuracy_without_neighbors"),
+    *("baseline_val_accuracy_without_neighbors", "baseline_test_accuracy_without_neighbors"),
     *("calibration_error", "calibration_error_uncalibrated", "seconds"),
 )
 
@@ -171,6 +180,8 @@ def _table(document: dict[str, Any]) -> Table:
     rows = [("validation nodes", "val_accuracy"), ("test nodes", "test_accuracy")]
     if inductive:
         rows = [rows[0], ("observed test nodes", "observed_test_accuracy"), ("unseen nodes", "test_accuracy")]
+    if document.get("test_accuracy_without_neighbors") is not None:
+        rows.append((f"{rows[-1][0]}, no neighbour known", "test_accuracy_without_neighbors"))
     for title, key in rows:
         cells = [_cell(document, prefix + key) for prefix in ("", "teacher_", "baseline_")]
         table.add_row(title, *cells)

@@ -8,7 +8,8 @@ from rbm_training.data.graph_statistics import MOST_CLASSES
 from rbm_training.evaluation.calibration import Reliability
 from rbm_training.evaluation.intervals import NORMAL_95, share_interval
 from rbm_training.evaluation.metrics import RareClass
-from rbm_training.evaluation.untrained_classes import in_words
+from rbm_training.evaluation.untrained_classes import in_words as untrained_in_words
+from rbm_training.evaluation.without_neighbors import in_words
 from rbm_training.reporting.figures import calibration_plots, class_plot, confusion_plot, unseen_plot
 from rbm_training.reporting.html.formats import compared, count, percent, percent_of_seeds
 from rbm_training.reporting.html.parts import Section, Table
@@ -26,7 +27,7 @@ def summary(data: ReportData) -> Section:
     else:
         rows = tuple(
             (group.group, count(group.num_nodes), *map(percent_of_seeds, _by_whom(group)))
-            for group in data.accuracies
+            for group in _groups(data)
         )
         means = f"{title}, mean ± standard deviation over seeds"
         tables = (Table(means, ("", "nodes", *WHO), rows), _each_seed(data))
@@ -41,6 +42,9 @@ def _comparison(data: ReportData) -> str:
     margin = NORMAL_95 * facts.baseline_margin_error
     low, high = max(-1.0, student - baseline - margin), min(1.0, student - baseline + margin)
     known = f"It learnt from {count(facts.num_training_labels)} labels. Split: {facts.split}."
+    if data.without_neighbors:
+        alone = data.without_neighbors[-1]
+        known += f" {in_words(facts.setting, alone.student.mean(), alone.baseline.mean())}"
     return (
         f"{_verdict(data, low)}Without a graph at request time, the student labels"
         f" {percent(student, 2)} % of the {count(tested.num_nodes)} {tested.group} correctly{over}:"
@@ -67,17 +71,21 @@ def _with_intervals(data: ReportData, title: str) -> Table:
             count(group.num_nodes),
             *(_with_interval(float(values[0]), group) for values in _by_whom(group)),
         )
-        for group in data.accuracies
+        for group in _groups(data)
     )
     return Table(title, ("", "nodes", *WHO), rows)
 
 
 def _with_interval(share: float, group: GroupAccuracy) -> str:
-    """An accuracy, with its interval where nothing was selected by it."""
-    if group.group == VALIDATION:
+    """An accuracy, with its interval where there is one and nothing was selected by it."""
+    if group.group.startswith(VALIDATION) or np.isnan(share):
         return percent(share, 2)
     low, high = share_interval(share, group.num_nodes)
     return f"{percent(share, 2)} ({percent(low)}–{percent(high)})"
+
+
+def _groups(data: ReportData) -> tuple[GroupAccuracy, ...]:
+    return *data.accuracies, *data.without_neighbors
 
 
 def _by_whom(group: GroupAccuracy) -> tuple[Reals, Reals, Reals]:
@@ -88,7 +96,7 @@ def _each_seed(data: ReportData) -> Table:
     rows = tuple(
         (str(seed), group.group, *(percent(values[place], 2) for values in _by_whom(group)))
         for place, seed in enumerate(data.facts.seeds)
-        for group in data.accuracies
+        for group in _groups(data)
     )
     return Table("Accuracy (%) of each seed", ("seed", "", *WHO), rows, num_names=2, folded=True)
 
@@ -104,7 +112,7 @@ def classes(data: ReportData) -> Section:
     lead = (
         f"The student of seed {data.facts.exported_seed}, on the {data.accuracies[-1].group}."
         " Recall is the share of a class that was found, precision the share of its answers that are right."
-        f" {in_words(data.facts.untrained_classes)}"
+        f" {untrained_in_words(data.facts.untrained_classes)}"
     ).rstrip()
     title = "By class: recall and precision of the student, recall of the teacher (%)"
     table = Table(title, ("#", "class", "nodes", "recall", "precision", "teacher"), rows, num_names=2)

@@ -17,7 +17,8 @@ def percent(share: float, digits: int = 1) -> str:
 def percent_of_seeds(shares: Reals) -> str:
     """Mean over seeds in percent, with the deviation where there are several."""
     mean, deviation = mean_and_deviation(shares.tolist())
-    return percent(mean, 2) + ("" if deviation is None else f" ± {percent(deviation, 2)}")
+    spread = "" if deviation is None or math.isnan(deviation) else f" ± {percent(deviation, 2)}"
+    return percent(mean, 2) + spread
 
 
 def compared(gap: float) -> str:
