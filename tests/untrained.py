@@ -60,6 +60,8 @@ def _randomise(layer: ExpertLayer, weight_std: float) -> None:
             layer.center.copy_(layer.read(0.3 * torch.randn(1, layer.weight.shape[1]))[0])
     elif isinstance(layer, RbMLayer):
         layer.start_routing(torch.randn_like(layer.memory), spread=layer.memory.shape[1])
+    elif layer.follows:
+        layer.upcycle()
     torch.nn.init.normal_(layer.weight, std=weight_std)
     torch.nn.init.normal_(layer.bias)
 

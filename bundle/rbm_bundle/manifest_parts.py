@@ -143,7 +143,7 @@ class Architecture(ManifestPart):
     layer_widths: tuple[int, ...]
     """Widths of the input of the first layer and of the output of each layer."""
     num_experts: tuple[int, ...]
-    """Experts of each layer."""
+    """Experts of each layer; one number where all layers share the choice of the first one."""
     experts_per_row: int = Field(ge=1)
     """K, the most experts that a layer sends a row to."""
     router_width: int | None = Field(default=None, ge=1)

@@ -89,6 +89,8 @@ def _start_at_random(layer) -> None:
     elif isinstance(layer, MoELayer):
         layer.upcycle()
         nn.init.normal_(layer.prototypes)
+    elif layer.follows:
+        layer.upcycle()
     nn.init.normal_(layer.weight)
     nn.init.normal_(layer.bias)
     for logarithm in (layer.log_scale, layer.log_gain):

@@ -11,6 +11,7 @@ from rbm_training.config import ConfigError, load_config
         "student.metric=euclidean",
         "student.routing_temperature=0.5",
         "student.routing_input=features",
+        "student.shared_routing=true",
         "student.num_experts=[2, 4]",
         "student.center_queries=true",
         "routing.memory_init=random",

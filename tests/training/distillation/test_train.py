@@ -113,6 +113,7 @@ def student_of(data, log, distill=None, routing=None, **student):
         {"routing_input": "positions", "routing": {"memory_init": "random"}},
         {"center_queries": True, "distill": {"adversarial": 0.2}},
         {"routing_input": "projection", "routing_projection": 5, "center_queries": True},
+        {"shared_routing": True, "routing_input": "positions", "top_k": 1},
         {"distill": {"adversarial": 0.2, "pair_weight": "node", "pairs": "reliable"}},
         {"distill": {"batch_rows": 64, "step_after": "batch"}},
         {"kind": "moe", "distill": {"batch_rows": 64, "adversarial": 0.2}},

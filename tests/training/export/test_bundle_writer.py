@@ -128,6 +128,7 @@ def test_the_card_fits_the_kind_of_student(request_to_export, tmp_path, shape, w
     ("shape", "num_experts", "top_k", "router_width"),
     [
         ({"num_experts": (1, 4, 3), "top_k": 4}, (1, 4, 3), 4, None),
+        ({"shared_routing": True, "num_experts": 5}, (5,), 2, None),
         ({"kind": "moe", "router_top_k": "k_plus_1", "hidden": 7}, (4, 4, 4), 3, 7),
         ({"kind": "mlp-ensemble"}, (1, 1, 1), 1, None),
     ],

@@ -39,6 +39,15 @@ KINDS = {
         "metric": "euclidean",
         "routing_temperature": 0.25,
     },
+    "shared routing": {"shared_routing": True, "widths": (8, 5, 3)},
+    "shared routing by positions, one of 6": {
+        "shared_routing": True,
+        "routing_input": "positions",
+        "num_experts": 6,
+        "top_k": 1,
+        "input_gains": True,
+    },
+    "shared distances": {"shared_routing": True, "metric": "euclidean", "top_k": 3},
     "moe": {"kind": "moe"},
     "moe, one expert more": {"kind": "moe", "router_top_k": "k_plus_1"},
     "moe of one layer": {"kind": "moe", "widths": (3,)},
@@ -205,6 +214,18 @@ def test_the_dense_graph_has_no_shape_that_depends_on_data(shape, features):
     assert not operators & {"Shape", "NonZero", "If", "Loop", "Scan", "Range", "Compress", "Unique", "Where"}
     constants = {tensor.name for tensor in model.graph.initializer}
     assert all(node.input[1] in constants for node in model.graph.node if node.op_type == "Split")
+
+
+def test_with_shared_routing_the_outputs_tell_of_the_first_layer_alone_and_pairs_are_sorted_once(features):
+    student = random_weights((8, 5, 3), shared_routing=True)
+    rows = random_rows(student, 9, features)
+    for form, session in sessions_of(student, features).items():
+        experts = run_session(session, rows)["experts"]
+        assert experts.shape == rows.experts.shape == (9, 1, 2)
+        model = onnx.load_from_string(build_graph(student, form, features))
+        operators = [node.op_type for node in model.graph.node]
+        assert operators.count("TopK") == 1
+        assert operators.count("OneHot") == (form == "grouped")
 
 
 @pytest.mark.parametrize("form", FORMS)

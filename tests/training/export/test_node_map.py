@@ -22,6 +22,7 @@ LAYERS = {  # by shape of the student: the layer on the map, and its experts, if
     "plain, then mixed": ({"num_experts": (1, 4)}, 1, 4),
     "mixed, then plain": ({"num_experts": (5, 1)}, 0, 5),
     "distances of positions": ({"metric": "euclidean", "routing_input": "positions"}, 1, 4),
+    "shared routing": ({"shared_routing": True, "num_experts": 5}, 0, 5),
     "moe": ({"kind": "moe"}, 1, 4),
     "mlp": ({"kind": "mlp"}, 1, None),
     "mlp of three layers": ({"kind": "mlp", "widths": (8, 5, 3)}, 2, None),

@@ -87,6 +87,7 @@ SHAPES = [
     {"kind": "rbm", "routing_input": "positions"},
     {"kind": "rbm", "routing_input": "features", "center_queries": True},
     {"kind": "rbm", "routing_input": "projection", "routing_projection": 3, "center_queries": True},
+    {"kind": "rbm", "shared_routing": True, "input_gains": True, "routing_input": "positions"},
     {"kind": "moe"},
     {"kind": "moe", "num_experts": (4, 1, 2), "router_top_k": "k_plus_1"},
 ]
@@ -139,6 +140,15 @@ def test_a_router_by_a_projection_is_charged_for_it_and_for_memories_of_its_widt
     projected = costs_of(size, read, routing_input="projection", **shape)
     assert whole.flops_per_node - projected.flops_per_node == (3 + 2 * 32) * (100 - 7) - 2 * 100 * 7
     assert whole.num_parameters - projected.num_parameters == 32 * (100 - 7) - 100 * 7
+
+
+def test_a_shared_router_is_charged_once():
+    E, K, (D, H, L, C) = 4, 2, (100, 8, 3, 3)
+    shape = {"num_experts": E, "top_k": K, "routing_input": "positions", "shared_routing": True}
+    costs = costs_of((D, H, L, C), {"position_width": 10}, **shape)
+    experts = K * (2 * D * H + 2 * H) + K * (2 * H * H + 2 * H) + K * (2 * H * C + 2 * C)
+    assert costs.flops_per_node == experts + (3 + 2 * E) * 10
+    assert costs.num_parameters == E * (D * H + H + 10) + E * (H * H + H) + E * (H * C + C) + 3
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, {"kind": "mlp-ensemble"}], ids=str)

@@ -6,7 +6,7 @@ from rbm_training.data.scaling import InputScaling
 from rbm_training.students.expert_layer import ExpertLayer
 from rbm_training.students.kind import build_student
 from rbm_training.students.moe import MoELayer
-from rbm_training.students.rbm.layer import RbMLayer
+from rbm_training.students.rbm.layer import FollowingLayer, RbMLayer
 from tests.training.objects import routed_student
 
 
@@ -32,6 +32,7 @@ def test_a_student_counts_its_parameters_by_the_formula():
         ({"kind": "moe", "moe_layers": "last"}, [ExpertLayer, ExpertLayer, MoELayer]),
         ({"kind": "rbm", "num_experts": (1, 4, 2)}, [ExpertLayer, RbMLayer, RbMLayer]),
         ({"kind": "moe", "num_experts": (4, 1, 2)}, [MoELayer, ExpertLayer, MoELayer]),
+        ({"kind": "rbm", "shared_routing": True}, [RbMLayer, FollowingLayer, FollowingLayer]),
     ],
     ids=str,
 )
@@ -63,6 +64,33 @@ def test_the_first_layer_alone_may_be_routed_by_a_part_of_its_input():
     layers = built(routing_input="positions").memory_layers()
     assert [layer.routing_input for layer in layers] == ["positions", "all", "all"]
     assert layers[0].num_features == 6
+
+
+@pytest.mark.parametrize("top_k", [1, 3])
+def test_with_shared_routing_a_row_stays_with_the_experts_and_weights_of_the_first_layer(top_k):
+    student = routed_student(widths=(8, 5, 3), top_k=top_k, shared_routing=True, gains=False)
+    features, positions = torch.randn(20, 6), torch.randn(20, 4)
+    output = student(features, positions)
+    (routing,) = output.layers
+    x = student.scaling(features, positions)
+    for layer in student.expert_layers():
+        every_expert = torch.einsum("bd,edh->beh", x, layer.weight) + layer.bias
+        mixed = layer.scale() * torch.einsum("be,beh->bh", routing.gates(), every_expert)
+        x = mixed.relu()
+    assert len(routing.experts.unique()) == 4
+    torch.testing.assert_close(output.logits, mixed)
+
+
+def test_with_shared_routing_a_warm_up_is_of_the_first_expert_alone():
+    student = built(shared_routing=True, dropout=0.0)
+    features, positions = torch.randn(20, 6), torch.randn(20, 4)
+    output = student(features, positions)
+    x = student.scaling(features, positions)
+    for layer in student.expert_layers():
+        last = x @ layer.weight[0] + layer.bias[0]
+        x = last.relu()
+    torch.testing.assert_close(output.logits, last)
+    assert output.layers == ()
 
 
 def test_the_input_may_be_spared_from_dropout():

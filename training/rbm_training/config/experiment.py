@@ -17,7 +17,7 @@ from rbm_training.config.teacher import AnyTeacherConfig, TeacherConfig
 
 _NOT_IN_RELEASED = (
     *(("student", name) for name in ("kind", "metric", "routing_temperature", "routing_input")),
-    ("student", "center_queries"),
+    *(("student", name) for name in ("center_queries", "shared_routing")),
     *(("distill", name) for name in ("pair_weight", "gram", "adversarial", "losses", "step_after")),
     *(("distill", name) for name in ("decoupled_weight_decay", "position_dropout")),
     *(("routing", name) for name in ("memory_init", "memory_step", "clone_noise")),

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 from rbm_training.config.base import Count, FrozenConfig, Probability, Renamed, Weight, inverse
 from rbm_training.config.registry import AUTO, STUDENTS
 
-_READ_BY = {"metric": ("rbm", AUTO), "routing_input": ("rbm", AUTO)}
+_READ_BY = {"metric": ("rbm", AUTO), "routing_input": ("rbm", AUTO), "shared_routing": ("rbm", AUTO)}
 
 
 class StudentConfig(FrozenConfig):
@@ -56,6 +56,9 @@ class StudentConfig(FrozenConfig):
     its columns, `routing_projection` wide."""
     routing_projection: Count = 16
     """Kind `rbm`: R, the width of that projection."""
+    shared_routing: bool = False
+    """Kind `rbm`, with as many experts in each layer: the first layer alone has a memory and routes, and a
+    row stays with the experts chosen there, and with their weights, in all others."""
     router_top_k: Literal["k", "k_plus_1"] = "k"
     """Kind `moe`: `k_plus_1` uses one expert more than asked for, weighted by a softmax over all experts, as
     the paper's released code does."""
@@ -99,6 +102,24 @@ class StudentConfig(FrozenConfig):
             raise ValueError(
                 f"found student.routing_input = {self.routing_input!r} for a first layer of one expert, which"
                 " is not routed; wanted student.moe_layers = 'all'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _layers_can_share(self) -> "StudentConfig":
+        if not self.shared_routing:
+            return self
+        if self.kind == "moe":
+            raise ValueError(
+                "found student.shared_routing with student.kind = 'moe', each layer of which learns a router"
+                " of its own; wanted student.kind = 'rbm'"
+            )
+        experts = self.experts_by_layer(self.num_layers)
+        if self.reads("shared_routing") and len(set(experts)) > 1:
+            raise ValueError(
+                f"found student.shared_routing with layers of {', '.join(map(str, experts))} experts; wanted"
+                " as many in each layer, as with student.moe_layers = 'all' and one number in"
+                " student.num_experts"
             )
         return self
 

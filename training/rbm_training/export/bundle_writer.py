@@ -134,7 +134,7 @@ def describe_architecture(student: Student) -> Architecture:
     return Architecture(
         student=student.kind,
         layer_widths=(layers[0].weight.shape[1], *(layer.weight.shape[2] for layer in layers)),
-        num_experts=tuple(layer.num_experts for layer in layers),
+        num_experts=tuple(layer.num_experts for layer in student.routing_layers()),
         experts_per_row=max(layer.top_k for layer in layers),
         router_width=student_kind(student.kind).router_width(student),
         num_parameters=student.num_parameters(),

@@ -7,7 +7,8 @@ A layer of one expert is one product in either.
 Both have the same inputs and outputs, which the manifest lists. Features that are mostly zeros go in as
 columns and values; the first layer of either graph then reads only what those columns need.
 
-Dimension letters: B batch, S entries of a padded row, K experts per row, L layers.
+Dimension letters: B batch, S entries of a padded row, K experts per row, L layers, without those that follow
+the first one.
 """
 
 from rbm_bundle.manifest_parts import FeatureForm, TensorSpec
@@ -15,7 +16,8 @@ from rbm_training.export.inputs import dense_input, sparse_input
 from rbm_training.export.outputs import put_out
 from rbm_training.onnx.builder import GraphBuilder
 from rbm_training.onnx.inputs import DenseInput, LayerInput
-from rbm_training.onnx.layers import Form, LayerOutput
+from rbm_training.onnx.layers import Form, follow
+from rbm_training.students.folding import fold_layer
 from rbm_training.students.kind import student_kind
 from rbm_training.students.student import Student
 
@@ -34,7 +36,7 @@ def tensor_specs(
         ]
     if student.position_width:
         inputs.append(TensorSpec(name="positions", dtype="float32", shape=(None, student.position_width)))
-    L, K = len(layers), max(layer.top_k for layer in layers)
+    L, K = len(student.routing_layers()), max(layer.top_k for layer in layers)
     outputs = [
         TensorSpec(name="logits", dtype="float32", shape=(None, num_classes)),
         TensorSpec(name="probabilities", dtype="float32", shape=(None, num_classes)),
@@ -49,10 +51,15 @@ def build_graph(student: Student, form: Form, features: FeatureForm) -> bytes:
     """The serialised ONNX model of a trained student in one of the two forms, for features in one of two."""
     graph, kind = GraphBuilder(), student_kind(student.kind)
     x: LayerInput = sparse_input(graph, student) if features == "sparse" else dense_input(graph, student)
-    outputs: list[LayerOutput] = []
-    for layer in student.expert_layers():
-        if outputs:
-            x = DenseInput(graph.add("Relu", outputs[-1].name), layer.weight.shape[1])
-        outputs.append(kind.add_layer(graph, x, layer, form))
-    put_out(graph, outputs, float(student.temperature))
+    first, *others = student.expert_layers()
+    output = kind.add_layer(graph, x, first, form)
+    choices = [output.choice]
+    for layer in others:
+        hidden = DenseInput(graph.add("Relu", output.name), layer.weight.shape[1])
+        if layer.follows:
+            output = follow(graph, hidden, fold_layer(layer, None), output, form)
+        else:
+            output = kind.add_layer(graph, hidden, layer, form)
+            choices.append(output.choice)
+    put_out(graph, output.name, choices, float(student.temperature))
     return graph.serialise(f"rbm_{form}", *tensor_specs(student, features))

@@ -1,6 +1,7 @@
 """What a graph puts out: logits, calibrated probabilities, and how every layer routed.
 
-Dimension letters: B batch, L layers, K experts per row, the most of any layer.
+Dimension letters: B batch, L layers, without those that follow the first one, K experts per row, the most of
+any layer.
 """
 
 from collections.abc import Sequence
@@ -12,18 +13,17 @@ from onnx import TensorProto
 
 from rbm_bundle.manifest_parts import NO_EXPERT
 from rbm_training.onnx.builder import GraphBuilder
-from rbm_training.onnx.layers import LayerOutput
 from rbm_training.onnx.router import Choice
 
 Values = npt.NDArray[Any]
 
 
-def put_out(graph: GraphBuilder, layers: Sequence[LayerOutput], temperature: float) -> None:
-    """Name the outputs of a graph, from those of its layers."""
-    logits = graph.add("Identity", layers[-1].name, name="logits")
+def put_out(graph: GraphBuilder, last: str, choices: Sequence[Choice | None], temperature: float) -> None:
+    """Name the outputs of a graph: from what its last layer puts out, and from the choice of each of its L
+    layers, None of one that has a single expert."""
+    logits = graph.add("Identity", last, name="logits")
     calibrated = graph.add("Div", logits, graph.constant(temperature))
     graph.add("Softmax", calibrated, name="probabilities", axis=-1)
-    choices = [layer.choice for layer in layers]
     K = max(1 if choice is None else choice.top_k for choice in choices)
     plain: dict[str, Values] = {
         "experts": np.array([0, *[NO_EXPERT] * (K - 1)], np.int64),

@@ -1,4 +1,5 @@
-"""One layer as ONNX operators: plain, and a mixture of experts three times: dense, grouped and sparse.
+"""One layer as ONNX operators: plain, and a mixture of experts three times: dense, grouped and sparse. The
+first two may follow the choice of another layer.
 
 Dimension letters: B batch, F features, S entries of a padded row, P position width, D layer input, H layer
 output, W columns of a router's matrix, E experts, K experts per row.
@@ -19,7 +20,7 @@ Form = Literal["grouped", "dense"]
 
 @dataclass(frozen=True, slots=True)
 class LayerWeights:
-    """A layer ready for inference; one without a router is its only expert.
+    """A layer ready for inference; one without a router is its only expert, or follows another layer.
 
     Shapes: weight (E, D, H), bias (E, H).
     """
@@ -30,11 +31,22 @@ class LayerWeights:
 
 
 @dataclass(frozen=True, slots=True)
+class SortedPairs:
+    """Names of the numbers of all B·K (row, expert) pairs sorted by expert, (B·K,), and of how many of them
+    each expert has, (E,)."""
+
+    numbers: str
+    sizes: str
+
+
+@dataclass(frozen=True, slots=True)
 class LayerOutput:
-    """The name of a layer's output (B, H), and its choice of experts where it had one."""
+    """The name of a layer's output (B, H), the choice of experts where it had one, and its pairs where they
+    are sorted."""
 
     name: str
     choice: Choice | None = None
+    pairs: SortedPairs | None = None
 
 
 def add_layer(graph: GraphBuilder, x: LayerInput, layer: LayerWeights, form: Form) -> LayerOutput:
@@ -45,6 +57,20 @@ def add_layer(graph: GraphBuilder, x: LayerInput, layer: LayerWeights, form: For
         return sparse_mixture(graph, x, layer, layer.router)
     mixture = dense_mixture if form == "dense" else grouped_mixture
     return mixture(graph, x, layer, layer.router)
+
+
+def follow(
+    graph: GraphBuilder, x: DenseInput, layer: LayerWeights, before: LayerOutput, form: Form
+) -> LayerOutput:
+    """A mixture whose rows stay with the experts of the layer before, and with their weights."""
+    choice = before.choice
+    assert choice is not None, "the layer before has routed, or followed another"
+    if form == "dense":
+        gates = graph.add("Unsqueeze", _gates(graph, choice), graph.integers(1))  # (B, 1, E)
+        mixed = _gated_product(graph, x.rows, layer.weight, layer.bias, gates)
+        return LayerOutput(graph.add("Squeeze", mixed, graph.integers(1)), choice)
+    pairs = before.pairs or _sort_pairs(graph, choice.experts, len(layer.weight))
+    return _grouped(graph, x, layer, choice, pairs)
 
 
 def plain_layer(graph: GraphBuilder, x: LayerInput, layer: LayerWeights) -> LayerOutput:
@@ -69,21 +95,27 @@ def dense_mixture(graph: GraphBuilder, x: DenseInput, layer: LayerWeights, route
 
 def grouped_mixture(graph: GraphBuilder, x: DenseInput, layer: LayerWeights, router: Router) -> LayerOutput:
     """Sort the B·K (row, expert) pairs by expert, one Gemm an expert on its slice, put back in order."""
-    E, K = len(layer.weight), router.top_k
     choice = router.choose(graph, x.project(graph, router.matrix, router.bias, router.reads), x)
-    pairs, sizes = _sort_pairs(graph, choice.experts, E)
-    rows = graph.add("Gather", x.rows, graph.add("Div", pairs, graph.integers(K)), axis=0)  # (B·K, D)
-    slices = graph.add_many("Split", E, rows, sizes, axis=0)
+    return _grouped(graph, x, layer, choice, _sort_pairs(graph, choice.experts, len(layer.weight)))
+
+
+def _grouped(
+    graph: GraphBuilder, x: DenseInput, layer: LayerWeights, choice: Choice, pairs: SortedPairs
+) -> LayerOutput:
+    E, K = len(layer.weight), choice.top_k
+    rows = graph.add("Gather", x.rows, graph.add("Div", pairs.numbers, graph.integers(K)), axis=0)  # (B·K, D)
+    slices = graph.add_many("Split", E, rows, pairs.sizes, axis=0)
     outputs = [
         graph.add("Gemm", part, graph.constant(layer.weight[e]), graph.constant(layer.bias[e]))
         for e, part in enumerate(slices)
     ]
     by_expert = graph.add("Concat", *outputs, axis=0)  # (B·K, H)
-    return LayerOutput(_mix(graph, by_expert, pairs, choice.weights, (K, layer.weight.shape[2])), choice)
+    mixed = _mix(graph, by_expert, pairs.numbers, choice.weights, (K, layer.weight.shape[2]))
+    return LayerOutput(mixed, choice, pairs)
 
 
-def _sort_pairs(graph: GraphBuilder, experts: str, num_experts: int) -> tuple[str, str]:
-    """The numbers of all pairs sorted by expert, (B·K,), and how many of them each expert has, (E,).
+def _sort_pairs(graph: GraphBuilder, experts: str, num_experts: int) -> SortedPairs:
+    """Sort the pairs of the chosen experts (B, K).
 
     The places of the ones in a table of experts by pairs are sorted already; a TopK would take longer. The
     ones are floats because the CPU provider is slow to add integers up.
@@ -94,7 +126,7 @@ def _sort_pairs(graph: GraphBuilder, experts: str, num_experts: int) -> tuple[st
     places = graph.add("NonZero", chosen)  # (2, B·K): experts, and their pairs
     pairs = graph.add("Gather", places, graph.constant(1, np.int64), axis=0)
     counts = graph.add("ReduceSum", chosen, graph.integers(1), keepdims=0)
-    return pairs, graph.add("Cast", counts, to=TensorProto.INT64)
+    return SortedPairs(pairs, graph.add("Cast", counts, to=TensorProto.INT64))
 
 
 def _mix(graph: GraphBuilder, by_expert: str, pairs: str, weights: str, sizes: tuple[int, int]) -> str:
@@ -144,9 +176,14 @@ def _gated_rest(graph: GraphBuilder, positions: str | None, weight: Floats, bias
     """What positions, by their weights (E, P, H), and biases add, gated as in the dense layer: (B, 1, H)."""
     if positions is None:
         return graph.add("MatMul", gates, graph.constant(bias))
+    return _gated_product(graph, positions, weight, bias, gates)
+
+
+def _gated_product(graph: GraphBuilder, x: str, weight: Floats, bias: Floats, gates: str) -> str:
+    """Σ_e g_e (x W_e + b_e) from one product with every expert, (B, 1, H): x (B, D) and gates (B, 1, E)."""
     E, _, H = weight.shape
-    columns = weight.transpose(1, 0, 2).reshape(-1, E * H)  # (P, E·H)
-    product = graph.add("Gemm", positions, graph.constant(columns), graph.constant(bias.reshape(-1)))
+    columns = weight.transpose(1, 0, 2).reshape(-1, E * H)  # (D, E·H)
+    product = graph.add("Gemm", x, graph.constant(columns), graph.constant(bias.reshape(-1)))
     return graph.add("MatMul", gates, graph.add("Reshape", product, graph.integers(0, E, H)))
 
 

@@ -27,7 +27,7 @@ def expert_maps(student: TrainedStudent, predictions: Predictions) -> tuple[Laye
     labels = inputs.labels.cpu().numpy()
     rows = np.sort(np.random.default_rng(0).permutation(np.flatnonzero(labels >= 0))[:MAX_MAPPED_ROWS])
     sampled = predict(model, inputs.scaled[torch.from_numpy(rows).to(model.device)]).layers
-    layers = enumerate(zip(model.expert_layers(), predictions.choices, sampled, strict=True))
+    layers = enumerate(zip(model.routing_layers(), predictions.choices, sampled, strict=True))
     return tuple(
         _map(index, anchors.detach().cpu().numpy(), choices, as_array(routing.query), rows, labels)
         for index, (layer, choices, routing) in layers

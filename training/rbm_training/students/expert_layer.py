@@ -34,6 +34,7 @@ class ExpertLayer(nn.Module):
 
     weights_learn: ClassVar[bool] = False  # whether the task's gradient reaches the mixing weights
     has_memory: ClassVar[bool] = False  # whether rows are compared with a buffer `memory`
+    follows: ClassVar[bool] = False  # whether rows stay with the experts that the first layer chose
     memory: Tensor
 
     def __init__(
@@ -109,15 +110,19 @@ class ExpertLayer(nn.Module):
             return torch.ones_like(self.bias[0, 0])
         return self.log_scale.clamp_max(MAX_LOG_SCALE).exp()
 
-    def forward(self, x: Rows) -> tuple[Tensor, LayerRouting | None]:
-        """Output (B, H), and how the rows were routed (None before routing starts)."""
+    def forward(self, x: Rows, followed: LayerRouting | None = None) -> tuple[Tensor, LayerRouting | None]:
+        """Output (B, H), and how the rows were routed (None before routing starts).
+
+        Args:
+            followed: how the first layer routed the rows, for a layer that follows it.
+        """
         if self._masks_differ:
-            routing = self.route(x)
+            routing = self.route(x) if followed is None else followed
             return self.scale() * self._mix(x, routing), routing
         dropped = dropout(x, self.dropout, self.training)
         if not self.routed:
             return dropped @ self.weight[0] + self.bias[0], None
-        routing = self.route(x)
+        routing = self.route(x) if followed is None else followed
         if self.num_experts == 1:
             return dropped @ self.effective_weight()[0] + self.bias[0], routing
         return self.scale() * self._mix(dropped, routing), routing

@@ -18,7 +18,7 @@ from rbm_training.students.routing import LayerRouting
 @dataclass(frozen=True, slots=True)
 class StudentOutput:
     """Logits (B, C), what the first layer put out (B, H), and the routing of each layer that routes: of the
-    layers of several experts only once routing has started."""
+    layers of several experts only once routing has started, and of those that follow the first one never."""
 
     logits: Tensor
     representation: Tensor
@@ -51,6 +51,14 @@ class Student(nn.Module):
         """The layers that a memory routes."""
         return [layer for layer in self.expert_layers() if layer.has_memory]
 
+    def routing_layers(self) -> list[ExpertLayer]:
+        """The layers that choose among their experts, or have but one."""
+        return [layer for layer in self.expert_layers() if not layer.follows]
+
+    def following_layers(self) -> list[ExpertLayer]:
+        """The layers in which a row stays with the experts of the first one."""
+        return [layer for layer in self.expert_layers() if layer.follows]
+
     @property
     def num_features(self) -> int:
         """F."""
@@ -73,11 +81,13 @@ class Student(nn.Module):
     def classify(self, inputs: Rows) -> StudentOutput:
         """Classify inputs (B, F + P) that are scaled already."""
         outputs: list[Tensor] = []
-        records = []
+        records: list[LayerRouting] = []
         for layer in self.expert_layers():
-            output, routing = layer(outputs[-1].relu() if outputs else inputs)
+            x = outputs[-1].relu() if outputs else inputs
+            is_led = layer.follows and bool(records)
+            output, routing = layer(x, records[0]) if is_led else layer(x)
             outputs.append(output)
-            if routing is not None:
+            if routing is not None and not is_led:
                 records.append(routing)
         return StudentOutput(outputs[-1], outputs[0], tuple(records))
 

@@ -106,6 +106,21 @@ def test_a_revived_expert_computes_what_served_its_new_input():
     assert any(torch.equal(weight[2], weight[serving]) for serving in (0, 1))
 
 
+def test_with_shared_routing_a_revived_expert_is_a_copy_in_all_layers():
+    student = routed_student(widths=(8, 5, 3), shared_routing=True)
+    first, *others = student.expert_layers()
+    first.memory.copy_(torch.eye(4, 10))
+    first.memory[2:] = -first.memory[:2]
+    averager = MemoryAverager(student, RoutingConfig(self_similarity=0.0, reinit_dead_after=1))
+    averager.accumulate(routed_output(first, unit_rows(torch.eye(10)[:2] + 0.1 * torch.eye(10)[7])))
+    averager.step()
+    (serving,) = (e for e in (0, 1) if torch.equal(first.weight[2], first.weight[e]))
+    for layer in others:
+        for parameter in (layer.weight, layer.bias, layer.log_gain):
+            assert torch.equal(parameter[2], parameter[serving])
+            assert not torch.equal(parameter[3], parameter[serving])
+
+
 def test_euclidean_memories_move_to_the_mean_of_their_rows_and_are_neither_normalised_nor_pushed():
     student = routed_student(widths=(3,), top_k=1, metric="euclidean")
     layer = student.memory_layers()[0]

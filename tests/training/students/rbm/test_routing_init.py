@@ -9,9 +9,10 @@ from rbm_training.students.rbm.routing_init import cluster_centers, start_routin
 from tests.training.objects import CPU, routed_student
 
 
-def test_routing_starts_without_changing_what_the_student_says():
-    student = routed_student(gains=False)
-    for layer in student.memory_layers():
+@pytest.mark.parametrize("shared_routing", [False, True])
+def test_routing_starts_without_changing_what_the_student_says(shared_routing):
+    student = routed_student(gains=False, shared_routing=shared_routing)
+    for layer in student.expert_layers():
         layer.routed = False
         layer.log_scale.data.zero_()
     features, positions = torch.randn(60, 6), torch.randn(60, 4)
@@ -20,7 +21,7 @@ def test_routing_starts_without_changing_what_the_student_says():
     start_routing(student, student.scaling(features, positions), RoutingConfig(), seed=0, batch_rows=100)
     after = student(features, positions)
     torch.testing.assert_close(after.logits, before.logits, atol=1e-5, rtol=1e-5)
-    assert len(after.layers) == 2
+    assert len(after.layers) == (1 if shared_routing else 2)
 
 
 def test_the_memory_starts_at_cluster_centers_of_the_unit_inputs():

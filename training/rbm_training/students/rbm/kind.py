@@ -13,7 +13,7 @@ from rbm_training.students.complexity import Costs, mixture_costs
 from rbm_training.students.expert_layer import ExpertLayer
 from rbm_training.students.kind import LayerPlace, StudentKind
 from rbm_training.students.memory import Memory
-from rbm_training.students.rbm.layer import RbMLayer, RoutingInput
+from rbm_training.students.rbm.layer import FollowingLayer, RbMLayer, RoutingInput
 from rbm_training.students.rbm.memory_ema import MemoryAverager
 from rbm_training.students.rbm.router import memory_router
 from rbm_training.students.rbm.routing_init import start_routing
@@ -28,7 +28,18 @@ class RbMKind(StudentKind):
         return "a mixture of experts routed by memory"
 
     def mixture(self, place: LayerPlace, shape: StudentConfig) -> ExpertLayer:
-        """A layer that a memory routes, the first one by the part of its input that the experiment says."""
+        """A layer that a memory routes, the first one by the part of its input that the experiment says, or
+        one that follows the first."""
+        if _follows(place, shape):
+            return FollowingLayer(
+                place.in_width,
+                place.out_width,
+                place.num_experts,
+                place.top_k,
+                place.dropout,
+                shape.input_gains,
+                expert_dropout=shape.expert_dropout,
+            )
         return RbMLayer(
             place.in_width,
             place.out_width,
@@ -74,13 +85,20 @@ class RbMKind(StudentKind):
 RBM: Final = RbMKind()
 
 
+def _follows(place: LayerPlace, shape: StudentConfig) -> bool:
+    """Whether a layer has no router: with shared routing all but the first one."""
+    return shape.shared_routing and place.num_features is None
+
+
 def _routing_input(place: LayerPlace, shape: StudentConfig) -> RoutingInput:
     """What decides: in layers but the first, all of the input."""
     return "all" if place.num_features is None else shape.routing_input
 
 
 def _columns_compared(place: LayerPlace, shape: StudentConfig) -> int:
-    """R."""
+    """R, none in a layer that follows."""
+    if _follows(place, shape):
+        return 0
     widths = {
         "all": place.in_width,
         "features": place.in_width - place.position_width,

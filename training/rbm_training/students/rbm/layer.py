@@ -30,6 +30,13 @@ Metric = Literal["cosine", "euclidean"]
 RoutingInput = Literal["all", "features", "positions", "projection"]
 
 
+class FollowingLayer(ExpertLayer):
+    """Experts of rows that the first layer has routed: each row stays with the experts of the same numbers,
+    and with their weights, so that the student is a mixture of E small networks behind one router."""
+
+    follows: ClassVar[bool] = True
+
+
 class RbMLayer(ExpertLayer):
     """Experts routed by a memory.
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rbm_training.config import RoutingConfig
 from rbm_training.data.sparse_rows import column_means, unit_rows
+from rbm_training.students.expert_layer import ExpertLayer
 from rbm_training.students.memory import Memory
 from rbm_training.students.rbm.layer import RbMLayer
 from rbm_training.students.routing import LayerRouting
@@ -23,13 +24,17 @@ class MemoryAverager(Memory):
     from the mean of the others (the self-similarity term as an explicit step), and an expert that got no
     row for `reinit_dead_after` steps takes over the worst-served input. Memories of the Euclidean metric are
     points: they are neither normalised nor pushed. Where queries are centred, their centre moves too, to the
-    mean of all rows. Layers without a memory are passed over.
+    mean of all rows. Layers without a memory are passed over; an expert of those that follow is part of the
+    expert of the first layer, and is revived with it.
     """
 
     def __init__(self, student: Student, config: RoutingConfig) -> None:
         self.config = config
-        layers = student.expert_layers()
-        self.layers = [_LayerAverage(layer) if isinstance(layer, RbMLayer) else None for layer in layers]
+        following = student.following_layers()
+        self.layers = [
+            _LayerAverage(layer, following) if isinstance(layer, RbMLayer) else None
+            for layer in student.routing_layers()
+        ]
 
     @torch.no_grad()
     def accumulate(self, output: StudentOutput) -> None:
@@ -47,8 +52,9 @@ class MemoryAverager(Memory):
 
 
 class _LayerAverage:
-    def __init__(self, layer: RbMLayer) -> None:
+    def __init__(self, layer: RbMLayer, following: list[ExpertLayer]) -> None:
         self.layer = layer
+        self.following = following
         self.idle_steps = torch.zeros(layer.num_experts, dtype=torch.long)
         self._reset()
 
@@ -103,10 +109,10 @@ class _LayerAverage:
         if self.worst_input is None:
             return
         self.layer.memory[expert] = self.worst_input
-        self.layer.weight[expert] = self.layer.weight[self.worst_expert]
-        self.layer.bias[expert] = self.layer.bias[self.worst_expert]
-        if self.layer.log_gain is not None:
-            self.layer.log_gain[expert] = self.layer.log_gain[self.worst_expert]
+        for layer in (self.layer, *self.following):
+            for parameter in (layer.weight, layer.bias, layer.log_gain):
+                if parameter is not None:
+                    parameter[expert] = parameter[self.worst_expert]
         self.idle_steps[expert] = 0
 
 

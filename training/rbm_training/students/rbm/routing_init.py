@@ -41,7 +41,9 @@ def start_routing(student: Student, scaled: Rows, config: RoutingConfig, seed: i
         batch_rows: rows that a layer is given at a time.
     """
     inputs = _sample(scaled, seed)
-    for index, layer in enumerate(student.expert_layers()):
+    for layer in student.following_layers():
+        layer.upcycle(config.clone_noise)
+    for index, layer in enumerate(student.routing_layers()):
         if isinstance(layer, RbMLayer):
             _lay_out(layer, inputs, config, seed + index)
         inputs = torch.cat([layer(batch)[0].relu() for batch in row_batches(inputs, batch_rows)])
