@@ -51,7 +51,10 @@ def test_every_run_has_a_line_and_the_page_shows_them(uninterrupted):
         assert line["teacher"] == "sage"
         assert line["test_accuracy"] <= line["test_accuracy_max"]
         assert line["unseen_accuracy"] is None
+        assert 0 < line["agreement"] <= 1
+        assert line["kl"] > 0
     assert lines[0]["teacher_test_accuracy"] == lines[2]["teacher_test_accuracy"]  # one teacher for both
+    assert [len({line[f"{name}_digest"] for line in lines}) for name in ("config", "data")] == [2, 1]
     assert "| small |" in (uninterrupted / "results.md").read_text()
 
 
@@ -81,6 +84,21 @@ def test_what_is_done_is_not_done_again(uninterrupted, comparison, capfd):
     assert main(["compare", str(comparison), "--out", str(uninterrupted)]) == 0
     assert (uninterrupted / "results.jsonl").read_bytes() == before
     assert "4 of 4 runs are done already" in capfd.readouterr().err
+
+
+def test_methods_that_come_to_one_student_have_one_run(comparison, tmp_path):
+    folder = tmp_path / "out"
+    overrides = ["seeds=[0]", "experiment.student={num_experts = 1, top_k = 1}"]
+
+    def lines(*methods):
+        config = load_comparison(comparison, [*overrides, f"methods={list(methods)}"])
+        assert compare(plan(config), folder) == []
+        return {line.method: line for line in ResultsFile(folder / "results.jsonl").read()}
+
+    first = lines("mlp", "mlp-flops")
+    assert first["mlp-flops"] == first["mlp"].model_copy(update={"method": "mlp-flops"})  # seconds included
+    later = lines("mlp", "mlp-flops", "mlp-wide")
+    assert later["mlp-wide"] == first["mlp"].model_copy(update={"method": "mlp-wide"})
 
 
 def test_a_run_that_fails_is_named_and_takes_no_other_with_it(comparison, tmp_path, capfd):

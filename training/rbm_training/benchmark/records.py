@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -16,6 +16,10 @@ from rbm_training.evaluation.metrics import production_accuracy
 
 Protocol = Literal["cpf", "public"]
 OLD_PROTOCOLS: Final = {"A": "cpf", "B": "public"}  # as earlier files of results have them
+OLD_METHODS: Final = {"rbm": "rbm-head", "mlp-flops": "mlp-flops-head", "mlp-wide": "mlp-wide-head"}
+"""What lines without a digest call a student with experts in the last layer alone, and the MLPs of its
+costs."""
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Accuracy = Annotated[float, Field(ge=0, le=1)]
 
 """Share of unseen nodes among the nodes that a model in production is asked for (GLNN, section 5.4)."""
@@ -57,6 +61,11 @@ class RunLine(BaseModel):
     test nodes are all unseen has neither observed test nodes nor a production accuracy. `flops_per_node`
     counts one answer, a multiply-add as two; `seconds` is the wall time of the run; `git_commit` is that of
     the working directory.
+
+    `agreement` is the share of all nodes on which student and teacher agree, `kl` the mean divergence of the
+    student's probabilities from the teacher's there, in nats. `config_digest` is that of the resolved
+    experiment, `data_digest` that of the graph. Lines of earlier releases have none of these, nor a
+    `release`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -79,6 +88,20 @@ class RunLine(BaseModel):
     flops_per_node: Annotated[int, Field(ge=0)]
     seconds: Annotated[float, Field(ge=0)]
     git_commit: str | None
+    release: str | None = None
+    config_digest: Digest | None = None
+    data_digest: Digest | None = None
+    agreement: Accuracy | None = None
+    kl: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_as_now(cls, given: Any) -> Any:  # noqa: ANN401 - whatever the line says
+        """A method of an earlier release by the name that it has now."""
+        if not isinstance(given, dict) or given.get("config_digest") is not None:
+            return given
+        method = given.get("method")
+        return {**given, "method": OLD_METHODS[method]} if method in tuple(OLD_METHODS) else given
 
     @property
     def identity(self) -> RunIdentity:
