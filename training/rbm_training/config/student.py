@@ -33,10 +33,11 @@ class StudentConfig(FrozenConfig):
 
     kind: Annotated[str, AfterValidator(_known_kind)] = "rbm-head"
     """`rbm`: experts in every layer, routed by a memory; `moe`: the same, routed by a learnt router;
-    `rbm-head`, `moe-head`: experts in the last layer alone; `mlp`: one expert a layer; `mlp-ensemble`:
-    several MLPs, their logits averaged; `linear`: logistic regression on the features, which learns from
-    labels alone; `auto`, the default with `dataset.kind = "files"`: `rbm-head`, `mlp`, `linear` and what
-    plugins register, of which the best on validation is kept."""
+    `rbm-head`, `moe-head`: experts in the last layer alone, and what is said of `rbm` and `moe` below holds
+    for them too; `mlp`: one expert a layer; `mlp-ensemble`: several MLPs, their logits averaged; `linear`:
+    logistic regression on the features, which learns from labels alone; `auto`, the default with
+    `dataset.kind = "files"`: `rbm-head`, `mlp`, `linear` and what plugins register, of which the best on
+    validation is kept."""
     num_layers: Count = 2
     """L, layers."""
     hidden: Count = 128
