@@ -134,3 +134,9 @@ def test_production_and_observed_test_nodes_are_there_together_or_not_at_all(mis
 def test_a_line_of_an_earlier_file_is_read_under_the_protocols_new_name():
     line = run_line().model_dump(mode="json") | {"protocol": "A"}
     assert RunLine.model_validate(line).protocol == "cpf"
+
+
+def test_a_method_may_be_a_point_of_a_grid():
+    assert run_line(method="rbm-by-positions H=4 E=8 K=1").identity.method == "rbm-by-positions H=4 E=8 K=1"
+    with pytest.raises(ValidationError, match="method"):
+        run_line(method="rbm of mine")

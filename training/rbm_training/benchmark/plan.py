@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Final, get_args
 from pydantic import Field, model_validator
 
 from rbm_bundle.manifest_parts import Setting
+from rbm_training.benchmark.grid import GRID, Points, check_grid, is_possible, points_of
 from rbm_training.benchmark.paper import paper_settings
 from rbm_training.benchmark.records import OLD_PROTOCOLS, Protocol, RunIdentity
 from rbm_training.config import ExperimentConfig
@@ -52,7 +53,9 @@ class ComparisonConfig(FrozenConfig):
     """Fields that one method has otherwise, as in `[method.rbm.student]`. With `like = "rbm"` a new method is
     described, to be named in `methods`. `settings = "paper"` takes the hyper-parameters that the RbM paper
     has for a data set, where it has some, and `"own"` those of the data set's experiment and the defaults.
-    `rbm`, `moe`, `mlp-flops`, `mlp-wide` and the released ones have the paper's unless they say otherwise."""
+    `rbm`, `moe`, `mlp-flops`, `mlp-wide` and the released ones have the paper's unless they say otherwise.
+    With `grid = { "student.hidden" = [4, 16], "student.top_k" = [1, 2] }` the method stands for one at each
+    point, `rbm H=4 K=1` and so on; points of more experts a row than there are experts are left out."""
 
     @model_validator(mode="after")
     def _methods_are_known(self) -> "ComparisonConfig":
@@ -67,6 +70,8 @@ class ComparisonConfig(FrozenConfig):
             if (settings := self.settings_of(name)) not in SETTINGS:
                 wanted = " or ".join(map(repr, SETTINGS))
                 raise ValueError(f"found method.{name}.settings = {settings!r}; wanted {wanted}")
+            if GRID in self.method.get(name, {}):
+                check_grid(name, self.method[name][GRID])
         return self
 
     def like(self, method: str) -> str:
@@ -77,6 +82,19 @@ class ComparisonConfig(FrozenConfig):
         """Whose hyper-parameters a method has: `paper` or `own`."""
         default = "paper" if self.like(method) in AS_PUBLISHED else "own"
         return str(self.method.get(method, {}).get("settings", default))
+
+    def with_points(self) -> "ComparisonConfig":
+        """The comparison with the possible points of a grid in place of the method that has it."""
+        points = {name: table for name, table in self._points().items() if is_possible(table)}
+        return self.model_copy(update={"methods": tuple(points), "method": points})
+
+    def left_out(self) -> list[str]:
+        """Points of grids that cannot be."""
+        return [name for name, table in self._points().items() if not is_possible(table)]
+
+    def _points(self) -> Points:
+        found = [points_of(name, self.method.get(name, {})) for name in self.methods]
+        return {name: table for points in found for name, table in points.items()}
 
 
 def load_comparison(path: Path, overrides: Sequence[str] = ()) -> ComparisonConfig:
@@ -102,6 +120,7 @@ def plan(config: ComparisonConfig) -> list[PlannedRun]:
     Raises:
         ConfigError: an experiment that cannot be run as written.
     """
+    config = config.with_points()
     sources = itertools.product(config.datasets, config.settings)
     documents = {source: _experiment_of(config, *source) for source in sources}
     cells = itertools.product(

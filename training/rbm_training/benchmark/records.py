@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from rbm_bundle.manifest import NAME_PATTERN
 from rbm_bundle.manifest_parts import Setting
 from rbm_training.config.base import Name, Seed
 from rbm_training.errors import TrainingError
@@ -21,6 +22,8 @@ OLD_METHODS: Final = {"rbm": "rbm-head", "mlp-flops": "mlp-flops-head", "mlp-wid
 costs."""
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Accuracy = Annotated[float, Field(ge=0, le=1)]
+Method = Annotated[str, Field(pattern=rf"{NAME_PATTERN.removesuffix('$')}( \w+=\S+)*$")]
+"""The name of a method, and where it is a point of a grid, which one: `rbm H=4 E=8`."""
 
 """Share of unseen nodes among the nodes that a model in production is asked for (GLNN, section 5.4)."""
 
@@ -74,7 +77,7 @@ class RunLine(BaseModel):
     protocol: Annotated[Protocol, BeforeValidator(lambda name: OLD_PROTOCOLS.get(name, name))]
     setting: Setting
     teacher: Name
-    method: Name
+    method: Method
     seed: Seed
     val_accuracy: Accuracy
     test_accuracy: Accuracy
