@@ -7,6 +7,7 @@ import pytest
 from rbm_training.benchmark.page import render_results
 from rbm_training.benchmark.published import load_published
 from rbm_training.benchmark.records import ResultsFile
+from tests.training.benchmark.grid_lines import grid_lines
 from tests.training.benchmark.run_lines import HIGH, LOW, cells_of, inductive_line, run_line, runs_of, untied
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -107,3 +108,10 @@ def test_without_runs_the_page_says_so():
 def test_the_page_of_results_is_what_its_runs_say():
     page = DOCS / "results.md"
     assert page.read_text(encoding="utf-8") == render(ResultsFile(RECORDED).read())
+
+
+def test_points_of_a_grid_have_a_part_of_their_own_and_stand_in_no_other_table():
+    text = render([*SMALL, *grid_lines()])
+    assert "## Frontier" in text
+    (part,) = [part for part in re.split("^## ", text, flags=re.MULTILINE) if part.startswith("Frontier")]
+    assert text.count("H=4 E=8") == part.count("H=4 E=8") == 2

@@ -128,3 +128,23 @@ def test_inductive_runs_say_what_unseen_nodes_get_and_what_production_sees(compa
     mixture = 0.2 * line.test_accuracy + 0.8 * line.observed_test_accuracy
     assert line.production_accuracy == pytest.approx(mixture)
     assert np.isfinite(line.flops_per_node)
+
+
+def test_a_grid_is_run_timed_and_drawn(comparison, tmp_path, capfd):
+    grid = '{"student.hidden" = [4, 8], "student.num_experts" = [2], "student.top_k" = [1, 3]}'
+    overrides = [
+        *("--set", "latency=true", "--set", 'methods=["mlp", "rbm"]', "--set", f"method.rbm.grid={grid}"),
+        *("--set", 'method.mlp.grid={"student.hidden" = [2, 4, 8, 16]}'),
+    ]
+    assert main(["compare", str(comparison), "--out", str(tmp_path / "out"), *overrides]) == 0
+    assert "left out, for want of experts: rbm H=4 E=2 K=3, rbm H=8 E=2 K=3" in capfd.readouterr().err
+    lines = lines_of(tmp_path / "out")
+    assert {line["method"] for line in lines if line["latency_us_128"]} == {
+        *("mlp H=2", "mlp H=4", "mlp H=8", "mlp H=16", "rbm H=4 E=2 K=1", "rbm H=8 E=2 K=1")
+    }
+    assert {line["seed"] for line in lines if line["latency_us_1"]} == {0}
+    page = (tmp_path / "out" / "results.md").read_text()
+    assert "| small | rbm | H=" in page
+    pictures = {f"](frontier/{path.name})" for path in (tmp_path / "out" / "frontier").iterdir()}
+    assert len(pictures) == 6
+    assert all(picture in page for picture in pictures)

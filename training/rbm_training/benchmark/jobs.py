@@ -10,6 +10,7 @@ import torch
 
 from rbm_bundle.version import package_version
 from rbm_training.benchmark.digests import config_digest, data_digest
+from rbm_training.benchmark.latency import GRAPHS_FOLDER, save_graph
 from rbm_training.benchmark.plan import PlannedRun
 from rbm_training.benchmark.records import RunLine
 from rbm_training.config import DatasetConfig, ExperimentConfig, FeaturesConfig
@@ -81,7 +82,7 @@ def run_student(run: PlannedRun, cache: Path, commit: str | None) -> RunLine:
     all_nodes = torch.cat([predictions.observed, predictions.unseen])
     taught = torch.cat([teacher.logits, teacher.unseen_logits])
     is_inductive = run.identity.setting == "inductive"
-    return RunLine(
+    line = RunLine(
         **asdict(run.identity),
         val_accuracy=distilled.validation.val_accuracy,
         test_accuracy=student.test,
@@ -101,6 +102,9 @@ def run_student(run: PlannedRun, cache: Path, commit: str | None) -> RunLine:
         config_digest=prepared.digest(experiment),
         data_digest=data_digest(prepared.dataset),
     )
+    if run.is_timed:
+        save_graph(cache / GRAPHS_FOLDER, line, distilled.student, data)
+    return line
 
 
 @dataclass(frozen=True, slots=True)

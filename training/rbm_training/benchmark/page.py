@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from typing import Final, get_args
 
 from rbm_training.benchmark.configurations import apart
+from rbm_training.benchmark.frontier_tables import render_frontier
+from rbm_training.benchmark.grid import is_point
 from rbm_training.benchmark.protocols import under_both_protocols
 from rbm_training.benchmark.published import Published
 from rbm_training.benchmark.published_tables import render_published
@@ -121,12 +123,14 @@ LIKENESS: Final[tuple[tuple[str, Measure], ...]] = (
 
 
 def render_results(lines: Iterable[RunLine], published: Published) -> str:
-    """The page; the same lines in another order give the same page."""
+    """The page; the same lines in another order give the same page. Points of grids have a part of their own,
+    and stand in no other table."""
     runs = list(lines)
-    sections = sections_of(apart(under_both_protocols(runs)))
+    single = [line for line in runs if not is_point(line.method)]
+    sections = sections_of(apart(under_both_protocols(single)))
     parts = [HEAD, _provenance(runs), _glance(sections), _regimes(runs)]
     parts += [_section(section) for section in sections]
-    parts.append(_published(sections, published))
+    parts += [render_frontier(runs), _published(sections, published)]
     return "\n".join(part for part in parts if part)
 
 

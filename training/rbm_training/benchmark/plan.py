@@ -47,6 +47,8 @@ class ComparisonConfig(FrozenConfig):
     """Folder of the datasets."""
     experiments: Path = EXPERIMENTS
     """Folder of the experiments."""
+    latency: bool = False
+    """Time the exported graphs of the first seed when all runs have ended."""
     experiment: dict[str, Any] = Field(default_factory=dict)
     """Fields that all runs have otherwise than their experiment says, as in `[experiment.teacher]`."""
     method: dict[Name, dict[str, Any]] = Field(default_factory=dict)
@@ -108,10 +110,11 @@ def load_comparison(path: Path, overrides: Sequence[str] = ()) -> ComparisonConf
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """One run: what it is, and the experiment that it is."""
+    """One run: what it is, the experiment that it is, and whether its student is to be timed."""
 
     identity: RunIdentity
     experiment: ExperimentConfig
+    is_timed: bool = False
 
 
 def plan(config: ComparisonConfig) -> list[PlannedRun]:
@@ -161,4 +164,4 @@ def _planned(
     whole = merged(document, published, config.experiment, known, own, fixed)
     experiment = validated(ExperimentConfig, whole, f"method {method!r} on {dataset!r}")
     identity = RunIdentity(dataset, protocol, setting, experiment.teacher.name, method, seed)
-    return PlannedRun(identity, experiment)
+    return PlannedRun(identity, experiment, is_timed=config.latency and seed == config.seeds[0])

@@ -2,13 +2,14 @@
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from rbm_bundle.folders import replace_file
 from rbm_bundle.manifest import NAME_PATTERN
 from rbm_bundle.manifest_parts import Setting
 from rbm_training.config.base import Name, Seed
@@ -68,7 +69,8 @@ class RunLine(BaseModel):
     `agreement` is the share of all nodes on which student and teacher agree, `kl` the mean divergence of the
     student's probabilities from the teacher's there, in nats. `config_digest` is that of the resolved
     experiment, `data_digest` that of the graph. Lines of earlier releases have none of these, nor a
-    `release`.
+    `release`. `latency_us_1` and `latency_us_128` are microseconds a row of the exported graph, for a row
+    alone and in batches of 128, where a comparison asked for it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -96,6 +98,8 @@ class RunLine(BaseModel):
     data_digest: Digest | None = None
     agreement: Accuracy | None = None
     kl: float | None = None
+    latency_us_1: Annotated[float, Field(gt=0)] | None = None
+    latency_us_128: Annotated[float, Field(gt=0)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -175,6 +179,10 @@ class ResultsFile:
             file.write(line.model_dump_json().encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
+
+    def rewrite(self, lines: Iterable[RunLine]) -> None:
+        """Replace all runs, at once."""
+        replace_file(self._path, b"".join(line.model_dump_json().encode() + b"\n" for line in lines))
 
     def _parse(self, raw: bytes) -> Iterator[tuple[int, RunLine]]:
         for number, text in enumerate(raw.split(b"\n")[:-1], start=1):

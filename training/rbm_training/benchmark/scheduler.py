@@ -18,7 +18,9 @@ from typing import Any, Final
 from rich.console import Console
 
 from rbm_bundle.folders import replace_file
+from rbm_training.benchmark.frontier_plots import write_frontier
 from rbm_training.benchmark.jobs import Cell, Configuration, prepare_cell, run_student
+from rbm_training.benchmark.latency import GRAPHS_FOLDER, measure_latencies
 from rbm_training.benchmark.page import render_results
 from rbm_training.benchmark.plan import PlannedRun
 from rbm_training.benchmark.progress import ComparisonProgress
@@ -51,7 +53,8 @@ class ComparisonError(TrainingError):
 
 
 def compare(planned: Sequence[PlannedRun], folder: Path, console: Console | None = None) -> list[Failure]:
-    """Run what is missing from `results.jsonl` in the folder, then render `results.md` beside it.
+    """Run what is missing from `results.jsonl` in the folder, then render `results.md` beside it, and the
+    pictures of grids.
 
     A run that fails is named in the result; the others go on.
 
@@ -66,8 +69,10 @@ def compare(planned: Sequence[PlannedRun], folder: Path, console: Console | None
     with ComparisonProgress(len(planned), len(planned) - len(missing), console) as progress:
         schedule = _Schedule(missing, lines, folder / CACHE_FOLDER, file, progress)
         failures = schedule.run() if missing else []
-    page = render_results(file.read(), load_published())
-    replace_file(folder / PAGE_FILE, page.encode())
+    measure_latencies(file, folder / CACHE_FOLDER / GRAPHS_FOLDER)
+    lines = file.read()
+    replace_file(folder / PAGE_FILE, render_results(lines, load_published()).encode())
+    write_frontier(lines, folder)
     return failures
 
 

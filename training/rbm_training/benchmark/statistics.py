@@ -34,6 +34,8 @@ Measure = Literal[
     "kl",
     "num_parameters",
     "flops_per_node",
+    "latency_us_1",
+    "latency_us_128",
     "seconds",
 ]
 Verdict = Literal["better", "equivalent", "undecided", "worse"]
