@@ -36,7 +36,7 @@ max_epochs = 150
 [positions]
 label_propagation = true
 [student]
-kind = "rbm"
+kind = "rbm-head"
 [distill]
 max_epochs = 100
 [export]

@@ -52,8 +52,13 @@ class Bundle:
         return read_golden(self.path / self.manifest.golden.file, self.manifest)
 
     def model_card(self) -> bytes | None:
-        """What the bundle tells people, as Markdown; None where it holds no model card."""
-        return (self.path / MODEL_CARD_FILE).read_bytes() if MODEL_CARD_FILE in self.manifest.files else None
+        """What the bundle tells people, as Markdown, its student called as it is now; None where it holds no
+        model card."""
+        if MODEL_CARD_FILE not in self.manifest.files:
+            return None
+        student = self.manifest.architecture.student
+        card = (self.path / MODEL_CARD_FILE).read_bytes()
+        return card.replace(f"(`{student.removesuffix('-head')}`)".encode(), f"(`{student}`)".encode())
 
     def golden_records(self) -> GoldenRecords | None:
         """The records with which their graph proves itself; None where the bundle takes no records.

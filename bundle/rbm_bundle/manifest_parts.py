@@ -1,5 +1,6 @@
 """The parts of a manifest: graphs, features, nodes, golden rows, the student and where it comes from."""
 
+from collections.abc import Mapping
 from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -7,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 NO_EXPERT: Final = -1
 """In `experts`, the places that a layer leaves empty because another sends its rows to more experts."""
 MAX_MAP_NODES: Final = 2000
+HEAD_OF: Final = {"rbm": "rbm-head", "moe": "moe-head"}
+"""Kinds of students with experts in all layers, and those with experts in the last one alone."""
 
 Provider = Literal["cpu", "cuda"]
 IdKind = Literal["range", "integer", "string"]
@@ -152,6 +155,18 @@ class Architecture(ManifestPart):
     """Parameters of the student."""
     temperature: float = Field(gt=0)
     """What logits are divided by before the softmax."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_by_layers(cls, given: object) -> object:
+        """Bundles of earlier releases call a mixture in the last layer alone as one in all layers."""
+        if not isinstance(given, Mapping) or given.get("student") not in tuple(HEAD_OF):
+            return given
+        experts = given.get("num_experts")
+        if not isinstance(experts, list | tuple) or len(experts) < 2 or experts[-1] == 1:
+            return given
+        is_head = all(number == 1 for number in experts[:-1])
+        return {**given, "student": HEAD_OF[given["student"]]} if is_head else given
 
 
 class Metrics(ManifestPart):

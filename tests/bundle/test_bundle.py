@@ -5,17 +5,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rbm_bundle.bundle import read_bundle, write_bundle
+from rbm_bundle.bundle import MODEL_CARD_FILE, read_bundle, write_bundle
 from rbm_bundle.errors import BundleError
 from rbm_bundle.folders import INCOMING_PREFIX
 from tests.bundles import draft_of
 
-TINY_FILES = sorted(path.name for path in (Path(__file__).parents[1] / "data" / "tiny_bundle").iterdir())
+DATA = Path(__file__).parents[1] / "data"
+TINY_FILES = sorted(path.name for path in (DATA / "tiny_bundle").iterdir())
 
 
 def test_a_bundle_written_again_is_the_same_bundle(tiny_bundle, tmp_path):
     copy = write_bundle(tmp_path / "copy", draft_of(read_bundle(tiny_bundle)))
     assert copy.manifest == read_bundle(tiny_bundle).manifest
+
+
+def test_an_older_model_card_calls_the_student_as_it_is_called_now():
+    bundle = read_bundle(DATA / "mixed_bundle")
+    assert "(`moe`)" in (bundle.path / MODEL_CARD_FILE).read_text()
+    assert "(`moe-head`)" in bundle.model_card().decode()
+    assert "(`moe`)" not in bundle.model_card().decode()
 
 
 @pytest.mark.parametrize("name", TINY_FILES)

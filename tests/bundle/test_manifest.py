@@ -4,6 +4,7 @@ import pytest
 
 from rbm_bundle.errors import BundleError
 from rbm_bundle.manifest import Manifest, parse_manifest, seal
+from rbm_bundle.manifest_parts import Architecture
 
 
 @pytest.fixture
@@ -15,6 +16,22 @@ def test_a_sealed_manifest_reads_back_as_it_was(raw):
     manifest = parse_manifest(raw)
     assert parse_manifest(seal(manifest)) == manifest
     assert seal(manifest) == raw
+
+
+@pytest.mark.parametrize(
+    ("stored", "num_experts", "name"),
+    [
+        ("rbm", [1, 4], "rbm-head"),
+        ("moe", [1, 4], "moe-head"),
+        ("rbm", [4, 4], "rbm"),
+        ("mlp", [1, 1], "mlp"),
+    ],
+)
+def test_a_mixture_in_the_last_layer_alone_is_called_so_whatever_the_bundle_stored(
+    raw, stored, num_experts, name
+):
+    architecture = json.loads(raw)["architecture"] | {"student": stored, "num_experts": num_experts}
+    assert Architecture.model_validate(architecture).student == name
 
 
 def test_another_format_is_refused_and_says_which_is_read(raw):

@@ -82,7 +82,7 @@ def test_the_resolved_experiment_reads_back_as_itself(file, overrides):
         ("student.num_experts=[1, 1]", "top_k = 2 and no layer of more than 1 experts"),
         (
             "student.kind=cnn",
-            r"student\.kind: found 'cnn'; wanted 'rbm', .*'linear' or 'auto'",
+            r"student\.kind: found 'cnn'; wanted 'rbm-head', .*'linear' or 'auto'",
         ),
         (
             "distill.losses={huber = 0.1}",

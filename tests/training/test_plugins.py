@@ -81,7 +81,7 @@ def test_a_student_of_a_plugin_is_a_method_of_a_comparison(write_plugin, tmp_pat
         .replace('"glnn", "rbm"', '"mine"')
         .replace("[0, 1]", "[0]")
         + '\n[experiment]\nplugins = ["my_kinds"]\n'
-        + '\n[method.mine]\nlike = "rbm"\n[method.mine.student]\nkind = "hyperplanes"\n'
+        + '\n[method.mine]\nlike = "rbm-head"\n[method.mine.student]\nkind = "hyperplanes"\n'
     )
     assert main(["compare", str(path), "--out", str(tmp_path / "out")]) == 0
     (line,) = (tmp_path / "out" / "results.jsonl").read_text().splitlines()

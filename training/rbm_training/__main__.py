@@ -159,7 +159,10 @@ def _tell(folder: Path) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    planned = plan(load_comparison(options.file, options.overrides))
+    comparison = load_comparison(options.file, options.overrides)
+    planned = plan(comparison)
+    if left_out := comparison.left_out():
+        print(f"left out, for want of experts: {', '.join(left_out)}", file=sys.stderr)
     from rbm_training.benchmark.scheduler import PAGE_FILE, RESULTS_FILE, ComparisonError, compare
 
     failures = compare(planned, options.out, Console(stderr=True))

@@ -1,5 +1,6 @@
 """Lines of a comparison, made up, and the cells of what is rendered from them."""
 
+from hashlib import sha256
 from typing import Any
 
 from rbm_training.benchmark.records import RunLine, production_accuracy
@@ -27,12 +28,22 @@ PLAIN: dict[str, Any] = {
     "flops_per_node": 368_000,
     "seconds": 12.5,
     "git_commit": "0123456789abcdef",
+    "release": "1.2.3",
+    "data_digest": "d" * 16,
+    "agreement": 0.9,
+    "kl": 0.125,
 }
 
 
 def run_line(**changes: Any) -> RunLine:
     """A transductive run, with what is to be different."""
-    return RunLine(**{**PLAIN, **changes})
+    line = {**PLAIN, **changes}
+    return RunLine(**{"config_digest": digest_of(line["method"]), **line})
+
+
+def digest_of(configuration: str) -> str:
+    """A digest, another for each configuration."""
+    return sha256(configuration.encode()).hexdigest()[:16]
 
 
 def inductive_line(unseen: float, observed_test: float | None, **changes: Any) -> RunLine:

@@ -114,7 +114,8 @@ def test_tables_are_merged_and_the_last_word_counts():
 
 def test_every_method_of_the_literature_is_known():
     assert list(METHODS) == [
-        *("glnn", "krd", "nosmog", "mlp", "mlp-flops", "mlp-wide", "mlp-ensemble", "moe", "rbm")
+        *("glnn", "krd", "nosmog", "mlp", "mlp-ensemble", "mlp-flops-head", "mlp-flops", "mlp-wide"),
+        *("moe-head", "moe", "rbm-head", "rbm", "released-mlp", "released-rbm"),
     ]
 
 

@@ -74,6 +74,29 @@ def test_the_same_run_twice_is_refused_and_both_lines_are_named(path):
         ResultsFile(path).read()
 
 
+OLD = {
+    name: value
+    for name, value in PLAIN.items()
+    if name not in ("release", "config_digest", "data_digest", "agreement", "kl")
+}
+
+
+@pytest.mark.parametrize(
+    ("stored", "name"),
+    [
+        ("rbm", "rbm-head"),
+        ("mlp-flops", "mlp-flops-head"),
+        ("mlp-wide", "mlp-wide-head"),
+        ("moe", "moe"),
+        ("mlp", "mlp"),
+    ],
+)
+def test_a_line_of_before_is_read_under_the_name_of_what_was_run(path, stored, name):
+    path.write_text(json.dumps({**OLD, "method": stored}) + "\n")
+    (line,) = ResultsFile(path).read()
+    assert (line.method, line.config_digest, line.agreement, line.kl) == (name, None, None, None)
+
+
 @pytest.mark.parametrize("key", ["dataset", "protocol", "setting", "teacher", "method", "seed"])
 def test_each_part_of_the_identity_makes_another_run(key):
     other = {"dataset": "pubmed", "protocol": "cpf", "teacher": "appnp-x3", "method": "rbm-frozen", "seed": 3}
@@ -111,3 +134,9 @@ def test_production_and_observed_test_nodes_are_there_together_or_not_at_all(mis
 def test_a_line_of_an_earlier_file_is_read_under_the_protocols_new_name():
     line = run_line().model_dump(mode="json") | {"protocol": "A"}
     assert RunLine.model_validate(line).protocol == "cpf"
+
+
+def test_a_method_may_be_a_point_of_a_grid():
+    assert run_line(method="rbm-by-positions H=4 E=8 K=1").identity.method == "rbm-by-positions H=4 E=8 K=1"
+    with pytest.raises(ValidationError, match="method"):
+        run_line(method="rbm of mine")

@@ -51,7 +51,10 @@ def test_every_run_has_a_line_and_the_page_shows_them(uninterrupted):
         assert line["teacher"] == "sage"
         assert line["test_accuracy"] <= line["test_accuracy_max"]
         assert line["unseen_accuracy"] is None
+        assert 0 < line["agreement"] <= 1
+        assert line["kl"] > 0
     assert lines[0]["teacher_test_accuracy"] == lines[2]["teacher_test_accuracy"]  # one teacher for both
+    assert [len({line[f"{name}_digest"] for line in lines}) for name in ("config", "data")] == [2, 1]
     assert "| small |" in (uninterrupted / "results.md").read_text()
 
 
@@ -83,6 +86,21 @@ def test_what_is_done_is_not_done_again(uninterrupted, comparison, capfd):
     assert "4 of 4 runs are done already" in capfd.readouterr().err
 
 
+def test_methods_that_come_to_one_student_have_one_run(comparison, tmp_path):
+    folder = tmp_path / "out"
+    overrides = ["seeds=[0]", "experiment.student={num_experts = 1, top_k = 1}"]
+
+    def lines(*methods):
+        config = load_comparison(comparison, [*overrides, f"methods={list(methods)}"])
+        assert compare(plan(config), folder) == []
+        return {line.method: line for line in ResultsFile(folder / "results.jsonl").read()}
+
+    first = lines("mlp", "mlp-flops")
+    assert first["mlp-flops"] == first["mlp"].model_copy(update={"method": "mlp-flops"})  # seconds included
+    later = lines("mlp", "mlp-flops", "mlp-wide")
+    assert later["mlp-wide"] == first["mlp"].model_copy(update={"method": "mlp-wide"})
+
+
 def test_a_run_that_fails_is_named_and_takes_no_other_with_it(comparison, tmp_path, capfd):
     overrides = ["--set", "method.rbm.distill.learning_rate=1e30", "--set", "seeds=[0]"]
     assert main(["compare", str(comparison), "--out", str(tmp_path / "out"), *overrides]) == 1
@@ -110,3 +128,23 @@ def test_inductive_runs_say_what_unseen_nodes_get_and_what_production_sees(compa
     mixture = 0.2 * line.test_accuracy + 0.8 * line.observed_test_accuracy
     assert line.production_accuracy == pytest.approx(mixture)
     assert np.isfinite(line.flops_per_node)
+
+
+def test_a_grid_is_run_timed_and_drawn(comparison, tmp_path, capfd):
+    grid = '{"student.hidden" = [4, 8], "student.num_experts" = [2], "student.top_k" = [1, 3]}'
+    overrides = [
+        *("--set", "latency=true", "--set", 'methods=["mlp", "rbm"]', "--set", f"method.rbm.grid={grid}"),
+        *("--set", 'method.mlp.grid={"student.hidden" = [2, 4, 8, 16]}'),
+    ]
+    assert main(["compare", str(comparison), "--out", str(tmp_path / "out"), *overrides]) == 0
+    assert "left out, for want of experts: rbm H=4 E=2 K=3, rbm H=8 E=2 K=3" in capfd.readouterr().err
+    lines = lines_of(tmp_path / "out")
+    assert {line["method"] for line in lines if line["latency_us_128"]} == {
+        *("mlp H=2", "mlp H=4", "mlp H=8", "mlp H=16", "rbm H=4 E=2 K=1", "rbm H=8 E=2 K=1")
+    }
+    assert {line["seed"] for line in lines if line["latency_us_1"]} == {0}
+    page = (tmp_path / "out" / "results.md").read_text()
+    assert "| small | rbm | H=" in page
+    pictures = {f"](frontier/{path.name})" for path in (tmp_path / "out" / "frontier").iterdir()}
+    assert len(pictures) == 6
+    assert all(picture in page for picture in pictures)

@@ -1,6 +1,8 @@
 from random import Random
 
+import numpy as np
 import pytest
+from scipy.stats import ttest_1samp
 
 from rbm_training.benchmark.statistics import (
     Cell,
@@ -21,7 +23,8 @@ def only_cell(lines):
 def test_a_paired_difference_and_its_interval_are_those_of_a_hand_calculation():
     # Differences 0.01, 0.02, 0.03: mean 0.02, deviation 0.01; t of 2 degrees at 97.5 % is 4.302653.
     found = paired_difference({0: 0.81, 1: 0.72, 2: 0.93}, {0: 0.80, 1: 0.70, 2: 0.90})
-    assert found == Difference(pytest.approx(0.02), pytest.approx(4.302653 * 0.01 / 3**0.5), 3)
+    assert found == Difference(pytest.approx(0.02), pytest.approx(0.01 / 3**0.5), 3)
+    assert found.half_width == pytest.approx(4.302653 * 0.01 / 3**0.5)
 
 
 def test_pairing_sees_a_small_lead_that_the_spread_of_the_splits_hides():
@@ -47,11 +50,30 @@ def test_two_equal_differences_decide_nothing():
 
 
 @pytest.mark.parametrize(
-    ("mean", "half_width", "verdict"),
-    [(0.02, 0.01, "better"), (-0.02, 0.01, "worse"), (0.02, 0.03, "undecided"), (0.0, 0.0, "undecided")],
+    ("mean", "standard_error", "verdict"),
+    [
+        (0.02, 0.005, "better"),  # t of 4 degrees at 97.5 % is 2.776
+        (-0.02, 0.005, "worse"),
+        (0.02, 0.008, "undecided"),
+        (0.001, 0.0018, "equivalent"),  # at 95 % it is 2.132: 0.001 + 0.0038 is under half a point
+        (0.001, 0.0019, "undecided"),
+        (0.004, 0.0001, "better"),
+        (0.0, 0.0, "equivalent"),
+        (0.0, None, "undecided"),
+    ],
 )
-def test_a_difference_is_decided_when_its_interval_does_not_hold_zero(mean, half_width, verdict):
-    assert Difference(mean, half_width, 5).verdict == verdict
+def test_a_verdict_goes_by_the_interval_and_equivalence_by_two_one_sided_tests(mean, standard_error, verdict):
+    assert Difference(mean, standard_error, 5).verdict == verdict
+
+
+def test_equivalence_is_what_two_one_sided_t_tests_say():
+    ours, theirs = [0.801, 0.813, 0.795, 0.808, 0.800], [0.800, 0.811, 0.797, 0.806, 0.800]
+    leads = np.subtract(ours, theirs)
+    above = ttest_1samp(leads, -0.005, alternative="greater").pvalue
+    below = ttest_1samp(leads, 0.005, alternative="less").pvalue
+    found = paired_difference(dict(enumerate(ours)), dict(enumerate(theirs)))
+    assert max(above, below) < 0.05
+    assert found.verdict == "equivalent"
 
 
 def test_a_mean_has_a_sample_deviation_and_a_single_run_none():

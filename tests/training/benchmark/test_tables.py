@@ -15,7 +15,15 @@ from rbm_training.benchmark.tables import (
     reliability_table,
     sections_of,
 )
-from tests.training.benchmark.run_lines import HIGH, LOW, cells_of, inductive_line, run_line, runs_of
+from tests.training.benchmark.run_lines import (
+    HIGH,
+    LOW,
+    cells_of,
+    digest_of,
+    inductive_line,
+    run_line,
+    runs_of,
+)
 
 
 def only_section(lines):
@@ -106,7 +114,7 @@ def test_differences_name_the_baseline_and_say_when_fewer_seeds_were_shared():
         *runs_of("mlp-flops", LOW, val_accuracy=0.99),
     ]
     header, row = cells_of(difference_table(only_section(lines)))
-    assert header[4:] == ["− teacher", "− mlp", "− mlp-flops", "− best baseline"]
+    assert header[4:] == ["− teacher", "− mlp", "− mlp of its FLOPs", "− best baseline"]
     assert row[:5] == ["cora", "rbm", "mlp-flops", "3", "+0.3 [−1.1, +1.8]"]
     assert row[5:] == ["+10.0 (n = 1)", "**+9.7 [+8.2, +11.1]**", "**+9.7 [+8.2, +11.1]**"]
 
@@ -157,4 +165,35 @@ def test_a_cell_breaks_only_where_it_stays_readable():
     assert percent(Estimate(0.821, 0.009, 3), num_seeds=5).split(" ") == [
         *("82.1", f"±{TIED}0.9", f"(n{TIED}={TIED}3)"),
     ]
-    assert interval(Difference(0.01, 0.02, 5), num_seeds=5).split(" ") == ["+1.0", f"[−1.0,{TIED}+3.0]"]
+    assert interval(Difference(0.01, 0.0072, 5), num_seeds=5).split(" ") == ["+1.0", f"[−1.0,{TIED}+3.0]"]
+
+
+def test_an_equivalent_student_is_marked():
+    assert interval(Difference(0.001, 0.0015, 5), num_seeds=5).endswith(f"]{TIED}≈")
+
+
+def test_each_variant_is_compared_with_the_mlp_of_its_own_flops():
+    lines = [
+        *(run_line(method=f"rbm{kind}") for kind in ("", "-head", "-small")),
+        run_line(method="mlp-flops", test_accuracy=0.8),
+        run_line(method="mlp-flops-head", test_accuracy=0.7),
+    ]
+    rows = cells_of(difference_table(only_section(lines)))[1:]
+    assert [(row[1], row[6]) for row in rows] == [("rbm-head", "+12.0"), ("rbm", "+2.0"), ("rbm-small", "–")]
+
+
+def test_a_student_that_two_methods_come_to_is_named_once():
+    same = {"config_digest": digest_of("a")}
+    lines = [run_line(), run_line(method="mlp", **same), run_line(method="mlp-flops-head", **same)]
+    assert cells_of(accuracy_table(only_section(lines), "test_accuracy")) == [
+        ["dataset", "seeds", "teacher", "mlp", "mlp-flops-head", "rbm"],
+        ["cora", "1", "81.0", "82.0", "as mlp", "82.0"],
+    ]
+
+
+def test_likeness_to_the_teacher_has_tables_and_differences():
+    section = only_section([run_line(kl=0.0123), run_line(method="mlp", agreement=0.85)])
+    assert cells_of(accuracy_table(section, "kl"))[1] == ["cora", "1", "12.50", "1.23"]
+    assert cells_of(accuracy_table(section, "agreement"))[1] == ["cora", "1", "85.0", "90.0"]
+    assert cells_of(difference_table(section, "agreement"))[1][4:6] == ["–", "+5.0"]
+    assert difference_table(only_section([run_line(agreement=None)]), "agreement") is None

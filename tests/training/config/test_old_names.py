@@ -10,6 +10,7 @@ from rbm_training.config import ConfigError, load_config
     [
         ("student.experts_per_row=1", "student.top_k", 1),
         ("student.expert_layers=all", "student.moe_layers", "all"),
+        ("student.expert_layers=last", "student.moe_layers", "last"),
         ("student.equal_cost=flops", "student.match_budget", "flops"),
         ("student.sharpness=8", "student.routing_temperature", 0.125),
         ("routing.memory_start=random", "routing.memory_init", "random"),

@@ -108,9 +108,10 @@ def test_names_of_features_are_in_the_manifest_and_the_first_on_the_card(request
     [
         (
             {"num_experts": (1, 4)},
-            "routed by memory (`rbm`)",
+            "routed by memory (`rbm-head`)",
             "experts a layer 1, 4, at most 2 of them a row",
         ),
+        ({}, "routed by memory (`rbm`)", "experts a layer 4, 4, 2 of them a row"),
         ({"kind": "moe"}, "with a learnt router (`moe`)", "experts a layer 4, 4, 2 of them a row"),
         ({"kind": "mlp"}, "an MLP (`mlp`)", "10 → 8 → 3; 115 parameters"),
         ({"kind": "mlp-ensemble"}, "the mean of 4 MLPs (`mlp-ensemble`)", "10 → 32 → 3; 451 parameters"),

@@ -6,6 +6,11 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import torch
+
+from rbm_bundle.version import package_version
+from rbm_training.benchmark.digests import config_digest, data_digest
+from rbm_training.benchmark.latency import GRAPHS_FOLDER, save_graph
 from rbm_training.benchmark.plan import PlannedRun
 from rbm_training.benchmark.records import RunLine
 from rbm_training.config import DatasetConfig, ExperimentConfig, FeaturesConfig
@@ -16,6 +21,7 @@ from rbm_training.distillation.preconditions import with_scaling
 from rbm_training.distillation.predictions import predict_all
 from rbm_training.distillation.train import best_of_kinds, train_student
 from rbm_training.distillation.training_data import TrainingData, prepare_training_data
+from rbm_training.evaluation.metrics import agreement, kl_divergence
 from rbm_training.reporting.measurement import group_accuracies
 from rbm_training.runtime.artifacts import ArtifactStore
 from rbm_training.runtime.checkpoint import Checkpoint
@@ -33,10 +39,25 @@ class Cell:
         return f"teacher of {first.dataset} {first.protocol} {first.setting} seed {first.seed}"
 
 
-def prepare_cell(cell: Cell, cache: Path) -> None:
-    """Make the teacher and the positions of all students of a cell, once."""
-    for experiment in {_shared(run.experiment): run.experiment for run in cell.runs}.values():
-        _training_data(experiment, cache)
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Runs of a cell that come to the same student: one is trained, and all have its line."""
+
+    digest: str
+    runs: tuple[PlannedRun, ...]
+
+
+def prepare_cell(cell: Cell, cache: Path) -> list[Configuration]:
+    """Make the teacher and the positions of all students of a cell, once, and find out which of its runs are
+    the same."""
+    prepared: dict[tuple[Hashable, ...], _Prepared] = {}
+    runs: dict[str, list[PlannedRun]] = {}
+    for run in cell.runs:
+        key = _shared(run.experiment)
+        if key not in prepared:
+            prepared[key] = _prepare(run.experiment, cache)
+        runs.setdefault(prepared[key].digest(run.experiment), []).append(run)
+    return [Configuration(digest, tuple(same)) for digest, same in runs.items()]
 
 
 def _shared(experiment: ExperimentConfig) -> tuple[Hashable, ...]:
@@ -46,7 +67,8 @@ def _shared(experiment: ExperimentConfig) -> tuple[Hashable, ...]:
 def run_student(run: PlannedRun, cache: Path, commit: str | None) -> RunLine:
     """Train and measure one student; `seconds` is its training, without what it shares with others."""
     experiment, seed = run.experiment, run.identity.seed
-    data = _training_data(experiment, cache)
+    prepared = _prepare(experiment, cache)
+    data = prepared.data
     started = time.monotonic()
     log = RunLog(None)
     distilled = best_of_kinds(
@@ -57,8 +79,10 @@ def run_student(run: PlannedRun, cache: Path, commit: str | None) -> RunLine:
     predictions = predict_all(distilled.student, inputs, distilled.batch_rows)
     student = group_accuracies(inputs, predictions.observed, predictions.unseen)
     teachers = group_accuracies(inputs, teacher.logits, teacher.unseen_logits)
+    all_nodes = torch.cat([predictions.observed, predictions.unseen])
+    taught = torch.cat([teacher.logits, teacher.unseen_logits])
     is_inductive = run.identity.setting == "inductive"
-    return RunLine(
+    line = RunLine(
         **asdict(run.identity),
         val_accuracy=distilled.validation.val_accuracy,
         test_accuracy=student.test,
@@ -68,18 +92,42 @@ def run_student(run: PlannedRun, cache: Path, commit: str | None) -> RunLine:
         production_accuracy=student.production,
         teacher_val_accuracy=teachers.val,
         teacher_test_accuracy=teachers.test,
+        agreement=agreement(all_nodes, taught),
+        kl=kl_divergence(taught, all_nodes),
         num_parameters=distilled.costs.num_parameters,
         flops_per_node=distilled.costs.flops_per_node,
         seconds=round(seconds, 3),
         git_commit=commit,
+        release=package_version(),
+        config_digest=prepared.digest(experiment),
+        data_digest=data_digest(prepared.dataset),
     )
+    if run.is_timed:
+        save_graph(cache / GRAPHS_FOLDER, line, distilled.student, data)
+    return line
 
 
-def _training_data(experiment: ExperimentConfig, cache: Path) -> TrainingData:
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What students with the same teacher, positions and features are trained on."""
+
+    dataset: Dataset
+    data: TrainingData
+
+    def digest(self, experiment: ExperimentConfig) -> str:
+        """That of one student's configuration."""
+        resolved, _ = with_scaling(experiment, self.dataset)
+        num_inputs, num_classes = self.data.inputs.scaled.shape[1], self.data.teacher.logits.shape[1]
+        return config_digest(resolved, self.dataset, num_inputs, num_classes, self.data.positions.shape[1])
+
+
+def _prepare(experiment: ExperimentConfig, cache: Path) -> _Prepared:
     import_plugins(experiment.plugins)  # a process of the pool has not read the experiment
     dataset = _load(experiment.dataset, experiment.features.model_dump_json())
-    experiment, dataset = with_scaling(experiment, dataset)
-    return prepare_training_data(experiment, dataset, experiment.seeds[0], RunLog(None), ArtifactStore(cache))
+    resolved, scaled = with_scaling(experiment, dataset)
+    log, store = RunLog(None), ArtifactStore(cache)
+    data = prepare_training_data(resolved, scaled, experiment.seeds[0], log, store)
+    return _Prepared(dataset, data)
 
 
 @lru_cache(maxsize=2)

@@ -1,14 +1,20 @@
 """`docs/results.md`: what a comparison measured, as one page rendered from its lines alone."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, get_args
 
+from rbm_training.benchmark.configurations import apart
+from rbm_training.benchmark.frontier_tables import render_frontier
+from rbm_training.benchmark.grid import is_point
 from rbm_training.benchmark.protocols import under_both_protocols
 from rbm_training.benchmark.published import Published
 from rbm_training.benchmark.published_tables import render_published
 from rbm_training.benchmark.records import RunLine
-from rbm_training.benchmark.statistics import RBM, Measure, Verdict
+from rbm_training.benchmark.regime_tables import regime_table
+from rbm_training.benchmark.regimes import find_regimes
+from rbm_training.benchmark.statistics import RBM, RBM_HEAD, Measure, Verdict, group_by_cell
 from rbm_training.benchmark.tables import (
     MISSING,
     RIVALS,
@@ -47,21 +53,43 @@ line a run, which `rbm-train compare` writes.
   Under a fixed split it knows nothing of other splits. One interval in twenty misses by chance: read rows
   together.
 - **The best baseline** is the student other than RbM and its variants with the highest mean *validation*
-  accuracy.
+  accuracy; **the MLP of its FLOPs** is the one whose name says so, `mlp-flops-x` for a student `rbm-x`.
 - **Bold** in a table of accuracies is a student whose paired difference to *every* other student of its row
   has an interval above zero; a higher mean alone is not enough. In a table of differences it is one whose
   interval does not hold zero.
+- **≈**: equivalent. Both one-sided tests at 5 % (TOST) say that the difference is less than half a point; an
+  interval that holds zero does not say that.
+- **Names**: `rbm` and `moe` have experts in every layer, and with `mlp-flops` and `mlp-wide`, which cost what
+  `rbm` costs, the paper's hyper-parameters where it has some; `rbm-head` and `moe-head` have experts in the
+  last layer alone, and `mlp-flops-head` costs what `rbm-head` costs. A `released-` student is trained as the
+  paper's released code does.
+- `as mlp`: the method comes to the same student as that one, which was trained once.
+- A name with six digits behind it, as in `rbm-0a1b2c`: there are runs of several configurations (or, of a
+  dataset, of several graphs), each on its own. `-before`: of a release whose lines do not say.
+- **Agreement** is the share of *all* nodes on which student and teacher agree, **KL** a hundred times the
+  mean divergence there of the student's probabilities from the teacher's, in nats, without a temperature.
 - `–`: not run, or there is no such number. `(n = 3)`: fewer seeds than the row says.
 """
 
 GLANCE: Final = """## RbM at a glance
 
-On how many datasets RbM is better / undecided / worse than a rival, by the 95 % interval of the paired
-difference.
+On how many datasets RbM is better / equivalent / undecided / worse than a rival, by the 95 % interval of the
+paired difference and, where that holds zero, by TOST at half a point.
+
+"""
+
+REGIMES: Final = """## Regimes
+
+Where RbM or a variant is ahead of the MLP of its FLOPs: named on seeds 0 to 4 by *validation*, the interval
+above zero; confirmed by a paired t-test of *test* accuracy on at least five other seeds, two-sided, at 5 %
+after Holm's correction over all regimes that are tested.
 
 """
 
 DIFFERENCES: Final = """RbM and its variants minus their rivals, test accuracy, in points with 95 % intervals.
+"""
+
+AGREEMENTS: Final = """The same of their agreement with the teacher on all nodes.
 """
 
 RELIABILITY: Final = """\
@@ -88,22 +116,34 @@ ACCURACIES: Final[dict[str, tuple[tuple[str, Measure], ...]]] = {
         ("Production accuracy", "production_accuracy"),
     ),
 }
+LIKENESS: Final[tuple[tuple[str, Measure], ...]] = (
+    ("Agreement with the teacher on all nodes", "agreement"),
+    ("KL from the teacher on all nodes, times 100", "kl"),
+)
 
 
 def render_results(lines: Iterable[RunLine], published: Published) -> str:
-    """The page; the same lines in another order give the same page."""
+    """The page; the same lines in another order give the same page. Points of grids have a part of their own,
+    and stand in no other table."""
     runs = list(lines)
-    sections = sections_of(under_both_protocols(runs))
-    parts = [HEAD, _provenance(runs), _glance(sections)]
+    single = [line for line in runs if not is_point(line.method)]
+    sections = sections_of(apart(under_both_protocols(single)))
+    parts = [HEAD, _provenance(runs), _glance(sections), _regimes(runs)]
     parts += [_section(section) for section in sections]
-    parts.append(_published(sections, published))
+    parts += [render_frontier(runs), _published(sections, published)]
     return "\n".join(part for part in parts if part)
 
 
 def _provenance(runs: list[RunLine]) -> str:
+    if not runs:
+        return "No runs yet.\n"
+    releases = Counter(
+        f"of release {line.release}" if line.release else "of releases whose lines name none" for line in runs
+    )
     commits = Counter(line.git_commit or "an unknown commit" for line in runs)
+    of_releases = ", ".join(f"{number} {name}" for name, number in sorted(releases.items()))
     named = ", ".join(f"{number} at {_short(commit)}" for commit, number in sorted(commits.items()))
-    return f"{len(runs)} runs: {named}.\n" if runs else "No runs yet.\n"
+    return f"{len(runs)} runs, {of_releases}: {named}.\n"
 
 
 def _short(commit: str) -> str:
@@ -116,29 +156,35 @@ def _short(commit: str) -> str:
 
 def _glance(sections: list[Section]) -> str:
     rows = []
-    for section in sections:
-        tallies = [_tally(section, rival) for rival in RIVALS]
+    for section, method in itertools.product(sections, (RBM, RBM_HEAD)):
+        tallies = [_tally(section, method, rival) for rival in RIVALS]
         if any(tally != MISSING for tally in tallies):
-            rows.append([f"[{section.title}](#{_anchor(section.title)})", *tallies])
+            rows.append([f"[{section.title}](#{_anchor(section.title)})", method, *tallies])
     if not rows:
         return ""
-    return GLANCE + table(["", *RIVALS], rows)
+    return GLANCE + table(["", "student", *RIVALS], rows, num_text_columns=2)
 
 
-def _tally(section: Section, rival: str) -> str:
-    differences = [difference_to(runs, RBM, rival) for runs in section.cells]
+def _tally(section: Section, method: str, rival: str) -> str:
+    differences = [difference_to(runs, method, rival) for runs in section.cells]
     verdicts = Counter[Verdict](found.verdict for found in differences if found is not None)
-    order: tuple[Verdict, ...] = ("better", "undecided", "worse")
-    return " / ".join(str(verdicts[verdict]) for verdict in order) if verdicts else MISSING
+    return " / ".join(str(verdicts[verdict]) for verdict in get_args(Verdict)) if verdicts else MISSING
+
+
+def _regimes(runs: list[RunLine]) -> str:
+    regimes = find_regimes(group_by_cell(apart(runs)))
+    return REGIMES + regime_table(regimes) if regimes else ""
 
 
 def _section(section: Section) -> str:
     parts = [f"## {section.title}\n"]
-    for title, measure in ACCURACIES[section.setting]:
+    for title, measure in (*ACCURACIES[section.setting], *LIKENESS):
         if accuracies := accuracy_table(section, measure):
             parts += [f"### {title}\n", accuracies]
     if differences := difference_table(section):
         parts += ["### Differences\n", DIFFERENCES, differences]
+    if agreements := difference_table(section, "agreement"):
+        parts += [AGREEMENTS, agreements]
     parts += ["### Reliability\n", RELIABILITY, reliability_table(section)]
     parts.append("<details><summary>Costs: parameters, FLOPs, seconds</summary>\n")
     for title, measure in COSTS:

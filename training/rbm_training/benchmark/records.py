@@ -2,13 +2,15 @@
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from rbm_bundle.folders import replace_file
+from rbm_bundle.manifest import NAME_PATTERN
 from rbm_bundle.manifest_parts import Setting
 from rbm_training.config.base import Name, Seed
 from rbm_training.errors import TrainingError
@@ -16,7 +18,13 @@ from rbm_training.evaluation.metrics import production_accuracy
 
 Protocol = Literal["cpf", "public"]
 OLD_PROTOCOLS: Final = {"A": "cpf", "B": "public"}  # as earlier files of results have them
+OLD_METHODS: Final = {"rbm": "rbm-head", "mlp-flops": "mlp-flops-head", "mlp-wide": "mlp-wide-head"}
+"""What lines without a digest call a student with experts in the last layer alone, and the MLPs of its
+costs."""
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Accuracy = Annotated[float, Field(ge=0, le=1)]
+Method = Annotated[str, Field(pattern=rf"{NAME_PATTERN.removesuffix('$')}( \w+=\S+)*$")]
+"""The name of a method, and where it is a point of a grid, which one: `rbm H=4 E=8`."""
 
 """Share of unseen nodes among the nodes that a model in production is asked for (GLNN, section 5.4)."""
 
@@ -57,6 +65,12 @@ class RunLine(BaseModel):
     test nodes are all unseen has neither observed test nodes nor a production accuracy. `flops_per_node`
     counts one answer, a multiply-add as two; `seconds` is the wall time of the run; `git_commit` is that of
     the code that ran, null where that was no checkout.
+
+    `agreement` is the share of all nodes on which student and teacher agree, `kl` the mean divergence of the
+    student's probabilities from the teacher's there, in nats. `config_digest` is that of the resolved
+    experiment, `data_digest` that of the graph. Lines of earlier releases have none of these, nor a
+    `release`. `latency_us_1` and `latency_us_128` are microseconds a row of the exported graph, for a row
+    alone and in batches of 128, where a comparison asked for it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -65,7 +79,7 @@ class RunLine(BaseModel):
     protocol: Annotated[Protocol, BeforeValidator(lambda name: OLD_PROTOCOLS.get(name, name))]
     setting: Setting
     teacher: Name
-    method: Name
+    method: Method
     seed: Seed
     val_accuracy: Accuracy
     test_accuracy: Accuracy
@@ -79,6 +93,22 @@ class RunLine(BaseModel):
     flops_per_node: Annotated[int, Field(ge=0)]
     seconds: Annotated[float, Field(ge=0)]
     git_commit: str | None
+    release: str | None = None
+    config_digest: Digest | None = None
+    data_digest: Digest | None = None
+    agreement: Accuracy | None = None
+    kl: float | None = None
+    latency_us_1: Annotated[float, Field(gt=0)] | None = None
+    latency_us_128: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_as_now(cls, given: Any) -> Any:  # noqa: ANN401 - whatever the line says
+        """A method of an earlier release by the name that it has now."""
+        if not isinstance(given, dict) or given.get("config_digest") is not None:
+            return given
+        method = given.get("method")
+        return {**given, "method": OLD_METHODS[method]} if method in tuple(OLD_METHODS) else given
 
     @property
     def identity(self) -> RunIdentity:
@@ -149,6 +179,10 @@ class ResultsFile:
             file.write(line.model_dump_json().encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
+
+    def rewrite(self, lines: Iterable[RunLine]) -> None:
+        """Replace all runs, at once."""
+        replace_file(self._path, b"".join(line.model_dump_json().encode() + b"\n" for line in lines))
 
     def _parse(self, raw: bytes) -> Iterator[tuple[int, RunLine]]:
         for number, text in enumerate(raw.split(b"\n")[:-1], start=1):

@@ -13,12 +13,14 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 
 from rbm_bundle.folders import replace_file
-from rbm_training.benchmark.jobs import Cell, prepare_cell, run_student
+from rbm_training.benchmark.frontier_plots import write_frontier
+from rbm_training.benchmark.jobs import Cell, Configuration, prepare_cell, run_student
+from rbm_training.benchmark.latency import GRAPHS_FOLDER, measure_latencies
 from rbm_training.benchmark.page import render_results
 from rbm_training.benchmark.plan import PlannedRun
 from rbm_training.benchmark.progress import ComparisonProgress
@@ -51,7 +53,8 @@ class ComparisonError(TrainingError):
 
 
 def compare(planned: Sequence[PlannedRun], folder: Path, console: Console | None = None) -> list[Failure]:
-    """Run what is missing from `results.jsonl` in the folder, then render `results.md` beside it.
+    """Run what is missing from `results.jsonl` in the folder, then render `results.md` beside it, and the
+    pictures of grids.
 
     A run that fails is named in the result; the others go on.
 
@@ -60,12 +63,16 @@ def compare(planned: Sequence[PlannedRun], folder: Path, console: Console | None
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = ResultsFile(folder / RESULTS_FILE)
-    done = {line.identity for line in file.read()}
+    lines = file.read()
+    done = {line.identity for line in lines}
     missing = [run for run in planned if run.identity not in done]
     with ComparisonProgress(len(planned), len(planned) - len(missing), console) as progress:
-        failures = _Schedule(missing, folder / CACHE_FOLDER, file, progress).run() if missing else []
-    page = render_results(file.read(), load_published())
-    replace_file(folder / PAGE_FILE, page.encode())
+        schedule = _Schedule(missing, lines, folder / CACHE_FOLDER, file, progress)
+        failures = schedule.run() if missing else []
+    measure_latencies(file, folder / CACHE_FOLDER / GRAPHS_FOLDER)
+    lines = file.read()
+    replace_file(folder / PAGE_FILE, render_results(lines, load_published()).encode())
+    write_frontier(lines, folder)
     return failures
 
 
@@ -79,10 +86,16 @@ class _Schedule:
     """Who does what next: students whose cell is prepared come first, so that lines appear early."""
 
     def __init__(
-        self, runs: list[PlannedRun], cache: Path, file: ResultsFile, progress: ComparisonProgress
+        self,
+        runs: list[PlannedRun],
+        done: list[RunLine],
+        cache: Path,
+        file: ResultsFile,
+        progress: ComparisonProgress,
     ) -> None:
         self._cells = deque(_cells(runs))
-        self._students: deque[PlannedRun] = deque()
+        self._students: deque[Configuration] = deque()
+        self._done = {(line.identity.cell, line.config_digest): line for line in done}
         self._cache = cache
         self._file = file
         self._progress = progress
@@ -94,7 +107,7 @@ class _Schedule:
         num_workers = os.cpu_count() or 1
         os.environ["OMP_NUM_THREADS"] = "1"  # read by libraries when a new process imports them
         pool = ProcessPoolExecutor(num_workers, get_context("spawn"), initializer=_end_with_parent)
-        under_way: dict[Future[RunLine | None], Cell | PlannedRun] = {}
+        under_way: dict[Future[Any], Cell | Configuration] = {}
         try:
             while self._cells or self._students or under_way:
                 while len(under_way) < num_workers and (self._students or self._cells):
@@ -108,30 +121,38 @@ class _Schedule:
                 process.terminate()
         return self._failures
 
-    def _submit(self, pool: ProcessPoolExecutor) -> tuple[Future[RunLine | None], Cell | PlannedRun]:
+    def _submit(self, pool: ProcessPoolExecutor) -> tuple[Future[Any], Cell | Configuration]:
         if self._students:
-            run = self._students.popleft()
-            return pool.submit(run_student, run, self._cache, self._commit), run
+            student = self._students.popleft()
+            return pool.submit(run_student, student.runs[0], self._cache, self._commit), student
         cell = self._cells.popleft()
         return pool.submit(prepare_cell, cell, self._cache), cell
 
-    def _take(self, future: Future[RunLine | None], job: Cell | PlannedRun) -> None:
+    def _take(self, future: Future[Any], job: Cell | Configuration) -> None:
         error = future.exception()
         if error is not None:  # one run of the table, or the teacher of some, may fail alone
-            runs = job.runs if isinstance(job, Cell) else (job,)
-            self._failures.append(
-                Failure(
-                    str(job if isinstance(job, Cell) else job.identity), f"{type(error).__name__}: {error}"
-                )
-            )
-            self._progress.failed(self._failures[-1].what, len(runs))
+            what = str(job if isinstance(job, Cell) else job.runs[0].identity)
+            self._failures.append(Failure(what, f"{type(error).__name__}: {error}"))
+            self._progress.failed(what, len(job.runs))
         elif isinstance(job, Cell):
-            self._students.extend(job.runs)
+            for student in future.result():
+                self._take_configuration(student)
         else:
-            line = future.result()
-            assert line is not None, "a student leaves a line"
-            self._file.append(line)
-            self._progress.finished(line)
+            self._write(future.result(), job)
+
+    def _take_configuration(self, student: Configuration) -> None:
+        """Train it, unless the same was trained for another method."""
+        done = self._done.get((student.runs[0].identity.cell, student.digest))
+        if done is None:
+            self._students.append(student)
+        else:
+            self._write(done, student)
+
+    def _write(self, line: RunLine, student: Configuration) -> None:
+        for run in student.runs:
+            same = line.model_copy(update={"method": run.identity.method})
+            self._file.append(same)
+            self._progress.finished(same)
 
 
 def _end_with_parent() -> None:

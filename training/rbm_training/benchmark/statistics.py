@@ -15,22 +15,30 @@ from rbm_training.benchmark.records import Protocol, RunLine
 from rbm_training.evaluation.metrics import mean_and_deviation
 
 CONFIDENCE: Final = 0.95
+EQUIVALENT: Final = 0.005
+"""Accuracies that are shown to differ by less than half a point are equivalent."""
 MIN_SEEDS_FOR_INTERVAL: Final = 3
 """Two differences of accuracies of few nodes are often equal, which would look like certainty."""
 
 POINTS_BELOW_TEACHER: Final = 0.03
 RBM: Final = "rbm"
+RBM_HEAD: Final = "rbm-head"
+RELEASED_RBM: Final = "released-rbm"
 
 Measure = Literal[
     "val_accuracy",
     "test_accuracy",
     "observed_test_accuracy",
     "production_accuracy",
+    "agreement",
+    "kl",
     "num_parameters",
     "flops_per_node",
+    "latency_us_1",
+    "latency_us_128",
     "seconds",
 ]
-Verdict = Literal["better", "worse", "undecided"]
+Verdict = Literal["better", "equivalent", "undecided", "worse"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +62,32 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Mean over shared seeds; half the width of its 95 % interval (paired t), None under three seeds."""
+    """Mean over shared seeds and its standard error, None under three seeds."""
 
     mean: float
-    half_width: float | None
+    standard_error: float | None
     num_seeds: int
 
     @property
+    def half_width(self) -> float | None:
+        """Half the width of the 95 % interval of the mean (paired t), None without a standard error."""
+        return self._half_width((1 + CONFIDENCE) / 2)
+
+    @property
     def verdict(self) -> Verdict:
-        """Whether the interval lies above zero, below it, or holds it."""
-        if self.half_width is None or abs(self.mean) <= self.half_width:
+        """Whether the interval lies above zero or below it; if neither, whether the two one-sided tests at
+        5 % (TOST: the 90 % interval) show that the difference is less than half a point."""
+        half_width, one_sided = self.half_width, self._half_width(CONFIDENCE)
+        if half_width is None or one_sided is None:
             return "undecided"
-        return "better" if self.mean > 0 else "worse"
+        if abs(self.mean) > half_width:
+            return "better" if self.mean > 0 else "worse"
+        return "equivalent" if abs(self.mean) + one_sided < EQUIVALENT else "undecided"
+
+    def _half_width(self, quantile: float) -> float | None:
+        if self.standard_error is None:
+            return None
+        return float(student_t.ppf(quantile, self.num_seeds - 1)) * self.standard_error
 
 
 def estimate(values: Iterable[float]) -> Estimate | None:
@@ -83,15 +105,18 @@ def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) ->
     if differences is None:
         return None
     n, deviation = differences.num_seeds, differences.deviation
-    half_width = None
-    if deviation is not None and n >= MIN_SEEDS_FOR_INTERVAL:
-        half_width = float(student_t.ppf((1 + CONFIDENCE) / 2, n - 1)) * deviation / n**0.5
-    return Difference(differences.mean, half_width, n)
+    has_error = deviation is not None and n >= MIN_SEEDS_FOR_INTERVAL
+    return Difference(differences.mean, deviation / n**0.5 if has_error else None, n)
 
 
 def is_rbm(method: str) -> bool:
     """Whether a student is RbM or a variant of it, and so no baseline."""
-    return method == RBM or method.startswith(f"{RBM}-")
+    return method in (RBM, RELEASED_RBM) or method.startswith(f"{RBM}-")
+
+
+def mlp_of_its_flops(method: str) -> str:
+    """The MLP that is to cost what RbM or a variant of it costs: `mlp-flops-head` of `rbm-head`."""
+    return f"mlp-flops{method.removeprefix('released-').removeprefix(RBM)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +142,14 @@ class CellRuns:
         }
         return estimate(by_seed[seed] for seed in sorted(by_seed))
 
-    def difference(self, method: str, other: str) -> Difference | None:
-        """Test accuracy of one method minus another's, seed by seed."""
-        return paired_difference(self.by_seed(method, "test_accuracy"), self.by_seed(other, "test_accuracy"))
+    def difference(self, method: str, other: str, measure: Measure = "test_accuracy") -> Difference | None:
+        """A measure of one method minus another's, seed by seed."""
+        return paired_difference(self.by_seed(method, measure), self.by_seed(other, measure))
+
+    def are_same(self, method: str, other: str) -> bool:
+        """Whether two methods come to the same student here."""
+        first, second = (next(iter(self.runs[name].values())).config_digest for name in (method, other))
+        return first is not None and first == second
 
     def difference_to_teacher(self, method: str) -> Difference | None:
         """Test accuracy of a method minus that of the teacher it learnt from, seed by seed."""
@@ -139,7 +169,11 @@ class CellRuns:
     def leader(self) -> str | None:
         """The student whose lead in test accuracy over every other one is decided, if there is one."""
         for method in self.runs:
-            others = [self.difference(method, other) for other in self.runs if other != method]
+            others = [
+                self.difference(method, other)
+                for other in self.runs
+                if other != method and not self.are_same(method, other)
+            ]
             if others and all(lead is not None and lead.verdict == "better" for lead in others):
                 return method
         return None

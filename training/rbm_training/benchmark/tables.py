@@ -8,12 +8,15 @@ from rbm_bundle.manifest_parts import Setting
 from rbm_training.benchmark.records import Protocol, RunLine
 from rbm_training.benchmark.statistics import (
     RBM,
+    RBM_HEAD,
+    RELEASED_RBM,
     CellRuns,
     Difference,
     Estimate,
     Measure,
     group_by_cell,
     is_rbm,
+    mlp_of_its_flops,
     reliability,
 )
 
@@ -25,8 +28,12 @@ DATASETS: Final = (
     *("cora", "cora-cpf", "citeseer", "citeseer-cpf", "pubmed", "amazon-computers", "amazon-photo"),
     *("coauthor-cs", "coauthor-physics", "ogbn-arxiv", "ogbn-products"),
 )
-METHODS: Final = ("glnn", "krd", "nosmog", "mlp", "mlp-flops", "mlp-wide", "mlp-ensemble", "moe", RBM)
-RIVALS: Final = ("teacher", "mlp", "mlp-flops", "best baseline")
+METHODS: Final = (
+    *("glnn", "krd", "nosmog", "mlp", "mlp-ensemble", "mlp-flops-head", "mlp-flops", "mlp-wide"),
+    *("released-mlp", "moe-head", "moe", RELEASED_RBM, RBM_HEAD, RBM),
+)
+EQUAL_FLOPS: Final = "mlp of its FLOPs"
+RIVALS: Final = ("teacher", "mlp", EQUAL_FLOPS, "best baseline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +107,8 @@ def points(difference: float) -> str:
 
 
 def interval(difference: Difference | None, num_seeds: int) -> str:
-    """Mean difference and its 95 % interval in points, bold where that is all on one side of zero."""
+    """Mean difference and its 95 % interval in points, bold where that is all on one side of zero, marked
+    where the two are equivalent."""
     if difference is None:
         return MISSING
     text = points(difference.mean)
@@ -108,6 +116,8 @@ def interval(difference: Difference | None, num_seeds: int) -> str:
         low, high = difference.mean - difference.half_width, difference.mean + difference.half_width
         text += f" [{points(low)},{TIED}{points(high)}]"
     text += _other_count(difference.num_seeds, num_seeds)
+    if difference.verdict == "equivalent":
+        return f"{text}{TIED}≈"
     return text if difference.verdict == "undecided" else f"**{text}**"
 
 
@@ -122,7 +132,8 @@ def quantity(value: float) -> str:
 def accuracy_table(section: Section, measure: Measure) -> str | None:
     """Datasets × methods, and the teacher, whose test accuracy alone is known; None without any number.
 
-    A dataset of which no run has the measure has no row.
+    A dataset of which no run has the measure has no row. Of methods that come to one student the first has
+    its numbers.
     """
     methods = section.methods
     teacher = ["teacher"] if measure == "test_accuracy" else []
@@ -136,30 +147,49 @@ def accuracy_table(section: Section, measure: Measure) -> str | None:
 
 def _accuracy_row(runs: CellRuns, methods: list[str], measure: Measure) -> list[str]:
     num_seeds = _num_seeds(runs)
-    numbers = {method: percent(runs.estimate(method, measure), num_seeds) for method in methods}
+    digits = 2 if measure == "kl" else 1
+    numbers = {method: percent(runs.estimate(method, measure), num_seeds, digits) for method in methods}
     teacher = []
     if measure == "test_accuracy":
         teacher = [percent(runs.teacher_estimate(), num_seeds)]
         if leader := runs.leader():
             numbers[leader] = f"**{numbers[leader]}**"
+    numbers |= {method: f"as {first}" for method, first in _repeated(runs, methods).items()}
     return [runs.cell.dataset, str(num_seeds), *teacher, *numbers.values()]
 
 
-def difference_to(runs: CellRuns, method: str, rival: str) -> Difference | None:
-    """Test accuracy of a method minus a rival's: one of `RIVALS`."""
+def _repeated(runs: CellRuns, methods: list[str]) -> dict[str, str]:
+    """Methods that come to the same student as one before them, and that one."""
+    present = [method for method in methods if method in runs.runs]
+    first: dict[str, str] = {}
+    for index, method in enumerate(present):
+        same = [other for other in present[:index] if runs.are_same(method, other)]
+        if same:
+            first[method] = same[0]
+    return first
+
+
+def difference_to(
+    runs: CellRuns, method: str, rival: str, measure: Measure = "test_accuracy"
+) -> Difference | None:
+    """A measure of a method minus a rival's: one of `RIVALS`. Of the teacher test accuracy alone is known."""
     if rival == "teacher":
-        return runs.difference_to_teacher(method)
-    other = runs.best_baseline() if rival == "best baseline" else rival
-    return runs.difference(method, other) if other else None
+        return runs.difference_to_teacher(method) if measure == "test_accuracy" else None
+    others = {EQUAL_FLOPS: mlp_of_its_flops(method), "best baseline": runs.best_baseline()}
+    other = others.get(rival, rival)
+    return runs.difference(method, other, measure) if other else None
 
 
-def difference_table(section: Section) -> str | None:
-    """RbM and its variants against teacher, plain students and best baseline; None without a run of RbM."""
+def difference_table(section: Section, measure: Measure = "test_accuracy") -> str | None:
+    """RbM and its variants against teacher, plain students and best baseline; None without such a run of
+    RbM."""
     rows = []
     for runs in section.cells:
         for method in filter(is_rbm, sorted(runs.runs, key=method_order)):
             num_seeds = len(runs.runs[method])
-            leads = [interval(difference_to(runs, method, rival), num_seeds) for rival in RIVALS]
+            leads = [interval(difference_to(runs, method, rival, measure), num_seeds) for rival in RIVALS]
+            if all(lead == MISSING for lead in leads):
+                continue
             best = runs.best_baseline() or MISSING
             rows.append([runs.cell.dataset, method, best, str(num_seeds), *leads])
     header = ["dataset", "student", "best baseline", "seeds", *(f"− {rival}" for rival in RIVALS)]

@@ -15,7 +15,20 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-MethodName = Literal["glnn", "krd", "nosmog", "mlp", "mlp-flops", "mlp-wide", "mlp-ensemble", "moe", "rbm"]
+MethodName = Literal[
+    "glnn",
+    "krd",
+    "nosmog",
+    "mlp",
+    "mlp-ensemble",
+    "mlp-flops-head",
+    "mlp-flops",
+    "mlp-wide",
+    "moe-head",
+    "moe",
+    "rbm-head",
+    "rbm",
+]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 
@@ -62,7 +75,12 @@ class FrozenConfig(BaseModel):
         for name, values in cls.old_values.items():
             if name in taken:
                 taken[name] = _with_new_values(taken[name], values)
-        return taken
+        return cls.completed(taken)
+
+    @classmethod
+    def completed(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Return a table, its names those of today, with what it means but leaves out."""
+        return given
 
 
 def _with_new_values(value: Any, values: Mapping[str, str]) -> Any:  # noqa: ANN401 - as above

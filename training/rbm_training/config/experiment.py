@@ -12,17 +12,18 @@ from rbm_training.config.distill import DistillConfig
 from rbm_training.config.features import FeaturesConfig
 from rbm_training.config.positions import PositionsConfig
 from rbm_training.config.registry import AUTO, import_plugins
-from rbm_training.config.student import RoutingConfig, StudentConfig
+from rbm_training.config.student import WHOLE_OF, RoutingConfig, StudentConfig
 from rbm_training.config.teacher import AnyTeacherConfig, TeacherConfig
 
 _NOT_IN_RELEASED = (
-    *(("student", name) for name in ("kind", "metric", "routing_temperature", "routing_input")),
+    *(("student", name) for name in ("metric", "routing_temperature", "routing_input")),
     *(("student", name) for name in ("center_queries", "shared_routing")),
     *(("distill", name) for name in ("pair_weight", "gram", "adversarial", "losses", "step_after")),
     *(("distill", name) for name in ("decoupled_weight_decay", "position_dropout")),
     *(("routing", name) for name in ("memory_init", "memory_step", "clone_noise")),
     ("dataset", "class_weights"),
 )
+_RELEASED_STUDENTS = ("rbm", "mlp")
 
 
 def _default(part: FrozenConfig, name: str) -> object:
@@ -111,6 +112,20 @@ class ExperimentConfig(FrozenConfig):
 
     @model_validator(mode="before")
     @classmethod
+    def _released_has_experts_everywhere(cls, given: object) -> object:
+        """The released code has experts in all layers, whatever the file says."""
+        if not isinstance(given, Mapping) or given.get("compat") is None:
+            return given
+        student = given.get("student", {})
+        if not isinstance(student, Mapping):
+            return given
+        kind = student.get("kind", "rbm")
+        whole = {"kind": WHOLE_OF.get(kind, kind), "moe_layers": "all"}
+        others = {name: value for name, value in student.items() if name != "expert_layers"}
+        return {**given, "student": {**others, **whole}}
+
+    @model_validator(mode="before")
+    @classmethod
     def _import_plugins(cls, given: object) -> object:
         plugins = given.get("plugins") if isinstance(given, Mapping) else None
         if isinstance(plugins, list | tuple):
@@ -137,12 +152,14 @@ class ExperimentConfig(FrozenConfig):
             for part, name in _NOT_IN_RELEASED
             if (value := getattr(getattr(self, part), name)) != _default(getattr(self, part), name)
         ]
+        if self.student.kind not in _RELEASED_STUDENTS:
+            asked.append(f"student.kind = {self.student.kind!r}")
         if isinstance(self.student.num_experts, tuple):
             asked.append("a list in student.num_experts")
         if self.compat == "released" and asked:
             raise ValueError(
-                f"found compat = 'released' with {', '.join(asked)}; wanted the RbM student and the losses of"
-                " the released code"
+                f"found compat = 'released' with {', '.join(asked)}; wanted the RbM student or an MLP, and"
+                " the losses of the released code"
             )
         return self
 

@@ -2,7 +2,9 @@
 
 GLNN (Zhang et al., ICLR 2022), KRD (Wu et al., ICML 2023), NOSMOG (Tian et al., ICLR 2023) and RbM
 (Rumiantsev & Coates, TMLR 2024) as docs/method.md describes them. The `mlp` methods have RbM's own inputs,
-teacher and pairs, so that they differ from it in the mixture alone.
+teacher and pairs, so that they differ from it in the mixture alone: `mlp-flops` and `mlp-wide` cost what
+`rbm` costs, with experts in all layers, and `mlp-flops-head` what `rbm-head` costs. The `released` ones train
+as the paper's released code does.
 """
 
 from collections.abc import Mapping
@@ -20,11 +22,16 @@ METHODS: Final[Mapping[str, Overrides]] = {
     "krd": {"student": _PLAIN_MLP, "positions": _NO_POSITIONS, "distill": {"pairs": "reliable"}},
     "nosmog": {"student": _PLAIN_MLP, "distill": {"pairs": "self", "gram": 1.0, "adversarial": 0.1}},
     "mlp": {"student": {"kind": "mlp"}},
-    "mlp-flops": {"student": {"kind": "mlp", "match_budget": "flops"}},
-    "mlp-wide": {"student": {"kind": "mlp", "match_budget": "parameters"}},
     "mlp-ensemble": {"student": {"kind": "mlp-ensemble"}},
+    "mlp-flops-head": {"student": {"kind": "mlp", "match_budget": "flops", "match_kind": "rbm-head"}},
+    "mlp-flops": {"student": {"kind": "mlp", "match_budget": "flops", "match_kind": "rbm"}},
+    "mlp-wide": {"student": {"kind": "mlp", "match_budget": "parameters", "match_kind": "rbm"}},
+    "moe-head": {"student": {"kind": "moe-head", "moe_layers": "last"}},
     "moe": {"student": {"kind": "moe", "moe_layers": "all"}},
-    "rbm": {"student": {"kind": "rbm"}},
+    "rbm-head": {"student": {"kind": "rbm-head", "moe_layers": "last"}},
+    "rbm": {"student": {"kind": "rbm", "moe_layers": "all"}},
+    "released-mlp": {"compat": "released", "student": {"kind": "mlp"}},
+    "released-rbm": {"compat": "released", "student": {"kind": "rbm", "moe_layers": "all"}},
 }
 
 

@@ -70,19 +70,21 @@ class Registry:
 STUDENTS: Final = Registry(
     "student",
     {
+        "rbm-head": "rbm_training.students.rbm.kind:RBM",
         "rbm": "rbm_training.students.rbm.kind:RBM",
         "mlp": "rbm_training.students.mlp:MLP",
+        "moe-head": "rbm_training.students.moe:MOE",
         "moe": "rbm_training.students.moe:MOE",
         "mlp-ensemble": "rbm_training.students.mlp_ensemble:MLP_ENSEMBLE",
         "linear": "rbm_training.students.linear:LINEAR",
     },
     reserved=(AUTO,),
 )
-_COSTLY: Final = ("moe", "mlp-ensemble")
+_COSTLY: Final = ("rbm", "moe-head", "moe", "mlp-ensemble")
 
 
 def auto_students() -> list[str]:
-    """The kinds that `auto` trains: RbM, what is simpler, and what plugins register."""
+    """The kinds that `auto` trains: RbM in the last layer, what is simpler, and what plugins register."""
     return [name for name in STUDENTS if name not in _COSTLY]
 
 

@@ -1,13 +1,20 @@
 """What is trained to do without the graph."""
 
-from typing import Annotated, ClassVar, Literal
+import warnings
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from rbm_bundle.manifest_parts import HEAD_OF
 from rbm_training.config.base import Count, FrozenConfig, Probability, Renamed, Weight, inverse
 from rbm_training.config.registry import AUTO, STUDENTS
 
-_READ_BY = {"metric": ("rbm", AUTO), "routing_input": ("rbm", AUTO), "shared_routing": ("rbm", AUTO)}
+_OF_MEMORIES = ("rbm", "rbm-head", AUTO)
+_READ_BY = {"metric": _OF_MEMORIES, "routing_input": _OF_MEMORIES, "shared_routing": _OF_MEMORIES}
+WHOLE_OF: Final = {head: whole for whole, head in HEAD_OF.items()}
+
+Layers = Literal["last", "all"]
+Mixture = Literal["rbm", "rbm-head", "moe", "moe-head"]
 
 
 class StudentConfig(FrozenConfig):
@@ -20,11 +27,13 @@ class StudentConfig(FrozenConfig):
         "sharpness": Renamed("routing_temperature", inverse),
     }
 
-    kind: Annotated[str, AfterValidator(STUDENTS.known)] = "rbm"
-    """`rbm`: experts routed by a memory; `mlp`: one expert a layer; `moe`: experts routed by a learnt router;
-    `mlp-ensemble`: several MLPs, their logits averaged; `linear`: logistic regression on the features, which
-    learns from labels alone; `auto`, the default with `dataset.kind = "files"`: `rbm`, `mlp`, `linear` and
-    what plugins register, of which the best on validation is kept."""
+    kind: Annotated[str, AfterValidator(STUDENTS.known)] = "rbm-head"
+    """`rbm`: experts in every layer, routed by a memory; `moe`: the same, routed by a learnt router;
+    `rbm-head`, `moe-head`: experts in the last layer alone, and what is said of `rbm` and `moe` below holds
+    for them too; `mlp`: one expert a layer; `mlp-ensemble`: several MLPs, their logits averaged; `linear`:
+    logistic regression on the features, which learns from labels alone; `auto`, the default with
+    `dataset.kind = "files"`: `rbm-head`, `mlp`, `linear` and what plugins register, of which the best on
+    validation is kept."""
     num_layers: Count = 2
     """L, layers."""
     hidden: Count = 128
@@ -32,8 +41,9 @@ class StudentConfig(FrozenConfig):
     num_experts: Count | tuple[Count, ...] = 4
     """E, experts of each layer; or a list, one number a layer. A layer of one expert is a plain linear
     one."""
-    moe_layers: Literal["last", "all"] = "last"
-    """Which layers have experts, where `num_experts` is one number; the others are plain linear ones."""
+    moe_layers: Layers | None = None
+    """Which layers have experts, where `num_experts` is one number; the others are plain linear ones. Unset:
+    as the kind says, and of a plugin's kind the last."""
     top_k: Count = 2
     """K, experts that a row is sent to; in layers of fewer, all of them."""
     dropout: Probability = 0.3
@@ -65,8 +75,10 @@ class StudentConfig(FrozenConfig):
     num_members: Count = 4
     """Kind `mlp-ensemble`: MLPs."""
     match_budget: Literal["none", "flops", "parameters"] = "none"
-    """Kind `mlp`: choose the width of the hidden layers so that the MLP costs as much as the `rbm` student
-    that the other fields describe."""
+    """Kind `mlp`: choose the width of the hidden layers so that the MLP costs as much as the mixture that
+    `match_kind` and the other fields describe."""
+    match_kind: Mixture = "rbm-head"
+    """The mixture whose costs `match_budget` goes by."""
 
     @model_validator(mode="after")
     def _experts_fit(self) -> "StudentConfig":
@@ -105,21 +117,44 @@ class StudentConfig(FrozenConfig):
             )
         return self
 
+    @classmethod
+    def completed(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Of a mixture the kind and the layers that have experts go together: layers that are named rename
+        the kind, as files of the release before have them, and else the kind names the layers."""
+        kind, layers = given.get("kind", cls.model_fields["kind"].default), _layers_named(given)
+        if kind == "mlp" and given.get("moe_layers") == "all":
+            return {"match_kind": "rbm", **given}
+        if kind not in (*HEAD_OF, *WHOLE_OF):
+            return given
+        if "kind" in given and kind in WHOLE_OF and given.get("moe_layers") == "all" == layers:
+            raise ValueError(
+                f"found student.kind = {kind!r} with student.moe_layers = 'all'; wanted student.kind ="
+                f" {WHOLE_OF[kind]!r}"
+            )
+        if layers is None and kind in HEAD_OF:
+            _warn_of_all_layers(kind)
+        return {**given, **_named_by_layers(kind, layers)}
+
+    def of_kind(self, kind: str) -> "StudentConfig":
+        """The same student of another kind, the layers of its experts kept where they are named."""
+        is_mixture = kind in (*HEAD_OF, *WHOLE_OF)
+        named = _named_by_layers(kind, self.moe_layers) if is_mixture else {"kind": kind}
+        return self.model_copy(update=named)
+
     @model_validator(mode="after")
     def _layers_can_share(self) -> "StudentConfig":
         if not self.shared_routing:
             return self
-        if self.kind == "moe":
+        if self.kind in ("moe", "moe-head"):
             raise ValueError(
-                "found student.shared_routing with student.kind = 'moe', each layer of which learns a router"
-                " of its own; wanted student.kind = 'rbm'"
+                f"found student.shared_routing with student.kind = {self.kind!r}, whose layers learn"
+                " routers of their own; wanted student.kind = 'rbm'"
             )
         experts = self.experts_by_layer(self.num_layers)
         if self.reads("shared_routing") and len(set(experts)) > 1:
             raise ValueError(
                 f"found student.shared_routing with layers of {', '.join(map(str, experts))} experts; wanted"
-                " as many in each layer, as with student.moe_layers = 'all' and one number in"
-                " student.num_experts"
+                " as many in each layer, as with student.kind = 'rbm' and one number in student.num_experts"
             )
         return self
 
@@ -131,9 +166,37 @@ class StudentConfig(FrozenConfig):
         """E of each layer, in a student of experts."""
         if isinstance(self.num_experts, tuple):
             return self.num_experts
-        if self.moe_layers == "last":
+        if (self.moe_layers or _layers_of(self.kind)) == "last":
             return (*(1,) * (num_layers - 1), self.num_experts)
         return (self.num_experts,) * num_layers
+
+
+def _layers_of(kind: str) -> Layers:
+    return "all" if kind in HEAD_OF else "last"
+
+
+def _named_by_layers(kind: str, named: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever the file says
+    """Return the kind and the layers of a mixture, those that are named if any are."""
+    layers = named or _layers_of(kind)
+    kinds = HEAD_OF if layers == "last" else WHOLE_OF
+    return {"kind": kinds.get(kind, kind), "moe_layers": layers}
+
+
+def _layers_named(given: dict[str, Any]) -> Any:  # noqa: ANN401 - whatever the file says
+    """Which layers have experts by a list in `num_experts`, else by `moe_layers`, else None."""
+    experts = given.get("num_experts")
+    if isinstance(experts, list | tuple) and len(experts) > 1:
+        return "last" if all(number == 1 for number in experts[:-1]) else "all"
+    return given.get("moe_layers")
+
+
+def _warn_of_all_layers(kind: str) -> None:
+    warnings.warn(
+        f"student.kind = {kind!r} has experts in all layers now, and student.kind = {HEAD_OF[kind]!r} in the"
+        " last one alone, as it meant before; student.moe_layers = 'all' says that all are meant",
+        FutureWarning,
+        2,
+    )
 
 
 class RoutingConfig(FrozenConfig):

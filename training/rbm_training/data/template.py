@@ -42,7 +42,7 @@ kind = "files"
 # logits = "logits.npz"         # relative to this file
 
 [student]
-# kind = "auto"                 # the best of "rbm", "mlp" and "linear", or one of them
+# kind = "auto"                 # the best of "rbm-head", "mlp" and "linear", or one
 # hidden = 128
 
 [export]

@@ -16,7 +16,6 @@ from rbm_training.distillation.train import (
     DistilledStudent,
     EpochRecord,
     best_of_kinds,
-    student_shape,
     train_student,
 )
 from rbm_training.distillation.training_data import TrainingData, cache_key
@@ -49,7 +48,7 @@ def trained_student(
             return as_artifact(train_student(config, data, seed, log, checkpoint, plan))
 
         artifact = store.get("student", key, make)
-        return from_artifact(artifact, data.scaling, student_shape(config, artifact.facts["kind"]))
+        return from_artifact(artifact, data.scaling, config.student)
 
     return best_of_kinds(config, of_one_kind)
 

@@ -126,16 +126,9 @@ def best_of_kinds(
     one that validation prefers."""
     if config.student.kind != AUTO:
         return train(config)
-    shapes = [config.student.model_copy(update={"kind": kind}) for kind in auto_students()]
+    shapes = [config.student.of_kind(kind) for kind in auto_students()]
     students = [train(config.model_copy(update={"student": shape})) for shape in shapes]
     return max(students, key=lambda trained: trained.validation.preference)
-
-
-def student_shape(config: ExperimentConfig, kind: str) -> StudentConfig:
-    """Return the student of a kind that an experiment describes; the released code has experts in all
-    layers."""
-    layers = "all" if config.compat == "released" else config.student.moe_layers
-    return config.student.model_copy(update={"kind": kind, "moe_layers": layers})
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +143,8 @@ class _StudentTraining:
 
     def train(self, seed: int) -> DistilledStudent:
         """See `train_student`."""
-        name = self.config.student.kind
-        kind, shape = student_kind(name), student_shape(self.config, name)
+        shape = self.config.student
+        kind = student_kind(shape.kind)
         costs, num_members = self._costs(shape), kind.num_members(shape)
         if not kind.is_distilled:
             return self._calibrated(self._regression(shape, costs))

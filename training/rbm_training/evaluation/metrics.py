@@ -30,6 +30,17 @@ def accuracy(logits: "Tensor", labels: "Tensor") -> float:
     return float((logits.argmax(dim=1) == labels).double().mean())
 
 
+def agreement(logits: "Tensor", teacher: "Tensor") -> float:
+    """Share of rows whose largest logit is the teacher's; both (N, C)."""
+    return accuracy(logits, teacher.argmax(dim=1))
+
+
+def kl_divergence(teacher: "Tensor", logits: "Tensor") -> float:
+    """Mean over rows of KL(softmax(teacher) ‖ softmax(logits)), in nats; both (N, C)."""
+    expected, found = teacher.double().log_softmax(dim=1), logits.double().log_softmax(dim=1)
+    return float((expected.exp() * (expected - found)).sum(dim=1).mean())
+
+
 def production_accuracy(unseen: float, observed_test: float | None) -> float | None:
     """Accuracy on a fifth unseen and four fifths observed nodes; None without observed test nodes."""
     if observed_test is None:

@@ -3,12 +3,12 @@
 import statistics
 import time
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from onnxruntime import InferenceSession
 
-from rbm_bundle.manifest_parts import FeatureForm
 from rbm_training.config import ExperimentConfig
 from rbm_training.config.methods import baseline_experiments
 from rbm_training.data.dataset import Dataset
@@ -22,6 +22,7 @@ from rbm_training.export.parity import graph_inputs, open_session
 from rbm_training.reporting.report_data import Method
 from rbm_training.runtime.artifacts import ArtifactStore
 from rbm_training.runtime.log import RunLog
+from rbm_training.students.student import Student
 
 NUM_WARM_UP_CALLS: Final = 10
 NUM_TIMED_CALLS: Final = {1: 200, 128: 40}
@@ -59,9 +60,7 @@ def train_baselines(
 def describe_method(trained: TrainedStudent) -> Method:
     """Accuracy, costs, and latency on one thread of this machine's processor."""
     distilled, inputs = trained.distilled, trained.data.inputs
-    features = trained.data.task.observed.features
-    form: FeatureForm = "dense" if isinstance(features, np.ndarray) else "sparse"
-    session = open_session(build_graph(distilled.student.on_cpu(), "grouped", form))
+    session = open_session(cpu_graph(distilled.student, trained.data))
     return Method(
         name=trained.name,
         val_accuracy=distilled.validation.val_accuracy,
@@ -73,10 +72,21 @@ def describe_method(trained: TrainedStudent) -> Method:
     )
 
 
+def cpu_graph(student: Student, data: TrainingData) -> bytes:
+    """The graph of a student as a bundle has it for the CPU, for features as the task stores them."""
+    is_dense = isinstance(data.task.observed.features, np.ndarray)
+    return build_graph(student.on_cpu(), "grouped", "dense" if is_dense else "sparse")
+
+
+def first_rows(data: TrainingData, num_rows: int) -> dict[str, npt.NDArray[Any]]:
+    """Inputs of a graph for the first observed nodes, over again where there are too few."""
+    rows = np.resize(np.arange(len(data.task.observed_nodes)), num_rows)
+    return graph_inputs(data.task.observed.features[rows], data.positions[rows])
+
+
 def _microseconds_per_row(session: InferenceSession, data: TrainingData, num_rows: int) -> float:
     """Median time of a call of the exported graph by its rows."""
-    rows = np.resize(np.arange(len(data.task.observed_nodes)), num_rows)
-    inputs = graph_inputs(data.task.observed.features[rows], data.positions[rows])
+    inputs = first_rows(data, num_rows)
     seconds = []
     for _ in range(NUM_WARM_UP_CALLS + NUM_TIMED_CALLS[num_rows]):
         started = time.perf_counter()

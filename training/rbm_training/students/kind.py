@@ -71,6 +71,13 @@ class StudentKind(ABC):
         """The widths [D, H, …, C] of the layers, the last `position_width` of whose inputs are positions."""
         return [num_inputs, *[shape.hidden] * (shape.num_layers - 1), num_classes]
 
+    def resolved(
+        self, num_inputs: int, num_classes: int, shape: StudentConfig, position_width: int = 0
+    ) -> StudentConfig:
+        """Return the student that a description comes to on data of this size, for runs to be told apart:
+        students of one are trained alike."""
+        return shape
+
     def experts_by_layer(self, num_layers: int, shape: StudentConfig) -> tuple[int, ...]:
         """E of each layer."""
         return shape.experts_by_layer(num_layers)

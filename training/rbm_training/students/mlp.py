@@ -6,10 +6,14 @@ from typing import Any, Final
 
 from rbm_training.config import StudentConfig
 from rbm_training.students.complexity import Costs
-from rbm_training.students.kind import StudentKind
-from rbm_training.students.rbm.kind import RBM
+from rbm_training.students.kind import StudentKind, student_kind
 
 MAX_WIDTH = 1 << 20
+_OF_MIXTURES = (
+    *("match_budget", "match_kind", "num_experts", "moe_layers", "top_k"),
+    *("input_gains", "metric", "routing_temperature", "routing_input", "router_top_k"),
+    *("routing_projection", "center_queries", "shared_routing", "expert_dropout"),
+)
 
 
 class PlainKind(StudentKind):
@@ -21,8 +25,7 @@ class PlainKind(StudentKind):
 
 
 class MLPKind(PlainKind):
-    """One MLP, as wide as `student.hidden` or, with `student.match_budget`, as an RbM student's costs
-    allow."""
+    """One MLP, as wide as `student.hidden` or, with `student.match_budget`, as a mixture's costs allow."""
 
     def summary(self, student: Mapping[str, Any]) -> str:
         """For the model card."""
@@ -37,21 +40,34 @@ class MLPKind(PlainKind):
             shape = shape.model_copy(update={"hidden": hidden})
         return super().widths(num_inputs, num_classes, shape, position_width)
 
+    def resolved(
+        self, num_inputs: int, num_classes: int, shape: StudentConfig, position_width: int = 0
+    ) -> StudentConfig:
+        """The MLP by its width, without the mixture that it was measured by."""
+        widths = self.widths(num_inputs, num_classes, shape, position_width)
+        hidden = widths[1] if shape.num_layers > 1 else shape.hidden
+        return shape.model_copy(update={name: _default(name) for name in _OF_MIXTURES} | {"hidden": hidden})
+
 
 MLP: Final = MLPKind()
 
 
+def _default(name: str) -> object:
+    return StudentConfig.model_fields[name].default
+
+
 def _width_of_equal_cost(num_inputs: int, num_classes: int, shape: StudentConfig, position_width: int) -> int:
-    """The largest width whose MLP costs no more than the RbM student of the same fields, or 1."""
+    """The largest width whose MLP costs no more than the mixture of the same fields, or 1."""
     cost: Callable[[Costs], int] = {
         "flops": lambda costs: costs.flops_per_node,
         "parameters": lambda costs: costs.num_parameters,
     }[shape.match_budget]
 
-    def of_width(kind: StudentKind, hidden: int) -> int:
-        changed = shape.model_copy(update={"hidden": hidden, "match_budget": "none"})
-        widths = kind.widths(num_inputs, num_classes, changed, position_width)
-        return cost(kind.costs(widths, changed, position_width))
+    def cost_of(name: str, hidden: int) -> int:
+        changed = {"kind": name, "moe_layers": None, "hidden": hidden, "match_budget": "none"}
+        student, kind = shape.model_copy(update=changed), student_kind(name)
+        widths = kind.widths(num_inputs, num_classes, student, position_width)
+        return cost(kind.costs(widths, student, position_width))
 
-    target = of_width(RBM, shape.hidden)
-    return max(1, bisect_left(range(MAX_WIDTH), target + 1, key=lambda hidden: of_width(MLP, hidden)) - 1)
+    target = cost_of(shape.match_kind, shape.hidden)
+    return max(1, bisect_left(range(MAX_WIDTH), target + 1, key=lambda hidden: cost_of("mlp", hidden)) - 1)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.ticker import Locator, LogLocator, MaxNLocator, NullFormatter
 
 from rbm_training.evaluation.intervals import share_interval
@@ -41,10 +42,7 @@ def _pareto_plot(name: str, methods: Sequence[Method], num_nodes: int, costs: Re
         low, high = (100 * end for end in share_interval(accuracy / 100, num_nodes))
         axes.vlines(cost, low, high, color=color, alpha=0.5, linewidth=1.6)
         points.append(axes.scatter(cost, accuracy, s=80, color=color, marker=marker, zorder=3))
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(_ticks(costs))
-    axes.xaxis.set_major_formatter(tick_number)
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    scale_costs(axes, costs)
     axes.margins(0.12)
     add_legend(figure, points, [shorten(method.name) for method in methods])
     front_told = FRONT if len(best) > 1 else ""
@@ -55,6 +53,14 @@ def _pareto_plot(name: str, methods: Sequence[Method], num_nodes: int, costs: Re
         f"Test accuracy against {cost_label}; best for their cost: {front}.",
         f"Up and to the left is better; bars are 95 % intervals, n = {num_nodes:,}.{front_told}",
     )
+
+
+def scale_costs(axes: Axes, costs: Reals) -> None:
+    """A logarithmic x axis for costs (n,)."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(_ticks(costs))
+    axes.xaxis.set_major_formatter(tick_number)
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _ticks(costs: Reals) -> Locator:

@@ -1,10 +1,11 @@
-"""A figure as SVG inside an HTML page: it takes the page's font and colours, and fetches nothing."""
+"""A figure as SVG: inside an HTML page, whose font and colours it takes, or as a file; it fetches nothing."""
 
 import re
 import warnings
 from dataclasses import dataclass
 from html import escape
 from io import StringIO
+from pathlib import Path
 
 from matplotlib.figure import Figure
 
@@ -42,6 +43,12 @@ def to_svg(plot: Plot) -> str:
     alt = escape(plot.alt)
     tag = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{alt}">'
     return f"{tag}<title>{alt}</title>{body}</svg>"
+
+
+@styled
+def write_svg(figure: Figure, path: Path) -> None:
+    """The figure as a file of its own, on white; the same figure gives the same bytes."""
+    figure.savefig(path, format="svg", facecolor="white", metadata=NO_METADATA)
 
 
 def _adapt(tag: str, name: str) -> str:

@@ -1,0 +1,75 @@
+"""Runs are the same where nothing that trains them differs."""
+
+from dataclasses import replace
+
+import pytest
+
+from rbm_training.benchmark.digests import config_digest, data_digest
+from rbm_training.benchmark.plan import load_comparison, plan
+from rbm_training.config import DatasetConfig
+from rbm_training.data.loading import load_dataset
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return load_dataset(DatasetConfig(kind="synthetic"))
+
+
+@pytest.fixture
+def digests(comparison, dataset):
+    """The digest of each method and seed of a comparison, for inputs of a width."""
+
+    def find(*overrides, num_inputs=20):
+        runs = plan(load_comparison(comparison, list(overrides)))
+        return {
+            (run.identity.method, run.identity.seed): config_digest(run.experiment, dataset, num_inputs, 4, 4)
+            for run in runs
+        }
+
+    return find
+
+
+def test_seeds_threads_and_names_are_no_part_of_a_configuration(digests):
+    found = digests("experiment.export.name=mine")
+    assert found["rbm", 0] == found["rbm", 1] == digests()["rbm", 0]
+    assert found["rbm", 0] != found["glnn", 0]
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "experiment.student.top_k=1",
+        "experiment.routing.commitment=0.5",
+        "experiment.distill.temperature=2.0",
+        "experiment.teacher.dropout=0.1",
+        "experiment.positions.width=4",
+        "experiment.scaling.position_norm=2.0",
+        "experiment.dataset.train_per_class=5",
+        "experiment.compat=released",
+        'settings=["inductive"]',
+    ],
+)
+def test_what_changes_a_run_changes_the_digest(digests, override):
+    only = 'methods=["rbm"]'
+    assert digests(only, override)["rbm", 0] != digests(only)["rbm", 0]
+
+
+def test_an_mlp_is_told_by_its_width_and_not_by_how_it_came_to_it(digests):
+    methods = 'methods=["mlp", "mlp-flops", "mlp-wide"]'
+    one_expert = ["experiment.student.num_experts=1", "experiment.student.top_k=1"]
+    same = digests(methods, *one_expert)
+    assert same["mlp", 0] == same["mlp-flops", 0] == same["mlp-wide", 0]
+    several = digests(methods)
+    assert len({several[method, 0] for method in ("mlp", "mlp-flops", "mlp-wide")}) == 3
+    assert several["mlp", 0] == same["mlp", 0]
+    assert several["mlp-flops", 0] != digests(methods, num_inputs=40)["mlp-flops", 0]
+
+
+def test_a_mixture_is_told_by_the_layers_that_have_experts(digests):
+    found = digests('methods=["rbm", "rbm-head"]')
+    assert found["rbm", 0] != found["rbm-head", 0]
+
+
+def test_another_graph_has_another_digest(dataset):
+    graph = replace(dataset.graph, labels=dataset.graph.labels[::-1])
+    assert data_digest(replace(dataset, graph=graph)) != data_digest(dataset)

@@ -1,0 +1,36 @@
+"""What tells the runs of a comparison apart: digests of the resolved experiment and of the data."""
+
+import hashlib
+import json
+from typing import Final
+
+from rbm_training.config import ExperimentConfig
+from rbm_training.data.dataset import Dataset
+from rbm_training.distillation.student_artifact import student_key
+from rbm_training.students.kind import student_kind
+
+NUM_DIGITS: Final = 16
+OF_THE_RUN: Final = ("data", "seed", "environment", "num_threads")
+"""Parts of what a student depends on that are no part of its configuration."""
+
+
+def config_digest(
+    config: ExperimentConfig, dataset: Dataset, num_inputs: int, num_classes: int, position_width: int
+) -> str:
+    """The first digits of a digest of all that an experiment says of how its student is trained; names,
+    paths, seeds and threads are none of that. Students that come to the same on data of this size, as an MLP
+    and one whose width was matched, have the same digest.
+
+    Args:
+        num_inputs: D of the first layer, the last `position_width` of them positions.
+    """
+    kind = student_kind(config.student.kind)
+    student = kind.resolved(num_inputs, num_classes, config.student, position_width)
+    key = student_key(config.model_copy(update={"student": student}), dataset, config.seeds[0])
+    read = {name: value for name, value in key.items() if name not in OF_THE_RUN}
+    return hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()[:NUM_DIGITS]
+
+
+def data_digest(dataset: Dataset) -> str:
+    """The first digits of the digest of a graph."""
+    return dataset.sha256[:NUM_DIGITS]
