@@ -82,7 +82,7 @@ def test_the_released_code_has_experts_in_all_layers(student):
         ({"moe_layers": "last"}, "found student.shared_routing with layers of 1, 4 experts; wanted as many"),
         ({"num_experts": [2, 4]}, "found student.shared_routing with layers of 2, 4 experts; wanted as many"),
         ({"kind": "auto", "num_experts": [2, 4]}, "found student.shared_routing with layers of 2, 4 experts"),
-        ({"kind": "moe"}, "found student.shared_routing with student.kind = 'moe', each layer of which"),
+        ({"kind": "moe"}, "found student.shared_routing with student.kind = 'moe', whose layers learn"),
     ],
 )
 def test_layers_that_cannot_follow_the_first_one_are_refused(shape, message):
