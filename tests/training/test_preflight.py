@@ -44,7 +44,7 @@ def test_a_first_experiment_is_written_checked_and_not_overwritten(folder, capsy
 
 def test_a_check_names_baselines_that_the_choice_of_a_student_does_not_train(folder, capsys):
     main(["init", str(folder)])
-    alone = ["--set", "student.kind=rbm", "--set", "export.refit=false"]
+    alone = ["--set", "student.kind=rbm-head", "--set", "export.refit=false"]
     assert main(["check", str(folder / "experiment.toml"), *alone]) == 0
     told = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "10 of a teacher, 1 of a student, mlp beside it threads" in told

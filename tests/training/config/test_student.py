@@ -70,6 +70,20 @@ def test_an_mlp_of_the_budget_of_a_mixture_in_all_layers_is_still_matched_with_i
     assert StudentConfig(kind="mlp", match_budget="flops").match_kind == "rbm-head"
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["student.kind=[1]"],
+        ["student.kind=[1]", "compat=released"],
+        ["student.moe_layers=first"],
+        ["student.moe_layers=[1]"],
+    ],
+)
+def test_what_is_no_kind_and_what_are_no_layers_is_refused_by_name(file, overrides):
+    with pytest.raises(ConfigError, match=overrides[0].partition("=")[0]):
+        load_config(file, overrides)
+
+
 @pytest.mark.parametrize("student", [{}, {"kind": "rbm"}, {"moe_layers": "last"}, {"kind": "rbm-head"}])
 def test_the_released_code_has_experts_in_all_layers(student):
     config = ExperimentConfig.model_validate({"name": "a", "compat": "released", "student": student})

@@ -10,8 +10,10 @@ from rbm_training.config import RoutingConfig
 from rbm_training.data.sparse_rows import unit_rows
 from rbm_training.distillation.predictions import predict
 from rbm_training.distillation.released import ReleasedMemory, ReleasedTrainer, batch_softmax
+from rbm_training.distillation.train import train_student
 from rbm_training.distillation.training_data import prepare_training_data
 from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics
+from rbm_training.runtime.checkpoint import Checkpoint
 from rbm_training.students.student import StudentOutput
 from tests.training.objects import routed_student, student_for, trainer_for
 
@@ -215,6 +217,14 @@ def test_unit_noise_shakes_every_column_alike(small_config, dataset, data, log):
     )
     own, unit = data.teacher.entropy_shift, released.teacher.entropy_shift
     assert unit.mean() > 1.5 * own.mean()  # rows of norm 1 drown in it
+
+
+def test_an_mlp_can_be_trained_as_the_released_code_does(small_config, data, log):
+    student = small_config.student.model_copy(update={"kind": "mlp"})
+    config = small_config.model_copy(update={"student": student, "compat": "released"})
+    trained = train_student(config, data, 0, log, Checkpoint(None, log))
+    assert (trained.student.kind, len(trained.history)) == ("mlp", small_config.distill.max_epochs)
+    assert trained.validation.val_accuracy > 0.6
 
 
 def test_a_released_run_ends_in_a_bundle(small_experiment, tmp_path):

@@ -7,7 +7,7 @@ from rbm_training.config.registry import STUDENTS
 from rbm_training.data.loading import load_dataset
 from rbm_training.distillation.predictions import predict
 from rbm_training.distillation.student_artifact import as_artifact, from_artifact, trained_student
-from rbm_training.distillation.train import student_shape, train_student
+from rbm_training.distillation.train import train_student
 from rbm_training.runtime.artifacts import ArtifactStore
 from rbm_training.runtime.checkpoint import Checkpoint
 from tests.training.objects import SMALL_CONFIG
@@ -20,7 +20,7 @@ def test_a_student_of_any_kind_is_found_as_it_was_left(data, log, kind):
     config = SMALL_CONFIG.model_copy(update={"student": student, "distill": distill})
     left = train_student(config, data, 0, log, Checkpoint(None, log))
     artifact = as_artifact(left)
-    found = from_artifact(artifact, data.scaling, student_shape(config, artifact.facts["kind"]))
+    found = from_artifact(artifact, data.scaling, config.student)
     assert found.student.kind == kind
     assert (found.costs, found.validation, found.history) == (left.costs, left.validation, left.history)
     said = [predict(each.student, data.inputs.scaled).logits for each in (left, found)]

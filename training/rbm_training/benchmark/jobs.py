@@ -61,7 +61,8 @@ def prepare_cell(cell: Cell, cache: Path) -> list[Configuration]:
 
 
 def _shared(experiment: ExperimentConfig) -> tuple[Hashable, ...]:
-    return experiment.positions, experiment.teacher, experiment.scaling.features
+    """What they depend on; the released code asks a teacher otherwise how steady it is."""
+    return experiment.compat, experiment.positions, experiment.teacher, experiment.scaling.features
 
 
 def run_student(run: PlannedRun, cache: Path, commit: str | None) -> RunLine:

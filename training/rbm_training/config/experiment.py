@@ -120,7 +120,7 @@ class ExperimentConfig(FrozenConfig):
         if not isinstance(student, Mapping):
             return given
         kind = student.get("kind", "rbm")
-        whole = {"kind": WHOLE_OF.get(kind, kind), "moe_layers": "all"}
+        whole = {"kind": WHOLE_OF[kind] if kind in tuple(WHOLE_OF) else kind, "moe_layers": "all"}
         others = {name: value for name, value in student.items() if name != "expert_layers"}
         return {**given, "student": {**others, **whole}}
 
