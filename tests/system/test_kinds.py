@@ -32,7 +32,7 @@ max_epochs = 5
 KINDS = {
     "rbm": ({"kind": "rbm"}, (4, 4), (2, 2)),
     "distances": ({"metric": "euclidean", "routing_temperature": 0.5}, (4, 4), (2, 2)),
-    "plain, then mixed": ({"num_experts": [1, 4]}, (1, 4), (1, 2)),
+    "plain, then mixed": ({"kind": "rbm-head", "num_experts": [1, 4]}, (1, 4), (1, 2)),
     "mlp": ({"kind": "mlp"}, (1, 1), (1, 1)),
     "moe": ({"kind": "moe", "router_top_k": "k_plus_1"}, (4, 4), (3, 3)),
     "mlp-ensemble": ({"kind": "mlp-ensemble", "num_members": 2}, (1, 1), (1, 1)),

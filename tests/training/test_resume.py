@@ -122,7 +122,7 @@ def test_digits_killed_in_training_end_in_the_same_bundle(tmp_path):
     experiment = Path("training/experiments/digits.toml")
     assert train(experiment, tmp_path / "whole", *few) == 0
     kill_in("student", 1, experiment, tmp_path / "run", *few)
-    assert again(experiment, tmp_path / "run", *few) == ["student rbm"]
+    assert again(experiment, tmp_path / "run", *few) == ["student rbm-head"]
     assert bundle_id(tmp_path / "run") == bundle_id(tmp_path / "whole")
 
 
