@@ -3,6 +3,7 @@ import pytest
 from rbm_training.benchmark.frontier import (
     best_by_validation,
     families,
+    flops_of,
     lead,
     points_of_family,
     unbeaten,
@@ -74,3 +75,11 @@ def test_the_best_of_a_family_is_chosen_on_validation_alone():
     (runs,) = group_by_cell(better_on_test)
     assert best_by_validation(runs, "rbm") == "rbm H=4 E=8"
     assert best_by_validation(runs, "moe") is None
+
+
+def test_where_features_are_sparse_costs_are_those_of_the_non_zeros():
+    assert flops_of(grid_runs()) == "flops_per_node"
+    dear = [line.model_copy(update={"sparse_flops_per_node": 3000}) for line in grid_lines()]
+    (runs,) = group_by_cell(dear)
+    assert flops_of(runs) == "sparse_flops_per_node"
+    assert {point.cost for point in unbeaten(runs, flops_of(runs), "test_accuracy")} == {3000}

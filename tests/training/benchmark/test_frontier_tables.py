@@ -18,19 +18,19 @@ def test_a_family_has_a_row_with_the_leads_of_its_best_size():
 def test_every_size_has_a_row_and_what_none_beats_a_star():
     rows = cells_of(render_frontier(grid_lines()))
     qualities = ["70.0 ± 1.0", "68.0 ± 1.0", "75.0 ± 1.0", "30.00 ± 1.00"]
-    assert ["mlp", "H=4", "★", "3", "1.00 k", "–", "–", *qualities] in rows
+    assert ["mlp", "H=4", "★", "3", "1.00 k", "–", "–", "–", *qualities] in rows
     slow = grid_lines() + [
         line.model_copy(update={"method": f"{line.method} K=2", "test_accuracy": 0.5})
         for line in grid_lines()
         if line.method == "rbm H=4 E=8"
     ]
-    marks = {row[1]: row[2] for row in cells_of(render_frontier(slow)) if len(row) == 11}
+    marks = {row[1]: row[2] for row in cells_of(render_frontier(slow)) if len(row) == 12}
     assert (marks["H=4 E=8"], marks["H=4 E=8 K=2"]) == ("★", "")
 
 
 def test_measured_latency_stands_in_the_table_and_has_pictures_of_its_own():
     rows = cells_of(render_frontier(grid_lines(**TIMED)))
-    assert ["20", "1.5"] in [row[5:7] for row in rows]
+    assert ["20", "1.5"] in [row[6:8] for row in rows]
     assert [cost for cost, _ in pictures_of(grid_runs(**TIMED))] == [
         *("flops_per_node", "flops_per_node"),
         *("latency_us_1", "latency_us_1"),

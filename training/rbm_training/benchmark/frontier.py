@@ -19,7 +19,7 @@ from rbm_training.reporting.figures.cost import pareto_front
 MLP: Final = "mlp"
 """The family that others are measured against."""
 
-Cost = Literal["flops_per_node", "latency_us_1", "latency_us_128"]
+Cost = Literal["flops_per_node", "sparse_flops_per_node", "latency_us_1", "latency_us_128"]
 Quality = Literal["val_accuracy", "test_accuracy", "agreement", "kl"]
 
 
@@ -56,6 +56,12 @@ def unbeaten(runs: CellRuns, cost: Cost, quality: Quality) -> list[Point]:
     return [points[row] for row in pareto_front(costs, means)]
 
 
+def flops_of(runs: CellRuns) -> Cost:
+    """How the FLOPs of a cell are counted: without the zeros of sparse features where it has such."""
+    is_sparse = any(runs.estimate(method, "sparse_flops_per_node") for method in runs.runs)
+    return "sparse_flops_per_node" if is_sparse else "flops_per_node"
+
+
 def lead(runs: CellRuns, method: str, cost: Cost, quality: Quality) -> Difference | None:
     """Quality of a student minus that of the MLP of its cost, seed by seed.
 
@@ -70,10 +76,11 @@ def lead(runs: CellRuns, method: str, cost: Cost, quality: Quality) -> Differenc
 
 def best_by_validation(runs: CellRuns, family: str) -> str | None:
     """The student of a family whose mean lead over the MLP of its FLOPs is highest in validation accuracy."""
+    flops = flops_of(runs)
     leads = {
         point.method: found.mean
-        for point in points_of_family(runs, family, "flops_per_node", "val_accuracy")
-        if (found := lead(runs, point.method, "flops_per_node", "val_accuracy"))
+        for point in points_of_family(runs, family, flops, "val_accuracy")
+        if (found := lead(runs, point.method, flops, "val_accuracy"))
     }
     return max(leads, key=leads.__getitem__, default=None)
 

@@ -10,6 +10,7 @@ from rbm_training.benchmark.frontier import (
     Quality,
     best_by_validation,
     families,
+    flops_of,
     lead,
     points_of_family,
     unbeaten,
@@ -22,9 +23,11 @@ from rbm_training.benchmark.tables import MISSING, dataset_order, interval, perc
 FOLDER: Final = "frontier"
 COSTS: Final[dict[Cost, str]] = {
     "flops_per_node": "FLOPs per node",
+    "sparse_flops_per_node": "FLOPs per node, without the zeros of sparse features",
     "latency_us_1": "µs for a row alone",
     "latency_us_128": "µs per row in batches of 128",
 }
+LATENCIES: Final[tuple[Cost, ...]] = ("latency_us_1", "latency_us_128")
 QUALITIES: Final[dict[Quality, str]] = {
     "test_accuracy": "test accuracy",
     "agreement": "agreement with the teacher",
@@ -44,15 +47,17 @@ costs. How labels are split is what the comparison's file says, whatever the pro
 """
 LEADS: Final = """\
 **The lead over the MLP of its cost**, in points with 95 % intervals, paired by seed: a student minus what the
-MLP of its FLOPs reaches, read between the two MLPs next to it on a logarithmic axis; nothing is read beyond
-the cheapest and the dearest MLP. Each row is the size of a family with the highest mean lead in *validation*
-accuracy; that lead is the highest of several, the others are not chosen by. The last column is the lead over
-the MLP of the same latency in batches of 128, where that was measured. In the pictures these sizes are
-ringed, bars are deviations over the seeds, and what is far below the best student is left out.
+MLP of its FLOPs (of sparse features the non-zeros) reaches, read between the two MLPs next to it on a
+logarithmic axis; nothing is read beyond the cheapest and the dearest MLP. Each row is the size of a family
+with the highest mean lead in *validation* accuracy; that lead is the highest of several, the others are not
+chosen by. The last column is the lead over the MLP of the same latency in batches of 128, where that was
+measured. In the pictures these sizes are ringed, bars are deviations over the seeds, and what is far below
+the best student is left out.
 
 """
 POINTS: Final = """\
-Means over seeds; `★` is a student that none beats in test accuracy and FLOPs at once. Latency, in µs per row
+Means over seeds; `★` is a student that none beats in test accuracy and FLOPs at once. Sparse FLOPs, which
+comparisons are by where there are any, leave out the zeros of sparse features. Latency, in µs per row
 alone and in batches of 128, is that of the first seed: the median time of the exported graph in ONNX Runtime
 on one thread.
 
@@ -80,7 +85,7 @@ def pictures_of(runs: CellRuns) -> list[tuple[Cost, Quality]]:
     """What can be drawn of a cell: each quality against each cost, those that are known."""
     known = {
         (cost, quality): any(points_of_family(runs, family, cost, quality) for family in families(runs))
-        for cost in COSTS
+        for cost in (flops_of(runs), *LATENCIES)
         for quality in QUALITIES
     }
     return [pair for pair, is_known in known.items() if is_known]
@@ -117,28 +122,29 @@ def _lead_table(cells: list[CellRuns]) -> str:
 
 
 def _lead_row(runs: CellRuns, family: str, best: str) -> list[str]:
-    num_seeds = len(runs.runs[best])
+    num_seeds, flops = len(runs.runs[best]), flops_of(runs)
     qualities: tuple[Quality, ...] = ("val_accuracy", "test_accuracy", "agreement")
-    leads = [interval(lead(runs, best, "flops_per_node", quality), num_seeds) for quality in qualities]
+    leads = [interval(lead(runs, best, flops, quality), num_seeds) for quality in qualities]
     leads.append(interval(lead(runs, best, "latency_us_128", "test_accuracy"), num_seeds))
     return [
         runs.cell.dataset,
         family,
         place_of(best),
         str(num_seeds),
-        _cost(runs, best, "flops_per_node"),
+        _cost(runs, best, flops),
         *leads,
     ]
 
 
 def _point_table(runs: CellRuns) -> str:
-    front = {point.method for point in unbeaten(runs, "flops_per_node", "test_accuracy")}
+    front = {point.method for point in unbeaten(runs, flops_of(runs), "test_accuracy")}
     rows = [
         _point_row(runs, point.method, point.method in front)
         for family in families(runs)
         for point in points_of_family(runs, family, "flops_per_node", "test_accuracy")
     ]
-    header = ["family", "size", "", "seeds", "FLOPs", "µs, 1", "µs, 128", *(title for _, title in SHOWN)]
+    costs = ["FLOPs", "sparse", "µs, 1", "µs, 128"]
+    header = ["family", "size", "", "seeds", *costs, *(title for _, title in SHOWN)]
     points = table(header, rows, num_text_columns=3)
     return (
         f"<details><summary>Every student of {runs.cell.dataset}</summary>\n\n{POINTS}{points}\n</details>\n"

@@ -97,6 +97,7 @@ def run_student(run: PlannedRun, cache: Path, commit: str | None) -> RunLine:
         kl=kl_divergence(taught, all_nodes),
         num_parameters=distilled.costs.num_parameters,
         flops_per_node=distilled.costs.flops_per_node,
+        sparse_flops_per_node=distilled.costs.sparse_flops_per_node,
         seconds=round(seconds, 3),
         git_commit=commit,
         release=package_version(),

@@ -69,8 +69,9 @@ class RunLine(BaseModel):
     `agreement` is the share of all nodes on which student and teacher agree, `kl` the mean divergence of the
     student's probabilities from the teacher's there, in nats. `config_digest` is that of the resolved
     experiment, `data_digest` that of the graph. Lines of earlier releases have none of these, nor a
-    `release`. `latency_us_1` and `latency_us_128` are microseconds a row of the exported graph, for a row
-    alone and in batches of 128, where a comparison asked for it.
+    `release`. `sparse_flops_per_node` counts of sparse features those that are not zero. `latency_us_1` and
+    `latency_us_128` are microseconds a row of the exported graph, for a row alone and in batches of 128,
+    where a comparison asked for it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -98,6 +99,7 @@ class RunLine(BaseModel):
     data_digest: Digest | None = None
     agreement: Accuracy | None = None
     kl: float | None = None
+    sparse_flops_per_node: Annotated[int, Field(ge=0)] | None = None
     latency_us_1: Annotated[float, Field(gt=0)] | None = None
     latency_us_128: Annotated[float, Field(gt=0)] | None = None
 

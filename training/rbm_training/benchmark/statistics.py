@@ -34,6 +34,7 @@ Measure = Literal[
     "kl",
     "num_parameters",
     "flops_per_node",
+    "sparse_flops_per_node",
     "latency_us_1",
     "latency_us_128",
     "seconds",
