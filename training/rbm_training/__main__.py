@@ -18,7 +18,7 @@ from rbm_bundle.errors import BundleError
 from rbm_bundle.version import package_version
 from rbm_training.benchmark.plan import load_comparison, plan
 from rbm_training.config import ConfigError, DatasetConfig, load_config
-from rbm_training.data.public.catalogue import list_named
+from rbm_training.data.public.catalogue import GENERATED, list_named
 from rbm_training.errors import TrainingError
 from rbm_training.reporting.summary import report_table
 from rbm_training.runtime.artifacts import STAGES
@@ -223,6 +223,7 @@ def _list_named(root: Path) -> None:
         table.add_row(
             name, "not there: downloaded on first use" if place is None else str(place.relative_to(root))
         )
+    table.add_row(GENERATED, "generated")
     Console().print(table)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from rbm_training.data.builtin.block_model import draw_edges
 from rbm_training.data.edges import undirected
 from rbm_training.data.graph import Graph
 
@@ -21,18 +22,12 @@ def generate_graph(
     """
     generator = np.random.default_rng(seed)
     labels = generator.permutation(np.arange(num_nodes) % num_classes)
-    num_edges = int(num_nodes * mean_degree / 2)
-    source = generator.integers(num_nodes, size=num_edges)
-    members = [np.flatnonzero(labels == label) for label in range(num_classes)]
-    same = np.array([generator.choice(members[labels[node]]) for node in source])
-    target = np.where(
-        generator.random(num_edges) < homophily, same, generator.integers(num_nodes, size=num_edges)
-    )
+    edges = draw_edges(generator, labels, mean_degree, homophily)
     centers = generator.standard_normal((num_classes, num_features))
     noise = 2.0 * generator.standard_normal((num_nodes, num_features))
     return Graph(
         name="synthetic",
-        adjacency=undirected(np.stack([source, target]), num_nodes),
+        adjacency=undirected(edges, num_nodes),
         features=(centers[labels] + noise).astype(np.float32),
         labels=labels.astype(np.int64),
         node_ids=np.arange(num_nodes),

@@ -51,6 +51,9 @@ PUBLIC_SETS: Final[Mapping[str, PublicSet]] = {
     "ogbn-products": _ogb("products", "ogbn-products"),
 }
 
+GENERATED: Final = "permuted-communities"
+"""The set that is no benchmark but made on the spot: on which routing has to pay, if it is trained right."""
+
 
 def list_named(root: Path) -> dict[str, Path | None]:
     """Every set that can be named, and where it would be read from; None: from its publisher."""

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from rbm_training.data.builtin.permuted import generate_permuted_graph
 from rbm_training.data.dataset import Dataset
 from rbm_training.data.graph import GraphError
-from rbm_training.data.public.catalogue import PUBLIC_SETS, Form, PublicSet, list_named, npz_path
+from rbm_training.data.public.catalogue import GENERATED, PUBLIC_SETS, Form, PublicSet, list_named, npz_path
 from rbm_training.data.public.downloads import DownloadError
 from rbm_training.data.public.gnn_benchmark import read_benchmark
 from rbm_training.data.public.ogb import read_arxiv, read_products
@@ -21,6 +22,8 @@ _READERS: Final[Mapping[Form, Callable[[Path, str], Dataset]]] = {
     "ogbn-products": read_products,
 }
 
+GENERATED_SEED: Final = 0
+
 
 def load_named(name: str, root: Path) -> Dataset:
     """A benchmark graph as its papers use it: without a public split, only the largest component.
@@ -34,11 +37,14 @@ def load_named(name: str, root: Path) -> Dataset:
 
 
 def _public(name: str, root: Path) -> Dataset:
+    if name == GENERATED:
+        return Dataset(generate_permuted_graph(GENERATED_SEED))
     if name not in PUBLIC_SETS:
+        named = [*PUBLIC_SETS, GENERATED]
         raise GraphError(
             f"dataset {name!r}",
             f"no {npz_path(name, root)}, nor such a public set",
-            f"that file, or {', '.join(PUBLIC_SETS)}{suggestion(name, list_named(root))}",
+            f"that file, or {', '.join(named)}{suggestion(name, [*list_named(root), GENERATED])}",
         )
     return fetch_and_read(PUBLIC_SETS[name], name, root)
 
