@@ -20,8 +20,8 @@ def are_degrees(bundle: Bundle) -> bool:
 
 
 def are_made_of_neighbors(query: NodeQuery, bundle: Bundle) -> bool:
-    """Whether a query names neighbours in the place of such features."""
-    return query.features is None and query.neighbors is not None and are_degrees(bundle)
+    """Whether the neighbours that a query names stand for such features."""
+    return query.features is None and are_degrees(bundle)
 
 
 def with_features_of_neighbors(
@@ -33,7 +33,7 @@ def with_features_of_neighbors(
     Args:
         table_rows: the row of each node in the bundle's table, (B,).
     """
-    assert query.neighbors is not None, "are_made_of_neighbors"
+    assert query.neighbors is not None, "they are what features are made of"
     features = degree_features(np.array([len(set(ids or ())) for ids in query.neighbors]))
     if looked_up := [row for row, ids in enumerate(query.neighbors) if ids is None]:
         cached, rows = bundle.nodes.features, np.asarray(table_rows)[looked_up]

@@ -104,7 +104,7 @@ def encode(
             if query.on_unknown == "null" and (unanswerable := _unanswerable(query, bundle, unknown)):
                 return _encode_others(query, bundle, max_rows, table_rows, unanswerable)
     positions, sources = _positions(query, nodes, table_rows, unknown)
-    if are_made_of_neighbors(query, bundle):
+    if query.neighbors is not None and are_made_of_neighbors(query, bundle):
         query = with_features_of_neighbors(query, bundle, table_rows)
     overrides, width = _features(query, bundle, table_rows, unknown)
     if positions is not None:

@@ -113,7 +113,7 @@ class StudentConfig(FrozenConfig):
         if routes and self.experts_by_layer(self.num_layers)[0] == 1:
             raise ValueError(
                 f"found student.routing_input = {self.routing_input!r} for a first layer of one expert, which"
-                " is not routed; wanted student.moe_layers = 'all'"
+                " is not routed; wanted student.kind = 'rbm'"
             )
         return self
 
