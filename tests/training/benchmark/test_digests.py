@@ -8,6 +8,7 @@ from rbm_training.benchmark.digests import config_digest, data_digest
 from rbm_training.benchmark.plan import load_comparison, plan
 from rbm_training.config import DatasetConfig
 from rbm_training.data.loading import load_dataset
+from rbm_training.students.budget import InputSize
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +22,9 @@ def digests(comparison, dataset):
 
     def find(*overrides, num_inputs=20):
         runs = plan(load_comparison(comparison, list(overrides)))
+        size = InputSize(num_inputs, num_classes=4, position_width=4)
         return {
-            (run.identity.method, run.identity.seed): config_digest(run.experiment, dataset, num_inputs, 4, 4)
+            (run.identity.method, run.identity.seed): config_digest(run.experiment, dataset, size)
             for run in runs
         }
 

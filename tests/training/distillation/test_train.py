@@ -96,7 +96,7 @@ def student_of(data, log, distill=None, routing=None, **student):
     changes = {"student": student, "distill": {"max_epochs": 20, **(distill or {})}, "routing": routing or {}}
     parts = {name: getattr(SMALL_CONFIG, name).model_copy(update=new) for name, new in changes.items()}
     config = SMALL_CONFIG.model_copy(update=parts)
-    return best_of_kinds(config, lambda each: train_student(each, data, 0, log, Checkpoint(None, log)))
+    return best_of_kinds(config, data, lambda each: train_student(each, data, 0, log, Checkpoint(None, log)))
 
 
 @pytest.mark.parametrize(
