@@ -67,6 +67,19 @@ def test_an_mlp_is_told_by_its_width_and_not_by_how_it_came_to_it(digests):
     assert several["mlp-flops", 0] != digests(methods, num_inputs=40)["mlp-flops", 0]
 
 
+def test_a_student_is_told_by_its_width_and_not_by_its_budget(digests):
+    found = digests('methods=["mlp"]', "experiment.student.max_flops=960")["mlp", 0]
+    assert found == digests('methods=["mlp"]', "experiment.student.hidden=20")["mlp", 0]
+
+
+def test_students_to_choose_from_are_told_by_all_their_widths(digests):
+    auto = ('methods=["mlp"]', "method.mlp.student.kind=auto")
+    first, second, same = (
+        digests(*auto, f"experiment.student.max_flops={most}")["mlp", 0] for most in (2_000, 4_000, 4_001)
+    )
+    assert first != second == same != digests(*auto)["mlp", 0]
+
+
 def test_a_mixture_is_told_by_the_layers_that_have_experts(digests):
     found = digests('methods=["rbm", "rbm-head"]')
     assert found["rbm", 0] != found["rbm-head", 0]

@@ -157,6 +157,14 @@ def test_of_sparse_features_the_mean_row_is_counted(data, log):
     assert student_of(data, log, kind="mlp").costs.sparse_flops_per_node is None
 
 
+def test_of_sparse_features_a_budget_is_for_the_mean_row(data, log):
+    sparse = rows_of(sp.csr_array(data.inputs.features.relu().numpy()), CPU)
+    sparse_data = replace(data, inputs=replace(data.inputs, features=sparse))
+    wide, narrow = (student_of(each, log, kind="mlp", max_flops=999).costs for each in (sparse_data, data))
+    assert narrow.flops_per_node <= 999 < wide.flops_per_node
+    assert 900 < wide.sparse_flops_per_node <= 999
+
+
 def test_the_members_of_an_ensemble_start_from_seeds_of_their_own(data, log):
     distilled = student_of(data, log, kind="mlp-ensemble", num_members=3)
     one = student_of(data, log, kind="mlp")
