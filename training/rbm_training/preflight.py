@@ -8,8 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from rbm_training.config import ExperimentConfig, TeacherConfig
+from rbm_training.config.candidates import student_candidates
 from rbm_training.config.methods import baseline_experiments
-from rbm_training.config.registry import AUTO, auto_students
+from rbm_training.config.registry import AUTO
 from rbm_training.config.teacher import CANDIDATES
 from rbm_training.data.advice import advice
 from rbm_training.data.dataset import Dataset
@@ -97,7 +98,7 @@ def needs_table(config: ExperimentConfig, dataset: Dataset) -> Table:
     trained = 0
     if isinstance(teacher, TeacherConfig):
         trained = len(config.seeds) * (len(CANDIDATES) if teacher.kind == AUTO else teacher.members)
-    kinds = auto_students() if config.student.kind == AUTO else [config.student.kind]
+    kinds = [student.kind for student in student_candidates(config)]
     students = len(config.seeds) * len(kinds)
     trainings = f"{trained:,} of a teacher, {students:,} of a student"
     trainings += "".join(f", {name} beside it" for name in config.report.baselines if name not in kinds)

@@ -8,6 +8,7 @@ from rbm_training.benchmark.digests import config_digest, data_digest
 from rbm_training.benchmark.plan import load_comparison, plan
 from rbm_training.config import DatasetConfig
 from rbm_training.data.loading import load_dataset
+from rbm_training.students.budget import InputSize
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +22,9 @@ def digests(comparison, dataset):
 
     def find(*overrides, num_inputs=20):
         runs = plan(load_comparison(comparison, list(overrides)))
+        size = InputSize(num_inputs, num_classes=4, position_width=4)
         return {
-            (run.identity.method, run.identity.seed): config_digest(run.experiment, dataset, num_inputs, 4, 4)
+            (run.identity.method, run.identity.seed): config_digest(run.experiment, dataset, size)
             for run in runs
         }
 
@@ -63,6 +65,19 @@ def test_an_mlp_is_told_by_its_width_and_not_by_how_it_came_to_it(digests):
     assert len({several[method, 0] for method in ("mlp", "mlp-flops", "mlp-wide")}) == 3
     assert several["mlp", 0] == same["mlp", 0]
     assert several["mlp-flops", 0] != digests(methods, num_inputs=40)["mlp-flops", 0]
+
+
+def test_a_student_is_told_by_its_width_and_not_by_its_budget(digests):
+    found = digests('methods=["mlp"]', "experiment.student.max_flops=960")["mlp", 0]
+    assert found == digests('methods=["mlp"]', "experiment.student.hidden=20")["mlp", 0]
+
+
+def test_students_to_choose_from_are_told_by_all_their_widths(digests):
+    auto = ('methods=["mlp"]', "method.mlp.student.kind=auto")
+    first, second, same = (
+        digests(*auto, f"experiment.student.max_flops={most}")["mlp", 0] for most in (2_000, 4_000, 4_001)
+    )
+    assert first != second == same != digests(*auto)["mlp", 0]
 
 
 def test_a_mixture_is_told_by_the_layers_that_have_experts(digests):

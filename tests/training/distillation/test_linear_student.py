@@ -14,7 +14,7 @@ from tests.training.objects import SMALL_CONFIG
 def student_of_kind(kind, data, log):
     student = SMALL_CONFIG.student.model_copy(update={"kind": kind})
     config = SMALL_CONFIG.model_copy(update={"student": student})
-    return best_of_kinds(config, lambda each: train_student(each, data, 0, log, Checkpoint(None, log)))
+    return best_of_kinds(config, data, lambda each: train_student(each, data, 0, log, Checkpoint(None, log)))
 
 
 def test_the_linear_student_says_what_logistic_regression_says(data, log):

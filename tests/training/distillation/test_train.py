@@ -96,7 +96,7 @@ def student_of(data, log, distill=None, routing=None, **student):
     changes = {"student": student, "distill": {"max_epochs": 20, **(distill or {})}, "routing": routing or {}}
     parts = {name: getattr(SMALL_CONFIG, name).model_copy(update=new) for name, new in changes.items()}
     config = SMALL_CONFIG.model_copy(update=parts)
-    return best_of_kinds(config, lambda each: train_student(each, data, 0, log, Checkpoint(None, log)))
+    return best_of_kinds(config, data, lambda each: train_student(each, data, 0, log, Checkpoint(None, log)))
 
 
 @pytest.mark.parametrize(
@@ -155,6 +155,14 @@ def test_of_sparse_features_the_mean_row_is_counted(data, log):
     num_read = round(float((features > 0).sum() / len(features))) + data.positions.shape[1]
     assert distilled.costs.sparse_flops_per_node == 2 * (num_read + C) * H < distilled.costs.flops_per_node
     assert student_of(data, log, kind="mlp").costs.sparse_flops_per_node is None
+
+
+def test_of_sparse_features_a_budget_is_for_the_mean_row(data, log):
+    sparse = rows_of(sp.csr_array(data.inputs.features.relu().numpy()), CPU)
+    sparse_data = replace(data, inputs=replace(data.inputs, features=sparse))
+    wide, narrow = (student_of(each, log, kind="mlp", max_flops=999).costs for each in (sparse_data, data))
+    assert narrow.flops_per_node <= 999 < wide.flops_per_node
+    assert 900 < wide.sparse_flops_per_node <= 999
 
 
 def test_the_members_of_an_ensemble_start_from_seeds_of_their_own(data, log):

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
-from typing import Final
+from typing import Any, Final
 
-from rbm_training.config import ExperimentConfig
+from rbm_training.config import ExperimentConfig, StudentConfig
+from rbm_training.config.candidates import student_candidates
 from rbm_training.data.dataset import Dataset
 from rbm_training.distillation.student_artifact import student_key
+from rbm_training.students.budget import InputSize, within_budget
 from rbm_training.students.kind import student_kind
 
 NUM_DIGITS: Final = 16
@@ -14,21 +16,26 @@ OF_THE_RUN: Final = ("data", "seed", "environment", "num_threads")
 """Parts of what a student depends on that are no part of its configuration."""
 
 
-def config_digest(
-    config: ExperimentConfig, dataset: Dataset, num_inputs: int, num_classes: int, position_width: int
-) -> str:
-    """The first digits of a digest of all that an experiment says of how its student is trained; names,
-    paths, seeds and threads are none of that. Students that come to the same on data of this size, as an MLP
-    and one whose width was matched, have the same digest.
+def config_digest(config: ExperimentConfig, dataset: Dataset, size: InputSize) -> str:
+    """The first digits of a digest of all that an experiment says of how its student is trained, or those
+    that it chooses from; names, paths, seeds and threads are none of that. Students that come to the same on
+    data of this size, as an MLP and one whose width was matched, have the same digest."""
+    students = within_budget(student_candidates(config), size)
+    read = [_read(config.model_copy(update={"student": _resolved(each, size)}), dataset) for each in students]
+    told = json.dumps(read[0] if len(read) == 1 else read, sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:NUM_DIGITS]
 
-    Args:
-        num_inputs: D of the first layer, the last `position_width` of them positions.
-    """
-    kind = student_kind(config.student.kind)
-    student = kind.resolved(num_inputs, num_classes, config.student, position_width)
-    key = student_key(config.model_copy(update={"student": student}), dataset, config.seeds[0])
-    read = {name: value for name, value in key.items() if name not in OF_THE_RUN}
-    return hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()[:NUM_DIGITS]
+
+def _resolved(student: StudentConfig, size: InputSize) -> StudentConfig:
+    kind = student_kind(student.kind)
+    return kind.resolved(size.num_inputs, size.num_classes, student, size.position_width)
+
+
+def _read(config: ExperimentConfig, dataset: Dataset) -> dict[str, Any]:
+    """What a student depends on; its budget has become a width."""
+    key = student_key(config, dataset, config.seeds[0])
+    student = {name: value for name, value in key["student"].items() if name != "max_flops"}
+    return {name: value for name, value in key.items() if name not in OF_THE_RUN} | {"student": student}
 
 
 def data_digest(dataset: Dataset) -> str:

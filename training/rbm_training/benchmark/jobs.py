@@ -73,7 +73,7 @@ def run_student(run: PlannedRun, cache: Path, commit: str | None) -> RunLine:
     started = time.monotonic()
     log = RunLog(None)
     distilled = best_of_kinds(
-        experiment, lambda each: train_student(each, data, seed, log, Checkpoint(None, log))
+        experiment, data, lambda each: train_student(each, data, seed, log, Checkpoint(None, log))
     )
     seconds = time.monotonic() - started
     inputs, teacher = data.inputs, data.teacher
@@ -119,8 +119,7 @@ class _Prepared:
     def digest(self, experiment: ExperimentConfig) -> str:
         """That of one student's configuration."""
         resolved, _ = with_scaling(experiment, self.dataset)
-        num_inputs, num_classes = self.data.inputs.scaled.shape[1], self.data.teacher.logits.shape[1]
-        return config_digest(resolved, self.dataset, num_inputs, num_classes, self.data.positions.shape[1])
+        return config_digest(resolved, self.dataset, self.data.input_size)
 
 
 def _prepare(experiment: ExperimentConfig, cache: Path) -> _Prepared:

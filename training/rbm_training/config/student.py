@@ -79,6 +79,12 @@ class StudentConfig(FrozenConfig):
     `match_kind` and the other fields describe."""
     match_kind: Mixture = "rbm-head"
     """The mixture whose costs `match_budget` goes by."""
+    max_flops: Count | None = None
+    """The most floating-point operations to classify one node, of sparse features those that are not zero:
+    hidden layers are as wide as that allows, up to 1,024, whatever `hidden` says. With `kind = "auto"` two
+    students `rbm` of 8 and of 32 experts, with `shared_routing`, `routing_input = "positions"` and
+    `top_k = 1`, then stand in the place of `rbm-head`, if there are positions; students that are too dear at
+    any width are left out."""
 
     @model_validator(mode="after")
     def _experts_fit(self) -> "StudentConfig":
@@ -96,6 +102,8 @@ class StudentConfig(FrozenConfig):
             )
         if self.match_budget != "none" and self.num_layers == 1:
             raise ValueError("found student.match_budget with student.num_layers = 1; wanted a hidden layer")
+        if self.match_budget != "none" and self.max_flops is not None:
+            raise ValueError("found student.match_budget with student.max_flops; wanted one budget")
         return self
 
     @model_validator(mode="after")

@@ -44,6 +44,7 @@ kind = "files"
 [student]
 # kind = "auto"                 # the best of "rbm-head", "mlp" and "linear", or one
 # hidden = 128
+# max_flops = 20_000            # the most operations that an answer may take: as wide as that allows
 
 [export]
 # refit = true                  # after the measurement, learn from all labels and ship that

@@ -38,7 +38,8 @@ def trained_student(
     store: ArtifactStore,
     plan: RefitPlan | None = None,
 ) -> DistilledStudent:
-    """Return the student of a seed, trained if it is not there; of kind `auto`, the best of its kinds."""
+    """Return the student of a seed, trained if it is not there; of kind `auto`, the best of its kinds, and
+    under a budget as wide as that allows."""
 
     def of_one_kind(config: ExperimentConfig) -> DistilledStudent:
         key = student_key(config, dataset, seed, plan)
@@ -50,7 +51,7 @@ def trained_student(
         artifact = store.get("student", key, make)
         return from_artifact(artifact, data.scaling, config.student)
 
-    return best_of_kinds(config, of_one_kind)
+    return best_of_kinds(config, data, of_one_kind)
 
 
 def student_key(
@@ -63,14 +64,13 @@ def student_key(
 
 def as_artifact(distilled: DistilledStudent) -> Artifact:
     """Return the weights of a student as arrays, and how it was trained as facts."""
-    layers = distilled.student.expert_layers()
     arrays = {name: tensor.cpu().numpy() for name, tensor in distilled.student.state_dict().items()}
     return Artifact(
         arrays,
         {
             "kind": distilled.student.kind,
-            "widths": [layers[0].weight.shape[1], *(layer.weight.shape[2] for layer in layers)],
-            "routed": [layer.routed for layer in layers],
+            "widths": distilled.student.layer_widths,
+            "routed": [layer.routed for layer in distilled.student.expert_layers()],
             "costs": asdict(distilled.costs),
             "validation": asdict(distilled.validation),
             "selected_epoch": distilled.selected_epoch,
@@ -88,6 +88,7 @@ def from_artifact(artifact: Artifact, scaling: InputScaling, shape: StudentConfi
     facts = artifact.facts
     return DistilledStudent(
         student=_student(artifact, scaling, shape),
+        shape=shape,
         costs=Costs(**facts["costs"]),
         validation=EpochMetrics(**facts["validation"]),
         selected_epoch=facts["selected_epoch"],

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import torch
 
 from rbm_training.config import ExperimentConfig, StudentConfig
-from rbm_training.config.registry import AUTO, auto_students
+from rbm_training.config.candidates import student_candidates
 from rbm_training.distillation.predictions import evaluate, predict_all
 from rbm_training.distillation.refit_plan import RefitPlan
 from rbm_training.distillation.released import ReleasedTrainer
@@ -19,6 +19,7 @@ from rbm_training.evaluation.calibration import fit_temperature
 from rbm_training.evaluation.early_stopping import EarlyStopping, EpochMetrics, LastEpoch
 from rbm_training.runtime.checkpoint import Checkpoint
 from rbm_training.runtime.log import RunLog
+from rbm_training.students.budget import costs_of, widths_of, within_budget
 from rbm_training.students.complexity import Costs
 from rbm_training.students.kind import build_student, student_kind
 from rbm_training.students.routing import LayerUse
@@ -41,13 +42,15 @@ class EpochRecord:
 class DistilledStudent:
     """A trained student at its best epoch, and the course of its training.
 
-    `validation` is what it was selected by, `selected_epoch` None for an ensemble, whose members each have
-    their own, and `history` that of the first member. `test_accuracy_max` is the highest test accuracy of any
-    epoch, `num_epochs` how many each member was trained up to its best one. `batch_rows` is how many rows it
-    is asked about at a time, `hard_label_weight` the λ it was trained with.
+    `shape` is what describes it, where `auto` and a budget are decided. `validation` is what it was selected
+    by, `selected_epoch` None for an ensemble, whose members each have their own, and `history` that of the
+    first member. `test_accuracy_max` is the highest test accuracy of any epoch, `num_epochs` how many each
+    member was trained up to its best one. `batch_rows` is how many rows it is asked about at a time,
+    `hard_label_weight` the λ it was trained with.
     """
 
     student: Student
+    shape: StudentConfig
     costs: Costs
     validation: EpochMetrics
     selected_epoch: int | None
@@ -115,18 +118,28 @@ def train_student(
     checkpoint.resume(**{field.name: getattr(data, field.name) for field in fields(data)})
     trained = _StudentTraining(config, data, log, checkpoint, plan).train(seed)
     if plan is None:
-        log.event("student", kind=trained.student.kind, val_accuracy=trained.validation.val_accuracy)
+        log.event(
+            "student",
+            kind=trained.student.kind,
+            layer_widths=trained.student.layer_widths,
+            num_experts=trained.student.num_experts,
+            flops_per_node=trained.costs.flops_per_node,
+            sparse_flops_per_node=trained.costs.sparse_flops_per_node,
+            val_accuracy=trained.validation.val_accuracy,
+        )
     return trained
 
 
 def best_of_kinds(
-    config: ExperimentConfig, train: Callable[[ExperimentConfig], DistilledStudent]
+    config: ExperimentConfig, data: TrainingData, train: Callable[[ExperimentConfig], DistilledStudent]
 ) -> DistilledStudent:
-    """Train the student of an experiment; of kind `auto`, one of each kind that it stands for, and return the
-    one that validation prefers."""
-    if config.student.kind != AUTO:
-        return train(config)
-    shapes = [config.student.of_kind(kind) for kind in auto_students()]
+    """Train the student of an experiment, as wide as its budget allows; of kind `auto`, one of each that it
+    stands for, and return the one that validation prefers.
+
+    Raises:
+        ConfigError: no student is within the budget.
+    """
+    shapes = within_budget(student_candidates(config), data.input_size)
     students = [train(config.model_copy(update={"student": shape})) for shape in shapes]
     return max(students, key=lambda trained: trained.validation.preference)
 
@@ -145,7 +158,7 @@ class _StudentTraining:
         """See `train_student`."""
         shape = self.config.student
         kind = student_kind(shape.kind)
-        costs, num_members = self._costs(shape), kind.num_members(shape)
+        costs, num_members = costs_of(shape, self.data.input_size), kind.num_members(shape)
         if not kind.is_distilled:
             return self._calibrated(self._regression(shape, costs))
         if num_members is not None:
@@ -157,6 +170,7 @@ class _StudentTraining:
         return self._calibrated(
             DistilledStudent(
                 student=trained.student,
+                shape=shape,
                 costs=costs,
                 validation=best,
                 selected_epoch=best.epoch,
@@ -202,7 +216,7 @@ class _StudentTraining:
         return kind(*learns_from, config.distill, config.routing, self._label_weight)
 
     def _new_student(self, shape: StudentConfig) -> Student:
-        student = build_student(self.data.scaling, self._widths(shape), shape)
+        student = build_student(self.data.scaling, widths_of(shape, self.data.input_size), shape)
         return student.to(self.data.inputs.labels.device)
 
     @property
@@ -215,16 +229,6 @@ class _StudentTraining:
     @property
     def _batch_rows(self) -> int:
         return self.config.distill.rows_per_pass(len(self.data.inputs.labels))
-
-    def _widths(self, shape: StudentConfig) -> list[int]:
-        num_inputs, num_classes = self.data.inputs.scaled.shape[1], self.data.teacher.logits.shape[1]
-        position_width = self.data.positions.shape[1]
-        return student_kind(shape.kind).widths(num_inputs, num_classes, shape, position_width)
-
-    def _costs(self, shape: StudentConfig) -> Costs:
-        kind, features = student_kind(shape.kind), self.data.inputs.features
-        stored = None if isinstance(features, torch.Tensor) else len(features.values) / len(features)
-        return kind.costs(self._widths(shape), shape, self.data.positions.shape[1], stored)
 
     @torch.no_grad()
     def _regression(self, shape: StudentConfig, costs: Costs) -> DistilledStudent:
@@ -243,7 +247,16 @@ class _StudentTraining:
         weight, inputs = self.config.distill.pseudo_unseen_weight, self.data.inputs
         metrics = evaluate(student, inputs, self._batch_rows).metrics(inputs, weight, epoch=0)
         return DistilledStudent(
-            student, costs, metrics, None, None, num_epochs, history, self._batch_rows, self._label_weight
+            student=student,
+            shape=self.config.student,
+            costs=costs,
+            validation=metrics,
+            selected_epoch=None,
+            test_accuracy_max=None,
+            num_epochs=num_epochs,
+            history=history,
+            batch_rows=self._batch_rows,
+            hard_label_weight=self._label_weight,
         )
 
     def _ensemble(self, members: list[_Training], costs: Costs) -> DistilledStudent:

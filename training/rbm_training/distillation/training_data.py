@@ -28,6 +28,7 @@ from rbm_training.runtime.artifacts import Artifact, ArtifactStore
 from rbm_training.runtime.checkpoint import Checkpoint
 from rbm_training.runtime.environment import describe_environment, pick_device, seed_everything
 from rbm_training.runtime.log import RunLog
+from rbm_training.students.budget import InputSize
 from rbm_training.teachers import TeacherInputs, TeacherResult, train_teacher
 from rbm_training.teachers.precomputed import read_logits, teacher_from_logits
 
@@ -48,6 +49,14 @@ class TrainingData:
     known_positions: Floats
     inputs: StudentInputs
     edge_index: Tensor
+
+    @property
+    def input_size(self) -> InputSize:
+        """What the costs of a student depend on."""
+        features = self.inputs.features
+        stored = None if isinstance(features, Tensor) else len(features.values) / len(features)
+        num_inputs, num_classes = self.inputs.scaled.shape[1], self.teacher.logits.shape[1]
+        return InputSize(num_inputs, num_classes, self.positions.shape[1], stored)
 
 
 def prepare_training_data(

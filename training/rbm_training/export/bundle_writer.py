@@ -130,12 +130,11 @@ def _form(features: Features) -> FeatureForm:
 
 def describe_architecture(student: Student) -> Architecture:
     """Widths and experts of a student."""
-    layers = student.expert_layers()
     return Architecture(
         student=student.kind,
-        layer_widths=(layers[0].weight.shape[1], *(layer.weight.shape[2] for layer in layers)),
-        num_experts=tuple(layer.num_experts for layer in student.routing_layers()),
-        experts_per_row=max(layer.top_k for layer in layers),
+        layer_widths=tuple(student.layer_widths),
+        num_experts=tuple(student.num_experts),
+        experts_per_row=max(layer.top_k for layer in student.expert_layers()),
         router_width=student_kind(student.kind).router_width(student),
         num_parameters=student.num_parameters(),
         temperature=float(np.float32(student.temperature.item())),

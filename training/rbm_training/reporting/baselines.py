@@ -69,6 +69,9 @@ def describe_method(trained: TrainedStudent) -> Method:
         flops_per_node=distilled.costs.flops_per_node,
         latency_microseconds_alone=_microseconds_per_row(session, trained.data, 1),
         latency_microseconds_batched=_microseconds_per_row(session, trained.data, 128),
+        layer_widths=distilled.student.layer_widths,
+        num_experts=distilled.student.num_experts,
+        sparse_flops_per_node=distilled.costs.sparse_flops_per_node,
     )
 
 

@@ -58,7 +58,8 @@ def export_request(
 
 def _as_run(config: ExperimentConfig, dataset: Dataset, best: TrainedStudent) -> dict[str, Any]:
     """The experiment with the number of threads, how nodes were divided, which classes were merged, what
-    labels weighed, and who of several teachers was chosen."""
+    labels weighed, who of several teachers was chosen, and which student `auto` and a budget came down
+    to."""
     document = with_bare_paths(config.model_dump(mode="json"))
     document["num_threads"] = config.threads_for(dataset.graph.num_nodes, dataset.graph.num_values)
     document["dataset"]["divided"] = dataset.split_in_words(config.dataset)
@@ -68,6 +69,8 @@ def _as_run(config: ExperimentConfig, dataset: Dataset, best: TrainedStudent) ->
     if config.teacher.kind == AUTO:
         members = best.data.teacher.members
         document["teacher"]["chosen"] = [dict(member.described) for member in members]
+    if best.distilled.shape != config.student:
+        document["student"]["chosen"] = best.distilled.shape.model_dump(mode="json")
     return document
 
 

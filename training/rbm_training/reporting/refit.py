@@ -41,10 +41,9 @@ def refit(
     those of the measured fit: no label is left to choose them by.
     """
     plan, seed = _plan(measured), measured.seed
-    shape = config.student.model_copy(update={"kind": measured.distilled.student.kind})
-    config = config.model_copy(update={"student": shape})
     data = prepare_training_data(config, dataset, seed, log, store, plan)
-    distilled = trained_student(config, dataset, data, seed, log, store, plan)
+    chosen = config.model_copy(update={"student": measured.distilled.shape})
+    distilled = trained_student(chosen, dataset, data, seed, log, store, plan)
     trained = TrainedStudent(measured.name, seed, data, distilled)
     found = Refit(trained, _disagreement(measured, trained))
     log.event("refit", disagreement=found.disagreement, exported=found.is_exported)

@@ -5,7 +5,7 @@ measured.
 Dimension letters: S seeds, C classes, J confidence bins, T epochs, E experts, R sampled rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -185,7 +185,8 @@ class UnseenAccuracy:
 @dataclass(frozen=True, slots=True)
 class Method:
     """Accuracy and cost of one of the compared methods; latency per row, in batches of 1 and of 128, NaN
-    where it was not measured."""
+    where it was not measured. Widths [D, H, …, C] and experts of layers are a student's, and
+    `sparse_flops_per_node` that of one with sparse features."""
 
     name: str
     val_accuracy: float
@@ -194,6 +195,9 @@ class Method:
     flops_per_node: float
     latency_microseconds_alone: float
     latency_microseconds_batched: float
+    layer_widths: Sequence[int] = ()
+    num_experts: Sequence[int] = ()
+    sparse_flops_per_node: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,8 +51,11 @@ class SeedReport:
     num_training_labels: int
     untrained_classes: dict[str, int]
     num_test_nodes: int
+    layer_widths: list[int]
+    num_experts: list[int]
     num_parameters: int
     flops_per_node: int
+    sparse_flops_per_node: int | None
     selected_epoch: int | None
     num_epochs: int
     val_accuracy: float
@@ -128,7 +131,10 @@ class RunReport:
         return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
-_OF_EXPORTED = ("student", "num_parameters", "flops_per_node", "expert_usage", "rare_classes", "only_answer")
+_OF_EXPORTED = (
+    *("student", "layer_widths", "num_experts", "num_parameters", "flops_per_node", "sparse_flops_per_node"),
+    *("expert_usage", "rare_classes", "only_answer"),
+)
 _AVERAGED = (
     *("val_accuracy", "test_accuracy", "test_accuracy_max", "unseen_accuracy", "observed_test_accuracy"),
     "production_accuracy",
@@ -196,6 +202,7 @@ def _notes(document: dict[str, Any]) -> list[str]:
         notes.append(
             f"every test node is given class {document['only_answer']!r}: the student tells none apart"
         )
+    notes += [_of_student(document)] if "layer_widths" in document else []
     notes += [_of_test_nodes(document)] if "macro_f1" in document else []
     notes += [_of_rare_class(*document["rare_classes"])] if document.get("rare_classes") else []
     notes += _of_split(document) if "split" in document else []
@@ -207,6 +214,16 @@ def _notes(document: dict[str, Any]) -> list[str]:
         exported = document["exported_seed"]
         notes.append(f"exported: seed {exported}, the best on validation nodes that differ from seed to seed")
     return notes
+
+
+def _of_student(document: dict[str, Any]) -> str:
+    """The exported one, which `auto` and a budget may have chosen."""
+    widths, experts = document["layer_widths"], max(document["num_experts"])
+    of_experts = f" of {experts} experts" if experts > 1 else ""
+    flops = document["sparse_flops_per_node"] or document["flops_per_node"]
+    return (
+        f"student: {document['student']}{of_experts}, {' → '.join(map(str, widths))}; {flops:,} FLOPs a node"
+    )
 
 
 def _of_split(document: dict[str, Any]) -> list[str]:

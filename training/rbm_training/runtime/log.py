@@ -19,7 +19,7 @@ from rbm_bundle.folders import naming
 from rbm_training.runtime.progress_lines import ProgressLines
 
 LOG_FILE = "log.jsonl"
-Value = str | int | float | bool | None | Mapping[str, Any] | Sequence[str]
+Value = str | int | float | bool | None | Mapping[str, Any] | Sequence[str] | Sequence[int]
 
 
 class Stage:

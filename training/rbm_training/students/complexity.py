@@ -22,6 +22,11 @@ class Costs:
     flops_per_node: int
     sparse_flops_per_node: int | None = None
 
+    @property
+    def flops(self) -> int:
+        """Operations per node, of sparse features those that are not zero."""
+        return self.flops_per_node if self.sparse_flops_per_node is None else self.sparse_flops_per_node
+
     def __add__(self, other: "Costs") -> "Costs":
         return Costs(self.num_parameters + other.num_parameters, self.flops_per_node + other.flops_per_node)
 

@@ -1,12 +1,12 @@
 """The MLP: one expert a layer."""
 
-from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from rbm_training.config import StudentConfig
+from rbm_training.students.budget import InputSize, costs_of, widest
 from rbm_training.students.complexity import Costs
-from rbm_training.students.kind import StudentKind, student_kind
+from rbm_training.students.kind import StudentKind
 
 MAX_WIDTH = 1 << 20
 _OF_MIXTURES = (
@@ -62,12 +62,11 @@ def _width_of_equal_cost(num_inputs: int, num_classes: int, shape: StudentConfig
         "flops": lambda costs: costs.flops_per_node,
         "parameters": lambda costs: costs.num_parameters,
     }[shape.match_budget]
+    size = InputSize(num_inputs, num_classes, position_width)
 
     def cost_of(name: str, hidden: int) -> int:
         changed = {"kind": name, "moe_layers": None, "hidden": hidden, "match_budget": "none"}
-        student, kind = shape.model_copy(update=changed), student_kind(name)
-        widths = kind.widths(num_inputs, num_classes, student, position_width)
-        return cost(kind.costs(widths, student, position_width))
+        return cost(costs_of(shape.model_copy(update=changed), size))
 
     target = cost_of(shape.match_kind, shape.hidden)
-    return max(1, bisect_left(range(MAX_WIDTH), target + 1, key=lambda hidden: cost_of("mlp", hidden)) - 1)
+    return max(1, widest(lambda hidden: cost_of("mlp", hidden), target, MAX_WIDTH))

@@ -60,6 +60,17 @@ class Student(nn.Module):
         return [layer for layer in self.expert_layers() if layer.follows]
 
     @property
+    def layer_widths(self) -> list[int]:
+        """[D, H, …, C]."""
+        layers = self.expert_layers()
+        return [layers[0].weight.shape[1], *(layer.weight.shape[2] for layer in layers)]
+
+    @property
+    def num_experts(self) -> list[int]:
+        """E of each layer that chooses among its experts, or has but one."""
+        return [layer.num_experts for layer in self.routing_layers()]
+
+    @property
     def num_features(self) -> int:
         """F."""
         return self.scaling.mean.numel()

@@ -74,6 +74,18 @@ def test_a_lone_student_has_its_cost_in_a_table_and_no_plots():
     assert alone.of("figcaption") == Outline(render_page(bare_report_data())).of("figcaption")
 
 
+def test_students_have_their_widths_and_experts_and_with_sparse_features_the_flops_of_those():
+    rbm, *others = full_report_data().methods
+    rbm = replace(rbm, layer_widths=[1_433, 16, 7], num_experts=[8, 8])
+    dense = render_page(replace(bare_report_data(), methods=(rbm, *others)))
+    assert "without zeros of features" not in dense
+    told = replace(rbm, sparse_flops_per_node=9_000)
+    cells = Outline(render_page(replace(bare_report_data(), methods=(told, *others)))).of("td")
+    rows = [cells[cells.index(name) :] for name in ("rbm", "teacher (GraphSAGE)")]
+    assert [row[1:3] for row in rows] == [["1,433 → 16 → 7", "8, 8"], ["–", "–"]]
+    assert [row[6:8] for row in rows] == [["310,000", "9,000"], ["9,800,000", "–"]]
+
+
 def test_what_the_teacher_reads_is_told_with_how_it_was_counted():
     data = replace(bare_report_data(), methods=full_report_data().methods)
     teacher = replace(
@@ -83,7 +95,7 @@ def test_what_the_teacher_reads_is_told_with_how_it_was_counted():
     assert "An answer of the teacher" not in render_page(data)
     cells = Outline(render_page(data)).of("td")
     place = cells.index("teacher (GraphSAGE)")
-    assert cells[place + 3 : place + 7] == ["184,000", "9,800,000", "–", "–"]
+    assert cells[place + 5 : place + 9] == ["184,000", "9,800,000", "–", "–"]
     told = render_page(replace(data, teacher_reads=TeacherReads(31.2, 5.01)))
     assert "reads 31.2 nodes and computes on them, counted as if every node had 5.01 neighbours" in told
     assert "The teacher reads the node alone." in render_page(replace(data, teacher_reads=TeacherReads(1, 5)))

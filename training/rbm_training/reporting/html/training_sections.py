@@ -8,7 +8,7 @@ from rbm_training.reporting.figures import cost_plots, map_plots, stability_plot
 from rbm_training.reporting.figures.style import shorten
 from rbm_training.reporting.html.formats import NOTHING, count, listed, percent, three_digits
 from rbm_training.reporting.html.parts import Section, Table
-from rbm_training.reporting.report_data import LayerMap, ReportData, TeacherReads
+from rbm_training.reporting.report_data import LayerMap, Method, ReportData, TeacherReads
 
 MAIN_CLASSES = 2
 
@@ -68,13 +68,17 @@ def cost(data: ReportData) -> Section | None:
     """What a row costs, and what others give for that."""
     if not data.methods:
         return None
+    is_sparse = any(method.sparse_flops_per_node for method in data.methods)
     rows = tuple(
         (
             method.name,
+            " → ".join(map(count, method.layer_widths)) or NOTHING,
+            listed(method.num_experts) or NOTHING,
             percent(method.val_accuracy),
             percent(method.test_accuracy),
             count(method.num_parameters),
             count(method.flops_per_node),
+            *((_sparse_flops(method),) if is_sparse else ()),
             three_digits(method.latency_microseconds_alone),
             three_digits(method.latency_microseconds_batched),
         )
@@ -82,19 +86,26 @@ def cost(data: ReportData) -> Section | None:
     )
     columns = (
         "",
+        "layer widths",
+        "experts a layer",
         "validation (%)",
         "test (%)",
         "parameters",
         "FLOPs per node",
+        *(("without zeros of features",) if is_sparse else ()),
         "µs, batch 1",
         "µs, batch 128",
     )
-    table = Table("Accuracy, size, arithmetic, and measured latency per row", columns, rows)
+    table = Table("Accuracy, size, arithmetic, and measured latency per row", columns, rows, num_names=3)
     plots = cost_plots(data.methods, data.accuracies[-1].num_nodes) if len(data.methods) > 1 else []
     lead = "What classifying one node takes: arithmetic is counted, latency is measured."
     if data.teacher_reads is not None:
         lead += _of_teacher(data.teacher_reads)
     return Section("cost", "Cost", lead, (table,), tuple(plots))
+
+
+def _sparse_flops(method: Method) -> str:
+    return NOTHING if method.sparse_flops_per_node is None else count(method.sparse_flops_per_node)
 
 
 def _of_teacher(reads: TeacherReads) -> str:
