@@ -219,3 +219,10 @@ def test_threads_are_chosen_by_size_unless_they_are_set(
     monkeypatch.setattr("rbm_training.config.experiment.num_cores", lambda: 3)
     config = ExperimentConfig(name="mine", num_threads=num_threads)
     assert config.threads_for(num_nodes, num_values) == expected
+
+
+def test_memories_that_move_by_step_need_more_than_one_step_an_epoch(file):
+    with pytest.raises(
+        ConfigError, match=r"found routing\.memory_step = .* wanted distill\.step_after = 'batch'"
+    ):
+        load_config(file, ["routing.memory_step=optimizer_step"])

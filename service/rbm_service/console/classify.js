@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { byId, replace, tell } from "./dom.js";
-import { featuresField, idField, neighborsField, recordFields } from "./fields.js";
+import { areMadeOfNeighbors, featuresField, idField, neighborsField, recordFields } from "./fields.js";
 
 const form = byId("classify-form");
 const container = byId("classify-fields");
@@ -54,7 +54,8 @@ function choose(name) {
 function build() {
   for (const field of fields) written.set(`${field.place}`, field.control.value);
   const wantsRecord = mode() !== "features" && info.records;
-  const own = wantsRecord ? recordFields(info.records.columns) : [featuresField(info.features)];
+  const features = areMadeOfNeighbors(info.features) ? [] : [featuresField(info.features)];
+  const own = wantsRecord ? recordFields(info.records.columns) : features;
   if (mode() !== "known") fields = [...own, neighborsField(info.nodes)];
   else fields = [idField(info.nodes), ...(info.features.cached ? [] : own)];
   for (const field of fields) field.control.value = written.get(`${field.place}`) ?? "";

@@ -66,6 +66,9 @@ export function neighborsField(nodes) {
   return field;
 }
 
+/** Whether features need not be written: those of a graph without features are made of the neighbours. */
+export const areMadeOfNeighbors = (features) => `${features.names}` === "1,log(1 + degree)";
+
 /** Features as JSON: one row of numbers, or compressed sparse rows. */
 export function featuresField(features) {
   const control = html("textarea", { rows: 4, spellcheck: "false", class: "code" });

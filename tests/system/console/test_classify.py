@@ -5,6 +5,7 @@ import shlex
 
 import pytest
 
+from rbm_bundle.degrees import DEGREE_FEATURES
 from tests.bundles import TINY
 
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -132,6 +133,19 @@ def test_a_field_may_have_any_name(visit, server):
     with page.expect_request("**/classify") as request:
         press_classify(page)
     assert json.loads(request.value.post_data)["records"] == [{name: f"in {name}" for name in names}]
+
+
+def test_a_new_node_of_a_graph_without_features_is_known_by_its_neighbours_alone(visit, server):
+    info = json.loads(server.get("/info"))
+    info["features"]["names"] = list(DEGREE_FEATURES)
+    page = visit(server, answers={"**/info*": {"json": info}})
+    page.get_by_label("A new one, by its features").check()
+    expect(page.get_by_label("Features", exact=True)).to_have_count(0)
+    page.get_by_label("Ids of its neighbours").fill("105, 106")
+    with page.expect_request("**/classify") as request:
+        press_classify(page)
+    asked = json.loads(request.value.post_data)
+    assert (asked["neighbors"], "features" in asked) == ([[105, 106]], False)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,11 @@ def test_only_nodes_that_were_not_learnt_from_are_called_new():
 
 @pytest.mark.parametrize(
     ("rate", "change"),
-    [(0.0, "set distill.position_dropout = 0.1"), (0.1, "raise distill.position_dropout from 0.1")],
+    [
+        (0.0, "set distill.position_dropout = 0.1"),
+        (0.1, "raise distill.position_dropout from 0.1"),
+        (0.5, 'student.kind = "linear" serves them better'),
+    ],
 )
 def test_more_than_a_point_below_logistic_regression_calls_for_position_dropout(rate, change):
     distill = SMALL_CONFIG.distill.model_copy(update={"position_dropout": rate})

@@ -185,6 +185,15 @@ class ExperimentConfig(FrozenConfig):
         return self
 
     @model_validator(mode="after")
+    def _memories_have_steps_to_go_by(self) -> "ExperimentConfig":
+        if self.routing.memory_step == "optimizer_step" and self.distill.step_after == "epoch":
+            raise ValueError(
+                "found routing.memory_step = 'optimizer_step' with distill.step_after = 'epoch', which makes"
+                " one step an epoch; wanted distill.step_after = 'batch'"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _losses_have_one_weight(self) -> "ExperimentConfig":
         for table, part in (("distill", self.distill), ("routing", self.routing)):
             for name in self.distill.losses.keys() & type(part).model_fields.keys():

@@ -7,6 +7,7 @@ from rbm_training.config import ExperimentConfig
 
 TOLERATED: Final = 0.01  # below logistic regression
 FIRST_RATE: Final = 0.1
+HIGHEST_RATE: Final = 0.5
 
 
 def in_words(setting: Setting, student: float, baseline: float) -> str:
@@ -28,16 +29,22 @@ def advice(config: ExperimentConfig, student: float | None, baseline: float | No
     positions."""
     if student is None or baseline is None or baseline - student <= TOLERATED or config.compat == "released":
         return []
-    rate = config.distill.position_dropout
+    return [
+        f"of nodes without a known neighbour the student gets {_percent(student)} right, logistic regression"
+        f" {_percent(baseline)}; {_change(config.distill.position_dropout)}"
+    ]
+
+
+def _change(rate: float) -> str:
+    """What is left to try where this share of the nodes was learnt without a position."""
+    if rate >= HIGHEST_RATE:
+        return 'where many requests are such, student.kind = "linear" serves them better'
     change = (
         f"raise distill.position_dropout from {rate}"
         if rate
         else f"set distill.position_dropout = {FIRST_RATE}"
     )
-    return [
-        f"of nodes without a known neighbour the student gets {_percent(student)} right, logistic regression"
-        f" {_percent(baseline)}; {change}, which shows it such nodes"
-    ]
+    return f"{change}, which shows it such nodes"
 
 
 def _percent(share: float) -> str:
