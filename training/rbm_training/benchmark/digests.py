@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Final
+from typing import Any, Final
 
 from rbm_training.config import ExperimentConfig
 from rbm_training.data.dataset import Dataset
@@ -12,6 +12,11 @@ from rbm_training.students.kind import student_kind
 NUM_DIGITS: Final = 16
 OF_THE_RUN: Final = ("data", "seed", "environment", "num_threads")
 """Parts of what a student depends on that are no part of its configuration."""
+NOT_PLANNED: Final[dict[str, bool | set[str]]] = {
+    **dict.fromkeys(("name", "seeds", "num_threads", "export", "report"), True),
+    "dataset": {"root", "path"},
+}
+"""Fields of an experiment that a line of a comparison does not depend on, or is named by."""
 
 
 def config_digest(
@@ -28,9 +33,19 @@ def config_digest(
     student = kind.resolved(num_inputs, num_classes, config.student, position_width)
     key = student_key(config.model_copy(update={"student": student}), dataset, config.seeds[0])
     read = {name: value for name, value in key.items() if name not in OF_THE_RUN}
-    return hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()[:NUM_DIGITS]
+    return _digest(read)
+
+
+def planned_digest(experiment: ExperimentConfig) -> str:
+    """The first digits of a digest of an experiment as a comparison's file has it, which is known before
+    data are read and anything is trained; names, seeds and where data lie are none of that."""
+    return _digest(experiment.model_dump(mode="json", exclude=NOT_PLANNED))
 
 
 def data_digest(dataset: Dataset) -> str:
     """The first digits of the digest of a graph."""
     return dataset.sha256[:NUM_DIGITS]
+
+
+def _digest(document: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:NUM_DIGITS]
