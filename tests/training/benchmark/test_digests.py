@@ -82,5 +82,6 @@ def test_a_plan_is_told_by_what_its_file_says_and_not_by_seeds_or_where_data_lie
 
     assert len(planned()) == 1
     assert planned("seeds=[7]", f"data_root={tmp_path}", "experiment.report.baselines=[]") == planned()
+    assert planned("experiment.student.dropout=0.3") == planned()  # the default, said
     for changed in ("experiment.student.hidden=8", "experiment.dataset.train_per_class=5"):
         assert planned(changed).isdisjoint(planned())

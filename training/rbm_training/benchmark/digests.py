@@ -37,9 +37,10 @@ def config_digest(
 
 
 def planned_digest(experiment: ExperimentConfig) -> str:
-    """The first digits of a digest of an experiment as a comparison's file has it, which is known before
-    data are read and anything is trained; names, seeds and where data lie are none of that."""
-    return _digest(experiment.model_dump(mode="json", exclude=NOT_PLANNED))
+    """The first digits of a digest of all that a comparison's file has otherwise than the defaults, which is
+    known before data are read and anything is trained; names, seeds and where data lie are none of that, and
+    fields that a later release adds change nothing."""
+    return _digest(experiment.model_dump(mode="json", exclude=NOT_PLANNED, exclude_defaults=True))
 
 
 def data_digest(dataset: Dataset) -> str:
