@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from rbm_training.benchmark.digests import config_digest, data_digest
+from rbm_training.benchmark.digests import config_digest, data_digest, planned_digest
 from rbm_training.benchmark.plan import load_comparison, plan
 from rbm_training.config import DatasetConfig
 from rbm_training.data.loading import load_dataset
@@ -88,3 +88,15 @@ def test_a_mixture_is_told_by_the_layers_that_have_experts(digests):
 def test_another_graph_has_another_digest(dataset):
     graph = replace(dataset.graph, labels=dataset.graph.labels[::-1])
     assert data_digest(replace(dataset, graph=graph)) != data_digest(dataset)
+
+
+def test_a_plan_is_told_by_what_its_file_says_and_not_by_seeds_or_where_data_lie(comparison, tmp_path):
+    def planned(*overrides):
+        runs = plan(load_comparison(comparison, ['methods=["rbm"]', *overrides]))
+        return {planned_digest(run.experiment) for run in runs}
+
+    assert len(planned()) == 1
+    assert planned("seeds=[7]", f"data_root={tmp_path}", "experiment.report.baselines=[]") == planned()
+    assert planned("experiment.student.dropout=0.3") == planned()  # the default, said
+    for changed in ("experiment.student.hidden=8", "experiment.dataset.train_per_class=5"):
+        assert planned(changed).isdisjoint(planned())

@@ -52,6 +52,13 @@ def test_experts_by_layer_are_a_value_and_the_largest_layer_counts():
     assert is_possible(table)
 
 
+@pytest.mark.parametrize("top_k", ["'two'", "0"])
+def test_a_value_that_is_none_is_refused_by_the_experiment(comparison, top_k):
+    grid = f'method.rbm.grid={{"student.num_experts" = [8], "student.top_k" = [{top_k}]}}'
+    with pytest.raises(ConfigError, match=f"student.top_k: found {top_k}; wanted"):
+        plan(load_comparison(comparison, [grid]))
+
+
 @pytest.mark.parametrize(
     ("grid", "message"),
     [
@@ -61,6 +68,12 @@ def test_experts_by_layer_are_a_value_and_the_largest_layer_counts():
         (
             '{"student.hiden" = [4]}',
             r"found 'student.hiden' in method.rbm.grid; .*did you mean .student.hidden",
+        ),
+        ('{"seeds" = [[0], [1]]}', "found 'seeds' in method.rbm.grid; wanted a field of an experiment"),
+        ('{"student" = [{hidden = 4}]}', "found 'student' in method.rbm.grid; wanted a field"),
+        (
+            '{"distill.losses" = [{mine = 1.0}]}',
+            "found {'mine': 1.0} in method.rbm.grid.'distill.losses'; wanted values of one word each",
         ),
     ],
 )

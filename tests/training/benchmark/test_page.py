@@ -83,6 +83,12 @@ def test_regimes_are_listed_once_and_only_where_there_are_some():
     text = render([*ahead, *behind, *under_both])
     assert len([row for row in cells_of(text) if row[-1] == "too few fresh seeds"]) == 1
     assert "## Regimes" not in render(SMALL)
+    points = [
+        line.model_copy(update={"method": f"{name} H=4"})
+        for lines, name in ((ahead, "rbm-head"), (behind, "mlp-flops-head"))
+        for line in lines
+    ]
+    assert "## Regimes" not in render(points)
 
 
 def test_published_numbers_stand_beside_ours():

@@ -8,6 +8,8 @@ from pydantic import ValidationError
 from rbm_training.config import ConfigError, ExperimentConfig, StudentConfig, load_config
 from rbm_training.config.loading import as_toml
 
+_MATCHED = {"kind": "mlp", "match_budget": "flops", "match_kind": "rbm-head"}
+
 
 @pytest.fixture
 def file(tmp_path):
@@ -97,6 +99,14 @@ def test_the_released_code_has_experts_in_all_layers(student):
         ({"num_experts": [2, 4]}, "found student.shared_routing with layers of 2, 4 experts; wanted as many"),
         ({"kind": "auto", "num_experts": [2, 4]}, "found student.shared_routing with layers of 2, 4 experts"),
         ({"kind": "moe"}, "found student.shared_routing with student.kind = 'moe', whose layers learn"),
+        (
+            _MATCHED,
+            "found student.shared_routing with layers of 1, 4 experts; wanted as many in each layer, as",
+        ),
+        (
+            {**_MATCHED, "match_kind": "moe"},
+            "found student.shared_routing with student.match_kind = 'moe', whose layers",
+        ),
     ],
 )
 def test_layers_that_cannot_follow_the_first_one_are_refused(shape, message):

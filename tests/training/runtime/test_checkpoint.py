@@ -73,6 +73,13 @@ CONFIGS = {
     "ensemble": config_with(student={"kind": "mlp-ensemble"}, distill={"max_epochs": 10}),
     "released": config_with(compat="released", distill={"pairs": "reliable"}),
     "batches": config_with(distill={"batch_rows": 32, "step_after": "batch"}),
+    "shared routing": config_with(
+        student={
+            **{"kind": "rbm", "moe_layers": "all", "shared_routing": True},
+            **{"center_queries": True, "expert_dropout": True},
+        },
+        distill={"position_dropout": 0.3, "decoupled_weight_decay": True},
+    ),
 }
 
 

@@ -5,6 +5,7 @@
 """
 
 import itertools
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -26,7 +27,8 @@ Points = dict[str, dict[str, Any]]
 
 
 def check_grid(method: str, grid: object) -> None:
-    """Raise ValueError unless a grid has fields of an experiment, and a list of values for each."""
+    """Raise ValueError unless a grid has fields of an experiment, and for each a list of values that a point
+    can be named by."""
     if not isinstance(grid, Mapping) or not all(
         isinstance(values, list) and values for values in grid.values()
     ):
@@ -34,11 +36,15 @@ def check_grid(method: str, grid: object) -> None:
             f"found method.{method}.grid = {grid!r}; wanted a list of values for each field, as in"
             ' grid = { "student.hidden" = [4, 16] }'
         )
-    known = known_keys(ExperimentConfig)
-    for key in grid:
+    known = [key for key in known_keys(ExperimentConfig) if "." in key]
+    for key, values in grid.items():
         if key not in known:
             wanted = f"a field of an experiment{suggestion(key, known)}"
             raise ValueError(f"found {key!r} in method.{method}.grid; wanted {wanted}")
+        for value in values:
+            if not re.fullmatch(r"\S+", _shown(value)):
+                wanted = "values of one word each, which points are named by"
+                raise ValueError(f"found {value!r} in method.{method}.grid.{key!r}; wanted {wanted}")
 
 
 def points_of(method: str, table: Overrides) -> Points:
@@ -60,7 +66,10 @@ def is_possible(table: Overrides) -> bool:
     if "num_experts" not in student or "top_k" not in student:
         return True
     experts = student["num_experts"]
-    return bool(student["top_k"] <= (max(experts) if isinstance(experts, list) else experts))
+    try:
+        return bool(student["top_k"] <= (max(experts) if isinstance(experts, list) else experts))
+    except (TypeError, ValueError):  # no numbers: what the experiment says is wrong with them
+        return True
 
 
 def is_point(method: str) -> bool:

@@ -128,7 +128,7 @@ def render_results(lines: Iterable[RunLine], published: Published) -> str:
     runs = list(lines)
     single = [line for line in runs if not is_point(line.method)]
     sections = sections_of(apart(under_both_protocols(single)))
-    parts = [HEAD, _provenance(runs), _glance(sections), _regimes(runs)]
+    parts = [HEAD, _provenance(runs), _glance(sections), _regimes(single)]
     parts += [_section(section) for section in sections]
     parts += [render_frontier(runs), _published(sections, published)]
     return "\n".join(part for part in parts if part)

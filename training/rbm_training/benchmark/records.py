@@ -26,8 +26,6 @@ Accuracy = Annotated[float, Field(ge=0, le=1)]
 Method = Annotated[str, Field(pattern=rf"{NAME_PATTERN.removesuffix('$')}( \w+=\S+)*$")]
 """The name of a method, and where it is a point of a grid, which one: `rbm H=4 E=8`."""
 
-"""Share of unseen nodes among the nodes that a model in production is asked for (GLNN, section 5.4)."""
-
 
 class ResultsError(TrainingError):
     """A file of results that cannot be read; says where, what was found and what was wanted."""
@@ -68,10 +66,10 @@ class RunLine(BaseModel):
 
     `agreement` is the share of all nodes on which student and teacher agree, `kl` the mean divergence of the
     student's probabilities from the teacher's there, in nats. `config_digest` is that of the resolved
-    experiment, `data_digest` that of the graph. Lines of earlier releases have none of these, nor a
-    `release`. `sparse_flops_per_node` counts of sparse features those that are not zero. `latency_us_1` and
-    `latency_us_128` are microseconds a row of the exported graph, for a row alone and in batches of 128,
-    where a comparison asked for it.
+    experiment, `planned_digest` that of the experiment as the comparison's file has it, `data_digest` that
+    of the graph. Lines of earlier releases have none of these, nor a `release`. `sparse_flops_per_node`
+    counts of sparse features those that are not zero. `latency_us_1` and `latency_us_128` are microseconds a
+    row of the exported graph, for a row alone and in batches of 128, where a comparison asked for it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -96,6 +94,7 @@ class RunLine(BaseModel):
     git_commit: str | None
     release: str | None = None
     config_digest: Digest | None = None
+    planned_digest: Digest | None = None
     data_digest: Digest | None = None
     agreement: Accuracy | None = None
     kl: float | None = None

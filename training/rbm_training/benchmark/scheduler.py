@@ -18,6 +18,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from rbm_bundle.folders import replace_file
+from rbm_training.benchmark.digests import planned_digest
 from rbm_training.benchmark.frontier_plots import write_frontier
 from rbm_training.benchmark.jobs import Cell, Configuration, prepare_cell, run_student
 from rbm_training.benchmark.latency import GRAPHS_FOLDER, measure_latencies
@@ -25,7 +26,7 @@ from rbm_training.benchmark.page import render_results
 from rbm_training.benchmark.plan import PlannedRun
 from rbm_training.benchmark.progress import ComparisonProgress
 from rbm_training.benchmark.published import load_published
-from rbm_training.benchmark.records import ResultsFile, RunLine
+from rbm_training.benchmark.records import ResultsError, ResultsFile, RunLine
 from rbm_training.errors import TrainingError
 from rbm_training.runtime.environment import git_commit
 
@@ -59,11 +60,12 @@ def compare(planned: Sequence[PlannedRun], folder: Path, console: Console | None
     A run that fails is named in the result; the others go on.
 
     Raises:
-        ResultsError: `results.jsonl` holds something else.
+        ResultsError: `results.jsonl` holds something else, or a run that the plan has otherwise.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = ResultsFile(folder / RESULTS_FILE)
     lines = file.read()
+    _check_as_planned(folder / RESULTS_FILE, lines, planned)
     done = {line.identity for line in lines}
     missing = [run for run in planned if run.identity not in done]
     with ComparisonProgress(len(planned), len(planned) - len(missing), console) as progress:
@@ -74,6 +76,15 @@ def compare(planned: Sequence[PlannedRun], folder: Path, console: Console | None
     replace_file(folder / PAGE_FILE, render_results(lines, load_published()).encode())
     write_frontier(lines, folder)
     return failures
+
+
+def _check_as_planned(path: Path, lines: list[RunLine], planned: Sequence[PlannedRun]) -> None:
+    """Raise ResultsError where a run that is done was made of another experiment than the plan has now."""
+    wanted = {run.identity: planned_digest(run.experiment) for run in planned}
+    for number, line in enumerate(lines, start=1):
+        if line.planned_digest not in (None, wanted.get(line.identity, line.planned_digest)):
+            found = f"{line.identity}, which was configured otherwise then"
+            raise ResultsError(path, number, found, "the experiment as it was, or another folder to --out")
 
 
 def _cells(runs: list[PlannedRun]) -> Iterator[Cell]:
@@ -150,7 +161,8 @@ class _Schedule:
 
     def _write(self, line: RunLine, student: Configuration) -> None:
         for run in student.runs:
-            same = line.model_copy(update={"method": run.identity.method})
+            own = {"method": run.identity.method, "planned_digest": planned_digest(run.experiment)}
+            same = line.model_copy(update=own)
             self._file.append(same)
             self._progress.finished(same)
 

@@ -121,7 +121,8 @@ class StudentConfig(FrozenConfig):
         if routes and self.experts_by_layer(self.num_layers)[0] == 1:
             raise ValueError(
                 f"found student.routing_input = {self.routing_input!r} for a first layer of one expert, which"
-                " is not routed; wanted student.kind = 'rbm'"
+                " is not routed; wanted several experts there, as with student.kind = 'rbm' and one number in"
+                " student.num_experts"
             )
         return self
 
@@ -153,16 +154,21 @@ class StudentConfig(FrozenConfig):
     def _layers_can_share(self) -> "StudentConfig":
         if not self.shared_routing:
             return self
-        if self.kind in ("moe", "moe-head"):
+        field, mixture = "kind", self
+        if self.kind == "mlp" and self.match_budget != "none":
+            matched = {"kind": self.match_kind, "moe_layers": None}
+            field, mixture = "match_kind", self.model_copy(update=matched)
+        if mixture.kind in ("moe", "moe-head"):
             raise ValueError(
-                f"found student.shared_routing with student.kind = {self.kind!r}, whose layers learn"
-                " routers of their own; wanted student.kind = 'rbm'"
+                f"found student.shared_routing with student.{field} = {mixture.kind!r}, whose layers learn"
+                f" routers of their own; wanted student.{field} = 'rbm'"
             )
-        experts = self.experts_by_layer(self.num_layers)
-        if self.reads("shared_routing") and len(set(experts)) > 1:
+        experts = mixture.experts_by_layer(self.num_layers)
+        if mixture.reads("shared_routing") and len(set(experts)) > 1:
             raise ValueError(
                 f"found student.shared_routing with layers of {', '.join(map(str, experts))} experts; wanted"
-                " as many in each layer, as with student.kind = 'rbm' and one number in student.num_experts"
+                f" as many in each layer, as with student.{field} = 'rbm' and one number in"
+                " student.num_experts"
             )
         return self
 

@@ -90,7 +90,10 @@ def _sizes(manifest: Manifest) -> str:
     if max(student.num_experts) > 1:
         K = student.experts_per_row
         most = f"{K}" if min(student.num_experts) >= K else f"at most {K}"
-        experts = f" experts a layer {', '.join(map(str, student.num_experts))}, {most} of them a row;"
+        is_shared = len(student.num_experts) < len(student.layer_widths) - 1
+        chosen = ", chosen once for all layers" if is_shared else ""
+        numbers = ", ".join(map(str, student.num_experts))
+        experts = f" experts a layer {numbers}, {most} of them a row{chosen};"
     return (
         f"Layer widths {' → '.join(map(str, student.layer_widths))};{experts}"
         f" {student.num_parameters:,} parameters; temperature {student.temperature:.3f}."
