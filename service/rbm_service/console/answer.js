@@ -25,8 +25,9 @@ export function show(body, answer, info) {
   );
 }
 
-export function clear() {
-  byId("answer-summary").textContent = "Nothing asked yet.";
+/** Show no answer, and why there is none. */
+export function clear(reason = "Nothing asked yet.") {
+  byId("answer-summary").textContent = reason;
   byId("answer-body").replaceChildren();
 }
 

@@ -14,10 +14,12 @@ let turn = 0; // of submitting
 let fields = [];
 const written = new Map(); // by place, so that nothing is lost when another kind of node is chosen
 let onAnswer = () => {};
+let onRefusal = () => {};
 
-/** Begin; `listener` gets the body and the answer of every request that was answered. */
-export function start(listener) {
-  onAnswer = listener;
+/** Begin; `answered` gets the body and the answer of every request that was answered, `refused` is called
+ * for others. */
+export function start(answered, refused) {
+  [onAnswer, onRefusal] = [answered, refused];
   form.addEventListener("change", (event) => event.target.name === "mode" && build());
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -78,6 +80,7 @@ async function submit({ focuses = true } = {}) {
     return null;
   } catch (problem) {
     if (isOvertaken()) return undefined;
+    onRefusal();
     showProblem(problem, focuses);
     return problem;
   }

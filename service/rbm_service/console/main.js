@@ -93,7 +93,7 @@ byId("key-form").addEventListener("submit", (event) => {
   takeKey(byId("key").value.trim());
 });
 byId("model").addEventListener("change", (event) => load(event.target.value));
-classify.start(answer.show);
+classify.start(answer.show, () => answer.clear("Refused; the form says why."));
 map.start(async (id) => {
   const problem = await classify.classifyKnown(id);
   if (problem === undefined) return "";

@@ -163,6 +163,16 @@ def test_what_is_wrong_with_features_stands_at_them(page, features, said):
     expect(page.locator(".field", has=page.get_by_label("Features", exact=True))).to_contain_text(said)
 
 
+def test_a_refusal_takes_the_place_of_the_answer_before(page):
+    page.get_by_label("Node id").fill("105")
+    press_classify(page)
+    expect(page.locator("#answer-summary")).to_contain_text("Node 105")
+    page.get_by_label("Node id").fill("7")
+    press_classify(page)
+    expect(page.locator("#answer-summary")).to_have_text("Refused; the form says why.")
+    expect(page.locator("#answer-body")).to_be_empty()
+
+
 def test_what_belongs_to_no_field_stands_under_the_form(page):
     page.get_by_label("Node id").fill("99999999999999999")  # more than a number of JavaScript holds
     press_classify(page)
