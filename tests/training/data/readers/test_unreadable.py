@@ -23,7 +23,7 @@ LATIN_1 = "; wanted text in UTF-8, as `iconv -f WINDOWS-1252 -t UTF-8` makes it"
         ("nodes", b"node_id,word\n30,a\n10,\xe4\n", f"byte 0xe4 in line 3, which is no UTF-8{LATIN_1}"),
         ("labels", b"node_id,label\n30,\xe4\n", f"byte 0xe4 in line 2, which is no UTF-8{LATIN_1}"),
         ("nodes", TEXT.encode("utf-16"), "text in UTF-16; wanted text in UTF-8, as `iconv -f UTF-16 "),
-        ("nodes", gzip.compress(TEXT.encode()), r"no readable CSV table \(packed with gzip\)"),
+        ("nodes", gzip.compress(TEXT.encode(), mtime=0), r"no readable CSV table \(packed with gzip\)"),
         ("nodes", b"PAR1\x00\x00\x00", r"no readable CSV table \(Parquet\)"),
         ("nodes", b"", r"no readable CSV table \(an empty file\)"),
     ],
