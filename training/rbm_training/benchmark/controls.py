@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from rbm_training.config import PositionsConfig
+from rbm_training.config import PositionsConfig, ScalingConfig
 from rbm_training.config.registry import ENCODINGS
 from rbm_training.data.graph import Floats, Graph, Integers
 from rbm_training.data.sparse_rows import unit_rows
@@ -23,7 +23,7 @@ from rbm_training.runtime.log import RunLog
 
 NUM_HASHES: Final = 16
 CODE_LENGTH: Final = 4.0
-POSITION_LENGTH: Final = 0.5  # the default of `scaling.position_norm`
+POSITION_LENGTH: Final = ScalingConfig.model_fields["position_norm"].default
 
 
 def hash_of_nodes(graph: Graph, seed: int) -> Integers:

@@ -30,22 +30,11 @@ class RbMKind(StudentKind):
     def mixture(self, place: LayerPlace, shape: StudentConfig) -> ExpertLayer:
         """A layer that a memory routes, the first one by the part of its input that the experiment says, or
         one that follows the first."""
+        experts = place.in_width, place.out_width, place.num_experts, place.top_k, place.dropout
         if _follows(place, shape):
-            return FollowingLayer(
-                place.in_width,
-                place.out_width,
-                place.num_experts,
-                place.top_k,
-                place.dropout,
-                shape.input_gains,
-                expert_dropout=shape.expert_dropout,
-            )
+            return FollowingLayer(*experts, shape.input_gains, expert_dropout=shape.expert_dropout)
         return RbMLayer(
-            place.in_width,
-            place.out_width,
-            place.num_experts,
-            place.top_k,
-            place.dropout,
+            *experts,
             shape.input_gains,
             metric=shape.metric,
             routing_temperature=shape.routing_temperature,
